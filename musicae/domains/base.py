@@ -1,0 +1,157 @@
+"""`Domain`: what every kind of media offers. It knows files and tensors, and no networks.
+
+    file --read--> stored examples --to_tensor--> tensor --write--> file
+
+*Stored* examples are compact numpy arrays (uint8 pixels, uint8 tokens, float16 samples) that a data
+set keeps by the thousand; `to_tensor` turns a batch of them, on whatever device they lie, into the
+tensor the spec promises, and draws augmentation there when it is given a generator.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from musicae.spec import TensorSpec
+
+Corruption = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+"""Damage: a clean batch and a generator on its device → the damaged batch, same shape."""
+
+TensorFunction = Callable[[torch.Tensor], torch.Tensor]
+"""A batch → a batch of the same shape, such as a model's reconstruction."""
+
+
+class DomainConfig(BaseModel):
+    """Base of the domains' settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one file gave, and why the rest of it was left out.
+
+    Attributes:
+        examples: `(examples, ...)` in the domain's stored form; may have zero rows.
+        skipped: reason → number of windows left out for it; a reason reads on its own
+            ("fewer than 4 notes", "metre 5/4 (this model reads 4/4)").
+        parts: one line for each track or channel: what it is, and whether it is used.
+        groups: `(examples,)` int64; examples of one group never straddle train and test.
+            None: the whole file is one group.
+    """
+
+    examples: np.ndarray
+    skipped: dict[str, int] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One example picked from a file, with what is needed to write something like it.
+
+    Attributes:
+        example: `(1, ...)` in stored form.
+        label: which part of the file this is, for people: "bars 5–6 of track 'Violin'".
+        source: the domain's own record of the file (tempo, sample rate), given back to `write`.
+    """
+
+    example: np.ndarray
+    label: str
+    source: Any = None
+
+
+class Domain(ABC):
+    """One kind of media. Final subclasses are listed in `musicae.domains.DOMAINS`."""
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    """File endings it reads, lower case with the dot."""
+    output_suffix: ClassVar[str]
+    """What it writes: ".mid", ".png", ".wav"."""
+    tasks: ClassVar[tuple[str, ...]]
+    """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`."""
+    Config: ClassVar[type[DomainConfig]]
+
+    def __init__(self, config: DomainConfig | None = None) -> None:
+        self.config = config if config is not None else self.Config()
+
+    @property
+    @abstractmethod
+    def spec(self) -> TensorSpec:
+        """The tensors that `to_tensor` makes."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Reading:
+        """Reads every example of a file. Raises `DamagedFileError` where it can't be read at all."""
+
+    @abstractmethod
+    def starter(self) -> Iterator[tuple[str, Reading]]:
+        """Yields `(item name, reading)`: the data used when the user gives none."""
+
+    @abstractmethod
+    def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Stored batch → tensor `(batch, *spec.shape)` on the same device.
+
+        Args:
+            stored: `(batch, ...)` stored examples.
+            generator: on the same device; with it the batch is augmented, as in training.
+        """
+
+    @abstractmethod
+    def identity(self, examples: np.ndarray) -> np.ndarray:
+        """Stored `(examples, ...)` → uint64 `(examples,)`: equal where the content is the same.
+
+        What augmentation undoes doesn't count: a transposed melody is the same melody.
+        """
+
+    @abstractmethod
+    def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
+        """The damage of a task; None for `reconstruct`.
+
+        Args:
+            task: one of `tasks`.
+            split: `train`, `validation` or `test`: recorded damage (noise files) is split like data.
+        """
+
+    @abstractmethod
+    def select(self, path: Path, **choice: Any) -> Selection:
+        """Picks the one example of a file that represents it best, or the one chosen."""
+
+    @abstractmethod
+    def write(self, tensor: torch.Tensor, path: Path, source: Any = None) -> None:
+        """Writes `(examples, *spec.shape)` as one file: bars in a row, pictures side by side."""
+
+    @abstractmethod
+    def map_file(self, path: Path, target: Path, function: TensorFunction) -> None:
+        """Puts a whole file through a tensor function and writes a file of the same kind and length.
+
+        Memory stays bounded whatever the length. Nothing is left at `target` on failure.
+        """
+
+    @abstractmethod
+    def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Scores a batch: name → `(batch,)`, units in the names (`psnr_db`).
+
+        Args:
+            estimate: `(batch, *spec.shape)`: the model's answer.
+            target: the clean batch.
+            damaged: the model's input; the same as `target` for `reconstruct`.
+        """
+
+    @abstractmethod
+    def preview(self, rows: dict[str, torch.Tensor], stem: Path) -> list[Path]:
+        """Draws named batches, one beside the other, for a person to look at or listen to.
+
+        Args:
+            rows: label → `(examples, *spec.shape)`.
+            stem: path without ending; the domain adds `.png`, and `.mid` or `.wav` where that helps.
+
+        Returns:
+            The files written, the picture first.
+        """

@@ -1,0 +1,1 @@
+"""Layers: convolutional, sequential and latent. They take plain numbers and know no config."""

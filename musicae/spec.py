@@ -1,0 +1,64 @@
+"""`TensorSpec`: the one thing that domains and models both know.
+
+A domain states the tensors it makes; a model is built for a spec and asks nothing else about where
+the tensors come from. Nothing here knows files, networks or training.
+"""
+
+from enum import StrEnum
+from math import prod
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Layout(StrEnum):
+    """How a batch is laid out.
+
+    `GRID` is float `(batch, channels, height, width)`: pictures, and spectrograms as
+    `(batch, channels, frequency, time)`. `STEPS` is int64 `(batch, steps, streams)`: symbolic music.
+    """
+
+    GRID = "grid"
+    STEPS = "steps"
+
+
+class TensorSpec(BaseModel):
+    """Layout, shape and likelihood of one example (the batch axis is left out).
+
+    Attributes:
+        layout: `grid` or `steps`.
+        shape: grid: `(channels, height, width)`; steps: `(steps, streams)`.
+        likelihood: a name in `musicae.likelihoods.LIKELIHOODS`: the decoder's distribution.
+        vocabulary: steps only: number of symbols of each stream; empty for grids.
+        correction: how a restoring model's output meets its input: `add` (to the picture) or
+            `mask` (multiplied into a complex spectrogram, channels real and imaginary).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: Layout
+    shape: tuple[int, ...]
+    likelihood: str
+    vocabulary: tuple[int, ...] = ()
+    correction: str = "add"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TensorSpec":
+        axes = 3 if self.layout is Layout.GRID else 2
+        if len(self.shape) != axes or min(self.shape) < 1:
+            raise ValueError(f"a {self.layout} spec has {axes} positive sizes, got {self.shape}")
+        streams = 0 if self.layout is Layout.GRID else self.shape[1]
+        if len(self.vocabulary) != streams:
+            raise ValueError(f"expected {streams} vocabulary sizes, got {len(self.vocabulary)}")
+        if self.correction not in ("add", "mask"):
+            raise ValueError(f"correction is 'add' or 'mask', got {self.correction!r}")
+        return self
+
+    @property
+    def numel(self) -> int:
+        """Numbers in one example."""
+        return prod(self.shape)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises `ValueError` unless `shape` is `(batch, *self.shape)`, and names both."""
+        if tuple(shape[1:]) != self.shape:
+            raise ValueError(f"expected a batch of shape (batch, {', '.join(map(str, self.shape))}), got {tuple(shape)}")
