@@ -8,15 +8,15 @@ tensor the spec promises, and draws augmentation there when it is given a genera
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
+from musicae.config import Config
 from musicae.spec import TensorSpec
 
 Corruption = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
@@ -26,10 +26,8 @@ TensorFunction = Callable[[torch.Tensor], torch.Tensor]
 """A batch → a batch of the same shape, such as a model's reconstruction."""
 
 
-class DomainConfig(BaseModel):
-    """Base of the domains' settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class DomainConfig(Config):
+    """Base of the domains' settings."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,31 @@ class Domain(ABC):
     tasks: ClassVar[tuple[str, ...]]
     """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`."""
     Config: ClassVar[type[DomainConfig]]
+    training_defaults: ClassVar[dict[str, Any]] = {}
+    """Training settings that suit this media better than the general ones, such as a batch size."""
 
     def __init__(self, config: DomainConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()
+
+    @classmethod
+    def suited(cls, config: DomainConfig, files: Sequence[Path]) -> DomainConfig:
+        """Fills in what the config leaves to the data, such as the size of the pictures.
+
+        Called once before training; the result is what the checkpoint stores.
+
+        Args:
+            config: of this class's `Config`; what it states is kept.
+            files: some of the files to be read, in their order; none for the starter data.
+        """
+        return config
+
+    def reads(self, path: Path) -> bool:
+        """Whether a file of this name is one of this domain's (the file is not opened)."""
+        return path.name.lower().endswith(self.suffixes)
+
+    def split_of(self, path: Path) -> str | None:
+        """The split a file belongs to by its set's own custom: `test`, or None where there is none."""
+        return None
 
     @property
     @abstractmethod
@@ -145,12 +165,13 @@ class Domain(ABC):
         """
 
     @abstractmethod
-    def preview(self, rows: dict[str, torch.Tensor], stem: Path) -> list[Path]:
-        """Draws named batches, one beside the other, for a person to look at or listen to.
+    def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
+        """Draws named batches, one beside the other, for a person to look at and listen to.
 
         Args:
             rows: label → `(examples, *spec.shape)`.
-            stem: path without ending; the domain adds `.png`, and `.mid` or `.wav` where that helps.
+            stem: path without ending; the domain adds `.png`, and `.mid` and `.wav` where that helps.
+            source: a `Selection`'s record, for the tempo and instrument or the sample rate.
 
         Returns:
             The files written, the picture first.

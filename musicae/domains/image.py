@@ -1,0 +1,224 @@
+"""Pictures as grids: folders of pictures, IDX files such as MNIST's, and scikit-learn's digits.
+
+Every picture is brought to one square size (see `musicae.picture_files` for how), grey or colour, and
+stored as uint8 `(pictures, channels, height, width)`; its tensor is 0…1. Nothing is augmented: a digit
+mirrored is another thing, and what may be changed depends on the pictures. Knows no networks.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from musicae.corruptions import gaussian_noise
+from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
+from musicae.errors import DamagedFileError, MusicaeError
+from musicae.picture_files import (
+    IDX_SUFFIXES,
+    MAX_SIDE,
+    PICTURE_SUFFIXES,
+    PictureTooLargeError,
+    idx_shape,
+    is_idx,
+    is_idx_test,
+    picture_kind,
+    read_idx,
+    read_picture,
+    resize_pictures,
+    write_picture,
+    written_format,
+)
+from musicae.spec import Layout, TensorSpec
+
+_STARTER_SIZE = 8
+_PICTURE_SIZE = 64
+_SMALLEST, _LARGEST = 4, 512
+_PICTURES_A_ROW = 16
+# Pictures that are the same to the last bit have no error; 100 dB stands for it.
+_LEAST_MSE = 1e-10
+
+
+class ImageConfig(DomainConfig):
+    """What an image model reads. What is None is taken from the data (see `ImageDomain.suited`)."""
+
+    size: int | None = Field(None, ge=_SMALLEST, le=_LARGEST)  # side of the square, in pixels
+    channels: Literal[1, 3] | None = None  # grey or colour
+    likelihood: Literal["bernoulli", "gaussian"] | None = None  # None: bernoulli for grey, gaussian for colour
+    noise_mean: float = Field(0.0, ge=-1.0, le=1.0)  # of the noise that `denoise` adds; black is 0, white 1
+    noise_deviation: float = Field(0.5, ge=0.0, le=10.0)  # its standard deviation
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Where a selected picture comes from: its file, and its number in an IDX file."""
+
+    path: Path
+    index: int = 0
+
+
+class ImageDomain(Domain):
+    """Square pictures, grey or colour."""
+
+    name = "image"
+    suffixes: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES + IDX_SUFFIXES
+    output_suffix = ".png"
+    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise")
+    Config = ImageConfig
+    config: ImageConfig
+
+    def __init__(self, config: DomainConfig | None = None) -> None:
+        # Whatever is still open is settled as for the starter digits.
+        super().__init__(self.suited(config if config is not None else ImageConfig(), ()))
+        self.size = cast(int, self.config.size)
+        self.channels = cast(int, self.config.channels)
+
+    @classmethod
+    def suited(cls, config: DomainConfig, files: Sequence[Path]) -> DomainConfig:
+        """Settles size, channels and likelihood by the first file that can be read.
+
+        No files: the digits' 8×8, grey. An IDX file: its own size, grey. Pictures: 64 pixels or the
+        short side of the first if that is less; colour if the first has any.
+        """
+        assert isinstance(config, ImageConfig)
+        size, channels = config.size, config.channels
+        if size is None or channels is None:
+            own_size, own_channels = _kind_of_first(files)
+            size, channels = size or own_size, channels or own_channels
+        likelihood = config.likelihood or ("bernoulli" if channels == 1 else "gaussian")
+        return config.model_copy(update={"size": size, "channels": channels, "likelihood": likelihood})
+
+    def split_of(self, path: Path) -> str | None:
+        """`test` for the test part of an IDX set (`t10k-images-…`)."""
+        return "test" if is_idx_test(path) else None
+
+    @property
+    def spec(self) -> TensorSpec:
+        """A grid `(channels, size, size)`."""
+        shape = (self.channels, self.size, self.size)
+        return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=cast(str, self.config.likelihood))
+
+    def read(self, path: Path) -> Reading:
+        """One example of a picture, all of an IDX file; each of those is its own group."""
+        if is_idx(path):
+            pictures = self._resized(read_idx(path))
+            count, height, width = idx_shape(path)
+            return Reading(pictures, parts=(f"{count} pictures of {height}×{width}",), groups=np.arange(count))
+        try:
+            picture = read_picture(path, size=self.size, channels=self.channels)
+        except PictureTooLargeError:
+            none = np.zeros((0, *self.spec.shape), np.uint8)
+            return Reading(none, skipped={f"larger than is decoded (at most {MAX_SIDE} pixels a side)": 1})
+        return Reading(picture[None], parts=(f"a picture, brought to {self.size}×{self.size}",))
+
+    def starter(self) -> Iterator[tuple[str, Reading]]:
+        """scikit-learn's 1,797 digits, 8×8 with 17 grey values (Alpaydin & Kaynak, 1998)."""
+        from sklearn.datasets import load_digits
+
+        digits = np.floor(load_digits().images * (255 / 16) + 0.5).astype(np.uint8)  # (1797, 8, 8)
+        yield "digits", Reading(self._resized(digits), groups=np.arange(len(digits)))
+
+    def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """uint8 `(batch, channels, height, width)` → float32 in 0…1; nothing is augmented."""
+        return stored.to(torch.float32) / 255
+
+    def identity(self, examples: np.ndarray) -> np.ndarray:
+        """A hash of the pixels."""
+        digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in examples]
+        return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+    def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
+        """Gaussian noise for `denoise`, cut off at black and white as a camera would."""
+        if task not in self.tasks:
+            raise ValueError(f"task is one of {', '.join(self.tasks)}, got {task!r}")
+        if task == "reconstruct":
+            return None
+        mean, deviation = self.config.noise_mean, self.config.noise_deviation
+        return lambda batch, generator: gaussian_noise(batch, generator, mean=mean, deviation=deviation)
+
+    def select(self, path: Path, **choice: Any) -> Selection:
+        """The picture of a file, or one of an IDX file's.
+
+        Args:
+            path: a picture or an IDX file.
+            **choice: `index`: number of the picture in an IDX file, from 0; the first by default.
+        """
+        index = choice.pop("index", None) or 0
+        if choice:
+            raise MusicaeError(f"a picture has no {' or '.join(sorted(choice))} to choose.")
+        if not is_idx(path):
+            if index:
+                raise MusicaeError(f"{path} holds one picture; it has no number {index}.")
+            picture = read_picture(path, size=self.size, channels=self.channels)
+            return Selection(picture[None], f"{path.name}, at {self.size}×{self.size}", PictureSource(path))
+        pictures = read_idx(path)
+        if not 0 <= index < len(pictures):
+            raise MusicaeError(f"{path} holds pictures 0 to {len(pictures) - 1}; it has no number {index}.")
+        picture = self._resized(pictures[index : index + 1])
+        return Selection(picture, f"picture {index} of {path.name}", PictureSource(path, index))
+
+    def write(self, tensor: torch.Tensor, path: Path, source: Any = None) -> None:
+        """Writes pictures side by side, 16 to a row, on white where the last row is not full."""
+        self.spec.check(tuple(tensor.shape))
+        pixels = (tensor.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        columns = min(len(pixels), _PICTURES_A_ROW)
+        rows = ceil(len(pixels) / columns)
+        sheet = np.full((rows * columns, *pixels.shape[1:]), 255, np.uint8)
+        sheet[: len(pixels)] = pixels
+        sheet = sheet.reshape(rows, columns, *pixels.shape[1:]).transpose(2, 0, 3, 1, 4)
+        write_picture(sheet.reshape(self.channels, rows * self.size, columns * self.size), path)
+
+    def map_file(self, path: Path, target: Path, function: TensorFunction) -> None:
+        """Puts one picture through a function; the result has the model's size, not the picture's."""
+        written_format(target)
+        if is_idx(path):
+            raise MusicaeError(f"{path} holds a whole set; give one picture, or evaluate the model on the set.")
+        picture = read_picture(path, size=self.size, channels=self.channels)
+        self.write(function(self.to_tensor(torch.from_numpy(picture[None]))), target)
+
+    def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`mse`, `psnr_db` (100 where equal), `ssim` (Wang et al., 2004), of the values as they are, not cut to 0…1."""
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
+        estimate, target = estimate.float(), target.float()
+        mse = (estimate - target).square().flatten(1).mean(1)
+        # The window of 11 pixels that is customary (σ = 1.5) does not fit into pictures below 22.
+        sigma = min(1.5, self.size / 16)
+        ssim = structural_similarity_index_measure(estimate, target, sigma=sigma, data_range=1.0, reduction="none")
+        return {"mse": mse, "psnr_db": -10 * mse.clamp_min(_LEAST_MSE).log10(), "ssim": cast(torch.Tensor, ssim)}
+
+    def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
+        """Draws the batches as labelled rows of one picture."""
+        from musicae.plots import image_rows
+
+        path = stem.with_name(f"{stem.name}.png")
+        image_rows({label: [_for_drawing(picture) for picture in batch] for label, batch in rows.items()}, path)
+        return [path]
+
+    def _resized(self, pictures: np.ndarray) -> np.ndarray:
+        return resize_pictures(pictures, size=self.size, channels=self.channels)
+
+
+def _kind_of_first(files: Sequence[Path]) -> tuple[int, int]:
+    """`(size, channels)` by the first file that can be read; damaged ones are reported when all are read."""
+    for path in files:
+        try:
+            if is_idx(path):
+                _, height, width = idx_shape(path)
+                return min(max(min(height, width), _SMALLEST), _LARGEST), 1
+            width, height, colour = picture_kind(path)
+        except (DamagedFileError, PictureTooLargeError):
+            continue
+        return max(min(width, height, _PICTURE_SIZE), _SMALLEST), 3 if colour else 1
+    return (_PICTURE_SIZE, 3) if files else (_STARTER_SIZE, 1)
+
+
+def _for_drawing(picture: torch.Tensor) -> np.ndarray:
+    """`(channels, height, width)` → `(height, width)` or `(height, width, 3)`."""
+    pixels = picture.detach().float().cpu().numpy()
+    return pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)

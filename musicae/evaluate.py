@@ -1,0 +1,100 @@
+"""Scores of a trained model on a split it was not trained on, as plain numbers.
+
+Where the latent is Gaussian, scores quoted at a rate come from z drawn from the posterior, since
+only then do the bits count what was transmitted; the same score at the posterior's mean stands
+beside it as `…_mean`. Test examples that also stand in training are left out first.
+"""
+
+import math
+from collections import defaultdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musicae.datasets import DataSet, ExampleTable, unseen
+from musicae.errors import MusicaeError
+from musicae.spec import Layout
+from musicae.trained import TrainedModel
+
+_BATCH = 256
+_BITS_PER_NAT = 1 / math.log(2)
+# A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
+_ACTIVE_VARIANCE = 0.01
+
+
+@torch.no_grad()
+def evaluate(
+    trained: TrainedModel, dataset: DataSet, *, split: str = "test", limit: int | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Scores a model.
+
+    Args:
+        trained: the model and its domain.
+        dataset: read by that domain.
+        split: `test` or `validation`.
+        limit: score at most so many examples, spread over the split.
+        seed: of the damage and of the draws of z.
+
+    Returns:
+        Name → value, units in the names; `examples` says how many were scored and
+        `left_out_seen_in_training` how many were not.
+
+    Raises:
+        MusicaeError: no example of the split is left.
+    """
+    model, domain = trained.model, trained.domain
+    kept = unseen(domain, dataset, split)
+    left_out = len(dataset.splits[split]) - len(kept)
+    if limit is not None:
+        kept = kept[:: max(1, math.ceil(len(kept) / limit))]
+    if not len(kept):
+        raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
+    table = ExampleTable(dataset.examples, kept, trained.device, 0)
+    damage = domain.corruption(trained.manifest.task, split=split)
+    generator = torch.Generator(trained.device).manual_seed(seed)
+    gaussian = model.config.latent == "gaussian"
+    scores: dict[str, list[Tensor]] = defaultdict(list)
+    means: list[Tensor] = []
+    for rows in torch.arange(len(table)).split(_BATCH if domain.spec.numel < 10_000 else 16):
+        target = domain.to_tensor(table.batch(rows))
+        damaged = target if damage is None else damage(target, generator)
+        loss, predicted, posterior = model.score(damaged, target, generator)
+        scores["reconstruction_nats"].append(loss.reconstruction)
+        estimates = {"": model.reconstruct(damaged, generator=generator)}
+        if gaussian:
+            estimates["_mean"] = model.reconstruct(damaged)
+            scores["kl_bits"].append(loss.kl * _BITS_PER_NAT)
+            scores["elbo_nats"].append(-(loss.reconstruction + loss.kl))
+            means.append(posterior.mean.flatten(1).cpu())
+        for suffix, estimate in estimates.items():
+            for name, values in domain.metrics(estimate, target, damaged).items():
+                scores[_free_running(model.autoregressive, name) + suffix].append(values)
+        if model.autoregressive:
+            scores["accuracy_teacher_forced"].append(domain.metrics(predicted, target, damaged)["accuracy"])
+    result = {name: float(torch.cat([part.cpu() for part in parts]).mean()) for name, parts in scores.items()}
+    if gaussian:
+        variance = torch.cat(means).var(0)
+        result["active_units"] = int((variance > _ACTIVE_VARIANCE).sum())
+    if "mse" in result and len(model.latent_shape) == 1 and domain.spec.layout is Layout.GRID:
+        result["pca_mse"] = _pca_mse(trained, dataset, kept)
+    return result | {"examples": len(kept), "left_out_seen_in_training": left_out}
+
+
+def _free_running(autoregressive: bool, name: str) -> str:
+    """`accuracy` of a decoder that sees its own symbols is said to be so."""
+    return f"{name}_free_running" if autoregressive and name == "accuracy" else name
+
+
+def _pca_mse(trained: TrainedModel, dataset: DataSet, kept: np.ndarray) -> float:
+    """Test MSE of a PCA with as many components as the latent has numbers, fitted on all but the test split."""
+    from sklearn.decomposition import PCA
+
+    def flat(indices: np.ndarray) -> np.ndarray:
+        return trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices]))).flatten(1).numpy()
+
+    fitted_on = np.concatenate([dataset.splits["train"], dataset.splits["validation"]])
+    components = min(trained.model.latent_shape[0], trained.domain.spec.numel, len(fitted_on))
+    pca = PCA(components, svd_solver="covariance_eigh").fit(flat(fitted_on))
+    target = flat(kept)
+    return float(np.mean((pca.inverse_transform(pca.transform(target)) - target) ** 2))

@@ -1,0 +1,186 @@
+"""Likelihoods: what a decoder's output says about the target.
+
+Each turns decoder output (`parameters`) into the log-probability of a target, a mean, a mode and a
+sample. Log-probabilities are summed over an example's elements, in nats. Nothing here knows
+encoders, latents or files.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musicae.errors import unknown_name
+from musicae.spec import TensorSpec
+
+# Loudness is heard on a compressed scale; 0.3 is the usual exponent for speech enhancement
+# (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
+# speech enhancement").
+MAGNITUDE_EXPONENT = 0.3
+
+
+class Likelihood(nn.Module, ABC):
+    """The decoder's distribution over one example of a spec."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    @property
+    def width(self) -> int:
+        """Numbers the decoder gives per grid cell (channels) or per step."""
+        return self.spec.shape[0]
+
+    @abstractmethod
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        """Log-probability of `target` `(batch, *shape)` in nats, `(batch,)`."""
+
+    @abstractmethod
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Expected value; for categories the probabilities `(batch, steps, vocabulary sizes summed)`."""
+
+    @abstractmethod
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The most probable value, `(batch, *shape)`."""
+
+    @abstractmethod
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A draw, `(batch, *shape)`."""
+
+
+class Bernoulli(Likelihood):
+    """Grey values in 0…1, read as probabilities of white; parameters are logits."""
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(parameters, target, reduction="none").flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters.sigmoid()
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return (parameters > 0).to(parameters.dtype)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.bernoulli(parameters.sigmoid(), generator=generator)
+
+
+class Gaussian(Likelihood):
+    """Real values with one learned standard deviation for all cells (Rybkin et al., 2021, "σ-VAE").
+
+    A learned σ sets the balance of reconstruction and KL by itself; a fixed σ = 1 on pixels in 0…1
+    would make β = 1 collapse the latent.
+    """
+
+    # An optimiser moves each parameter by about its learning rate a step; σ has further to go.
+    _SPEED = 10.0
+
+    def __init__(self, spec: TensorSpec) -> None:
+        super().__init__(spec)
+        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / self._SPEED))
+
+    @property
+    def log_sigma(self) -> Tensor:
+        """Natural logarithm of the standard deviation, scalar; smoothly kept above -6."""
+        return -6.0 + F.softplus(self._SPEED * self.scaled_log_sigma + 6.0)
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        error = (parameters - target).flatten(1).pow(2).sum(1)
+        constant = target[0].numel() * (self.log_sigma + 0.5 * math.log(2 * math.pi))
+        return -0.5 * error * torch.exp(-2 * self.log_sigma) - constant
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        noise = torch.randn(parameters.shape, generator=generator, device=parameters.device, dtype=parameters.dtype)
+        return parameters + self.log_sigma.exp() * noise
+
+
+class Categorical(Likelihood):
+    """One symbol a step in every stream; parameters are the streams' logits side by side."""
+
+    @property
+    def width(self) -> int:
+        return sum(self.spec.vocabulary)
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        streams = zip(self._logits(parameters), target.unbind(-1), strict=True)
+        return -sum(F.cross_entropy(logits.mT, symbols, reduction="none").sum(1) for logits, symbols in streams)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return torch.cat([logits.softmax(-1) for logits in self._logits(parameters)], -1)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return torch.stack([logits.argmax(-1) for logits in self._logits(parameters)], -1)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        drawn = []
+        for logits in self._logits(parameters):
+            flat = logits.softmax(-1).flatten(0, -2)
+            drawn.append(torch.multinomial(flat, 1, generator=generator).view(logits.shape[:-1]))
+        return torch.stack(drawn, -1)
+
+    def _logits(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        """`(batch, steps, width)` → one `(batch, steps, vocabulary)` a stream."""
+        return parameters.split(self.spec.vocabulary, dim=-1)
+
+
+class Spectral(Likelihood):
+    """Complex spectra `(batch, 2, frequency, time)`, scored as the ear and the SI-SDR score them.
+
+    Two Gaussians, each with the variance that fits the example best (its profile likelihood, which
+    makes the first the logarithm of the waveform's error, hence of its SNR): one over the complex
+    values, one, weighted by `COMPRESSED_WEIGHT`, over compressed magnitudes. An error 30 dB below
+    the target counts as none, so that clean examples don't drown the noisy ones.
+    """
+
+    COMPRESSED_WEIGHT = 0.3
+    _FLOOR = 1e-3
+    _SILENCE = 1e-7
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        complex_part = self._log_variance(parameters, target)
+        compressed = self._log_variance(_compressed_magnitude(parameters), _compressed_magnitude(target))
+        numbers = target[0].numel()
+        return -0.5 * numbers * (complex_part + self.COMPRESSED_WEIGHT * compressed)
+
+    def _log_variance(self, estimate: Tensor, target: Tensor) -> Tensor:
+        error = (estimate - target).flatten(1).pow(2).mean(1)
+        power = target.flatten(1).pow(2).mean(1)
+        return torch.log(error + self._FLOOR * power + self._SILENCE)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The estimate itself: its variance is the example's own and isn't known without a target."""
+        return parameters
+
+
+def _compressed_magnitude(spectrum: Tensor) -> Tensor:
+    """`(batch, 2, frequency, time)` → `(batch, frequency, time)` to the power `MAGNITUDE_EXPONENT`."""
+    # The small constant keeps the gradient of a power below one finite at zero.
+    return (spectrum.pow(2).sum(1) + 1e-8).pow(MAGNITUDE_EXPONENT / 2)
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "bernoulli": Bernoulli,
+    "gaussian": Gaussian,
+    "categorical": Categorical,
+    "spectral": Spectral,
+}
+
+
+def build_likelihood(spec: TensorSpec) -> Likelihood:
+    """Builds the likelihood a spec names. Raises `ValueError` for a name not in `LIKELIHOODS`."""
+    if spec.likelihood not in LIKELIHOODS:
+        raise ValueError(unknown_name("likelihood", spec.likelihood, LIKELIHOODS))
+    return LIKELIHOODS[spec.likelihood](spec)

@@ -1,0 +1,66 @@
+"""`MODELS`: every model, with its config. A new one is a file and a line here."""
+
+from typing import Any, NamedTuple
+
+from musicae.config import read_config
+from musicae.errors import MusicaeError, unknown_name
+from musicae.models.autoencoder import Autoencoder, Loss, ModelConfig
+from musicae.models.grid import ConvAutoencoder, ConvConfig, MLPAutoencoder, MLPConfig, UNet, UNetConfig
+from musicae.models.steps import StepsAutoencoder, StepsConfig
+from musicae.spec import Layout, TensorSpec
+
+
+class ModelEntry(NamedTuple):
+    """A model, its config, and what it is for.
+
+    Attributes:
+        model: the class.
+        config: its config's class.
+        layout: the layout it takes.
+        restores: whether it is for `denoise` and `upscale`, or for `reconstruct`.
+    """
+
+    model: type[Autoencoder]
+    config: type[ModelConfig]
+    layout: Layout
+    restores: bool
+
+
+# The first entry of a layout and purpose is its default.
+MODELS: dict[str, ModelEntry] = {
+    "conv": ModelEntry(ConvAutoencoder, ConvConfig, Layout.GRID, False),
+    "mlp": ModelEntry(MLPAutoencoder, MLPConfig, Layout.GRID, False),
+    "unet": ModelEntry(UNet, UNetConfig, Layout.GRID, True),
+    "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, False),
+}
+
+
+def default_model(layout: Layout, restores: bool) -> str:
+    """Name of the model used when none is asked for."""
+    for name, entry in MODELS.items():
+        if entry.layout is layout and entry.restores is restores:
+            return name
+    raise MusicaeError(f"no model {'restores' if restores else 'rebuilds'} {layout} tensors yet.")
+
+
+def build_model(name: str, spec: TensorSpec, settings: dict[str, Any]) -> Autoencoder:
+    """Builds a model for a spec.
+
+    Args:
+        name: a key of `MODELS`.
+        spec: the tensors it will take.
+        settings: keys of the model's config; the rest keeps its defaults.
+
+    Raises:
+        MusicaeError: an unknown model or key, a bad value, or a model of another layout.
+    """
+    if name not in MODELS:
+        raise MusicaeError(unknown_name("model", name, MODELS))
+    entry = MODELS[name]
+    if entry.layout is not spec.layout:
+        fitting = [other for other, row in MODELS.items() if row.layout is spec.layout]
+        raise MusicaeError(f"model {name!r} takes {entry.layout} tensors, not {spec.layout}; use {', '.join(fitting)}.")
+    return entry.model(spec, read_config(entry.config, settings, "model setting"))
+
+
+__all__ = ["MODELS", "Autoencoder", "Loss", "ModelConfig", "ModelEntry", "build_model", "default_model"]

@@ -1,0 +1,161 @@
+"""`GridAutoencoder`: pictures and spectrograms, `(batch, channels, height, width)`.
+
+Three networks share the class. `conv` and `mlp` squeeze a grid through a vector; `unet` restores: its
+latent is spatial, the encoder's features reach the decoder, and the output corrects the input
+(Ronneberger et al., 2015), because the detail a restoration must keep does not fit a small vector.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from musicae.models.autoencoder import Autoencoder, ModelConfig
+from musicae.nn.convolution import Downward, Upward, level_sizes
+from musicae.nn.correction import CORRECTIONS
+from musicae.nn.dense import ResidualMLP
+from musicae.nn.latent import Posterior
+from musicae.spec import TensorSpec
+
+
+class ConvConfig(ModelConfig):
+    """A convolutional pyramid with a vector latent."""
+
+    channels: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # one entry a level, finest first
+    blocks: int = Field(default=1, ge=0)  # residual blocks a level
+
+
+class MLPConfig(ModelConfig):
+    """A residual MLP on the flattened grid: for small pictures the fastest to train on a CPU."""
+
+    width: int = Field(default=1024, ge=1)
+    depth: int = Field(default=2, ge=0)  # residual blocks, in encoder and decoder each
+
+
+class UNetConfig(ModelConfig):
+    """A convolutional pyramid that corrects its input; any height and width."""
+
+    latent: Literal["deterministic", "gaussian"] = "deterministic"
+    latent_size: int = Field(default=128, ge=1)  # channels of the spatial latent
+    channels: tuple[int, ...] = Field(default=(24, 48, 96, 128), min_length=1)
+    blocks: int = Field(default=1, ge=0)
+
+
+class GridAutoencoder(Autoencoder):
+    """Base of the grid models: decoding is one pass, and z alone says everything."""
+
+    def __init__(self, spec: TensorSpec, config: ModelConfig) -> None:
+        super().__init__(spec, config)
+        self.channels, self.height, self.width = spec.shape
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.config.latent_size,)
+
+    def decode(self, z: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        parameters = self.parameters_of(z).float()
+        return self.likelihood.mean(parameters) if temperature == 0 else self.likelihood.sample(parameters, generator)
+
+    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        posterior = self.encode(x)
+        return self.decode(posterior.mean if generator is None else posterior.sample(generator))
+
+    def parameters_of(self, z: Tensor) -> Tensor:
+        """The likelihood's parameters at z, `(batch, width, height, width)`."""
+        raise ValueError("this model corrects its input and cannot decode a latent alone")
+
+    def _posterior_and_parameters(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None
+    ) -> tuple[Posterior, Tensor]:
+        posterior = self.encode(x)
+        return posterior, self.parameters_of(posterior.sample(generator))
+
+
+class ConvAutoencoder(GridAutoencoder):
+    """Residual convolutions down to a vector and up again."""
+
+    config: ConvConfig
+
+    def __init__(self, spec: TensorSpec, config: ConvConfig) -> None:
+        super().__init__(spec, config)
+        self.sizes = level_sizes(self.height, self.width, len(config.channels))
+        self.coarsest = (config.channels[-1], *self.sizes[-1])
+        cells = config.channels[-1] * self.sizes[-1][0] * self.sizes[-1][1]
+        self.encoder = Downward(self.channels, config.channels, config.blocks)
+        self.to_latent = nn.Linear(cells, config.latent_size * self.latent.outputs_per_number)
+        self.from_latent = nn.Linear(config.latent_size, cells)
+        self.decoder = Upward(config.channels, self.likelihood.width, config.blocks, skips=False)
+
+    def encode(self, x: Tensor) -> Posterior:
+        self.spec.check(x.shape)
+        return self.latent(self.to_latent(self.encoder(x)[-1].flatten(1)))
+
+    def parameters_of(self, z: Tensor) -> Tensor:
+        return self.decoder(self.from_latent(z).unflatten(1, self.coarsest), self.sizes)
+
+
+class MLPAutoencoder(GridAutoencoder):
+    """Residual MLPs on the flattened grid."""
+
+    config: MLPConfig
+
+    def __init__(self, spec: TensorSpec, config: MLPConfig) -> None:
+        super().__init__(spec, config)
+        outputs = config.latent_size * self.latent.outputs_per_number
+        self.output_shape = (self.likelihood.width, self.height, self.width)
+        self.encoder = ResidualMLP(spec.numel, config.width, outputs, config.depth)
+        self.decoder = ResidualMLP(
+            config.latent_size, config.width, self.likelihood.width * self.height * self.width, config.depth
+        )
+
+    def encode(self, x: Tensor) -> Posterior:
+        self.spec.check(x.shape)
+        return self.latent(self.encoder(x.flatten(1)))
+
+    def parameters_of(self, z: Tensor) -> Tensor:
+        return self.decoder(z).unflatten(1, self.output_shape)
+
+
+class UNet(GridAutoencoder):
+    """Restoration: spatial latent, skip connections, output joined to the input.
+
+    Takes grids of any height and width; the spec's are those it is trained on.
+    """
+
+    config: UNetConfig
+
+    def __init__(self, spec: TensorSpec, config: UNetConfig) -> None:
+        super().__init__(spec, config)
+        self.correction = CORRECTIONS[spec.correction](self.channels)
+        coarsest = config.channels[-1]
+        self.encoder = Downward(self.correction.inputs, config.channels, config.blocks)
+        self.to_latent = nn.Conv2d(coarsest, config.latent_size * self.latent.outputs_per_number, 1)
+        self.from_latent = nn.Conv2d(config.latent_size, coarsest, 1)
+        self.decoder = Upward(config.channels, self.correction.outputs, config.blocks, skips=True)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.config.latent_size, *level_sizes(self.height, self.width, len(self.config.channels))[-1])
+
+    @property
+    def restores(self) -> bool:
+        return True
+
+    def encode(self, x: Tensor) -> Posterior:
+        return self.latent(self.to_latent(self.encoder(self.correction.features(x))[-1]))
+
+    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return self._restore(x, generator, use_mean=generator is None)[1].float()
+
+    def _posterior_and_parameters(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None
+    ) -> tuple[Posterior, Tensor]:
+        return self._restore(x, generator, use_mean=False)
+
+    def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> tuple[Posterior, Tensor]:
+        features = self.encoder(self.correction.features(x))
+        posterior = self.latent(self.to_latent(features[-1]))
+        z = posterior.mean if use_mean else posterior.sample(generator)
+        sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in features]
+        return posterior, self.correction.apply_to(x, self.decoder(self.from_latent(z), sizes, features).float())

@@ -1,0 +1,235 @@
+"""Picture files to square uint8 arrays and back: PNG, JPEG and the like, and IDX files of digits.
+
+A picture of any size becomes a square: turned as its EXIF says, laid on white where it is transparent,
+cropped to its centre and resized (Lanczos). Cropping keeps proportions, at the price of the long side's
+ends. The size is checked in the header before a pixel is decoded. Colour profiles are ignored. Nothing
+here knows tensors or domains.
+"""
+
+import gzip
+import os
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from musicae.errors import DamagedFileError, MusicaeError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+IDX_SUFFIXES = ("images-idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte", "images.idx3-ubyte.gz")
+"""Endings of the whole name; MNIST's are `train-images-idx3-ubyte.gz` and `t10k-images-idx3-ubyte.gz`."""
+
+MAX_SIDE = 30_000
+MAX_PIXELS = 120_000_000
+_MAX_IDX_BYTES = 4 * 2**30
+_BLOCK_BYTES = 16 * 2**20
+_IDX_IMAGES = 0x00000803  # uint8, three axes
+# By name, since Pillow would otherwise try every format it knows on a file called .png.
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF")
+_WRITTEN = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+
+
+class PictureTooLargeError(MusicaeError):
+    """A sound picture that is larger than what is decoded."""
+
+
+def read_picture(path: Path, *, size: int, channels: int) -> np.ndarray:
+    """Reads one picture; of an animation or a document, the first page.
+
+    Args:
+        path: one of `PICTURE_SUFFIXES`; the content decides the format, not the name.
+        size: side of the square it becomes, in pixels.
+        channels: 1 for grey, 3 for red, green and blue.
+
+    Returns:
+        uint8 `(channels, size, size)`.
+
+    Raises:
+        DamagedFileError: not a picture, or truncated.
+        PictureTooLargeError: wider or larger than is decoded.
+    """
+    with _opened(path) as picture:
+        # A JPEG can be decoded at an eighth of its size; twice the wanted one leaves Lanczos its work.
+        picture.draft(None, (2 * size, 2 * size))  # type: ignore[arg-type]  # the stubs forget None: keep the mode
+        return _square(_plain(picture, "L" if channels == 1 else "RGB"), size)
+
+
+def picture_kind(path: Path) -> tuple[int, int, bool]:
+    """`(width, height, is colour)` of a picture. A colour file whose pixels are all grey is grey."""
+    with _opened(path) as picture:
+        width, height = picture.size
+        if picture.mode in _GREY_MODES:
+            return width, height, False
+        picture.draft(None, (256, 256))  # type: ignore[arg-type]  # as above
+        pixels = np.asarray(_plain(picture, "RGB"))
+        return width, height, bool((pixels != pixels[..., :1]).any())
+
+
+def resize_pictures(pictures: np.ndarray, *, size: int, channels: int) -> np.ndarray:
+    """Grey uint8 `(pictures, height, width)` → `(pictures, channels, size, size)`, as `read_picture` would."""
+    if pictures.shape[1:] != (size, size):
+        resized = [_square(Image.fromarray(picture), size)[0] for picture in pictures]
+        pictures = np.stack(resized) if resized else np.zeros((0, size, size), np.uint8)
+    return np.repeat(pictures[:, None], channels, axis=1)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Reads the pictures of an IDX file: uint8 `(pictures, height, width)`.
+
+    Raises:
+        DamagedFileError: not IDX, not pictures, or more or fewer bytes than its header says.
+    """
+    with _idx_opened(path) as (stream, shape):
+        expected = int(np.prod(shape, dtype=np.int64))
+        if expected > _MAX_IDX_BYTES:
+            raise DamagedFileError(f"{path} says it holds {expected:,} bytes; at most {_MAX_IDX_BYTES:,} are read.")
+        content = bytearray()
+        while len(content) <= expected and (block := stream.read(min(_BLOCK_BYTES, expected + 1 - len(content)))):
+            content += block
+        if len(content) != expected:
+            kind = "is truncated" if len(content) < expected else "goes on past its end"
+            raise DamagedFileError(f"{path} {kind}: its header says {shape[0]} pictures of {shape[1]}×{shape[2]}.")
+    return np.frombuffer(bytes(content), np.uint8).reshape(shape)
+
+
+def idx_shape(path: Path) -> tuple[int, int, int]:
+    """`(pictures, height, width)` as an IDX file's header says."""
+    with _idx_opened(path) as (_, shape):
+        return shape
+
+
+def is_idx(path: Path) -> bool:
+    """Whether the name is that of an IDX file of pictures."""
+    return path.name.lower().endswith(IDX_SUFFIXES)
+
+
+def is_idx_test(path: Path) -> bool:
+    """Whether the name is that of the test part of an IDX set (`t10k-…`, `test-…`, `emnist-…-test-…`)."""
+    return is_idx(path) and re.search(r"(^|-)(t10k|test)-images", path.name.lower()) is not None
+
+
+def write_picture(pixels: np.ndarray, path: Path) -> None:
+    """Writes uint8 `(channels, height, width)`, under a temporary name that is then renamed."""
+    kind = written_format(path)
+    content = BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+    picture.save(content, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content.getvalue())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def written_format(path: Path) -> str:
+    """Pillow's name of the format a path asks for. Raises `MusicaeError` for one that isn't written."""
+    if path.suffix.lower() not in _WRITTEN:
+        raise MusicaeError(f"can't write a picture as {path.name!r}; choose one of {', '.join(_WRITTEN)}.")
+    return _WRITTEN[path.suffix.lower()]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Opens a picture whose size is acceptable; whatever its decoder trips on becomes one sentence."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, and of sizes that are checked here.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as picture:
+                width, height = picture.size
+                if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+                    raise PictureTooLargeError(
+                        f"{path} is {width}×{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} "
+                        "million in all are read. Scale it down first."
+                    )
+                yield picture
+    except FileNotFoundError:
+        raise MusicaeError(f"no such file: {path}") from None
+    except Image.DecompressionBombError:
+        raise PictureTooLargeError(
+            f"{path} is larger than {MAX_PIXELS // 10**6} million pixels; scale it down first."
+        ) from None
+    except MusicaeError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they trip on: OSError, SyntaxError, struct.error, …
+        if path.is_file() and path.stat().st_size == 0:
+            raise DamagedFileError(f"{path} is empty.") from None
+        # Where nothing was recognised, Pillow's text says no more than ours.
+        reason = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({error})"
+        raise DamagedFileError(
+            f"{path} can't be read as a picture; it is damaged or something else{reason}."
+        ) from error
+
+
+def _plain(picture: Image.Image, mode: str) -> Image.Image:
+    """Decodes to `L` or `RGB`, upright, transparency on white."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        upright = Image.fromarray(_eight_bits(np.asarray(upright)))
+    if upright.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+    if upright.mode not in ("L", "RGB"):
+        upright = upright.convert("RGB")
+    return upright.convert(mode)
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """Deep grey values → uint8, by the range they are in: 0…1 (if real), 0…255 or 0…65535."""
+    deep = np.nan_to_num(values.astype(np.float64))
+    highest = deep.max(initial=0.0)
+    if values.dtype.kind == "f" and highest <= 1.0:
+        deep = deep * 255
+    elif highest > 255 or values.dtype == np.uint16:
+        deep = deep / 257
+    return np.clip(np.floor(deep + 0.5), 0, 255).astype(np.uint8)
+
+
+def _square(picture: Image.Image, size: int) -> np.ndarray:
+    """Crops to the centre and resizes: uint8 `(channels, size, size)`."""
+    if picture.size != (size, size):
+        side = min(picture.size)
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    pixels = np.asarray(picture)
+    return pixels[None].copy() if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+@contextmanager
+def _idx_opened(path: Path) -> Iterator[tuple[BinaryIO, tuple[int, int, int]]]:
+    """Opens an IDX file, gzipped or not, and reads its header."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
+            magic, *shape = struct.unpack(">4I", stream.read(16))
+            if magic != _IDX_IMAGES:
+                raise DamagedFileError(f"{path} is no IDX file of pictures: it begins 0x{magic:08x}, not 0x00000803.")
+            count, height, width = shape
+            if min(shape) < 1 or max(height, width) > MAX_SIDE:
+                raise DamagedFileError(f"{path} says it holds {count} pictures of {height}×{width} pixels.")
+            yield stream, (count, height, width)
+    except FileNotFoundError:
+        raise MusicaeError(f"no such file: {path}") from None
+    except (OSError, EOFError, struct.error, zlib.error) as error:
+        raise DamagedFileError(f"{path} is truncated or damaged ({error}).") from error

@@ -1,0 +1,316 @@
+"""Pictures for people: example rows, piano rolls, spectrograms, loss curves. Arrays in, one PNG out.
+
+Everything is drawn on a `matplotlib.figure.Figure` of its own, so no window, no global state and no
+backend choice is involved, and matplotlib is imported only when something is drawn. Nothing here
+knows domains, models or files other than the PNG it writes.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = dict[str, list[np.ndarray]]
+"""Label → examples, drawn as one row of the figure."""
+
+_PITCH_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+_BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
+
+_INK = "#22303c"
+_PAPER = np.array([1.0, 1.0, 1.0])
+_BLACK_KEY_SHADE = np.array([0.945, 0.953, 0.961])
+_SUSTAIN = np.array([0.48, 0.68, 0.86])
+_ONSET = np.array([0.07, 0.25, 0.47])
+_LINES = ("#12407a", "#d1603d", "#3a8f5c", "#8a5aa8", "#b8860b", "#4a90a4", "#7a7a7a")
+
+_DYNAMIC_RANGE_DB = 80.0
+_MOST_PIXELS = 16_000
+
+
+def image_rows(rows: Rows, path: Path) -> None:
+    """Draws labelled rows of pictures.
+
+    Args:
+        rows: label → pictures `(height, width)` or `(height, width, 3)` in 0..1 (clipped to it);
+            a row's pictures are drawn at one size, whatever their own.
+        path: the PNG to write.
+    """
+    columns = _columns(rows)
+    # An inch for each picture reads well up to 12 of them; more share the width.
+    cell = min(1.0, 14.0 / columns)
+    gap = 0.06
+    heights = [(1 - gap) * _cell_height(pictures) for pictures in rows.values()]
+    label_width = _label_inches(rows)
+    total_height = sum(height + gap for height in heights) * cell
+    figure = _figure(label_width + columns * cell + 0.1, total_height + 0.15)
+    axes = _bare_axes(figure, label_width, 0.1, 0.075, 0.075)
+
+    top, middles = 0.0, []
+    for height, pictures in zip(heights, rows.values(), strict=True):
+        for column, picture in enumerate(pictures):
+            shown = np.clip(np.nan_to_num(np.asarray(picture, dtype=np.float64)), 0.0, 1.0)
+            axes.imshow(
+                shown,
+                extent=(column + gap / 2, column + 1 - gap / 2, top + height, top),
+                cmap="gray",
+                vmin=0.0,
+                vmax=1.0,
+                interpolation="nearest" if max(shown.shape[:2]) <= 96 else "antialiased",
+            )
+        middles.append(top + height / 2)
+        top += height + gap
+    axes.set(xlim=(0, columns), ylim=(top, 0), aspect="auto", xticks=[])
+    axes.set_yticks(middles, list(rows))
+    _save(figure, path)
+
+
+def piano_rolls(rows: Rows, path: Path, *, steps_per_bar: int = 16, steps_per_beat: int = 4) -> None:
+    """Draws labelled rows of piano rolls, all on one cropped pitch axis.
+
+    Args:
+        rows: label → rolls `(128, steps)`: 0 silent, 1 sustained, 2 onset.
+        path: the PNG to write.
+        steps_per_bar: distance of the bar lines, in steps.
+        steps_per_beat: distance of the beat lines, in steps.
+    """
+    columns = _columns(rows)
+    low, high = _pitch_range(rows)
+    pitches = high - low + 1
+    steps = max(roll.shape[1] for rolls in rows.values() for roll in rolls)
+
+    # Few rolls get room; many are drawn small enough that the figure still fits a page.
+    row_height = float(np.clip(pitches * 0.055, 0.8, 2.6)) * float(np.clip(8 / len(rows), 0.7, 1.0))
+    column_width = float(np.clip(steps * 0.2, 2.5, 9.0)) if columns == 1 else max(1.5, min(steps * 0.07, 14 / columns))
+    note_height = max(0.9, 0.05 * pitches / row_height)  # at least a twentieth of an inch
+    left, right, below, above = _label_inches(rows) + 0.35, 0.15, 0.45, 0.15
+    width, height = left + columns * column_width + right, below + len(rows) * row_height + above
+    figure = _figure(width, height)
+    grid = figure.add_gridspec(
+        len(rows), columns, left=left / width, right=1 - right / width, bottom=below / height, top=1 - above / height,
+        hspace=0.13 / row_height, wspace=0.1 / column_width,
+    )  # fmt: skip
+
+    for row, (label, rolls) in enumerate(rows.items()):
+        for column, roll in enumerate(rolls):
+            axes = figure.add_subplot(grid[row, column])
+            _draw_roll(axes, np.asarray(roll)[low : high + 1], low, steps_per_bar, steps_per_beat, note_height)
+            axes.set_xlim(0, steps)
+            _name_pitches(axes, low, high, row_height, named=column == 0)
+            last = row == len(rows) - 1
+            bars = np.arange(0, steps, steps_per_bar)
+            every = max(1, len(bars) * columns // 32)
+            axes.set_xticks(bars[::every], [str(bar + 1) for bar in range(0, len(bars), every)] if last else [])
+            if last and column == 0:
+                axes.set_xlabel("bar", loc="left")
+            if column == 0:
+                axes.annotate(
+                    label, (0, 0.5), xytext=(-32, 0), xycoords="axes fraction", textcoords="offset points",
+                    ha="right", va="center", color=_INK,
+                )  # fmt: skip
+    _save(figure, path)
+
+
+def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: int) -> None:
+    """Draws labelled rows of spectrograms on one colour scale.
+
+    Args:
+        rows: label → magnitudes in dB `(frequency, time)`, frequencies even from 0 to half the
+            sample rate.
+        path: the PNG to write.
+        sample_rate_hz: of the sound.
+        hop_samples: from one column of a spectrogram to the next, in samples.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    columns = _columns(rows)
+    values = [np.asarray(picture)[np.isfinite(picture)] for pictures in rows.values() for picture in pictures]
+    loudest = max((float(part.max()) for part in values if part.size), default=0.0)
+    quietest = min((float(part.min()) for part in values if part.size), default=loudest)
+    floor = max(quietest, loudest - _DYNAMIC_RANGE_DB)
+    if floor == loudest:
+        floor = loudest - 1.0
+
+    row_height = 1.7 if len(rows) <= 6 else 1.2
+    column_width = 9.0 if columns == 1 else max(1.6, 14 / columns)
+    left, right, below, above = _label_inches(rows) + 0.6, 0.95, 0.55, 0.15
+    width, height = left + columns * column_width + right, below + len(rows) * row_height + above
+    figure = _figure(width, height)
+    grid = figure.add_gridspec(
+        len(rows), columns, left=left / width, right=1 - right / width, bottom=below / height, top=1 - above / height,
+        hspace=0.12 / row_height, wspace=0.1 / column_width,
+    )  # fmt: skip
+
+    drawn = None
+    for row, (label, pictures) in enumerate(rows.items()):
+        for column, picture in enumerate(pictures):
+            axes = figure.add_subplot(grid[row, column])
+            shown = np.nan_to_num(np.asarray(picture, dtype=np.float64), nan=floor, neginf=floor, posinf=loudest)
+            duration_s = shown.shape[1] * hop_samples / sample_rate_hz
+            drawn = axes.imshow(
+                shown, origin="lower", aspect="auto", extent=(0, duration_s, 0, sample_rate_hz / 2000),
+                cmap="magma", vmin=floor, vmax=loudest, interpolation="antialiased",
+            )  # fmt: skip
+            _plain(axes)
+            axes.tick_params(labelleft=column == 0, labelbottom=row == len(rows) - 1)
+            if column == 0:
+                axes.set_ylabel("kHz")
+                axes.annotate(
+                    label, (0, 0.5), xytext=(-46, 0), xycoords="axes fraction", textcoords="offset points",
+                    ha="right", va="center", color=_INK,
+                )  # fmt: skip
+            if row == len(rows) - 1:
+                axes.set_xlabel("s", labelpad=1)
+                # The last number of one panel would stand on the first of the next.
+                axes.xaxis.set_major_locator(
+                    MaxNLocator(8 if columns == 1 else 3, prune="upper" if columns > 1 else None)
+                )
+    if drawn is not None:
+        bar_height = min(1.0 - (below + above) / height, 3.0 / height)
+        bar_axes = figure.add_axes(
+            (1 - (right - 0.15) / width, 1 - above / height - bar_height, 0.13 / width, bar_height)
+        )
+        figure.colorbar(drawn, cax=bar_axes).set_label("dB")
+        _plain(bar_axes)
+    _save(figure, path)
+
+
+def curves(series: dict[str, list[tuple[float, float]]], path: Path, *, x_label: str, y_label: str) -> None:
+    """Draws lines, such as losses over updates.
+
+    Args:
+        series: name → points `(x, y)`; a point that is not finite leaves a gap.
+        path: the PNG to write.
+        x_label: what x counts, with its unit.
+        y_label: what y measures, with its unit.
+    """
+    figure = _figure(8.0, 4.5)
+    axes = figure.add_subplot()
+    for index, (name, points) in enumerate(series.items()):
+        xy = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        xy[~np.isfinite(xy).all(axis=1)] = np.nan
+        axes.plot(
+            xy[:, 0], xy[:, 1], label=name, color=_LINES[index % len(_LINES)], linewidth=1.6,
+            marker="o" if len(xy) == 1 else None, markersize=4,
+        )  # fmt: skip
+    _plain(axes)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(color="#e3e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    if len(series) > 1:
+        axes.legend(frameon=False)
+    elif series:
+        axes.set_title(next(iter(series)), loc="left", fontsize=10, color=_INK)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def _columns(rows: Rows) -> int:
+    columns = max((len(examples) for examples in rows.values()), default=0)
+    if columns == 0:
+        raise ValueError("expected at least one row with one example to draw, got none")
+    return columns
+
+
+def _cell_height(pictures: Sequence[np.ndarray]) -> float:
+    """Height of a row's pictures when each is one wide, kept drawable for extreme shapes."""
+    return max((float(np.clip(p.shape[0] / p.shape[1], 0.1, 4.0)) for p in pictures), default=0.3)
+
+
+def _label_inches(rows: Rows) -> float:
+    """Room at the left for the longest label, in inches, at the text size of `_figure`."""
+    return 0.2 + 0.085 * max(len(line) for label in rows for line in label.split("\n"))
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    dots_per_inch = min(130.0, _MOST_PIXELS / max(width, height))
+    return Figure(figsize=(max(width, 1.5), max(height, 0.5)), dpi=dots_per_inch, facecolor="white")
+
+
+def _bare_axes(figure: "Figure", left: float, right: float, below: float, above: float) -> "Axes":
+    """Axes that fill the figure up to margins in inches, with nothing drawn around them."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes(
+        (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height), frameon=False
+    )
+    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
+    return cast("Axes", axes)
+
+
+def _plain(axes: "Axes") -> None:
+    axes.tick_params(labelsize=8, length=2, color="#9aa5b1", labelcolor=_INK)
+    for spine in axes.spines.values():
+        spine.set_color("#9aa5b1")
+        spine.set_linewidth(0.6)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=_INK, fontsize=8)
+
+
+def _pitch_range(rows: Rows) -> tuple[int, int]:
+    """Lowest and highest pitch to show: what sounds, a semitone around it, an octave at least."""
+    used = np.zeros(128, dtype=bool)
+    for rolls in rows.values():
+        for roll in rolls:
+            if roll.shape[0] != 128:
+                raise ValueError(f"expected piano rolls of shape (128, steps), got {roll.shape}")
+            used |= np.asarray(roll).any(axis=1)
+    pitches = np.flatnonzero(used)
+    low, high = (int(pitches[0]) - 1, int(pitches[-1]) + 1) if pitches.size else (60, 71)
+    missing = max(0, 12 - (high - low + 1))
+    low, high = low - missing // 2, high + missing - missing // 2
+    return max(0, min(low, 116)), min(127, max(high, 11))
+
+
+def _draw_roll(
+    axes: "Axes", roll: np.ndarray, low: int, steps_per_bar: int, steps_per_beat: int, note_height: float
+) -> None:
+    """Draws `(pitches, steps)` whose first row is pitch `low`, notes `note_height` semitones high."""
+    pitches, steps = roll.shape
+    colours = np.tile(_PAPER, (pitches, steps, 1))  # (pitches, steps, 3)
+    black = [pitch for pitch in range(pitches) if (low + pitch) % 12 in _BLACK_KEYS]
+    colours[black] = _BLACK_KEY_SHADE
+    axes.imshow(colours, origin="lower", aspect="auto", extent=(0, steps, low - 0.5, low + pitches - 0.5), zorder=0)
+    for step in range(0, steps + 1, steps_per_beat):
+        bar = step % steps_per_bar == 0
+        axes.axvline(step, color="#8895a3" if bar else "#dde2e7", linewidth=0.9 if bar else 0.5, zorder=1)
+    # Rectangles and not pixels: a pitch is a few dots high, and rounding would make notes thick or thin.
+    # They lie over the lines, or a note that crosses a beat would look like two.
+    for state, colour in ((1, _SUSTAIN), (2, _ONSET)):
+        rows, columns = np.nonzero(roll == state)
+        axes.bar(
+            columns, note_height, width=1.0, bottom=low + rows - note_height / 2, align="edge", color=colour,
+            linewidth=0, zorder=2, antialiased=True,
+        )  # fmt: skip
+    _plain(axes)
+
+
+def _name_pitches(axes: "Axes", low: int, high: int, height: float, *, named: bool) -> None:
+    """Ticks at the Cs, and at the Gs where there is room or fewer than two Cs."""
+    ticks = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
+    with_fifths = [pitch for pitch in range(low, high + 1) if pitch % 12 in (0, 7)]
+    if len(ticks) < 2 or height / len(with_fifths) > 0.3:
+        ticks = with_fifths
+    names = [f"{_PITCH_NAMES[pitch % 12]}{pitch // 12 - 1}" for pitch in ticks]
+    axes.set_yticks(ticks, names if named else [])
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_ylim(low - 0.5, high + 0.5)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """Writes a PNG under a temporary name and renames it, so that no half picture is ever seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        figure.savefig(partial, format="png")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

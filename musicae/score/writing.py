@@ -1,0 +1,146 @@
+"""Melodies to MIDI files, by way of `PrettyMIDI`.
+
+A file starts at tick 0 in its metre and ends where the music does, silence included: a time signature
+that repeats the last one stands at the end, which players ignore and `musicae.score.grid` and other
+readers take as the length. Files are written under a temporary name and renamed, so a failure leaves
+nothing behind.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+
+from musicae.errors import MusicaeError
+from musicae.score.codec import join_windows, notes_from_tokens
+from musicae.score.grid import STEPS_PER_QUARTER
+
+TICKS_PER_QUARTER = 480
+TICKS_PER_STEP = TICKS_PER_QUARTER // STEPS_PER_QUARTER
+VELOCITY = 90
+DEFAULT_TEMPO_BPM = 120.0
+SLOWEST_BPM = 60_000_000 / (2**24 - 1)  # three bytes of microseconds
+FASTEST_BPM = 1_000.0
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Where a written piece ends, and its tempi and metres.
+
+    Attributes:
+        end: in ticks of `TICKS_PER_QUARTER`.
+        tempi: `(tick, quarters per minute)`, rising; at least one, at tick 0.
+        metres: `(tick, numerator, denominator)`, rising; at least one, at tick 0.
+    """
+
+    end: int
+    tempi: Sequence[tuple[int, float]] = ((0, DEFAULT_TEMPO_BPM),)
+    metres: Sequence[tuple[int, int, int]] = field(default=((0, 4, 4),))
+
+
+def melody_midi(
+    tokens: np.ndarray, *, tempo_bpm: float = DEFAULT_TEMPO_BPM, program: int = 0, name: str = ""
+) -> pretty_midi.PrettyMIDI:
+    """Writes tokens as a `PrettyMIDI` in 4/4.
+
+    Args:
+        tokens: `(steps,)` or `(windows, steps)`, then windows follow one another; values 0 to 89.
+        tempo_bpm: quarters per minute.
+        program: General MIDI program, 0 to 127.
+        name: of the track.
+
+    Raises:
+        ValueError: a token, tempo or program that does not exist.
+    """
+    tokens = np.asarray(tokens)
+    if tokens.size and not (tokens.min() >= 0 and tokens.max() <= 89):
+        raise ValueError(f"expected melody tokens 0 to 89, got {tokens.min()} to {tokens.max()}")
+    onset, end, pitch = notes_from_tokens(join_windows(np.atleast_2d(tokens)) if tokens.size else tokens.reshape(-1))
+    timeline = Timeline(tokens.size * TICKS_PER_STEP, ((0, tempo_bpm),))
+    return notes_midi(onset * TICKS_PER_STEP, end * TICKS_PER_STEP, pitch, timeline, program=program, name=name)
+
+
+def notes_midi(
+    onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, timeline: Timeline, *, program: int = 0, name: str = ""
+) -> pretty_midi.PrettyMIDI:
+    """Writes notes as a `PrettyMIDI`.
+
+    Args:
+        onset, end: `(notes,)` ticks.
+        pitch: `(notes,)` 0 to 127.
+        timeline: end, tempi and metres.
+        program: General MIDI program, 0 to 127.
+        name: of the track; what Latin-1 lacks becomes "?".
+    """
+    if not 0 <= program <= 127:
+        raise ValueError(f"expected a program 0 to 127, got {program}")
+    ticks = np.array([tick for tick, _ in timeline.tempi], dtype=np.int64)
+    tick_s = np.array([_tick_seconds(tempo_bpm) for _, tempo_bpm in timeline.tempi])
+    midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER, initial_tempo=60 / (tick_s[0] * TICKS_PER_QUARTER))
+    if len(ticks) > 1:
+        # The only way to give a PrettyMIDI several tempi; its reader does the same.
+        midi._tick_scales = list(zip(ticks.tolist(), tick_s.tolist(), strict=True))
+        midi._update_tick_to_time(int(timeline.end) + 1)
+    start_s = np.concatenate(([0.0], np.cumsum(np.diff(ticks) * tick_s[:-1])))
+
+    def seconds(at: np.ndarray) -> np.ndarray:
+        index = np.searchsorted(ticks, at, side="right") - 1
+        return start_s[index] + (at - ticks[index]) * tick_s[index]
+
+    instrument = pretty_midi.Instrument(program, name=_latin1(name))
+    instrument.notes = [
+        pretty_midi.Note(VELOCITY, *note)
+        for note in zip(np.asarray(pitch).tolist(), seconds(onset).tolist(), seconds(end).tolist(), strict=True)
+    ]
+    midi.instruments.append(instrument)
+    metres = [*timeline.metres]
+    if timeline.end > metres[-1][0]:
+        metres.append((timeline.end, *metres[-1][1:]))
+    at_s = seconds(np.array([tick for tick, _, _ in metres], dtype=np.int64)).tolist()
+    midi.time_signature_changes = [
+        pretty_midi.TimeSignature(numerator, denominator, second)
+        for (_, numerator, denominator), second in zip(metres, at_s, strict=True)
+    ]
+    return midi
+
+
+def _tick_seconds(tempo_bpm: float) -> float:
+    """Seconds of a tick at the nearest tempo that a MIDI file can hold.
+
+    The small excess outlives pretty_midi's truncation to whole microseconds.
+    """
+    if not (np.isfinite(tempo_bpm) and tempo_bpm > 0):
+        raise ValueError(f"expected a tempo above 0 quarters per minute, got {tempo_bpm}")
+    microseconds = round(60_000_000 / min(max(tempo_bpm, SLOWEST_BPM), FASTEST_BPM))
+    return (microseconds + 1e-3) / 1e6 / TICKS_PER_QUARTER
+
+
+def _latin1(name: str) -> str:
+    printable = "".join(letter for letter in name if letter.isprintable())
+    return printable.encode("latin-1", "replace").decode("latin-1")
+
+
+def write_midi(midi: pretty_midi.PrettyMIDI, path: Path) -> None:
+    """Writes a file under a temporary name, then renames it.
+
+    Raises:
+        MusicaeError: the folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            midi.write(file)
+        temporary.replace(path)
+    except OSError as error:
+        raise MusicaeError(
+            f"{path} cannot be written ({error.strerror}); choose another place or free space."
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,363 @@
+"""The one training loop, for every domain, task and model. The only importer of Accelerate.
+
+A step draws a batch, damages it if the task says so, and lowers the model's loss. Every draw of step
+n comes from generators seeded with (seed, n), and batches from a permutation seeded with
+(seed, epoch), so a resumed run continues exactly as an unbroken one. The loop knows neither files
+nor networks: it gets a domain, a model and a data set.
+"""
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from pydantic import Field, model_validator
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from musicae.checkpoint import Manifest, read_tensors, replaced_folder, save_checkpoint
+from musicae.config import Config
+from musicae.datasets import DataSet, ExampleTable
+from musicae.domains.base import Domain
+from musicae.errors import CheckpointError, MusicaeError
+from musicae.models import Autoencoder, Loss
+from musicae.run_log import RunLog
+
+_SEED_STRIDE = 1_000_003  # keeps the seeds of neighbouring steps and processes apart
+_PREVIEW_EXAMPLES = 8
+_BITS_PER_NAT = 1 / math.log(2)
+
+
+class TrainConfig(Config):
+    """How long, how fast, and what for."""
+
+    steps: int = Field(default=4000, ge=1)  # updates; the schedule ends here
+    minutes: float | None = Field(default=None, gt=0)  # wall time; whichever of the two ends first
+    batch_size: int = Field(default=128, ge=1)  # examples an update, over all processes
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
+    beta: float = Field(default=1.0, ge=0)  # weight of the KL
+    free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
+    kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
+    evaluate_every: int = Field(default=500, ge=1)  # steps
+    evaluate_examples: int = Field(default=2048, ge=1)  # of the validation split, at most
+    patience: int = Field(default=20, ge=1)  # evaluations without a better one before stopping
+    bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
+    seed: int = 0
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "TrainConfig":
+        if self.warmup_steps > self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than steps ({self.steps})")
+        return self
+
+
+def train(
+    domain: Domain,
+    model: Autoencoder,
+    dataset: DataSet,
+    config: TrainConfig,
+    manifest: Manifest,
+    folder: Path,
+    *,
+    resume: bool = False,
+) -> Path:
+    """Trains a model and keeps its best and its last state.
+
+    Args:
+        domain: makes tensors and damage.
+        model: built for `domain.spec`; trained in place.
+        dataset: its `train` and `validation` splits are used.
+        config: the settings.
+        manifest: goes into the checkpoints, with the metrics filled in.
+        folder: the run's folder: `best/`, `last/`, `previews/`, `metrics.jsonl`.
+        resume: continue from `folder/last`.
+
+    Returns:
+        The folder of the best checkpoint.
+
+    Raises:
+        MusicaeError: too many non-finite updates in a row, or nothing to resume.
+    """
+    run = _Run(domain, model, dataset, config, manifest, folder)
+    if resume:
+        run.restore()
+    with RunLog(folder, visible=run.accelerator.is_main_process) as log, _interrupt_flag() as interrupted:
+        while not run.finished:
+            run.update(log)
+            if run.step % config.evaluate_every == 0 or run.finished:
+                run.evaluate(log)
+            if interrupted.is_set():
+                log.say(f"stopped at step {run.step}; continue with --resume")
+                break
+        run.save_last()
+    run.accelerator.wait_for_everyone()
+    return folder / "best"
+
+
+class _Run:
+    """State of one run and its three acts: update, evaluate, save."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        model: Autoencoder,
+        dataset: DataSet,
+        config: TrainConfig,
+        manifest: Manifest,
+        folder: Path,
+    ) -> None:
+        self.domain, self.config, self.manifest, self.folder = domain, config, manifest, folder
+        precision = resolve_precision(config.precision)
+        self.accelerator = Accelerator(mixed_precision=precision)
+        self.device = self.accelerator.device
+        budget = int(config.resident_gb * 1e9)
+        self.train_table = ExampleTable(dataset.examples, dataset.splits["train"], self.device, budget)
+        validation = dataset.splits["validation"]
+        # A stride keeps every part of the split in the share that is evaluated.
+        validation = validation[:: max(1, math.ceil(len(validation) / config.evaluate_examples))]
+        self.validation_table = ExampleTable(dataset.examples, validation, self.device, budget)
+        self.damage = domain.corruption(manifest.task, split="train")
+        self.validation_damage = domain.corruption(manifest.task, split="validation")
+        self.average = AveragedModel(model.to(self.device), multi_avg_fn=self._average)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.batch_size = min(config.batch_size, len(self.train_table))
+        self.step, self.elapsed_s = 0, 0.0
+        self.best_total, self.stale_evaluations = math.inf, 0
+        self.bad_in_a_row = self.bad_updates = 0
+        self.examples_per_s = 0.0
+        self._permutation: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, by steps or by the clock."""
+        by_clock = self.elapsed_s / (60 * self.config.minutes) if self.config.minutes else 0.0
+        return max(self.step / self.config.steps, by_clock)
+
+    @property
+    def finished(self) -> bool:
+        return self.progress >= 1 or self.stale_evaluations >= self.config.patience
+
+    def update(self, log: RunLog) -> None:
+        """One step: draw, damage, lower the loss."""
+        started = time.perf_counter()
+        generator = self._generator(self.step, self.accelerator.process_index)
+        target = self.domain.to_tensor(self.train_table.batch(self._rows()), generator)
+        damaged = target if self.damage is None else self.damage(target, generator)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.model.train()
+        beta, free_nats = self._beta(), self.config.free_bits / _BITS_PER_NAT
+        loss: Loss = self.model(damaged, target, beta=beta, free_nats=free_nats, generator=generator)
+        # Divided by the size of an example, gradients and the clip mean the same in every domain.
+        self.accelerator.backward(loss.total / self.domain.spec.numel)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+            self.bad_in_a_row = 0
+        else:
+            self._count_bad_update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        spent = time.perf_counter() - started
+        self.elapsed_s += spent
+        self.examples_per_s += 0.05 * (self.batch_size / spent - self.examples_per_s)
+        if self.step % 20 == 0:
+            parts = {"loss": loss.total.item(), "reconstruction": loss.reconstruction.item(), "kl": loss.kl.item()}
+            speed = {"examples/s": self.examples_per_s, "learning_rate": self._learning_rate(), "beta": beta}
+            log.show(self.progress, self.step, {**parts, "examples/s": self.examples_per_s})
+            log.record(self.step, {f"train/{name}": value for name, value in {**parts, **speed}.items()})
+
+    def evaluate(self, log: RunLog) -> None:
+        """Scores the averaged weights on the validation split; keeps them if they are the best."""
+        model = self.evaluated_model
+        sums = torch.zeros(3, dtype=torch.float64)
+        generator = self._generator(0, 0)
+        with torch.no_grad():
+            for rows in torch.arange(len(self.validation_table)).split(256):
+                target, damaged = self._validation_batch(rows, generator)
+                loss = model(damaged, target, beta=self.config.beta, generator=generator)
+                sums += len(rows) * torch.stack([part.double().cpu() for part in loss])
+        total, reconstruction, kl = (sums / len(self.validation_table)).tolist()
+        metrics = {
+            "loss": total,
+            "reconstruction_nats": reconstruction,
+            "kl_bits": kl * _BITS_PER_NAT,
+            "elbo_nats": -(reconstruction + kl),
+            "skipped_updates": self.bad_updates,
+            "minutes": self.elapsed_s / 60,
+        }
+        log.record(self.step, {f"validation/{name}": value for name, value in metrics.items()})
+        shown = {name: metrics[name] for name in ("loss", "reconstruction_nats", "kl_bits")}
+        log.say(f"step {self.step}  validation  " + "  ".join(f"{name} {value:,.5g}" for name, value in shown.items()))
+        if model.config.latent == "gaussian" and kl * _BITS_PER_NAT < 0.1 and self.progress > self.config.kl_warmup:
+            log.say("the latent has collapsed (KL below 0.1 bit): lower --beta or raise --free-bits")
+        if math.isfinite(total) and total < self.best_total:
+            self.best_total, self.stale_evaluations = total, 0
+            self._save(self.folder / "best", metrics)
+            self._preview(model)
+        else:
+            self.stale_evaluations += 1
+
+    @property
+    def evaluated_model(self) -> Autoencoder:
+        """The averaged weights, in evaluation mode."""
+        return self.average.module.eval()
+
+    def save_last(self) -> None:
+        """Writes `last/`: a checkpoint and everything `restore` needs."""
+        if not self.accelerator.is_main_process:
+            return
+        self._save(self.folder / "last", {})
+        with replaced_folder(self.folder / "state") as temporary:
+            tensors = {f"model.{name}": value for name, value in self._raw_model.state_dict().items()}
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+            for index, slots in self.optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary / "state.safetensors")
+            counters = {name: getattr(self, name) for name in _COUNTERS}
+            (temporary / "state.json").write_text(json.dumps(counters))
+
+    def restore(self) -> None:
+        """Continues from what `save_last` wrote. Raises `MusicaeError` where there is nothing."""
+        state = self.folder / "state"
+        if not (state / "state.json").is_file():
+            raise CheckpointError(f"nothing to resume in {self.folder}: it has no state/.")
+        tensors = read_tensors(state / "state.safetensors")
+        self._raw_model.load_state_dict(_below("model.", tensors))
+        self.average.load_state_dict(_below("average.", tensors))
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below("optimizer.", tensors).items():
+            index, slot = name.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        for name, value in json.loads((state / "state.json").read_text()).items():
+            setattr(self, name, value)
+
+    @property
+    def _raw_model(self) -> Autoencoder:
+        return self.accelerator.unwrap_model(self.model)
+
+    def _rows(self) -> Tensor:
+        """Row numbers of this step, this process's share of them."""
+        per_epoch = len(self.train_table) // self.batch_size
+        epoch, place = divmod(self.step, per_epoch)
+        if self._permutation[0] != epoch:
+            shuffler = torch.Generator().manual_seed(self.config.seed * _SEED_STRIDE + epoch)
+            self._permutation = (epoch, torch.randperm(len(self.train_table), generator=shuffler))
+        rows = self._permutation[1][place * self.batch_size : (place + 1) * self.batch_size]
+        return rows[self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _generator(self, step: int, process: int) -> torch.Generator:
+        """The step's own generator; torch's global one is seeded too, for dropout."""
+        seed = (self.config.seed * _SEED_STRIDE + step) * _SEED_STRIDE + process
+        torch.manual_seed(seed % 2**63)
+        return torch.Generator(self.device).manual_seed(seed % 2**63)
+
+    def _learning_rate(self) -> float:
+        """Linear warm-up, then half a cosine down to a hundredth."""
+        warm = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
+        return self.config.learning_rate * warm * (0.01 + 0.99 * cosine)
+
+    def _beta(self) -> float:
+        ramp = min(1.0, self.progress / self.config.kl_warmup) if self.config.kl_warmup else 1.0
+        return self.config.beta * ramp
+
+    def _average(self, averaged: list[Tensor], current: list[Tensor], _: Tensor) -> None:
+        """Exponential moving average whose memory grows with the run, so that short runs are averaged too."""
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def _count_bad_update(self) -> None:
+        self.bad_updates += 1
+        self.bad_in_a_row += 1
+        if self.bad_in_a_row >= self.config.bad_updates:
+            raise MusicaeError(
+                f"{self.bad_in_a_row} updates in a row were not finite; lower --learning-rate or use --precision no."
+            )
+
+    def _validation_batch(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        target = self.domain.to_tensor(self.validation_table.batch(rows))
+        return target, target if self.validation_damage is None else self.validation_damage(target, generator)
+
+    def _save(self, folder: Path, metrics: dict[str, float]) -> None:
+        if self.accelerator.is_main_process:
+            save_checkpoint(folder, self.evaluated_model, self.manifest.model_copy(update={"metrics": metrics}))
+
+    def _preview(self, model: Autoencoder) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        rows = torch.arange(min(_PREVIEW_EXAMPLES, len(self.validation_table)))
+        target, damaged = self._validation_batch(rows, self._generator(0, 0))
+        with torch.no_grad():
+            answer = model.reconstruct(damaged)
+        shown = {"original": target, "damaged": damaged, "model": answer}
+        if self.damage is None:
+            del shown["damaged"]
+        (self.folder / "previews").mkdir(parents=True, exist_ok=True)
+        shown = {label: tensor.cpu() for label, tensor in shown.items()}
+        self.domain.preview(shown, self.folder / "previews" / f"step-{self.step:06d}")
+
+
+_COUNTERS = ("step", "elapsed_s", "best_total", "stale_evaluations", "bad_in_a_row", "bad_updates", "examples_per_s")
+
+
+def resolve_precision(wanted: str) -> str:
+    """`auto` → `bf16` where it is fast, else `no` (float32).
+
+    A GPU that supports bfloat16 gets it; a CPU if its matrix product is really faster there, which a
+    few milliseconds of trying tell better than a list of processors.
+    """
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    full = torch.randn(768, 768)
+    return "bf16" if _product_seconds(full.bfloat16()) < 0.7 * _product_seconds(full) else "no"
+
+
+def _product_seconds(matrix: Tensor) -> float:
+    matrix @ matrix  # the first product pays for setting up
+    best = math.inf
+    for _ in range(5):
+        started = time.perf_counter()
+        matrix @ matrix
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def _interrupt_flag() -> Iterator[threading.Event]:
+    """Turns Ctrl-C into a flag that the loop reads between steps, so that a save is never cut."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: flag.set())
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,154 @@
+"""The melody codec: every sequence of tokens has one canonical spelling, and files keep it exactly."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musicae.score.codec import (
+    HOLD,
+    NOTE_OFF,
+    VOCABULARY,
+    canonical,
+    join_windows,
+    notes_from_tokens,
+    piano_roll,
+    sounding,
+    tokens_from_notes,
+    windows_of,
+    with_silence,
+)
+from musicae.score.reading import read_scores
+from musicae.score.windows import extract_melody
+from musicae.score.writing import melody_midi, write_midi
+
+# Holds and note-offs must be common, or notes never last and never end.
+token = st.one_of(st.just(HOLD), st.just(NOTE_OFF), st.integers(0, VOCABULARY - 1))
+
+
+def sequences(steps: int) -> st.SearchStrategy[np.ndarray]:
+    return st.lists(token, min_size=steps, max_size=steps).map(lambda values: np.array(values, dtype=np.uint8))
+
+
+windows = st.lists(sequences(32), min_size=1, max_size=5).map(np.stack)
+
+
+def heard(tokens: np.ndarray) -> list[tuple[int, int, int]]:
+    """An oracle that walks step by step: (onset, end, pitch)."""
+    notes: list[tuple[int, int, int]] = []
+    current: tuple[int, int] | None = None
+    for step, value in enumerate(tokens.tolist()):
+        if value == HOLD:
+            continue
+        if current is not None:
+            notes.append((current[0], step, current[1]))
+            current = None
+        if value >= 2:
+            current = (step, value + 19)
+    if current is not None:
+        notes.append((current[0], len(tokens), current[1]))
+    return notes
+
+
+@given(sequences(32))
+def test_notes_are_what_a_step_by_step_reader_hears(tokens: np.ndarray) -> None:
+    onset, end, pitch = notes_from_tokens(tokens)
+    assert list(zip(onset.tolist(), end.tolist(), pitch.tolist(), strict=True)) == heard(tokens)
+
+
+@given(sequences(32))
+def test_canonical_sounds_the_same_and_is_idempotent(tokens: np.ndarray) -> None:
+    clean = canonical(tokens)
+    assert heard(clean) == heard(tokens)
+    np.testing.assert_array_equal(canonical(clean), clean)
+
+
+@given(sequences(32))
+def test_tokens_to_notes_to_tokens_is_the_canonical_spelling(tokens: np.ndarray) -> None:
+    np.testing.assert_array_equal(tokens_from_notes(*notes_from_tokens(tokens), 32), canonical(tokens))
+
+
+@given(sequences(32))
+def test_sounding_and_the_piano_roll_agree_with_the_notes(tokens: np.ndarray) -> None:
+    expected = np.zeros((128, 32), dtype=np.uint8)
+    for onset, end, pitch in heard(tokens):
+        expected[pitch, onset:end] = 1
+        expected[pitch, onset] = 2
+    np.testing.assert_array_equal(piano_roll(tokens), expected)
+    np.testing.assert_array_equal(sounding(tokens) > 0, expected.any(axis=0))
+
+
+def read_back(path: Path) -> np.ndarray:
+    (named,) = read_scores(path)
+    lines = extract_melody(named.score).lines
+    assert len(lines) == 1
+    return lines[0].tokens
+
+
+@settings(max_examples=150, deadline=None)
+@given(windows, st.floats(20, 400), st.integers(0, 127))
+def test_tensor_to_file_to_tensor_is_the_identity(tokens: np.ndarray, tempo_bpm: float, program: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.mid")
+        write_midi(melody_midi(tokens, tempo_bpm=tempo_bpm, program=program, name="x"), path)
+        line = read_back(path)
+    assert len(line) == tokens.size  # silence at either end is kept
+    np.testing.assert_array_equal(windows_of(line, 32, 32), canonical(tokens))
+
+
+@pytest.mark.parametrize("bars", [1, 2, 4, 8, 16])
+def test_silence_and_a_single_late_note_keep_their_length(tmp_path: Path, bars: int) -> None:
+    for step in (None, 0, bars * 16 - 1):
+        tokens = np.zeros((1, bars * 16), dtype=np.uint8)
+        if step is not None:
+            tokens[0, step] = 41
+        write_midi(melody_midi(tokens), tmp_path / "x.mid")
+        np.testing.assert_array_equal(read_back(tmp_path / "x.mid"), tokens[0])
+
+
+def test_a_note_held_over_the_bar_line_is_struck_again_in_the_next_window() -> None:
+    line = np.zeros(48, dtype=np.uint8)
+    line[8], line[20], line[32] = 41, NOTE_OFF, 43
+    first, second, third = windows_of(line, 16, 16)
+    assert first[8] == 41 and first[0] == HOLD
+    assert second[0] == 41 and second[4] == NOTE_OFF
+    assert third[0] == 43
+
+
+def test_a_note_off_at_the_bar_line_is_silence_in_the_next_window() -> None:
+    line = np.zeros(32, dtype=np.uint8)
+    line[8], line[16] = 41, NOTE_OFF
+    np.testing.assert_array_equal(windows_of(line, 16, 16)[1], np.zeros(16))
+
+
+@given(windows)
+def test_joined_windows_are_heard_one_by_one(tokens: np.ndarray) -> None:
+    expected = [
+        (onset + 32 * index, end + 32 * index, pitch)
+        for index, window in enumerate(tokens)
+        for onset, end, pitch in heard(window)
+    ]
+    assert heard(join_windows(tokens)) == expected
+
+
+@given(sequences(96))
+def test_cutting_and_tying_again_gives_the_line_back(tokens: np.ndarray) -> None:
+    line = canonical(tokens)
+    cut = windows_of(line, 32, 32)
+    tied = (cut[:, 0] != line[::32]) & (line[::32] == HOLD)
+    np.testing.assert_array_equal(join_windows(cut, tied), line)
+
+
+def test_silence_put_after_a_line_ends_its_last_note() -> None:
+    line = np.array([0, 41], dtype=np.uint8)
+    np.testing.assert_array_equal(with_silence(line, 4), [0, 41, NOTE_OFF, HOLD])
+    np.testing.assert_array_equal(with_silence(np.array([41, NOTE_OFF], np.uint8), 3), [41, NOTE_OFF, HOLD])
+
+
+@pytest.mark.parametrize("wrong", [[[90]], [[-1]]])
+def test_a_token_that_does_not_exist_is_refused(wrong: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="tokens 0 to 89"):
+        melody_midi(np.array(wrong))

@@ -1,0 +1,250 @@
+"""Reading scores: agreement between readers, ABC, and everything that can be wrong with a file."""
+
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+from symusic.core import ScoreTick
+
+from musicae.errors import DamagedFileError, MusicaeError
+from musicae.score.reading import MOST_METRES, MOST_TRACKS, read_scores
+from musicae.score.windows import extract_melody
+
+ARCHIVES = Path(__file__).parents[2] / "shared" / "data"
+NOTE = b"\x00\x90\x3c\x50\x83\x60\x80\x3c\x00"  # C4, one quarter at division 480
+END = b"\x00\xff\x2f\x00"
+
+
+def midi(*tracks: bytes, division: int = 480, form: int = 1) -> bytes:
+    chunks = [b"MTrk" + struct.pack(">I", len(track)) + track for track in tracks]
+    return b"MThd" + struct.pack(">IHHH", 6, form, len(tracks), division) + b"".join(chunks)
+
+
+def extract(name: str, folder: Path, limit: int, ending: str = ".mid") -> list[Path]:
+    archive = ARCHIVES / f"{name}.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"the data archive {archive.name} is not beside the repository")
+    with tarfile.open(archive) as tar:
+        members = [member for member in tar if member.name.endswith(ending)][:limit]
+        tar.extractall(folder, members=members, filter="data")
+    return [folder / member.name for member in members]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "is empty"),
+        (b"hello, this is a text file\n" * 20, "does not start with a MIDI header"),
+        (midi(NOTE + END)[:30], "cut off"),
+        (midi(NOTE + END, division=0), "0 ticks per quarter"),
+        (midi(NOTE + END, division=0xE728), "SMPTE"),
+        (midi(NOTE + END, form=7), "file type"),
+        (midi(b"\x00\x90\x3c\x50\xff\xff\xff\x7f\x80\x3c\x00" + END), "quarter notes"),
+        (midi(b"\x00\x90\xbc\x50\x83\x60\x80\xbc\x00" + END), "cannot be read"),
+        (midi(b"\x00\xff\x01\xff\xff\xff\x7f" + NOTE), "cut off"),
+        (
+            midi(b"\x00\xff\x58\x04\x03\x02\x18\x08\x10\xff\x58\x04\x04\x02\x18\x08" * MOST_METRES + NOTE + END),
+            "time sig",
+        ),
+        (midi(*[NOTE + END] * (MOST_TRACKS + 1)), "tracks"),
+    ],
+    ids=["empty", "text", "cut", "division0", "smpte", "type7", "long", "pitch", "meta", "metres", "tracks"],
+)
+def test_damaged_files_are_refused_in_one_sentence(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "odd.mid"
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=reason) as error:
+        read_scores(path)
+    assert "odd.mid" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        b"\x00\xff\x58\x04\x00\x02\x18\x08",  # 0/4
+        b"\x00\xff\x58\x04\x04\xc8\x18\x08",  # 4/2^200
+        b"\x00\xff\x51\x03\x00\x00\x00",  # tempo 0
+        b"\x00\xff\x59\x02\x00\x09",  # a key of mode 9
+    ],
+    ids=["0/4", "4/2^200", "tempo0", "mode9"],
+)
+def test_meaningless_metres_tempi_and_keys_are_dropped(tmp_path: Path, meta: bytes) -> None:
+    path = tmp_path / "odd.mid"
+    path.write_bytes(midi(meta + NOTE * 4 + END))
+    (named,) = read_scores(path)
+    assert not named.score.time_signatures and all(tempo.mspq > 0 for tempo in named.score.tempos)
+    melody = extract_melody(named.score)
+    assert melody.lines[0].stretch.metre == "4/4"
+    assert (melody.lines[0].tokens[::4] == 41).all()
+
+
+def test_missing_files_folders_and_other_kinds_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MusicaeError, match="does not exist"):
+        read_scores(tmp_path / "nowhere.mid")
+    with pytest.raises(MusicaeError, match="is a folder"):
+        read_scores(tmp_path)
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(MusicaeError, match="not a score"):
+        read_scores(tmp_path / "x.txt")
+
+
+def test_every_malformed_file_is_read_or_refused_in_time_and_memory(tmp_path: Path) -> None:
+    files = extract("malformed_midi", tmp_path, 1000)
+    assert len(files) == 40
+    outcomes = {"read": 0, "refused": 0}
+    for path in files:
+        start = time.monotonic()
+        try:
+            for named in read_scores(path):
+                for line in extract_melody(named.score).lines:
+                    assert line.tokens.max(initial=0) < 90
+            outcomes["read"] += 1
+        except DamagedFileError:
+            outcomes["refused"] += 1
+        assert time.monotonic() - start < 5, path.name
+    assert outcomes == {"read": 25, "refused": 15}
+
+
+BOMBS = {
+    "note ons without end": b"\x00\x90\x3c\x50" + b"\x00\x3c\x50" * 1_400_000,
+    "notes that overlap": b"\x00\x90\x3c\x50" + b"\x01\x3c\x50" * 400_000 + b"\x00\x3c\x00" * 400_000,
+    "as many notes as are read": b"\x00\x90\x3c\x50\x01\x3c\x00" + b"\x01\x3d\x50\x01\x3d\x00" * 900_000,
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_note_bombs_end_in_time_and_memory(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "bomb.mid"
+    path.write_bytes(midi(BOMBS[name] + END))
+    program = (
+        "import sys, resource; from pathlib import Path\n"
+        "from musicae.score.reading import read_scores; from musicae.score.windows import *\n"
+        "from musicae.errors import MusicaeError\n"
+        "try: cut_windows(extract_melody(read_scores(Path(sys.argv[1]))[0].score), 2, 4)\n"
+        "except MusicaeError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 10  # 5 s, and as much again for starting Python on a busy machine
+    assert int(done.stdout.split()[-1]) < 2**20  # KiB
+
+
+@pytest.mark.parametrize("name", ["pop909", "nottingham", "openscore_lieder"])
+def test_symusic_and_pretty_midi_agree_on_real_files(tmp_path: Path, name: str) -> None:
+    files = extract(name, tmp_path, 12)
+    assert len(files) == 12
+    compared = 0
+    for path in files:
+        reference = pretty_midi.PrettyMIDI(str(path))
+        theirs = sorted(
+            (reference.time_to_tick(note.start), reference.time_to_tick(note.end), note.pitch)
+            for instrument in reference.instruments
+            for note in instrument.notes
+        )
+        (named,) = read_scores(path)
+        ours = []
+        for track in named.score.tracks:
+            table = track.notes.numpy()
+            start, duration = table["time"].tolist(), table["duration"].tolist()
+            ours += [(at, at + long, pitch) for at, long, pitch in zip(start, duration, table["pitch"], strict=True)]
+        ours = sorted((start, end, int(pitch)) for start, end, pitch in ours if end > start)
+        assert ours == theirs, path.name
+        compared += len(ours)
+    assert compared > 400
+
+
+def test_a_pretty_midi_object_reads_like_the_file_it_writes(tmp_path: Path) -> None:
+    midi_object = pretty_midi.PrettyMIDI(resolution=220, initial_tempo=87.5)
+    lead = pretty_midi.Instrument(73, name="Flöte ♪ lead")  # its own writer raises on this name
+    for index, pitch in enumerate((60, 62, 64, 65, 67)):
+        lead.notes.append(pretty_midi.Note(80, pitch, index * 60 / 87.5, (index + 0.9) * 60 / 87.5))
+    midi_object.instruments.append(lead)
+    (named,) = read_scores(midi_object)
+    melody = extract_melody(named.score)
+    assert (melody.name, melody.program) == ("Flöte ♪ lead", 73)
+    np.testing.assert_array_equal(melody.lines[0].tokens[:20:4], [41, 43, 45, 46, 48])
+    lead.name = "lead"
+    midi_object.write(str(tmp_path / "x.mid"))
+    (from_file,) = read_scores(tmp_path / "x.mid")
+    np.testing.assert_array_equal(extract_melody(from_file.score).lines[0].tokens, melody.lines[0].tokens)
+
+
+@pytest.mark.parametrize("field", ["start", "pitch"])
+def test_a_pretty_midi_object_with_nonsense_is_refused(field: str) -> None:
+    midi_object = pretty_midi.PrettyMIDI()
+    note = pretty_midi.Note(80, 60, 0.0, 1.0)
+    setattr(note, field, float("nan") if field == "start" else 300)
+    midi_object.instruments.append(pretty_midi.Instrument(0))
+    midi_object.instruments[0].notes.append(note)
+    with pytest.raises(DamagedFileError, match="PrettyMIDI"):
+        read_scores(midi_object)
+
+
+def write_abc(path: Path, *tunes: str) -> Path:
+    path.write_text("\n".join(f"X:{number}\n{tune}" for number, tune in enumerate(tunes, 1)), encoding="utf-8")
+    return path
+
+
+def onsets(score: ScoreTick) -> list[tuple[int, int]]:
+    """(step, pitch) of the melody, bars from the start."""
+    (line,) = extract_melody(score).lines
+    steps = np.flatnonzero(line.tokens >= 2)
+    return [(int(step), int(line.tokens[step]) + 19) for step in steps]
+
+
+def test_abc_tunes_are_read_one_by_one_with_repeats_played_out(tmp_path: Path) -> None:
+    path = write_abc(
+        tmp_path / "x.abc",
+        "T:Höhe\nM:4/4\nL:1/4\nQ:1/4=90\nK:C\n|:CDEF|[1 G4:|[2 c4|]\n",
+        "T:Two\nM:4/4\nL:1/8\nK:D\nF2F2 F4|\n",
+    )
+    first, second = read_scores(path)
+    assert (first.title, second.title) == ("Höhe", "Two")
+    bar = [(0, 60), (4, 62), (8, 64), (12, 65)]
+    expected = [*bar, (16, 67), *[(step + 32, pitch) for step, pitch in bar], (48, 72)]
+    assert onsets(first.score) == expected
+    assert round(first.score.tempos[0].qpm) == 90
+    assert onsets(second.score) == [(0, 66), (4, 66), (8, 66)]
+
+
+@pytest.mark.parametrize("opening", ["A2|", "|:A2|", "A2|:", '"D"A2|', "!f!A2 |", "z2|"])
+def test_a_pickup_is_padded_to_a_whole_bar(tmp_path: Path, opening: str) -> None:
+    path = write_abc(tmp_path / "x.abc", f"T:Pickup\nM:4/4\nL:1/8\nK:D\n{opening}d2e2f2g2|a8|\n")
+    (named,) = read_scores(path)
+    pickup = [] if opening.startswith("z") else [(12, 69)]
+    start = 0 if opening.startswith("z2|x") else 16
+    assert onsets(named.score) == [
+        *pickup,
+        (start, 74),
+        (start + 4, 76),
+        (start + 8, 78),
+        (start + 12, 79),
+        (start + 16, 81),
+    ]
+
+
+def test_chord_symbols_are_not_played(tmp_path: Path) -> None:
+    path = write_abc(tmp_path / "x.abc", 'T:Chords\nM:4/4\nL:1/4\nK:C\n"C"CDEF|"G7"GABc|\n')
+    (named,) = read_scores(path)
+    assert [len(track.notes) for track in named.score.tracks if len(track.notes)] == [8]
+
+
+@pytest.mark.parametrize("text", ["", "just text\n", "X:1\nT:No key\nCDEF|\n", "X:1\nT:Empty\nK:C\n"])
+def test_abc_without_a_tune_is_refused(tmp_path: Path, text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.abc").write_text(text)
+    try:
+        for named in read_scores(tmp_path / "x.abc"):
+            assert sum(len(track.notes) for track in named.score.tracks) == 0
+    except DamagedFileError as error:
+        assert "x.abc" in str(error)
+    assert capfd.readouterr() == ("", "")  # the converter must not talk on the terminal
