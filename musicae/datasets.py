@@ -53,7 +53,7 @@ class DataSet:
 
 
 def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Lists a domain's files: `(item name, path)`, sorted, names relative to the folder given.
+    """Lists a domain's files: `(item name, path)`, sorted; a name starts with that of the folder given.
 
     Raises:
         MusicaeError: a path does not exist, or nothing below it is one of the domain's files.
@@ -63,8 +63,9 @@ def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
         if path.is_file():
             found.append((path.name, path))
         elif path.is_dir():
-            files = (file for file in sorted(path.rglob("*")) if file.is_file() and domain.reads(file))
-            found.extend((file.relative_to(path).as_posix(), file) for file in files)
+            files = (file for file in sorted(path.resolve().rglob("*")) if file.is_file() and domain.reads(file))
+            # The folder's own name comes first: two sets may hold files of the same name.
+            found.extend((file.relative_to(path.resolve().parent).as_posix(), file) for file in files)
         else:
             raise MusicaeError(f"no such file or folder: {path}")
     if paths and not found:
@@ -236,9 +237,8 @@ def _open_store(store: Path, fingerprint: str, test_files: set[str]) -> DataSet:
     owner = np.load(store / "owner.npy")
     items = layout["items"]
     test_items = frozenset(item for item in items if item.rpartition("#")[0] in test_files or item in test_files)
-    number = {item: index for index, item in enumerate(items)}
-    split_code = np.zeros(len(items), np.int8)
-    for split, members in split_items(items, test_items).items():
-        split_code[[number[item] for item in members]] = SPLITS.index(split)
+    dealt = split_items(sorted(set(items)), test_items)
+    code_of = {item: code for code, split in enumerate(SPLITS) for item in dealt[split]}
+    split_code = np.array([code_of[item] for item in items], np.int8)
     splits = {split: np.flatnonzero(split_code[owner] == code) for code, split in enumerate(SPLITS)}
     return DataSet(examples, splits, fingerprint, report)

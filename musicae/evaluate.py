@@ -7,12 +7,16 @@ beside it as `…_mean`. Test examples that also stand in training are left out 
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.datasets import DataSet, ExampleTable, unseen
+from musicae.config import read_config
+from musicae.datasets import DataSet, ExampleTable, load_dataset, unseen
 from musicae.errors import MusicaeError
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
@@ -98,3 +102,32 @@ def _pca_mse(trained: TrainedModel, dataset: DataSet, kept: np.ndarray) -> float
     pca = PCA(components, svd_solver="covariance_eigh").fit(flat(fitted_on))
     target = flat(kept)
     return float(np.mean((pca.inverse_transform(pca.transform(target)) - target) ** 2))
+
+
+def evaluate_files(
+    trained: TrainedModel,
+    paths: Sequence[Path],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Scores a model on files, split as training split them.
+
+    Args:
+        trained: the model and its domain.
+        paths: files and folders; none for what it was trained on.
+        settings: keys of the domain's config to change, such as the noise of a test.
+        split, limit, seed: as in `evaluate`.
+    """
+    domain = trained.domain
+    if settings:
+        changed = {**domain.config.model_dump(), **settings}
+        domain = type(domain)(read_config(type(domain.config), changed, f"{domain.name} setting"))
+        if domain.spec != trained.model.spec:
+            raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+    paths = tuple(paths) or tuple(Path(path) for path in trained.manifest.data.get("paths", ()))
+    dataset = load_dataset(domain, paths)
+    scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))
+    return evaluate(scored, dataset, split=split, limit=limit, seed=seed)

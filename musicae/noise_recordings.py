@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.sound_files import SOUND_SUFFIXES, read_mono
+from musicae.sound_decoding import SOUND_SUFFIXES
+from musicae.sound_files import read_mono
 
 _PIECE_S = 0.02
 # Below this, compared with the loudest piece of the file, there is nothing but coding noise.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from musicae.errors import DamagedFileError, MusicaeError
 
@@ -33,7 +33,7 @@ _MAX_IDX_BYTES = 4 * 2**30
 _BLOCK_BYTES = 16 * 2**20
 _IDX_IMAGES = 0x00000803  # uint8, three axes
 # By name, since Pillow would otherwise try every format it knows on a file called .png.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 _WRITTEN = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -67,7 +67,7 @@ def read_picture(path: Path, *, size: int, channels: int) -> np.ndarray:
     """
     with _opened(path) as picture:
         # A JPEG can be decoded at an eighth of its size; twice the wanted one leaves Lanczos its work.
-        picture.draft(None, (2 * size, 2 * size))  # type: ignore[arg-type]  # the stubs forget None: keep the mode
+        picture.draft(None, (2 * size, 2 * size))
         return _square(_plain(picture, "L" if channels == 1 else "RGB"), size)
 
 
@@ -77,7 +77,7 @@ def picture_kind(path: Path) -> tuple[int, int, bool]:
         width, height = picture.size
         if picture.mode in _GREY_MODES:
             return width, height, False
-        picture.draft(None, (256, 256))  # type: ignore[arg-type]  # as above
+        picture.draft(None, (256, 256))
         pixels = np.asarray(_plain(picture, "RGB"))
         return width, height, bool((pixels != pixels[..., :1]).any())
 
@@ -174,7 +174,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         if path.is_file() and path.stat().st_size == 0:
             raise DamagedFileError(f"{path} is empty.") from None
         # Where nothing was recognised, Pillow's text says no more than ours.
-        reason = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({error})"
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise DamagedFileError(
             f"{path} can't be read as a picture; it is damaged or something else{reason}."
         ) from error
@@ -208,8 +208,9 @@ def _square(picture: Image.Image, size: int) -> np.ndarray:
     """Crops to the centre and resizes: uint8 `(channels, size, size)`."""
     if picture.size != (size, size):
         side = min(picture.size)
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        # Cropped first: `resize(box=...)` would let what lies outside shine in at the edges.
+        picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture)
     return pixels[None].copy() if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -8,7 +8,7 @@ knows domains, models or files other than the PNG it writes.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -243,7 +243,7 @@ def _bare_axes(figure: "Figure", left: float, right: float, below: float, above:
         (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height), frameon=False
     )
     axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
-    return cast("Axes", axes)
+    return axes
 
 
 def _plain(axes: "Axes") -> None:

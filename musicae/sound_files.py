@@ -1,13 +1,12 @@
 """Sound files: read in blocks, resampled as they stream, written whole or not at all.
 
-An hour of music takes no more memory than a second: everything that reads yields blocks. Files go through
-libsndfile, what it can't open (m4a, for one) through audioread, and rates are changed by soxr, whose streams
-are free of seams and of delay. Nothing here knows tensors, spectra or models.
+An hour of music takes no more memory than a second: what reads yields blocks, what writes takes them. Rates
+are changed by soxr, whose streams are free of seams and of delay. Decoders are `musicae.sound_decoding`'s
+matter. Nothing here knows tensors, spectra or models.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,10 +14,8 @@ from uuid import uuid4
 import numpy as np
 
 from musicae.errors import DamagedFileError, MusicaeError
+from musicae.sound_decoding import SoundInfo, open_sound, reason
 
-SOUND_SUFFIXES = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64", ".m4a", ".aac",
-)  # fmt: skip
 BLOCK_FRAMES = 65_536
 # Subtypes that a WAV keeps as they are; sound from a lossy file is written with 16 bits.
 _WAV_SUBTYPES = {name: name for name in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")} | {
@@ -28,28 +25,6 @@ _BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT"
 _WAV_LIMIT_BYTES = 2**32 - 2**16
 
 
-@dataclass(frozen=True)
-class SoundInfo:
-    """What a sound file says of itself.
-
-    Attributes:
-        sample_rate_hz: frames in a second.
-        channels: samples in a frame.
-        frames: length by the file's header; a damaged file may hold fewer.
-        subtype: how a sample is stored, in libsndfile's words: "PCM_16", "FLOAT", "VORBIS".
-    """
-
-    sample_rate_hz: int
-    channels: int
-    frames: int
-    subtype: str
-
-    @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return self.frames / self.sample_rate_hz
-
-
 def sound_info(path: Path) -> SoundInfo:
     """Reads the header only.
 
@@ -57,7 +32,7 @@ def sound_info(path: Path) -> SoundInfo:
         MusicaeError: there is no such file.
         DamagedFileError: it is not a sound, or has no samples.
     """
-    with _open_sound(path) as source:
+    with open_sound(path) as source:
         info = source.info
     if info.frames == 0:
         raise _no_samples(path)
@@ -76,7 +51,7 @@ def read_blocks(path: Path, *, block_frames: int = BLOCK_FRAMES) -> Iterator[np.
         DamagedFileError: it is not a sound, has no samples, or some that are not numbers.
     """
     frames = 0
-    with _open_sound(path) as source:
+    with open_sound(path) as source:
         for block in source.blocks(block_frames):
             if not np.isfinite(block).all():
                 raise DamagedFileError(
@@ -229,102 +204,9 @@ def _as_integers(frames: np.ndarray, bits: int) -> np.ndarray:
     return rounded.astype(np.int32) << (32 - bits)
 
 
-class _SndfileSource:
-    """A file that libsndfile opened."""
-
-    def __init__(self, file: Any, path: Path) -> None:
-        self._file = file
-        self._path = path
-        self.info = SoundInfo(int(file.samplerate), int(file.channels), int(file.frames), str(file.subtype))
-
-    def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
-        import soundfile
-
-        while True:
-            try:
-                block = self._file.read(block_frames, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                raise DamagedFileError(
-                    f"{self._path} breaks off in the middle ({_reason(error)}); fetch it again."
-                ) from error
-            if len(block) == 0:
-                return
-            yield block
-
-
-class _AudioreadSource:
-    """A file that one of audioread's decoders opened; its samples are 16-bit."""
-
-    def __init__(self, file: Any, path: Path) -> None:
-        self._file = file
-        self._path = path
-        self.info = SoundInfo(
-            int(file.samplerate), int(file.channels), int(float(file.duration) * file.samplerate), "PCM_16"
-        )
-
-    def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
-        import audioread
-
-        try:
-            for data in self._file:
-                samples = np.frombuffer(data, "<i2").astype(np.float32) / 32_768
-                frames = samples.reshape(-1, self.info.channels)
-                for start in range(0, len(frames), block_frames):
-                    yield frames[start : start + block_frames]
-        except audioread.DecodeError as error:
-            raise DamagedFileError(f"{self._path} breaks off in the middle; fetch it again.") from error
-
-
-@contextmanager
-def _open_sound(path: Path) -> Iterator[_SndfileSource | _AudioreadSource]:
-    import soundfile
-
-    if not path.exists():
-        raise MusicaeError(f"{path} does not exist; check the path.")
-    if not path.is_file():
-        raise MusicaeError(f"{path} is not a file; expected a sound such as {', '.join(SOUND_SUFFIXES[:4])}.")
-    if path.stat().st_size == 0:
-        raise DamagedFileError(f"{path} is empty (0 bytes); fetch it again.")
-    try:
-        opened = soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, OSError) as error:
-        with _open_with_audioread(path, error) as source:
-            yield source
-        return
-    with opened:
-        yield _SndfileSource(opened, path)
-
-
-@contextmanager
-def _open_with_audioread(path: Path, first_error: Exception) -> Iterator[_AudioreadSource]:
-    import audioread
-
-    # Its plain readers take anything that begins like a WAV; libsndfile has refused those for a reason.
-    try:
-        opened = audioread.audio_open(str(path), backends=_decoders())
-    except (audioread.DecodeError, OSError, EOFError) as error:
-        raise DamagedFileError(
-            f"{path} is not a sound that can be read ({_reason(first_error)}); expected one of "
-            f"{', '.join(SOUND_SUFFIXES)}, and for .m4a or .aac that FFmpeg is installed."
-        ) from error
-    with opened:
-        yield _AudioreadSource(opened, path)
-
-
-def _decoders() -> list[Any]:
-    import audioread
-
-    return [backend for backend in audioread.available_backends() if backend.__name__ != "RawAudioFile"]
-
-
-def _reason(error: Exception) -> str:
-    """The library's own words, without the path that our sentence has already."""
-    return str(getattr(error, "error_string", "") or error).rstrip(".")
-
-
 def _no_samples(path: Path) -> DamagedFileError:
     return DamagedFileError(f"{path} has no samples (its length is zero); expected a sound.")
 
 
 def _not_written(target: Path, error: Exception) -> MusicaeError:
-    return MusicaeError(f"cannot write {target}: {_reason(error)}; free some space or choose another folder.")
+    return MusicaeError(f"cannot write {target}: {reason(error)}; free some space or choose another folder.")

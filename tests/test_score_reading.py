@@ -13,7 +13,8 @@ import pytest
 from symusic.core import ScoreTick
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.score.reading import MOST_METRES, MOST_TRACKS, read_scores
+from musicae.score.checking import MOST_METRES, MOST_TRACKS
+from musicae.score.reading import read_scores
 from musicae.score.windows import extract_melody
 
 ARCHIVES = Path(__file__).parents[2] / "shared" / "data"
@@ -139,6 +140,20 @@ def test_note_bombs_end_in_time_and_memory(tmp_path: Path, name: str) -> None:
     assert int(done.stdout.split()[-1]) < 2**20  # KiB
 
 
+def struck_alone(notes: list[tuple[int, int, int]]) -> set[tuple[int, int, int]]:
+    """Of (start, pitch, end), the notes that no other of the same pitch touches."""
+    alone = set()
+    for pitch in {note[1] for note in notes}:
+        same = sorted(note for note in notes if note[1] == pitch)
+        for index, note in enumerate(same):
+            before = max((other[2] for other in same[:index]), default=0)
+            after = same[index + 1][0] if index + 1 < len(same) else note[2]
+            if before <= note[0] and note[2] <= after:
+                alone.add(note)
+    return alone
+
+
+@pytest.mark.filterwarnings("ignore:Tempo, Key or Time signature:RuntimeWarning")  # nottingham's files
 @pytest.mark.parametrize("name", ["pop909", "nottingham", "openscore_lieder"])
 def test_symusic_and_pretty_midi_agree_on_real_files(tmp_path: Path, name: str) -> None:
     files = extract(name, tmp_path, 12)
@@ -147,7 +162,7 @@ def test_symusic_and_pretty_midi_agree_on_real_files(tmp_path: Path, name: str) 
     for path in files:
         reference = pretty_midi.PrettyMIDI(str(path))
         theirs = sorted(
-            (reference.time_to_tick(note.start), reference.time_to_tick(note.end), note.pitch)
+            (int(reference.time_to_tick(note.start)), note.pitch, int(reference.time_to_tick(note.end)))
             for instrument in reference.instruments
             for note in instrument.notes
         )
@@ -156,9 +171,12 @@ def test_symusic_and_pretty_midi_agree_on_real_files(tmp_path: Path, name: str) 
         for track in named.score.tracks:
             table = track.notes.numpy()
             start, duration = table["time"].tolist(), table["duration"].tolist()
-            ours += [(at, at + long, pitch) for at, long, pitch in zip(start, duration, table["pitch"], strict=True)]
-        ours = sorted((start, end, int(pitch)) for start, end, pitch in ours if end > start)
-        assert ours == theirs, path.name
+            pitches = table["pitch"].tolist()
+            ours += [(at, pitch, at + long) for at, pitch, long in zip(start, pitches, duration, strict=True) if long]
+        ours.sort()
+        assert [note[:2] for note in ours] == [note[:2] for note in theirs], path.name
+        # Where a pitch is struck again before its end, the readers pair starts and ends differently.
+        assert struck_alone(ours) <= set(theirs), path.name
         compared += len(ours)
     assert compared > 400
 
@@ -222,15 +240,7 @@ def test_a_pickup_is_padded_to_a_whole_bar(tmp_path: Path, opening: str) -> None
     path = write_abc(tmp_path / "x.abc", f"T:Pickup\nM:4/4\nL:1/8\nK:D\n{opening}d2e2f2g2|a8|\n")
     (named,) = read_scores(path)
     pickup = [] if opening.startswith("z") else [(12, 69)]
-    start = 0 if opening.startswith("z2|x") else 16
-    assert onsets(named.score) == [
-        *pickup,
-        (start, 74),
-        (start + 4, 76),
-        (start + 8, 78),
-        (start + 12, 79),
-        (start + 16, 81),
-    ]
+    assert onsets(named.score) == [*pickup, (16, 74), (20, 76), (24, 78), (28, 79), (32, 81)]
 
 
 def test_chord_symbols_are_not_played(tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from musicae import corruptions, signal
 from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError
 from musicae.noise_recordings import NoiseRecordings, noise_files, split_of_noise
+from musicae.sound_decoding import SOUND_SUFFIXES
 from musicae.sound_excerpts import find_excerpt, heard_chunks, root_mean_square
-from musicae.sound_files import SOUND_SUFFIXES, read_mono, read_mono_blocks, resample, sound_info, write_sound
+from musicae.sound_files import read_mono, read_mono_blocks, resample, sound_info, write_sound
 from musicae.sound_map import Framing, map_sound
 from musicae.spec import Layout, TensorSpec
 
@@ -40,7 +41,7 @@ class AudioConfig(DomainConfig):
     """How sound becomes spectra, and which noise a model learns to remove."""
 
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000)
-    n_fft: int = 1024  # window in samples; the hop is a quarter of it. 512 suits speech alone.
+    n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
     chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
     noise: tuple[str, ...] = ()  # folders or files of noise recordings; white, pink and hum are always there
     snr_db_low: float = Field(-5.0, ge=-40, le=80)
@@ -196,8 +197,13 @@ class AudioDomain(Domain):
         return Selection(self._stored([excerpt.samples], excerpt.rms), label, source)
 
     def write(self, tensor: torch.Tensor, path: Path, source: Any = None) -> None:
-        """Writes `(examples, *spec.shape)` one after the other; with the `SoundSource` of a selection at its
-        level and rate, and a single example at its length."""
+        """Writes examples one after the other, at the stored level and the domain's rate.
+
+        Args:
+            tensor: `(examples, *spec.shape)`.
+            path: a .wav.
+            source: a selection's `SoundSource`: the file's level and rate, and for one example its length.
+        """
         waveform = self._waveforms(tensor).reshape(-1)
         if source is None:
             write_sound(waveform, path, self.config.sample_rate_hz)

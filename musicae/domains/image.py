@@ -47,11 +47,11 @@ _LEAST_MSE = 1e-10
 class ImageConfig(DomainConfig):
     """What an image model reads. What is None is taken from the data (see `ImageDomain.suited`)."""
 
-    size: int | None = Field(None, ge=_SMALLEST, le=_LARGEST)  # side of the square, in pixels
+    size: int | None = Field(default=None, ge=_SMALLEST, le=_LARGEST)  # side of the square, in pixels
     channels: Literal[1, 3] | None = None  # grey or colour
     likelihood: Literal["bernoulli", "gaussian"] | None = None  # None: bernoulli for grey, gaussian for colour
-    noise_mean: float = Field(0.0, ge=-1.0, le=1.0)  # of the noise that `denoise` adds; black is 0, white 1
-    noise_deviation: float = Field(0.5, ge=0.0, le=10.0)  # its standard deviation
+    noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of the noise that `denoise` adds; black is 0, white 1
+    noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # its standard deviation
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,13 @@ class ImageDomain(Domain):
         short side of the first if that is less; colour if the first has any.
         """
         assert isinstance(config, ImageConfig)
-        size, channels = config.size, config.channels
-        if size is None or channels is None:
-            own_size, own_channels = _kind_of_first(files)
-            size, channels = size or own_size, channels or own_channels
-        likelihood = config.likelihood or ("bernoulli" if channels == 1 else "gaussian")
-        return config.model_copy(update={"size": size, "channels": channels, "likelihood": likelihood})
+        settled: dict[str, Any] = {}
+        if config.size is None or config.channels is None:
+            size, channels = _kind_of_first(files)
+            settled = {"size": config.size or size, "channels": config.channels or channels}
+        if config.likelihood is None:
+            settled["likelihood"] = "bernoulli" if settled.get("channels", config.channels) == 1 else "gaussian"
+        return config.model_copy(update=settled)
 
     def split_of(self, path: Path) -> str | None:
         """`test` for the test part of an IDX set (`t10k-images-…`)."""
@@ -187,8 +188,8 @@ class ImageDomain(Domain):
 
         estimate, target = estimate.float(), target.float()
         mse = (estimate - target).square().flatten(1).mean(1)
-        # The window of 11 pixels that is customary (σ = 1.5) does not fit into pictures below 22.
-        sigma = min(1.5, self.size / 16)
+        # The window of 11 pixels that is customary (σ = 1.5) does not fit into the smallest pictures.
+        sigma = min(1.5, self.size * 3 / 16)
         ssim = structural_similarity_index_measure(estimate, target, sigma=sigma, data_range=1.0, reduction="none")
         return {"mse": mse, "psnr_db": -10 * mse.clamp_min(_LEAST_MSE).log10(), "ssim": cast(torch.Tensor, ssim)}
 

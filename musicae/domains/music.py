@@ -19,6 +19,7 @@ from symusic.core import ScoreTick
 
 from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError, unknown_name
+from musicae.score.checking import MICROSECONDS_PER_MINUTE, NamedScore
 from musicae.score.codec import (
     FIRST_ONSET,
     HOLD,
@@ -31,7 +32,7 @@ from musicae.score.codec import (
     with_silence,
 )
 from musicae.score.melody import summarise_tracks
-from musicae.score.reading import ABC_SUFFIXES, MIDI_SUFFIXES, NamedScore, read_scores
+from musicae.score.reading import ABC_SUFFIXES, MIDI_SUFFIXES, read_scores
 from musicae.score.windows import STEPS_PER_BAR, Melody, cut_windows, extract_melody, line_at, window_at
 from musicae.score.writing import (
     DEFAULT_TEMPO_BPM,
@@ -325,7 +326,7 @@ class MusicDomain(Domain):
         return {"accuracy": right.double().mean(dim=(1, 2)).float(), "onset_f1": f1.float()}
 
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
-        """Draws piano rolls, and writes the examples as MIDI: the first of every row, then the second…"""
+        """Draws piano rolls, and writes the examples as MIDI: the first of every row, then the second."""
         from musicae.plots import piano_rolls  # brings matplotlib
 
         tokens = {label: tensor[..., 0].detach().cpu().numpy() for label, tensor in rows.items()}
@@ -362,7 +363,7 @@ def _tempi(score: ScoreTick) -> list[tuple[int, float]]:
     """`(tick, quarters per minute)`, rising, one at most for each tick, the first at 0."""
     tempi = {0: DEFAULT_TEMPO_BPM}
     for event in sorted(score.tempos, key=lambda tempo: tempo.time):
-        tempi[event.time] = 60_000_000 / event.mspq
+        tempi[event.time] = MICROSECONDS_PER_MINUTE / event.mspq
     return list(tempi.items())
 
 

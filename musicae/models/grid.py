@@ -38,7 +38,7 @@ class UNetConfig(ModelConfig):
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     latent_size: int = Field(default=128, ge=1)  # channels of the spatial latent
-    channels: tuple[int, ...] = Field(default=(24, 48, 96, 128), min_length=1)
+    channels: tuple[int, ...] = Field(default=(16, 48, 96, 128), min_length=1)
     blocks: int = Field(default=1, ge=0)
 
 
@@ -86,6 +86,7 @@ class ConvAutoencoder(GridAutoencoder):
         self.to_latent = nn.Linear(cells, config.latent_size * self.latent.outputs_per_number)
         self.from_latent = nn.Linear(config.latent_size, cells)
         self.decoder = Upward(config.channels, self.likelihood.width, config.blocks, skips=False)
+        self.to(memory_format=torch.channels_last)  # 2 to 4 times as fast on a CPU in bfloat16
 
     def encode(self, x: Tensor) -> Posterior:
         self.spec.check(x.shape)
@@ -133,6 +134,7 @@ class UNet(GridAutoencoder):
         self.to_latent = nn.Conv2d(coarsest, config.latent_size * self.latent.outputs_per_number, 1)
         self.from_latent = nn.Conv2d(config.latent_size, coarsest, 1)
         self.decoder = Upward(config.channels, self.correction.outputs, config.blocks, skips=True)
+        self.to(memory_format=torch.channels_last)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -21,9 +21,10 @@ class StepsConfig(ModelConfig):
     """Sizes of the default music model."""
 
     latent_size: int = Field(default=256, ge=1, le=65536)
-    embedding: int = Field(default=64, ge=1)  # numbers a symbol is embedded in
-    width: int = Field(default=1024, ge=1)  # of the MLPs that see all steps
-    depth: int = Field(default=2, ge=0)  # residual blocks in each of them
+    embedding: int = Field(default=48, ge=1)  # numbers a symbol is embedded in, for the encoder
+    width: int = Field(default=768, ge=1)  # of the MLPs that see all steps
+    depth: int = Field(default=1, ge=0)  # residual blocks in each of them
+    unrolled: int = Field(default=64, ge=1)  # numbers that z is unrolled to for each step
     step_width: int = Field(default=256, ge=1)  # of the causal stack
     replaced: float = Field(default=0.1, ge=0.0, le=1.0)  # share of earlier symbols replaced in training
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -47,8 +48,9 @@ class StepsAutoencoder(Autoencoder):
             config.dropout,
         )
         self.unroll = ResidualMLP(
-            config.latent_size, config.width, steps * config.step_width, config.depth, config.dropout
+            config.latent_size, config.width, steps * config.unrolled, config.depth, config.dropout
         )
+        self.widen = nn.Linear(config.unrolled, config.step_width)
         self.before = SymbolEmbedding(spec.vocabulary, config.step_width)
         self.causal = CausalStack(config.step_width, reach=steps, dropout=config.dropout)
         self.head = nn.Sequential(
@@ -72,12 +74,11 @@ class StepsAutoencoder(Autoencoder):
         before = self.before.previous(target)
         if self.training and self.config.replaced > 0:
             before = self._replace_some(before)
-        features = self.unroll(z).unflatten(1, (self.steps, -1))  # (batch, steps, step_width)
-        return self.head(self.causal(features + self.before(before)))
+        return self.head(self.causal(self._features(z) + self.before(before)))
 
     def decode(self, z: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         """z → symbols, one step after the other, each given the symbols decoded before it."""
-        features = self.unroll(z).unflatten(1, (self.steps, -1))
+        features = self._features(z)
         symbols = self.before.start.expand(z.shape[0], -1)
         memory = self.causal.start()
         decoded = []
@@ -100,6 +101,10 @@ class StepsAutoencoder(Autoencoder):
     ) -> tuple[Posterior, Tensor]:
         posterior = self.encode(x)
         return posterior, self.teacher_forced(posterior.sample(generator), target)
+
+    def _features(self, z: Tensor) -> Tensor:
+        """What z says about each step, `(batch, steps, step_width)`."""
+        return self.widen(self.unroll(z).unflatten(1, (self.steps, -1)))
 
     def _replace_some(self, symbols: Tensor) -> Tensor:
         """Replaces a share of the symbols by others drawn from the same batch, so frequencies stay."""

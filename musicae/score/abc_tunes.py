@@ -14,7 +14,7 @@ from pathlib import Path
 from symusic.core import ScoreTick  # importing symusic sets SYMUSIC_ABC2MIDI
 
 from musicae.errors import DamagedFileError
-from musicae.score.reading import NamedScore, checked, parse_midi
+from musicae.score.checking import NamedScore, checked, parse_midi
 
 SECONDS_PER_TUNE = 5.0
 LARGEST_TUNE_CHARACTERS = 200_000
@@ -23,7 +23,7 @@ _TUNE_START = re.compile(r"^X:", re.MULTILINE)
 _KEY_LINE = re.compile(r"^K:.*$", re.MULTILINE)
 # Chord symbols, decorations, inline fields, grace notes and comments may hold characters that look like bar lines.
 _NOT_MUSIC = re.compile(r'"[^"\n]*"|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]|\{[^}\n]*\}|%[^\n]*|^[A-Za-z]:[^\n]*', re.MULTILINE)
-_BAR_LINE = re.compile(r"[|\]]|:(?=[|:])|::")
+_BAR_LINE = re.compile(r"\||:(?=[|:])")
 _OPENING_BAR = re.compile(r"[\s|:\[\]]*")
 
 
@@ -95,7 +95,6 @@ def _pad_pickup(score: ScoreTick, header: str, body: str, name: str) -> None:
         return
     metre = score.time_signatures[0]
     bar = score.tpq * 4 * metre.numerator // metre.denominator
-    # A rest in front: the converter drops a tune that has no notes, and reports where the last note ends.
     pickup = _convert(header + first + "|\n", name).end()
     sixteenth = score.tpq // 4
     pickup = (pickup + sixteenth // 2) // sixteenth * sixteenth
@@ -107,12 +106,15 @@ def _pad_pickup(score: ScoreTick, header: str, body: str, name: str) -> None:
 
 
 def _first_bar(body: str) -> str | None:
-    """The music up to the first bar line that has notes before it."""
+    """The music up to the first bar line that has notes before it, rests made notes so that they count."""
     blanked = _NOT_MUSIC.sub(lambda match: " " * len(match.group()), body)
     opening = _OPENING_BAR.match(blanked)
     start = opening.end() if opening else 0
     # `[` opens a chord as well as a bar: go back to it when notes follow.
     if start and blanked[start - 1] == "[":
         start -= 1
-    line = re.compile(r"\||:(?=[|:])").search(blanked, start)
-    return None if line is None else body[start : line.start()]
+    line = _BAR_LINE.search(blanked, start)
+    if line is None:
+        return None
+    music = zip(body[start : line.start()], blanked[start : line.start()], strict=True)
+    return "".join("C" if bare in "zx" else letter for letter, bare in music)

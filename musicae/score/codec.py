@@ -32,14 +32,14 @@ def _last_event(tokens: np.ndarray) -> np.ndarray:
 
 
 def sounding(tokens: np.ndarray) -> np.ndarray:
-    """Onset token of the note that sounds at each step, 0 where none does. [shape=(..., steps)]"""
+    """Onset token of the note that sounds at each step, 0 where none does. Shape `(..., steps)`."""
     last = _last_event(tokens)
     token = np.take_along_axis(tokens, np.maximum(last, 0), axis=-1)
     return np.where((last >= 0) & (token >= FIRST_ONSET), token, 0).astype(tokens.dtype)
 
 
 def canonical(tokens: np.ndarray) -> np.ndarray:
-    """Removes note-offs where nothing sounds. Sounds the same; idempotent. [shape=(..., steps)]"""
+    """Removes note-offs where nothing sounds. Sounds the same; idempotent. Shape `(..., steps)`."""
     before = np.zeros_like(tokens)
     before[..., 1:] = sounding(tokens)[..., :-1]
     return np.where((tokens == NOTE_OFF) & (before == 0), HOLD, tokens).astype(tokens.dtype)

@@ -1,9 +1,9 @@
 """Which track is the melody, and one line of notes out of it.
 
 The choice, in this order: the user's, a track named melody, vocal or lead, then the least polyphonic
-track. On POP909 (whose melody is known) the least polyphonic track is right 94% of the time, the one
-with the highest mean pitch 42%. Inside the track the *skyline* is taken: the highest of the notes
-that start together, each ended by the next (Uitdenbogerd & Zobel, 1998).
+track. Among equals the one with most notes is taken: on POP909, whose melody is known, that is right
+for 94% of the songs, the track with the highest mean pitch for 42%. Inside the track the *skyline* is
+taken: the highest of the notes that start together, each ended by the next (Uitdenbogerd & Zobel, 1998).
 """
 
 from collections.abc import Sequence
@@ -118,8 +118,8 @@ def choose_melody(summaries: Sequence[TrackSummary], wanted: int | str | None = 
     largest = max(track.notes for track in pitched)
     enough = [track for track in pitched if track.notes >= max(FEWEST_NOTES, LEAST_SHARE * largest)] or pitched
     above_bass = [track for track in enough if not _is_bass(track)] or enough
-    # Among single lines the polyphony differs only by overlaps in playing; then the higher one leads.
-    chosen = min(above_bass, key=lambda track: (round(track.polyphony, 1), -track.mean_pitch))
+    # Among single lines the polyphony differs only by overlaps in playing; then the busiest leads, or the highest.
+    chosen = min(above_bass, key=lambda track: (round(track.polyphony, 1), -track.notes, -track.mean_pitch))
     return _explain(summaries, chosen, "the least polyphonic", None)
 
 
@@ -146,7 +146,7 @@ def _lost_to(track: TrackSummary, chosen: TrackSummary) -> str:
         return "a bass"
     if round(track.polyphony, 1) > round(chosen.polyphony, 1):
         return "more polyphonic than the melody"
-    return "too few notes" if track.notes < chosen.notes else "lower than the melody"
+    return "fewer notes than the melody" if track.notes < chosen.notes else "lower than the melody"
 
 
 def _find_wanted(summaries: Sequence[TrackSummary], wanted: int | str) -> TrackSummary:

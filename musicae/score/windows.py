@@ -97,17 +97,31 @@ def extract_melody(score: ScoreTick, wanted: int | str | None = None) -> Melody:
         start, duration, pitch = (arrays[key].astype(np.int64) for key in ("time", "duration", "pitch"))
         name, program = summaries[choice.track].name, summaries[choice.track].program
     quarter = score.tpq
-    shift = grid_shift(start, quarter)
-    onset, stop = start - shift, start - shift + duration
-    last = int(stop.max()) if len(stop) else 0
-    # A note a hair past a bar line, or a shift to the left, must not open or close a bar.
     half_step = quarter // (2 * STEPS_PER_QUARTER)
-    end = end_tick(score, max(last - half_step, int(onset.max()) + 1, 0) if len(onset) else 0)
-    stretches = find_stretches(score, end)
+    stretches = _stretches(score, start, start + duration, half_step)
+    shift = grid_shift(_since_stretch(start, stretches), quarter)
+    onset, stop = start - shift, start - shift + duration
+    if shift:
+        stretches = _stretches(score, onset, stop, half_step)
     order = np.argsort(onset, kind="stable")
     notes = (onset[order], stop[order], pitch[order])
     lines = tuple(_line(stretch, notes, quarter, stretch is stretches[-1]) for stretch in stretches)
-    return Melody(choice, name, program, lines, end, shift)
+    return Melody(choice, name, program, lines, stretches[-1].end if stretches else 0, shift)
+
+
+def _stretches(score: ScoreTick, onset: np.ndarray, stop: np.ndarray, half_step: int) -> list[Stretch]:
+    """The stretches up to the end of the melody.
+
+    A note that ends a hair past a bar line opens no bar; one that starts a hair before it does.
+    """
+    last = max(int(stop.max()) - half_step, int(onset.max()) + half_step + 1, 0) if len(onset) else 0
+    return find_stretches(score, end_tick(score, last))
+
+
+def _since_stretch(ticks: np.ndarray, stretches: list[Stretch]) -> np.ndarray:
+    """Ticks counted from the start of their stretch, where its grid begins."""
+    starts = np.array([0, *(stretch.start for stretch in stretches)], dtype=np.int64)
+    return ticks - starts[np.searchsorted(starts, ticks, side="right") - 1]
 
 
 def _line(

@@ -16,6 +16,7 @@ import numpy as np
 import pretty_midi
 
 from musicae.errors import MusicaeError
+from musicae.score.checking import MICROSECONDS_PER_MINUTE
 from musicae.score.codec import join_windows, notes_from_tokens
 from musicae.score.grid import STEPS_PER_QUARTER
 
@@ -23,7 +24,7 @@ TICKS_PER_QUARTER = 480
 TICKS_PER_STEP = TICKS_PER_QUARTER // STEPS_PER_QUARTER
 VELOCITY = 90
 DEFAULT_TEMPO_BPM = 120.0
-SLOWEST_BPM = 60_000_000 / (2**24 - 1)  # three bytes of microseconds
+SLOWEST_BPM = MICROSECONDS_PER_MINUTE / (2**24 - 1)  # three bytes of microseconds
 FASTEST_BPM = 1_000.0
 
 
@@ -115,7 +116,7 @@ def _tick_seconds(tempo_bpm: float) -> float:
     """
     if not (np.isfinite(tempo_bpm) and tempo_bpm > 0):
         raise ValueError(f"expected a tempo above 0 quarters per minute, got {tempo_bpm}")
-    microseconds = round(60_000_000 / min(max(tempo_bpm, SLOWEST_BPM), FASTEST_BPM))
+    microseconds = round(MICROSECONDS_PER_MINUTE / min(max(tempo_bpm, SLOWEST_BPM), FASTEST_BPM))
     return (microseconds + 1e-3) / 1e6 / TICKS_PER_QUARTER
 
 

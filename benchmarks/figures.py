@@ -1,0 +1,115 @@
+"""Trains and scores the models whose figures the README quotes; results as JSON and one table.
+
+    python benchmarks/figures.py --sets FOLDER mnist-ae-128 speech-denoise
+
+`--sets` is a folder with the unpacked data sets, one sub-folder each. Training ends by the clock, so
+figures move a little with the machine; the seed fixes the rest.
+"""
+
+import json
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from musicae.evaluate import evaluate_files
+from musicae.experiment import Experiment
+from musicae.trained import load
+
+RESULTS = Path(__file__).parent / "figures.json"
+_CLOCK = 1_000_000  # steps: more than any of these runs gets to, so that the clock ends it
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One run: what it trains on, how, and how it is scored.
+
+    Attributes:
+        domain, task, model: as for `musicae train`.
+        sets: names of the data sets trained and scored on (their own test split).
+        settings: of domain, model and training; `noise` names sets too.
+        scored_with: settings changed for scoring.
+        reported: the scores the table shows.
+    """
+
+    domain: str
+    sets: tuple[str, ...]
+    settings: dict[str, Any]
+    reported: tuple[str, ...]
+    task: str = "reconstruct"
+    model: str | None = None
+    scored_with: dict[str, Any] = field(default_factory=dict)
+
+
+def _mnist(minutes: float, size: int, latent: str, **settings: Any) -> Figure:
+    chosen = {"likelihood": "gaussian", "batch_size": 512, "latent_size": size, "latent": latent, "minutes": minutes}
+    reported = ("mse", "mse_mean", "pca_mse", "kl_bits")
+    return Figure("image", ("mnist",), {**chosen, "steps": _CLOCK, **settings}, reported, model="mlp")
+
+
+_TUNE_BOOKS = ("openewld", "openscore_lieder", "ryans_mammoth", "oneills1850", "airds_airs")
+_MELODY_SCORES = (
+    "accuracy_free_running",
+    "accuracy_free_running_mean",
+    "accuracy_teacher_forced",
+    "onset_f1",
+    "kl_bits",
+    "active_units",
+    "elbo_nats",
+)
+
+FIGURES: dict[str, Figure] = {
+    "mnist-vae-2": _mnist(5, 2, "gaussian", depth=3),
+    "mnist-ae-32": _mnist(5, 32, "deterministic"),
+    "mnist-ae-128": _mnist(6, 128, "deterministic"),
+    "speech-denoise": Figure(
+        "audio",
+        ("speech_kerstin16k",),
+        {"minutes": 13, "steps": _CLOCK, "noise": ("noise_esc10", "noise_room"), "n_fft": 512},
+        ("si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1"),
+        task="denoise",
+        scored_with={"snr_db_low": 5, "snr_db_high": 5},
+    ),
+    "melody-2bar": Figure(
+        "music",
+        _TUNE_BOOKS,
+        {"minutes": 40, "steps": _CLOCK, "batch_size": 512, "beta": 0.3, "dropout": 0.05},
+        _MELODY_SCORES,
+    ),
+}
+
+
+@click.command(help=__doc__)
+@click.argument("names", nargs=-1, type=click.Choice(list(FIGURES)))
+@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/figures"), help="Folder for the runs.")
+@click.option("--score-only", is_flag=True, help="Score runs that are there already.")
+def main(names: tuple[str, ...], sets: Path, out: Path, score_only: bool) -> None:
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for name in names or tuple(FIGURES):
+        figure = FIGURES[name]
+        experiment = _experiment(figure, sets)
+        if not score_only:
+            experiment.run(out / name, experiment.read())
+        trained = load(out / name)
+        scores = evaluate_files(trained, experiment.data, settings=figure.scored_with)
+        minutes = trained.manifest.metrics["minutes"]
+        results[name] = {"minutes": minutes, **scores, "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"}
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+        shown = "  ".join(f"{score} {scores[score]:.4g}" for score in figure.reported if score in scores)
+        click.echo(f"{name}  {minutes:.1f} min  {shown}")
+
+
+def _experiment(figure: Figure, sets: Path) -> Experiment:
+    settings = dict(figure.settings)
+    if "noise" in settings:
+        settings["noise"] = tuple(str(sets / name) for name in settings["noise"])
+    data = [sets / name for name in figure.sets]
+    return Experiment.resolve(figure.domain, task=figure.task, data=data, model=figure.model, settings=settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Fixtures for all tests: seeds, threads, and real data where it lies beside the checkout."""
+
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Two threads at most: the suite is meant for small machines, and more make sums differ."""
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and torch sees none"))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepared data sets go to the test's own folder and not to the checkout's."""
+    monkeypatch.setenv("MUSICAE_CACHE", str(tmp_path / ".musicae-cache"))
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function: name of a real data set → its folder, unpacked once a session; skips where it is absent.
+
+    The archives are looked for in `$MUSICAE_SHARED_DATA`, else in `../shared/data` beside the checkout.
+    """
+    archives = Path(os.environ.get("MUSICAE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    unpacked: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in unpacked:
+            archive = archives / f"{name}.tar.xz"
+            if not archive.is_file():
+                pytest.skip(f"real data set {name!r} is not here: no {archive}; set MUSICAE_SHARED_DATA to its folder")
+            target = tmp_path_factory.mktemp(name)
+            with tarfile.open(archive) as tar:
+                tar.extractall(target, filter="data")
+            inner = [path for path in target.iterdir() if path.is_dir()]
+            unpacked[name] = target / name if (target / name).is_dir() else inner[0] if len(inner) == 1 else target
+        return unpacked[name]
+
+    return folder

@@ -1,0 +1,267 @@
+"""Noise has the colour, level and randomness it claims, and its recordings are split by name."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musicae import corruptions, signal
+from musicae.corruptions import AddNoise, mix_at_snr
+from musicae.errors import MusicaeError
+from musicae.noise_recordings import NoiseRecordings, noise_files, split_of_noise, without_silence
+from musicae.sound_files import write_sound
+
+RATE_HZ, N_FFT = 16_000, 512
+SAMPLES = 247 * 128
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def level(waveform: torch.Tensor) -> list[float]:
+    return signal.rms(waveform)[:, 0].tolist()
+
+
+def loudness_slope_db_per_octave(waveform: torch.Tensor) -> float:
+    """Fitted to the power between 100 Hz and 6 kHz."""
+    power = torch.fft.rfft(waveform).abs().pow(2).mean(0).double()
+    frequency_hz = torch.fft.rfftfreq(waveform.shape[1], 1 / RATE_HZ).double()
+    heard = (frequency_hz > 100) & (frequency_hz < 6_000)
+    octaves, decibels = frequency_hz[heard].log2(), 10 * power[heard].log10()
+    octaves = octaves - octaves.mean()
+    return float((octaves * decibels).sum() / octaves.pow(2).sum())
+
+
+def add_noise(**options: object) -> AddNoise:
+    settings = {
+        "sample_rate_hz": RATE_HZ, "n_fft": N_FFT, "chunk_samples": SAMPLES, "snr_db_range": (5.0, 5.0),
+        "silent_power": 1.0,
+    }  # fmt: skip
+    return AddNoise(**(settings | options))  # type: ignore[arg-type]
+
+
+def clean_spectra(rows: int) -> torch.Tensor:
+    """Chords, steady from end to end."""
+    time_s = torch.arange(SAMPLES) / RATE_HZ
+    pitch_hz = 200.0 + 20 * torch.arange(rows)[:, None]
+    sound = sum(torch.sin(2 * math.pi * pitch_hz * ratio * time_s) for ratio in (1.0, 1.25, 1.5))
+    return signal.stft(0.05 * sound, n_fft=N_FFT)
+
+
+def test_white_noise_is_flat_and_pink_falls_three_decibels_an_octave() -> None:
+    white = corruptions.white_noise(16, SAMPLES, seeded())
+    pink = corruptions.pink_noise(16, SAMPLES, seeded())
+
+    assert loudness_slope_db_per_octave(white) == pytest.approx(0.0, abs=0.2)
+    assert loudness_slope_db_per_octave(pink) == pytest.approx(-3.01, abs=0.2)
+    assert level(white) == pytest.approx([1.0] * 16, abs=0.02)
+    assert level(pink) == pytest.approx([1.0] * 16, abs=1e-4)
+
+
+def test_hum_stands_on_the_mains_frequency_and_its_harmonics() -> None:
+    hum = corruptions.mains_hum(8, SAMPLES, seeded(), sample_rate_hz=RATE_HZ)
+
+    assert level(hum) == pytest.approx([1.0] * 8, abs=1e-4)
+    frequency_hz = torch.fft.rfftfreq(SAMPLES, 1 / RATE_HZ)
+    power = torch.fft.rfft(hum * torch.hann_window(SAMPLES)).abs().pow(2)
+    for row in power:
+        loudest_hz = frequency_hz[row.argmax()].item()
+        near = min(abs(loudest_hz / (mains * n) - 1) for mains in (50, 60) for n in range(1, 13))
+        assert near < 0.02
+        assert row[frequency_hz < 800].sum() / row.sum() > 0.999
+
+
+def test_hum_has_no_alias_at_a_low_rate() -> None:
+    hum = corruptions.mains_hum(4, 4_000, seeded(), sample_rate_hz=400)
+
+    assert hum.isfinite().all()
+    assert level(hum) == pytest.approx([1.0] * 4, abs=1e-4)
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 5.0, 20.0])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_the_ratio_asked_for_is_measured_in_the_waveforms(snr_db: float, recorded: bool) -> None:
+    rain = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
+    recordings = NoiseRecordings([rain]) if recorded else None
+    clean = clean_spectra(32)
+
+    noisy = add_noise(snr_db_range=(snr_db, snr_db), recordings=recordings)(clean, seeded())
+
+    before, after = (signal.inverse_stft(batch, samples=SAMPLES) for batch in (clean, noisy))
+    measured = 20 * torch.log10(signal.rms(before) / signal.rms(after - before))[:, 0]
+    assert (measured - snr_db).abs().max() < 0.3
+
+
+def test_pauses_do_not_lower_the_noise() -> None:
+    steady = clean_spectra(4)
+    paused = steady.clone()
+    paused[..., 128:] = 0  # the second half is a pause
+    noise = signal.stft(corruptions.white_noise(4, SAMPLES, seeded()), n_fft=N_FFT)
+    five = torch.full((4,), 5.0)
+
+    to_steady = mix_at_snr(steady, noise, five, silent_power=1.0) - steady
+    to_paused = mix_at_snr(paused, noise, five, silent_power=1.0) - paused
+
+    # The paused one has more than half the energy missing, and the same noise.
+    assert torch.allclose(to_steady, to_paused, rtol=0.05, atol=1e-3)
+
+
+def test_infinite_ratio_leaves_the_row_as_it_was() -> None:
+    clean = clean_spectra(2)
+    noise = signal.stft(corruptions.white_noise(2, SAMPLES, seeded()), n_fft=N_FFT)
+
+    mixed = mix_at_snr(clean, noise, torch.tensor([torch.inf, 0.0]), silent_power=1.0)
+
+    assert torch.equal(mixed[0], clean[0])
+    assert not torch.allclose(mixed[1], clean[1], atol=0.1)
+
+
+def test_silence_gets_noise_of_the_nominal_level() -> None:
+    noisy = add_noise(snr_db_range=(0.0, 0.0), silent_power=2.0)(torch.zeros(4, 2, 257, 248), seeded())
+
+    assert noisy.pow(2).sum(1).mean((1, 2)).tolist() == pytest.approx([2.0] * 4, rel=1e-3)
+
+
+def test_equal_seeds_give_equal_noise_and_others_fresh_noise() -> None:
+    clean, damage = clean_spectra(8), add_noise(snr_db_range=(-5.0, 20.0))
+
+    first, again, other = (damage(clean, seeded(seed)) for seed in (1, 1, 2))
+
+    assert torch.equal(first, again)
+    assert all(not torch.allclose(one, two, atol=1e-3) for one, two in zip(first, other, strict=True))
+
+
+def test_one_generator_draws_new_noise_each_time() -> None:
+    clean, damage, generator = clean_spectra(4), add_noise(), seeded()
+
+    assert not torch.equal(damage(clean, generator), damage(clean, generator))
+
+
+def test_the_share_of_clean_rows_is_kept() -> None:
+    clean, damage = clean_spectra(64), add_noise(clean_share=0.25)
+    generator = seeded()
+
+    untouched = sum(int((damage(clean, generator) == clean).flatten(1).all(1).sum()) for _ in range(4))
+
+    assert 0.15 * 256 < untouched < 0.35 * 256
+
+
+def test_recordings_make_up_most_of_the_noise() -> None:
+    """A recording of one frequency can be told from every other kind."""
+    tone = np.sin(2 * np.pi * 3_000 * np.arange(40_000) / RATE_HZ).astype(np.float32)
+    clean = torch.zeros(200, 2, 257, 248)
+
+    noisy = add_noise(recordings=NoiseRecordings([tone]))(clean, seeded())
+
+    power = noisy.pow(2).sum(1).mean(2)
+    share = (power[:, 94:99].sum(1) / power.sum(1) > 0.9).float().mean()
+    assert 0.6 < share < 0.8
+
+
+def test_crops_are_pieces_of_the_recordings_from_many_places() -> None:
+    ramp = np.linspace(1, 2, 10_000).astype(np.float32)
+    recordings = NoiseRecordings([ramp, -ramp])
+
+    crops = recordings.crop(200, 100, seeded())
+
+    assert crops.shape == (200, 100)
+    assert 60 < int((crops[:, 0] > 0).sum()) < 140  # both recordings
+    slope = (crops[:, 1:] - crops[:, :-1]).sign() * crops.sign()
+    assert (slope >= 0).all()  # no crop runs over the end
+    assert len(crops[:, 0].unique()) > 50
+
+
+def test_short_recordings_are_repeated() -> None:
+    recordings = NoiseRecordings([np.array([1.0, -1.0, 1.0], np.float32)])
+
+    crops = recordings.crop(4, 9, seeded())
+
+    assert torch.equal(crops[:, :3], crops[:, 3:6])
+    assert torch.equal(crops[:, :3], crops[:, 6:9])
+
+
+def test_recordings_have_one_level_whatever_the_file() -> None:
+    quiet, loud = (np.random.default_rng(n).standard_normal(20_000).astype(np.float32) for n in (1, 2))
+
+    crops = NoiseRecordings([1e-4 * quiet, 0.9 * loud]).crop(50, 10_000, seeded())
+
+    assert level(crops) == pytest.approx([1.0] * 50, abs=0.05)
+
+
+def test_silent_parts_are_left_out() -> None:
+    rain = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
+    silence = np.zeros(3 * RATE_HZ, np.float32)
+
+    active = without_silence(np.concatenate((silence, rain, silence + 1e-6)), RATE_HZ)
+
+    assert abs(len(active) - RATE_HZ) <= 0.04 * RATE_HZ
+    assert len(without_silence(silence, RATE_HZ)) == 0
+    assert len(without_silence(silence[:0], RATE_HZ)) == 0
+
+
+def test_splits_share_no_recording_and_keep_takes_together() -> None:
+    names = [Path(f"{fold}-{clip}-{take}.ogg") for fold in range(5) for clip in range(1000, 1100) for take in "AB"]
+
+    split = {name: split_of_noise(name) for name in names}
+
+    for name in names:
+        other_take = Path(name.name.replace("-A.", "-B."))
+        assert split[name] == split[other_take]
+        assert split_of_noise(Path("elsewhere") / name) == split[name]
+    counts = {part: sum(value == part for value in split.values()) / len(names) for part in set(split.values())}
+    assert counts["train"] == pytest.approx(0.8, abs=0.05)
+    assert counts["validation"] == pytest.approx(0.1, abs=0.04)
+    assert counts["test"] == pytest.approx(0.1, abs=0.04)
+
+
+def test_noise_files_are_found_in_folders_and_files(tmp_path: Path) -> None:
+    for name in ("a.wav", "deep/b.wav"):
+        write_sound(np.zeros(10, np.float32), tmp_path / name, 8_000)
+    (tmp_path / "notes.txt").write_text("not a sound")
+
+    assert noise_files([tmp_path]) == [tmp_path / "a.wav", tmp_path / "deep" / "b.wav"]
+    assert noise_files([str(tmp_path / "a.wav"), tmp_path]) == noise_files([tmp_path])
+    with pytest.raises(MusicaeError, match="do not exist"):
+        noise_files([tmp_path / "gone"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MusicaeError, match="no sound files"):
+        noise_files([tmp_path / "empty"])
+
+
+def test_damaged_and_silent_recordings_are_left_out(tmp_path: Path) -> None:
+    write_sound(np.zeros(8_000, np.float32), tmp_path / "silent.wav", 8_000)
+    write_sound(np.full(8_000, 0.5, np.float32) * np.resize([1, -1], 8_000), tmp_path / "good.wav", 8_000)
+    (tmp_path / "text.wav").write_text("not a sound")
+
+    recordings = NoiseRecordings.read(noise_files([tmp_path]), 8_000)
+
+    assert recordings is not None
+    assert len(recordings) == 1
+    assert NoiseRecordings.read([tmp_path / "silent.wav"], 8_000) is None
+
+
+def test_real_recordings_give_noise_everywhere(shared_data: Callable[[str], Path]) -> None:
+    """Many of these clips end in silence, which must not reach a training example."""
+    folder = shared_data("noise_esc10")
+    recordings = NoiseRecordings.read(noise_files([folder])[:40], RATE_HZ)
+    assert recordings is not None
+
+    crops = recordings.crop(100, RATE_HZ, seeded())
+
+    assert min(level(crops)) > 0.01
+
+
+@pytest.mark.gpu
+def test_noise_is_drawn_on_the_gpu() -> None:
+    rain = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
+    damage = add_noise(recordings=NoiseRecordings([rain]), snr_db_range=(-5.0, 20.0), clean_share=0.1)
+    clean = clean_spectra(8).cuda()
+
+    first, again = (damage(clean, torch.Generator("cuda").manual_seed(1)) for _ in range(2))
+
+    assert first.device == clean.device
+    assert torch.equal(first, again)

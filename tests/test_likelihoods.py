@@ -1,0 +1,103 @@
+"""Log-probabilities and KL against torch.distributions."""
+
+import pytest
+import torch
+from torch import distributions
+
+from musicae.likelihoods import LIKELIHOODS, Gaussian, build_likelihood
+from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent, Posterior
+from musicae.spec import Layout, TensorSpec
+
+GRID = {"layout": Layout.GRID, "shape": (2, 5, 7)}
+STEPS = TensorSpec(layout=Layout.STEPS, shape=(6, 2), likelihood="categorical", vocabulary=(5, 3))
+
+
+def test_bernoulli_log_probability_is_that_of_torch():
+    likelihood = build_likelihood(TensorSpec(**GRID, likelihood="bernoulli"))
+    logits, target = torch.randn(4, 2, 5, 7), torch.bernoulli(torch.full((4, 2, 5, 7), 0.4))
+    expected = distributions.Bernoulli(logits=logits).log_prob(target).sum((1, 2, 3))
+    torch.testing.assert_close(likelihood.log_prob(logits, target), expected, atol=1e-4, rtol=1e-5)
+
+
+def test_gaussian_log_probability_is_that_of_torch():
+    likelihood = Gaussian(TensorSpec(**GRID, likelihood="gaussian"))
+    mean, target = torch.randn(4, 2, 5, 7), torch.randn(4, 2, 5, 7)
+    expected = distributions.Normal(mean, likelihood.log_sigma.exp()).log_prob(target).sum((1, 2, 3))
+    torch.testing.assert_close(likelihood.log_prob(mean, target), expected, atol=1e-3, rtol=1e-5)
+
+
+def test_categorical_log_probability_sums_the_streams():
+    likelihood = build_likelihood(STEPS)
+    logits = torch.randn(4, 6, 8)
+    target = torch.stack([torch.randint(0, 5, (4, 6)), torch.randint(0, 3, (4, 6))], -1)
+    first = distributions.Categorical(logits=logits[..., :5]).log_prob(target[..., 0]).sum(1)
+    second = distributions.Categorical(logits=logits[..., 5:]).log_prob(target[..., 1]).sum(1)
+    torch.testing.assert_close(likelihood.log_prob(logits, target), first + second, atol=1e-5, rtol=1e-5)
+    assert likelihood.width == 8
+
+
+def test_categorical_mode_and_sample_stay_in_their_vocabularies():
+    likelihood = build_likelihood(STEPS)
+    logits = 3 * torch.randn(64, 6, 8)
+    sample = likelihood.sample(logits, torch.Generator().manual_seed(0))
+    assert sample.shape == likelihood.mode(logits).shape == (64, 6, 2)
+    assert sample[..., 0].max() == 4 and sample[..., 1].max() == 2
+    assert torch.equal(likelihood.mode(logits)[..., 1], logits[..., 5:].argmax(-1))
+    torch.testing.assert_close(likelihood.mean(logits).sum(-1), torch.full((64, 6), 2.0))
+
+
+def test_samples_of_bernoulli_and_gaussian_have_the_mean_they_state():
+    for name in ("bernoulli", "gaussian"):
+        likelihood = build_likelihood(TensorSpec(**GRID, likelihood=name))
+        parameters = torch.randn(1, 2, 5, 7).expand(4000, 2, 5, 7)
+        mean = likelihood.sample(parameters, torch.Generator().manual_seed(0)).mean(0)
+        assert (mean - likelihood.mean(parameters)[0]).abs().max() < 0.07
+
+
+def test_spectral_score_follows_the_signal_to_noise_ratio():
+    likelihood = build_likelihood(TensorSpec(**GRID, likelihood="spectral", correction="mask"))
+    target, noise = torch.randn(3, 2, 5, 7), torch.randn(3, 2, 5, 7)
+    near, far = (likelihood.log_prob(target + scale * noise, target) for scale in (0.1, 0.3))
+    # Ten times the noise power lowers -N/2·log(error) by N/2·log(10), the compressed part by some more.
+    assert ((near - far) > 35 * torch.log(torch.tensor(9.0)) * 0.9).all()
+
+
+def test_spectral_score_of_silence_is_finite_with_a_finite_gradient():
+    likelihood = build_likelihood(TensorSpec(**GRID, likelihood="spectral", correction="mask"))
+    estimate = torch.zeros(2, 2, 5, 7, requires_grad=True)
+    likelihood.log_prob(estimate, torch.zeros(2, 2, 5, 7)).sum().backward()
+    assert torch.isfinite(estimate.grad).all()
+
+
+def test_every_likelihood_is_built_by_its_name():
+    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "categorical", "spectral"}
+    with pytest.raises(ValueError, match="'bernoulli'"):
+        build_likelihood(TensorSpec(**GRID, likelihood="bernouli"))
+
+
+def test_kl_is_that_of_torch():
+    mean, log_variance = torch.randn(16, 8), 2 * torch.randn(16, 8)
+    posterior = distributions.Normal(mean, torch.exp(0.5 * log_variance))
+    expected = distributions.kl_divergence(posterior, distributions.Normal(0.0, 1.0))
+    torch.testing.assert_close(Posterior(mean, log_variance).kl(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_samples_have_the_variance_the_kl_is_written_for():
+    mean, log_variance = torch.full((100_000, 1), 0.5), torch.full((100_000, 1), -1.2)
+    drawn = Posterior(mean, log_variance).sample(torch.Generator().manual_seed(0))
+    assert drawn.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert drawn.var().log().item() == pytest.approx(-1.2, abs=0.02)
+
+
+def test_log_variance_is_bounded_and_keeps_a_gradient_far_outside():
+    projected = torch.tensor([[0.0, 30.0], [0.0, -30.0]], requires_grad=True)
+    log_variance = GaussianLatent()(projected).log_variance
+    assert log_variance.abs().max() <= LOG_VARIANCE_BOUND
+    log_variance.sum().backward()
+    assert (projected.grad[:, 1] > 0).all()
+
+
+def test_a_deterministic_latent_costs_nothing_and_draws_itself():
+    posterior = DeterministicLatent()(torch.randn(3, 4))
+    assert torch.equal(posterior.sample(), posterior.mean)
+    assert posterior.kl().sum() == 0

@@ -1,0 +1,193 @@
+"""Contract of every model in the table: shapes, gradients, learning, saving."""
+
+import pytest
+import torch
+
+from musicae.checkpoint import Manifest, load_checkpoint, save_checkpoint
+from musicae.errors import MusicaeError
+from musicae.models import MODELS, build_model, default_model
+from musicae.nn.sequence import CausalStack
+from musicae.spec import Layout, TensorSpec
+
+IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
+SOUND = TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask")
+MELODY = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,))
+SMALL = {
+    "conv": {"channels": (8, 16), "latent_size": 16},
+    "mlp": {"width": 64, "latent_size": 16},
+    "unet": {"channels": (8, 16), "latent_size": 16},
+    "steps": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0},
+}
+# A domain whose default settings give the spec, to save a model with.
+DOMAIN_OF = {"conv": ("image", {"size": 8, "channels": 1}), "mlp": ("image", {"size": 8, "channels": 1})}
+DOMAIN_OF |= {"unet": ("audio", {"n_fft": 256, "chunk_s": 0.25}), "steps": ("music", {})}
+
+
+def spec_of(name: str) -> TensorSpec:
+    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "steps": MELODY}[name]
+
+
+def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
+    if spec.layout is Layout.STEPS:
+        return torch.randint(0, spec.vocabulary[0], (count, *spec.shape))
+    return torch.randn(count, *spec.shape) if spec.likelihood == "spectral" else torch.rand(count, *spec.shape)
+
+
+def small(name: str, **settings) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_model(name, spec_of(name), {**SMALL[name], **settings})
+
+
+def test_the_table_has_a_small_version_of_every_model():
+    assert set(MODELS) == set(SMALL) == set(DOMAIN_OF)
+    assert len(MODELS) == 4
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "deterministic"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_keeps_its_shapes(name, latent):
+    model, spec = small(name, latent=latent).eval(), spec_of(name)
+    batch = batch_of(spec)
+    assert model.encode(batch).mean.shape == (4, *model.latent_shape)
+    assert model.reconstruct(batch).shape == batch.shape
+    assert model.reconstruct(batch, generator=torch.Generator().manual_seed(0)).shape == batch.shape
+    if not model.restores:
+        decoded = model.decode(torch.randn(3, *model.latent_shape))
+        assert decoded.shape == (3, *spec.shape)
+        assert decoded.dtype == batch.dtype
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradient_reaches_every_parameter(name):
+    model = small(name)
+    batch = batch_of(spec_of(name))
+    model(batch, batch, generator=torch.Generator().manual_seed(0)).total.backward()
+    without = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_overfits_one_batch(name):
+    model = small(name, latent="deterministic")
+    clean = batch_of(spec_of(name))
+    shown = clean + 0.5 * torch.randn_like(clean) if model.restores else clean
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    first = model(shown, clean).total.item()
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = model(shown, clean).total
+        loss.backward()
+        optimizer.step()
+    # A sigmoid mask can't undo noise that isn't where the sound is; a bottleneck can learn four examples.
+    needed = 0.05 if model.restores else 0.4
+    assert loss.item() < first - needed * abs(first)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_reloads_bit_identically(name, tmp_path):
+    domain, settings = DOMAIN_OF[name]
+    manifest = Manifest(
+        domain=domain,
+        domain_settings=settings,
+        task="denoise" if MODELS[name].restores else "reconstruct",
+        model=name,
+        model_settings=SMALL[name],
+    )
+    built = manifest.build_domain().spec
+    torch.manual_seed(0)
+    model = build_model(name, built, SMALL[name]).eval()
+    save_checkpoint(tmp_path / "model", model, manifest)
+    loaded, _, again = load_checkpoint(tmp_path / "model")
+    batch = batch_of(built)
+    assert torch.equal(model.reconstruct(batch), loaded.reconstruct(batch))
+    assert again == manifest.model_copy(update={"model_settings": again.model_settings})
+
+
+@pytest.mark.parametrize("size", [(7, 9), (28, 28), (31, 5), (33, 64)], ids=str)
+def test_convolutions_take_any_size(size):
+    spec = TensorSpec(layout=Layout.GRID, shape=(1, *size), likelihood="bernoulli")
+    model = build_model("conv", spec, {"channels": (8, 8, 8), "latent_size": 4})
+    assert model.reconstruct(torch.rand(2, 1, *size)).shape == (2, 1, *size)
+
+
+def test_a_restorer_takes_other_lengths_than_it_was_built_for():
+    model = small("unet")
+    assert model.reconstruct(torch.randn(1, 2, 129, 61)).shape == (1, 2, 129, 61)
+
+
+def test_a_mask_never_amplifies_and_keeps_silence_silent():
+    model = small("unet")
+    spectrum = torch.randn(2, 2, 129, 16)
+    assert (model.reconstruct(spectrum).abs() <= spectrum.abs()).all()
+    assert model.reconstruct(torch.zeros(1, 2, 129, 16)).abs().max() == 0
+
+
+def test_the_loss_is_the_negative_elbo_at_beta_one():
+    model = small("conv")
+    batch = batch_of(IMAGE)
+    loss = model(batch, batch, beta=1.0, generator=torch.Generator().manual_seed(3))
+    posterior = model.encode(batch)
+    z = posterior.sample(torch.Generator().manual_seed(3))
+    logits = model.parameters_of(z)
+    nll = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch, reduction="none").sum((1, 2, 3)).mean()
+    torch.testing.assert_close(loss.reconstruction, nll)
+    torch.testing.assert_close(loss.total, nll + posterior.kl().sum(1).mean())
+
+
+def test_beta_weighs_the_kl_and_free_nats_are_free():
+    model = small("mlp")
+    batch = batch_of(IMAGE)
+    plain, weighted, free = (
+        model(batch, batch, beta=beta, free_nats=nats, generator=torch.Generator().manual_seed(0))
+        for beta, nats in ((1.0, 0.0), (0.25, 0.0), (1.0, 1e6))
+    )
+    torch.testing.assert_close(weighted.total, plain.reconstruction + 0.25 * plain.kl)
+    torch.testing.assert_close(free.total, plain.reconstruction)
+
+
+def test_a_step_by_step_decoder_gives_what_teacher_forcing_would():
+    model = small("steps").eval()
+    z = torch.randn(5, 16)
+    decoded = model.decode(z)
+    assert torch.equal(model.teacher_forced(z, decoded).argmax(-1), decoded[..., 0])
+
+
+def test_a_causal_stack_sees_no_later_step():
+    stack = CausalStack(8, reach=20)
+    x = torch.randn(2, 20, 8)
+    changed = x.clone()
+    changed[:, 12:] += 1.0
+    before, after = stack(x), stack(changed)
+    assert torch.equal(before[:, :12], after[:, :12])
+    assert not torch.allclose(before[:, 19], after[:, 19])
+
+
+def test_temperature_draws_and_zero_does_not():
+    model = small("steps").eval()
+    z = torch.randn(2, 16)
+    draws = [model.decode(z, temperature=1.0, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert torch.equal(model.decode(z), model.decode(z))
+
+
+def test_a_batch_of_the_wrong_shape_names_both_shapes():
+    with pytest.raises(ValueError, match=r"\(batch, 1, 8, 8\), got \(2, 1, 9, 8\)"):
+        small("conv").encode(torch.rand(2, 1, 9, 8))
+
+
+def test_an_unknown_setting_names_the_closest():
+    with pytest.raises(MusicaeError, match="'latent_sise'. Did you mean 'latent_size'"):
+        build_model("conv", IMAGE, {"latent_sise": 3})
+
+
+def test_a_model_of_another_layout_is_refused():
+    with pytest.raises(MusicaeError, match="takes steps tensors, not grid"):
+        build_model("steps", IMAGE, {})
+
+
+def test_defaults_follow_layout_and_purpose():
+    assert default_model(Layout.GRID, False) == "conv"
+    assert default_model(Layout.GRID, True) == "unet"
+    assert default_model(Layout.STEPS, False) == "steps"
+    with pytest.raises(MusicaeError, match="no model restores steps"):
+        default_model(Layout.STEPS, True)

@@ -1,0 +1,306 @@
+"""The music domain: windows, transposition, selection, files in and out, scores, previews."""
+
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import torch
+from pydantic import ValidationError
+
+from musicae.domains.base import Domain
+from musicae.domains.music import MusicConfig, MusicDomain, MusicSource
+from musicae.errors import DamagedFileError, MusicaeError
+from musicae.score.codec import VOCABULARY, canonical
+from musicae.score.reading import read_scores
+from musicae.score.windows import extract_melody
+
+
+@pytest.fixture
+def domain() -> MusicDomain:
+    return MusicDomain()
+
+
+def make_midi(
+    path: Path,
+    steps: list[tuple[float, float, int]],
+    *,
+    tempo_bpm: float = 120,
+    name: str = "Violin",
+    metres: tuple[tuple[int, int, float], ...] = (),
+) -> Path:
+    """Notes as (onset step, end step, pitch), metres as (numerator, denominator, step)."""
+    midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=tempo_bpm)
+    step_s = 15 / tempo_bpm
+    instrument = pretty_midi.Instrument(40, name=name)
+    instrument.notes = [pretty_midi.Note(80, pitch, on * step_s, off * step_s) for on, off, pitch in steps]
+    midi.instruments.append(instrument)
+    midi.time_signature_changes = [pretty_midi.TimeSignature(a, b, at * step_s) for a, b, at in metres]
+    midi.write(str(path))
+    return path
+
+
+def scale(bars: int, start: int = 0) -> list[tuple[float, float, int]]:
+    """Quarters, 4 to the bar."""
+    return [(start + index * 4, start + index * 4 + 4, 60 + index % 7) for index in range(bars * 4)]
+
+
+def random_windows(count: int, steps: int = 32, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    tokens = generator.integers(20, 70, (count, steps))
+    kind = generator.random((count, steps))
+    return canonical(np.where(kind < 0.6, 0, np.where(kind < 0.7, 1, tokens)).astype(np.uint8))
+
+
+def test_the_spec_is_one_stream_of_sixteenths() -> None:
+    domain: Domain = MusicDomain(MusicConfig(bars=4))
+    assert domain.spec.shape == (64, 1) and domain.spec.vocabulary == (VOCABULARY,) == (90,)
+
+
+@pytest.mark.parametrize("settings", [{"bars": 3}, {"bars": 0}, {"min_notes": 0}, {"part": "drums"}, {"tempo": 1}])
+def test_a_wrong_setting_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        MusicConfig(**settings)
+
+
+def test_every_bar_starts_a_window(domain: MusicDomain, tmp_path: Path) -> None:
+    reading = domain.read(make_midi(tmp_path / "a.mid", scale(40)))
+    assert reading.examples.shape == (39, 32) and reading.examples.dtype == np.uint8
+    assert reading.skipped == {} and len(reading.parts) == 1
+    assert "'Violin'" in reading.parts[0] and "used as melody" in reading.parts[0]
+
+
+def test_a_file_without_the_wanted_track_is_counted_not_fatal(tmp_path: Path) -> None:
+    reading = MusicDomain(MusicConfig(track="oboe")).read(make_midi(tmp_path / "a.mid", scale(4)))
+    assert len(reading.examples) == 0 and reading.skipped == {"no melody track 'oboe'": 1}
+
+
+def test_the_tunes_of_an_abc_file_are_groups(domain: MusicDomain, tmp_path: Path) -> None:
+    tune = "T:{0}\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|cBAG|\n"
+    (tmp_path / "x.abc").write_text("X:1\n" + tune.format("One") + "\nX:2\n" + tune.format("Two"))
+    reading = domain.read(tmp_path / "x.abc")
+    assert reading.groups is not None and reading.groups.tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(reading.examples[:2], reading.examples[2:])
+
+
+def test_the_starter_tunes_read_as_written(domain: MusicDomain) -> None:
+    readings = dict(domain.starter())
+    assert len(readings) >= 12
+    assert sum(len(reading.examples) for reading in readings.values()) > 100
+    # Frère Jacques: G A B G | G A B G, quarters.
+    np.testing.assert_array_equal(readings["Frère Jacques"].examples[0][::4], [48, 50, 52, 48] * 2)
+
+
+def test_without_a_generator_the_tensor_is_the_stored_tokens(domain: MusicDomain) -> None:
+    stored = random_windows(5)
+    tensor = domain.to_tensor(torch.from_numpy(stored))
+    assert tensor.dtype == torch.int64 and tensor.shape == (5, 32, 1)
+    np.testing.assert_array_equal(tensor[..., 0], stored)
+
+
+def test_transposition_keeps_identity_rhythm_and_range(domain: MusicDomain) -> None:
+    stored = random_windows(400)
+    stored[0, :] = 0
+    stored[1, :4] = [2, 0, 89, 1]  # the whole range: it cannot move
+    stored[2] = np.where(stored[2] >= 2, 4, stored[2])  # two semitones from the bottom
+    tensor = domain.to_tensor(torch.from_numpy(stored), torch.Generator().manual_seed(1))
+    moved = tensor[..., 0].numpy()
+    onset = stored >= 2
+    shift = (moved.astype(int) - stored)[onset]
+    assert moved[onset].min() >= 2 and moved.max() <= 89
+    np.testing.assert_array_equal(moved[~onset], stored[~onset])
+    np.testing.assert_array_equal(moved[:2], stored[:2])
+    assert set(shift.tolist()) == set(range(-6, 6))
+    for row, before, mask in zip(moved, stored, onset, strict=True):
+        assert len(set((row.astype(int) - before)[mask].tolist())) <= 1
+    np.testing.assert_array_equal(domain.identity(moved.astype(np.uint8)), domain.identity(stored))
+    again = domain.to_tensor(torch.from_numpy(stored), torch.Generator().manual_seed(1))
+    assert torch.equal(tensor, again)
+
+
+def test_all_keys_are_equally_likely(domain: MusicDomain) -> None:
+    stored = torch.full((12_000, 32), 0, dtype=torch.uint8)
+    stored[:, 0] = 40
+    moved = domain.to_tensor(stored, torch.Generator().manual_seed(0))[:, 0, 0] - 40
+    counts = torch.bincount(moved + 6, minlength=12)
+    assert len(counts) == 12 and counts.min() > 850 and counts.max() < 1150
+
+
+def test_different_melodies_have_different_identities(domain: MusicDomain) -> None:
+    stored = random_windows(5000)
+    hashes = domain.identity(stored)
+    assert hashes.dtype == np.uint64 and len(np.unique(hashes)) == len(np.unique(stored, axis=0)) == 5000
+    changed = stored.copy()
+    changed[:, 31] = np.where(changed[:, 31] == 0, 30, 0)
+    assert (domain.identity(changed) != hashes).all()
+
+
+def test_windows_come_back_from_a_file_in_their_places(domain: MusicDomain, tmp_path: Path) -> None:
+    stored = random_windows(9, seed=4)
+    source = MusicSource(tempo_bpm=97.3, program=73, track_name="Флейта")
+    domain.write(domain.to_tensor(torch.from_numpy(stored)), tmp_path / "x.mid", source)
+    for index, window in enumerate(stored):
+        selection = domain.select(tmp_path / "x.mid", bar=1 + 2 * index)
+        np.testing.assert_array_equal(selection.example[0], window)
+        assert selection.source.program == 73 and abs(selection.source.tempo_bpm - 97.3) < 1e-3
+    assert pretty_midi.PrettyMIDI(str(tmp_path / "x.mid")).time_signature_changes[0].time == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["x.mid"]
+
+
+@pytest.mark.parametrize("microseconds", [333_333, 461_538, 500_000, 600_001, 1_234_567])
+def test_the_tempo_of_a_file_is_kept_to_the_microsecond(domain: MusicDomain, tmp_path: Path, microseconds: int) -> None:
+    source = MusicSource(tempo_bpm=60_000_000 / microseconds)
+    domain.write(torch.full((1, 32, 1), 40), tmp_path / "x.mid", source)
+    assert read_scores(tmp_path / "x.mid")[0].score.tempos[0].mspq == microseconds
+
+
+def test_silence_is_written_and_keeps_its_length(domain: MusicDomain, tmp_path: Path) -> None:
+    domain.write(torch.zeros(3, 32, 1, dtype=torch.int64), tmp_path / "x.mid")
+    melody = extract_melody(read_scores(tmp_path / "x.mid")[0].score)
+    assert melody.bars == 6
+    assert domain.read(tmp_path / "x.mid").skipped == {"no notes": 1}
+
+
+def test_writing_where_nothing_can_be_written_leaves_nothing(domain: MusicDomain, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MusicaeError, match="cannot be written"):
+        domain.write(torch.zeros(1, 32, 1, dtype=torch.int64), tmp_path / "file" / "x.mid")
+    with pytest.raises(ValueError, match="expected a batch"):
+        domain.write(torch.zeros(1, 16, 1, dtype=torch.int64), tmp_path / "x.mid")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_densest_window_is_selected_and_named(domain: MusicDomain, tmp_path: Path) -> None:
+    notes = [*scale(2), *[(64 + index, 65 + index, 60 + index % 12) for index in range(32)], *scale(2, start=128)]
+    selection = domain.select(make_midi(tmp_path / "a.mid", notes, tempo_bpm=90))
+    assert selection.label == "bars 5–6 of track 'Violin'"
+    assert (selection.example >= 2).sum() == 32
+    assert round(selection.source.tempo_bpm) == 90 and selection.source.program == 40
+    assert domain.select(tmp_path / "a.mid", bar=10).label == "bar 10 of track 'Violin'"
+    assert domain.select(tmp_path / "a.mid", bar=1, track=0).label == "bars 1–2 of track 'Violin'"
+
+
+def test_a_tune_shorter_than_a_window_is_filled_with_rests(domain: MusicDomain, tmp_path: Path) -> None:
+    selection = domain.select(make_midi(tmp_path / "a.mid", scale(1)))
+    assert np.flatnonzero(selection.example[0]).tolist() == [0, 4, 8, 12, 16]
+    assert selection.example[0, 16] == 1
+
+
+def test_a_pretty_midi_object_is_selected_and_read_like_its_file(domain: MusicDomain, tmp_path: Path) -> None:
+    path = make_midi(tmp_path / "a.mid", scale(4))
+    midi = pretty_midi.PrettyMIDI(str(path))
+    np.testing.assert_array_equal(domain.select(midi).example, domain.select(path).example)
+    np.testing.assert_array_equal(domain.read(midi).examples, domain.read(path).examples)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"bar": 0}, "no bar 0; choose 1 to 6"),
+        ({"bar": 7}, "no bar 7"),
+        ({"bar": 5}, "bar 5 of a.mid is in 3/4"),
+        ({"track": "oboe"}, "no track 'oboe'"),
+        ({"track": 4}, "no track 4"),
+        ({"bars": 4}, "unknown choice 'bars'"),
+    ],
+)
+def test_a_wrong_choice_says_what_there_is(domain: MusicDomain, tmp_path: Path, choice: dict, message: str) -> None:
+    path = make_midi(tmp_path / "a.mid", scale(6)[:22], metres=((4, 4, 0), (3, 4, 64)))
+    with pytest.raises(MusicaeError, match=message):
+        domain.select(path, **choice)
+
+
+def test_a_file_in_another_metre_is_refused_for_selection(domain: MusicDomain, tmp_path: Path) -> None:
+    path = make_midi(tmp_path / "a.mid", scale(6), metres=((6, 8, 0),))
+    for use in (domain.select, lambda file: domain.map_file(file, tmp_path / "out.mid", lambda batch: batch)):
+        with pytest.raises(MusicaeError, match=r"a\.mid is in 6/8; this model reads 4/4"):
+            use(path)
+    assert not (tmp_path / "out.mid").exists()
+
+
+def test_mapping_a_file_through_nothing_gives_the_same_melody(domain: MusicDomain, tmp_path: Path) -> None:
+    # Notes tied over window edges, rests of several bars, a stretch in 3/4, an odd number of bars.
+    notes = [(0, 8, 60), (12, 40, 62), (40, 41, 64), (100, 112, 65), (112, 130, 66), (136, 148, 67), (148, 150, 68)]
+    metres = ((4, 4, 0), (3, 4, 112), (4, 4, 136))
+    path = make_midi(tmp_path / "a.mid", notes, tempo_bpm=93, metres=metres)
+    domain.map_file(path, tmp_path / "b.mid", lambda batch: batch)
+    before, after = (extract_melody(read_scores(file)[0].score) for file in (path, tmp_path / "b.mid"))
+    assert [line.stretch.metre for line in after.lines] == ["4/4", "3/4", "4/4"]
+    for old, new in zip(before.lines, after.lines, strict=True):
+        np.testing.assert_array_equal(old.tokens, new.tokens)
+    assert (after.name, after.program) == ("Violin", 40)
+    tempi = pretty_midi.PrettyMIDI(str(tmp_path / "b.mid")).get_tempo_changes()[1]
+    np.testing.assert_allclose(tempi, [93], rtol=1e-5)
+
+
+def test_mapping_keeps_length_and_every_tempo(domain: MusicDomain, tmp_path: Path) -> None:
+    midi = pretty_midi.PrettyMIDI(resolution=240, initial_tempo=100)
+    midi._tick_scales = [(0, 60 / (100 * 240)), (960, 60 / (50 * 240))]
+    midi._update_tick_to_time(10_000)
+    midi.instruments.append(pretty_midi.Instrument(0))
+    for beat in range(40):
+        start, end = midi.tick_to_time(beat * 240), midi.tick_to_time(beat * 240 + 240)
+        midi.instruments[0].notes.append(pretty_midi.Note(80, 60 + beat % 9, start, end))
+    midi.write(str(tmp_path / "a.mid"))
+    domain.map_file(tmp_path / "a.mid", tmp_path / "b.mid", lambda batch: batch)
+    before, after = (pretty_midi.PrettyMIDI(str(tmp_path / name)) for name in ("a.mid", "b.mid"))
+    np.testing.assert_allclose(after.get_tempo_changes(), before.get_tempo_changes(), rtol=1e-5)
+    assert abs(after.get_end_time() - before.get_end_time()) < 1e-3
+    assert len(after.instruments[0].notes) == 40
+
+
+def test_a_function_sees_every_window_and_its_failure_leaves_nothing(domain: MusicDomain, tmp_path: Path) -> None:
+    path = make_midi(tmp_path / "a.mid", scale(301))
+    seen = []
+
+    def count(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(len(batch))
+        return torch.zeros_like(batch)
+
+    domain.map_file(path, tmp_path / "b.mid", count)
+    assert sum(seen) == 151 and max(seen) <= 64
+    assert extract_melody(read_scores(tmp_path / "b.mid")[0].score).bars == 301
+
+    def fail(batch: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        domain.map_file(path, tmp_path / "c.mid", fail)
+    assert not (tmp_path / "c.mid").exists()
+
+
+def test_scores_of_a_batch_are_what_counting_by_hand_gives(domain: MusicDomain) -> None:
+    target = torch.zeros(5, 32, 1, dtype=torch.int64)
+    target[:3, :16:4] = torch.tensor([40, 42, 44, 45])[:, None]
+    target[4, 0] = 40
+    estimate = target.clone()
+    estimate[1, 4] = 43  # one wrong pitch of four
+    estimate[2] = 0  # silence
+    estimate[3, 0] = 40  # a note where there is none
+    scores = domain.metrics(estimate, target, target)
+    np.testing.assert_allclose(scores["accuracy"], [1, 31 / 32, 28 / 32, 31 / 32, 1])
+    np.testing.assert_allclose(scores["onset_f1"], [1, 0.75, 0, 0, 1])
+    both_silent = domain.metrics(estimate[2:3], estimate[2:3], target[:1])
+    assert both_silent["onset_f1"].tolist() == [1.0]
+
+
+def test_only_reconstruction_is_offered(domain: MusicDomain) -> None:
+    assert domain.corruption("reconstruct") is None
+    with pytest.raises(MusicaeError, match="'denoise'; valid: reconstruct"):
+        domain.corruption("denoise")
+
+
+def test_a_preview_is_a_picture_and_a_file_to_listen_to(domain: MusicDomain, tmp_path: Path) -> None:
+    pytest.importorskip("musicae.plots")
+    tensor = domain.to_tensor(torch.from_numpy(random_windows(3)))
+    files = domain.preview({"original": tensor, "model": tensor}, tmp_path / "deep.name", MusicSource(tempo_bpm=80))
+    assert [path.name for path in files] == ["deep.name.png", "deep.name.mid"]
+    assert all(path.stat().st_size > 100 for path in files)
+    np.testing.assert_array_equal(domain.select(files[1], bar=5).example[0], tensor[1, :, 0])
+
+
+def test_damaged_files_are_told_by_read(domain: MusicDomain, tmp_path: Path) -> None:
+    (tmp_path / "x.mid").write_text("not midi")
+    for use in (domain.read, domain.select):
+        with pytest.raises(DamagedFileError):
+            use(tmp_path / "x.mid")
