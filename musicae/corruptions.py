@@ -45,8 +45,8 @@ def mains_hum(rows: int, samples: int, generator: torch.Generator, *, sample_rat
 
 
 def active_power(spectrum: Tensor) -> Tensor:
-    """Mean square of the cells in the frames that are not pauses: `(batch, 2, frequency, time)` → `(batch,)`."""
-    frames = spectrum.pow(2).sum(1).mean(1)  # (batch, time)
+    """Mean square of the sound where it is not paused: `(batch, 2, frequency, time)` → `(batch,)`."""
+    frames = signal.frame_power(spectrum)
     active = frames >= frames.amax(1, keepdim=True) * 10 ** (-ACTIVE_RANGE_DB / 10)
     return (frames * active).sum(1) / active.sum(1)
 
@@ -58,7 +58,7 @@ def mix_at_snr(clean: Tensor, noise: Tensor, snr_db: Tensor, *, silent_power: fl
         clean: `(batch, 2, frequency, time)`.
         noise: the same shape, at any level.
         snr_db: `(batch,)`; infinity leaves the row clean.
-        silent_power: power taken for a row that is silent and has none of its own.
+        silent_power: mean square taken for a row that is silent and has none of its own.
 
     Returns:
         `(batch, 2, frequency, time)`.
@@ -66,8 +66,7 @@ def mix_at_snr(clean: Tensor, noise: Tensor, snr_db: Tensor, *, silent_power: fl
     signal_power = active_power(clean)
     signal_power = torch.where(signal_power > 0, signal_power, silent_power)
     wanted = signal_power / 10 ** (snr_db / 10)
-    # Half a centred frame at either end is the chunk's own mirror image; it weighs like any other frame.
-    scale = (wanted / noise.pow(2).sum(1).mean((1, 2)).clamp_min(1e-20)).sqrt()
+    scale = (wanted / signal.frame_power(noise).mean(1).clamp_min(1e-20)).sqrt()
     return clean + noise * scale.view(-1, 1, 1, 1)
 
 
@@ -118,7 +117,7 @@ class AddNoise:
             n_fft: window of the spectra, in samples.
             chunk_samples: samples behind one example.
             snr_db_range: lowest and highest signal-to-noise ratio, drawn evenly; may be equal.
-            silent_power: mean square of a cell, taken for examples that are silent.
+            silent_power: mean square of a sound, taken for examples that are silent.
             clean_share: part of the rows left as they are.
             recordings: noise to cut pieces from.
         """

@@ -5,23 +5,27 @@ small synthesizer of sines and noise does, drums included (pretty_midi's own is 
 loaded before something is rendered. Nothing here knows models or settings.
 """
 
-import copy
 from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pretty_midi
 
-from musicae.errors import DamagedFileError, MusicaeError
+from musicae.errors import MusicaeError
 from musicae.sound_files import resample, write_sound
+
+if TYPE_CHECKING:
+    from symusic.core import ScoreTick
 
 PEAK = 0.9
 TAIL_S = 2.0
 # A broken delta time can make a file last for years.
 LONGEST_S = 2 * 3600.0
 _FADE_SAMPLES = 2_000
+_TICKS_PER_QUARTER = 480
 _SYNTH_PARTIALS = 6
 
 
@@ -31,7 +35,7 @@ def render_midi(
     """Plays a MIDI file or object.
 
     Args:
-        midi: what to play; it is not changed.
+        midi: what to play, an object (it is not changed) or the path of a MIDI or ABC file.
         sample_rate_hz: of the sound wanted.
         backend: a name in `BACKENDS`; None takes the first that works here.
 
@@ -40,11 +44,11 @@ def render_midi(
         die away; silence of that length for music without notes.
 
     Raises:
-        DamagedFileError: a path that is not a MIDI file.
+        DamagedFileError: a path that is not what its name says.
         MusicaeError: music longer than `LONGEST_S`.
         ValueError: a backend that is not in the table, or doesn't work here.
     """
-    music = _read_midi(midi) if isinstance(midi, Path) else copy.deepcopy(midi)
+    music = _read_music(midi) if isinstance(midi, Path) else _playable_copy(midi)
     end_s = music.get_end_time()
     if end_s > LONGEST_S:
         raise MusicaeError(f"the music lasts {end_s / 3600:.0f} hours; up to {LONGEST_S / 3600:.0f} are rendered.")
@@ -59,6 +63,21 @@ def render_midi(
     raise ValueError(f"backend {backend!r} does not work on this computer; leave it out to use one that does")
 
 
+def render_file(path: Path, target: Path, *, sample_rate_hz: int = 44_100) -> Path:
+    """Plays a MIDI or ABC file (its first tune) into a WAV.
+
+    Args:
+        path: what to play.
+        target: the .wav to write; nothing is left there on failure.
+        sample_rate_hz: of the WAV.
+
+    Returns:
+        `target`. Raises as `render_midi`.
+    """
+    write_wav(render_midi(path, sample_rate_hz=sample_rate_hz), target, sample_rate_hz)
+    return target
+
+
 def write_wav(samples: np.ndarray, path: Path, sample_rate_hz: int) -> None:
     """Writes float samples in [-1, 1], `(samples,)`, as a 16-bit WAV."""
     write_sound(samples, path, sample_rate_hz)
@@ -69,17 +88,47 @@ def available_backends() -> list[str]:
     note = pretty_midi.PrettyMIDI()
     note.instruments.append(pretty_midi.Instrument(0))
     note.instruments[0].notes.append(pretty_midi.Note(100, 69, 0.0, 0.1))
-    return [name for name, play in BACKENDS.items() if play(copy.deepcopy(note), 16_000) is not None]
+    return [name for name, play in BACKENDS.items() if play(_playable_copy(note), 16_000) is not None]
 
 
-def _read_midi(path: Path) -> pretty_midi.PrettyMIDI:
-    if not path.is_file():
-        raise MusicaeError(f"{path} does not exist; check the path.")
-    try:
-        return pretty_midi.PrettyMIDI(str(path))
-    # mido and pretty_midi raise whatever the bytes provoke, KeyError and IndexError among them.
-    except Exception as error:
-        raise DamagedFileError(f"{path} cannot be read as MIDI ({error or type(error).__name__}).") from error
+def _read_music(path: Path) -> pretty_midi.PrettyMIDI:
+    """Reads a file with the reader that doubts everything; of several tunes the first."""
+    from musicae.score.reading import read_scores
+
+    return playable_score(read_scores(path)[0].score)
+
+
+def playable_score(score: "ScoreTick") -> pretty_midi.PrettyMIDI:
+    """Takes what is heard of a checked score: notes, controls and bends, in seconds."""
+    music = _empty_music()
+    in_seconds: Any = score.to("second")  # the stub says object
+    for track in in_seconds.tracks:
+        part = pretty_midi.Instrument(track.program, is_drum=track.is_drum)
+        part.notes = [
+            pretty_midi.Note(note.velocity, note.pitch, note.time, note.time + note.duration) for note in track.notes
+        ]
+        part.control_changes = [
+            pretty_midi.ControlChange(change.number, change.value, change.time) for change in track.controls
+        ]
+        part.pitch_bends = [pretty_midi.PitchBend(bend.value, bend.time) for bend in track.pitch_bends]
+        music.instruments.append(part)
+    return music
+
+
+def _playable_copy(midi: pretty_midi.PrettyMIDI) -> pretty_midi.PrettyMIDI:
+    """A copy without names, lyrics and signatures: they aren't heard, and some can't be written."""
+    music = _empty_music()
+    for instrument in midi.instruments:
+        part = pretty_midi.Instrument(instrument.program, is_drum=instrument.is_drum)
+        part.notes = list(instrument.notes)
+        part.control_changes = list(instrument.control_changes)
+        part.pitch_bends = list(instrument.pitch_bends)
+        music.instruments.append(part)
+    return music
+
+
+def _empty_music() -> pretty_midi.PrettyMIDI:
+    return pretty_midi.PrettyMIDI(resolution=_TICKS_PER_QUARTER, initial_tempo=120.0)  # a tick is about 1 ms
 
 
 def _finished(samples: np.ndarray, length: int) -> np.ndarray:

@@ -58,6 +58,15 @@ def magnitude(spectrum: Tensor) -> Tensor:
     return spectrum.pow(2).sum(1).sqrt()
 
 
+def frame_power(spectrum: Tensor) -> Tensor:
+    """Mean square of the waveform under each frame's window: `(batch, 2, frequency, time)` → `(batch, time)`."""
+    power = spectrum.pow(2).sum(1)  # (batch, frequency, time)
+    # By Parseval; every frequency but the first and the last stands for its negative too.
+    total = 2 * power.sum(1) - power[:, 0] - power[:, -1]
+    n_fft = 2 * (spectrum.shape[2] - 1)
+    return total / (0.375 * n_fft**2)
+
+
 def decibels(spectrum: Tensor, *, floor_db: float = -80.0) -> Tensor:
     """Magnitudes in dB, nothing below `floor_db`: `(batch, 2, frequency, time)` → `(batch, frequency, time)`."""
     return (20 * torch.log10(magnitude(spectrum).clamp_min(1e-12))).clamp_min(floor_db)

@@ -244,9 +244,13 @@ class _Run:
         self._raw_model.load_state_dict(_below("model.", tensors))
         self.average.load_state_dict(_below("average.", tensors))
         slots: dict[int, dict[str, Tensor]] = {}
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for name, value in _below("optimizer.", tensors).items():
             index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = value
+            parameter = parameters[int(index)]
+            # The fused update walks memory in order, so a slot must lie as its parameter does (channels last).
+            laid_out = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            slots.setdefault(int(index), {})[slot] = laid_out.detach()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         for name, value in json.loads((state / "state.json").read_text()).items():

@@ -123,7 +123,7 @@ def test_infinite_ratio_leaves_the_row_as_it_was() -> None:
 def test_silence_gets_noise_of_the_nominal_level() -> None:
     noisy = add_noise(snr_db_range=(0.0, 0.0), silent_power=2.0)(torch.zeros(4, 2, 257, 248), seeded())
 
-    assert noisy.pow(2).sum(1).mean((1, 2)).tolist() == pytest.approx([2.0] * 4, rel=1e-3)
+    assert signal.frame_power(noisy).mean(1).tolist() == pytest.approx([2.0] * 4, rel=1e-3)
 
 
 def test_equal_seeds_give_equal_noise_and_others_fresh_noise() -> None:
@@ -170,7 +170,7 @@ def test_crops_are_pieces_of_the_recordings_from_many_places() -> None:
 
     assert crops.shape == (200, 100)
     assert 60 < int((crops[:, 0] > 0).sum()) < 140  # both recordings
-    slope = (crops[:, 1:] - crops[:, :-1]).sign() * crops.sign()
+    slope = (crops[:, 1:] - crops[:, :-1]).sign() * crops[:, 1:].sign()
     assert (slope >= 0).all()  # no crop runs over the end
     assert len(crops[:, 0].unique()) > 50
 

@@ -1,6 +1,7 @@
 """Rendered music has the right pitch and loudness, on every synthesizer that works here."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pretty_midi
 import pytest
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.render import BACKENDS, PEAK, TAIL_S, available_backends, render_midi, write_wav
+from musicae.render import BACKENDS, PEAK, TAIL_S, available_backends, render_file, render_midi, write_wav
 from musicae.sound_files import read_sound
 
 AVAILABLE = available_backends()
@@ -115,10 +116,36 @@ def test_files_that_are_not_midi_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty.mid").write_bytes(b"")
 
     for name in ("text.mid", "empty.mid"):
-        with pytest.raises(DamagedFileError, match="cannot be read as MIDI"):
-            render_midi(tmp_path / name)
+        with pytest.raises(DamagedFileError, match=name):
+            render_file(tmp_path / name, tmp_path / "a.wav")
     with pytest.raises(MusicaeError, match="does not exist"):
-        render_midi(tmp_path / "gone.mid")
+        render_file(tmp_path / "gone.mid", tmp_path / "a.wav")
+    assert not (tmp_path / "a.wav").exists()
+
+
+def test_abc_is_rendered_too(tmp_path: Path) -> None:
+    (tmp_path / "a.abc").write_text("X:1\nT:Test\nM:4/4\nL:1/4\nQ:1/4=120\nK:C\nA A A A|A4|]\n")
+
+    target = render_file(tmp_path / "a.abc", tmp_path / "a.wav", sample_rate_hz=16_000)
+
+    assert level(read_sound(target)[0]) > 0.01
+
+
+def test_broken_midi_is_rendered_or_refused_soon(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    files = sorted(path for path in shared_data("malformed_midi").rglob("*") if path.suffix == ".mid")
+    assert len(files) >= 30
+    rendered = 0
+    for path in files:
+        began = time.perf_counter()
+        try:
+            samples = render_midi(path, sample_rate_hz=16_000)
+        except MusicaeError as error:
+            assert "\n" not in str(error)
+        else:
+            assert np.isfinite(samples).all()
+            rendered += 1
+        assert time.perf_counter() - began < 20, path.name
+    assert rendered > 5
 
 
 def test_music_of_a_year_is_refused() -> None:

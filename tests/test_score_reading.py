@@ -13,7 +13,7 @@ import pytest
 from symusic.core import ScoreTick
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.score.checking import MOST_METRES, MOST_TRACKS
+from musicae.score.checking import MOST_METRES, MOST_TEMPI, MOST_TRACKS
 from musicae.score.reading import read_scores
 from musicae.score.windows import extract_melody
 
@@ -54,8 +54,9 @@ def extract(name: str, folder: Path, limit: int, ending: str = ".mid") -> list[P
             "time sig",
         ),
         (midi(*[NOTE + END] * (MOST_TRACKS + 1)), "tracks"),
+        (midi(b"\x01\xff\x51\x03\x07\xa1\x20" * (MOST_TEMPI + 1) + NOTE + END), "tempi"),
     ],
-    ids=["empty", "text", "cut", "division0", "smpte", "type7", "long", "pitch", "meta", "metres", "tracks"],
+    ids=["empty", "text", "cut", "division0", "smpte", "type7", "long", "pitch", "meta", "metres", "tracks", "tempi"],
 )
 def test_damaged_files_are_refused_in_one_sentence(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "odd.mid"

@@ -51,6 +51,16 @@ def test_white_noise_has_the_cell_power_that_is_documented() -> None:
     assert power.item() == pytest.approx(0.375 * 512 * 0.01, rel=0.02)
 
 
+def test_power_of_frames_is_that_of_the_waveform() -> None:
+    time_s = torch.arange(32_000) / 16_000
+    tones = torch.stack([torch.sin(2 * math.pi * hz * time_s) for hz in (20, 50, 1_000, 7_990)])
+
+    power = signal.frame_power(signal.stft(torch.cat((tones, noise(1, 32_000))), n_fft=512)).mean(1)
+
+    assert power[:4].tolist() == pytest.approx([0.5] * 4, rel=0.02)
+    assert power[4].item() == pytest.approx(1.0, rel=0.02)
+
+
 def test_a_waveform_too_short_names_both_lengths() -> None:
     with pytest.raises(ValueError, match=r"n_fft / 2 = 256 samples, got 100"):
         signal.stft(noise(1, 100), n_fft=512)

@@ -245,6 +245,14 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
+def test_a_file_beyond_four_gigabytes_becomes_rf64(tmp_path: Path) -> None:
+    with sound_writer(tmp_path / "a.wav", sample_rate_hz=48_000, channels=2, subtype="PCM_16", frames=2**31) as sink:
+        sink.write(noise(1_000, 2))
+
+    assert soundfile.info(tmp_path / "a.wav").format == "RF64"
+    assert read_sound(tmp_path / "a.wav")[0].shape == (1_000, 2)
+
+
 def test_another_ending_than_wav_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MusicaeError, match=r"choose a name ending in \.wav"):
         write_sound(noise(10), tmp_path / "a.mp3", 8_000)

@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -104,6 +103,8 @@ class AudioDomain(Domain):
     output_suffix: ClassVar[str] = ".wav"
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise")
     Config: ClassVar[type[DomainConfig]] = AudioConfig
+    # A spectrum has 65,000 cells a channel: bigger batches leave a CPU waiting for memory.
+    training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 16, "evaluate_every": 250, "evaluate_examples": 128}
     config: AudioConfig
 
     @property
@@ -119,16 +120,14 @@ class AudioDomain(Domain):
         return self._reading(read_mono(path, self.config.sample_rate_hz), part)
 
     def starter(self) -> Iterator[tuple[str, Reading]]:
-        import pretty_midi
-
-        from musicae.render import render_midi
+        from musicae.render import playable_score, render_midi
         from musicae.score.reading import read_scores
         from musicae.starter import starter_file
 
         tunes = read_scores(starter_file("tunes.abc"))[:_STARTER_TUNES]
         for number, tune in enumerate(tunes):
             instrument, program = list(_STARTER_PROGRAMS.items())[number % len(_STARTER_PROGRAMS)]
-            midi = pretty_midi.PrettyMIDI(BytesIO(tune.score.dumps_midi()))
+            midi = playable_score(tune.score)
             for part in midi.instruments:
                 part.program = program
                 part.notes = [note for note in part.notes if note.end <= _STARTER_S]
@@ -173,7 +172,7 @@ class AudioDomain(Domain):
             n_fft=config.n_fft,
             chunk_samples=config.chunk_samples,
             snr_db_range=(config.snr_db_low, config.snr_db_high) if snr_db is None else (snr_db, snr_db),
-            silent_power=LEVEL_RMS**2 * 0.375 * config.n_fft,  # of white noise at the stored level
+            silent_power=LEVEL_RMS**2,
             clean_share=_CLEAN_SHARE if split == "train" and snr_db is None else 0.0,
             recordings=NoiseRecordings.read(chosen, config.sample_rate_hz),
         )

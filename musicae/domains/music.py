@@ -326,8 +326,9 @@ class MusicDomain(Domain):
         return {"accuracy": right.double().mean(dim=(1, 2)).float(), "onset_f1": f1.float()}
 
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
-        """Draws piano rolls, and writes the examples as MIDI: the first of every row, then the second."""
+        """Draws piano rolls, and writes the examples as MIDI and WAV: the first of every row, then the second."""
         from musicae.plots import piano_rolls  # brings matplotlib
+        from musicae.render import render_file
 
         tokens = {label: tensor[..., 0].detach().cpu().numpy() for label, tensor in rows.items()}
         picture, sound = Path(f"{stem}.png"), Path(f"{stem}.mid")
@@ -338,7 +339,7 @@ class MusicDomain(Domain):
         if not order:
             return [picture]
         self.write(torch.from_numpy(np.stack(order))[:, :, None], sound, source)
-        return [picture, sound]
+        return [picture, sound, render_file(sound, Path(f"{stem}.wav"))]
 
 
 def _join_readings(readings: list[Reading]) -> Reading:

@@ -22,7 +22,7 @@ from musicae.spec import TensorSpec
 class ConvConfig(ModelConfig):
     """A convolutional pyramid with a vector latent."""
 
-    channels: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # one entry a level, finest first
+    widths: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # channels of each level, finest first
     blocks: int = Field(default=1, ge=0)  # residual blocks a level
 
 
@@ -38,7 +38,7 @@ class UNetConfig(ModelConfig):
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     latent_size: int = Field(default=128, ge=1)  # channels of the spatial latent
-    channels: tuple[int, ...] = Field(default=(16, 48, 96, 128), min_length=1)
+    widths: tuple[int, ...] = Field(default=(16, 48, 96, 128), min_length=1)
     blocks: int = Field(default=1, ge=0)
 
 
@@ -79,13 +79,13 @@ class ConvAutoencoder(GridAutoencoder):
 
     def __init__(self, spec: TensorSpec, config: ConvConfig) -> None:
         super().__init__(spec, config)
-        self.sizes = level_sizes(self.height, self.width, len(config.channels))
-        self.coarsest = (config.channels[-1], *self.sizes[-1])
-        cells = config.channels[-1] * self.sizes[-1][0] * self.sizes[-1][1]
-        self.encoder = Downward(self.channels, config.channels, config.blocks)
+        self.sizes = level_sizes(self.height, self.width, len(config.widths))
+        self.coarsest = (config.widths[-1], *self.sizes[-1])
+        cells = config.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
+        self.encoder = Downward(self.channels, config.widths, config.blocks)
         self.to_latent = nn.Linear(cells, config.latent_size * self.latent.outputs_per_number)
         self.from_latent = nn.Linear(config.latent_size, cells)
-        self.decoder = Upward(config.channels, self.likelihood.width, config.blocks, skips=False)
+        self.decoder = Upward(config.widths, self.likelihood.width, config.blocks, skips=False)
         self.to(memory_format=torch.channels_last)  # 2 to 4 times as fast on a CPU in bfloat16
 
     def encode(self, x: Tensor) -> Posterior:
@@ -129,16 +129,16 @@ class UNet(GridAutoencoder):
     def __init__(self, spec: TensorSpec, config: UNetConfig) -> None:
         super().__init__(spec, config)
         self.correction = CORRECTIONS[spec.correction](self.channels)
-        coarsest = config.channels[-1]
-        self.encoder = Downward(self.correction.inputs, config.channels, config.blocks)
+        coarsest = config.widths[-1]
+        self.encoder = Downward(self.correction.inputs, config.widths, config.blocks)
         self.to_latent = nn.Conv2d(coarsest, config.latent_size * self.latent.outputs_per_number, 1)
         self.from_latent = nn.Conv2d(config.latent_size, coarsest, 1)
-        self.decoder = Upward(config.channels, self.correction.outputs, config.blocks, skips=True)
+        self.decoder = Upward(config.widths, self.correction.outputs, config.blocks, skips=True)
         self.to(memory_format=torch.channels_last)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        return (self.config.latent_size, *level_sizes(self.height, self.width, len(self.config.channels))[-1])
+        return (self.config.latent_size, *level_sizes(self.height, self.width, len(self.config.widths))[-1])
 
     @property
     def restores(self) -> bool:

@@ -25,9 +25,9 @@ class StepsConfig(ModelConfig):
     width: int = Field(default=768, ge=1)  # of the MLPs that see all steps
     depth: int = Field(default=1, ge=0)  # residual blocks in each of them
     unrolled: int = Field(default=64, ge=1)  # numbers that z is unrolled to for each step
-    step_width: int = Field(default=256, ge=1)  # of the causal stack
+    step_width: int = Field(default=128, ge=1)  # of the causal stack
     replaced: float = Field(default=0.1, ge=0.0, le=1.0)  # share of earlier symbols replaced in training
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)  # in the MLPs
 
 
 class StepsAutoencoder(Autoencoder):
@@ -52,7 +52,7 @@ class StepsAutoencoder(Autoencoder):
         )
         self.widen = nn.Linear(config.unrolled, config.step_width)
         self.before = SymbolEmbedding(spec.vocabulary, config.step_width)
-        self.causal = CausalStack(config.step_width, reach=steps, dropout=config.dropout)
+        self.causal = CausalStack(config.step_width, reach=steps)
         self.head = nn.Sequential(
             nn.LayerNorm(config.step_width), nn.Linear(config.step_width, self.likelihood.width)
         )

@@ -43,13 +43,12 @@ class SymbolEmbedding(nn.Module):
 class CausalLayer(nn.Module):
     """x + W₂·act(W₁·[norm(x_t), norm(x_{t - dilation})])."""
 
-    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+    def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.dilation = dilation
         self.norm = nn.LayerNorm(width)
         self.mix = nn.Linear(2 * width, width)
         self.activation = nn.GELU()
-        self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,18 +65,18 @@ class CausalLayer(nn.Module):
         return self._join(x, now, past)
 
     def _join(self, x: Tensor, now: Tensor, past: Tensor) -> Tensor:
-        return x + self.out(self.dropout(self.activation(self.mix(torch.cat([now, past], dim=-1)))))
+        return x + self.out(self.activation(self.mix(torch.cat([now, past], dim=-1))))
 
 
 class CausalStack(nn.Module):
     """Causal layers with dilations 1, 2, 4, …, enough to reach back over `reach` steps."""
 
-    def __init__(self, width: int, reach: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, reach: int) -> None:
         super().__init__()
         dilations = []
         while 1 + sum(dilations) < reach:
             dilations.append(2 ** len(dilations))
-        self.layers = nn.ModuleList(CausalLayer(width, dilation, dropout) for dilation in dilations)
+        self.layers = nn.ModuleList(CausalLayer(width, dilation) for dilation in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, steps, width)` → the same."""

@@ -17,6 +17,7 @@ from musicae.errors import DamagedFileError
 MOST_NOTES = 1_000_000
 MOST_TRACKS = 2_000
 MOST_METRES = 5_000
+MOST_TEMPI = 200_000  # a smooth slowing-down is written as thousands
 MOST_QUARTERS = 100_000  # 14 hours at 120 quarters a minute: beyond it is a broken delta time, not music
 LARGEST_DENOMINATOR = 64
 MICROSECONDS_PER_MINUTE = 60_000_000
@@ -75,6 +76,10 @@ def checked(score: ScoreTick, name: str) -> ScoreTick:
         raise DamagedFileError(
             f"{name} has {len(score.tracks):,} tracks and {len(score.time_signatures):,} time signatures; "
             f"up to {MOST_TRACKS:,} and {MOST_METRES:,} are read; export it again."
+        )
+    if len(score.tempos) > MOST_TEMPI:
+        raise DamagedFileError(
+            f"{name} has {len(score.tempos):,} tempi; up to {MOST_TEMPI:,} are read; export it again without them."
         )
     notes = 0
     last_tick = 0

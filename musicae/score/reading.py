@@ -17,7 +17,7 @@ from musicae.score.checking import MICROSECONDS_PER_MINUTE, MOST_QUARTERS, Named
 MIDI_SUFFIXES = (".mid", ".midi", ".kar")
 ABC_SUFFIXES = (".abc",)
 
-LARGEST_FILE_BYTES = 16 * 2**20  # the largest song in the public sets is 0.3 MB; larger ones are note bombs
+LARGEST_FILE_BYTES = 16 * 2**20  # the largest file in the public sets has 0.16 MB; larger ones are note bombs
 
 
 def read_scores(source: Path | str | pretty_midi.PrettyMIDI) -> list[NamedScore]:
