@@ -1,9 +1,9 @@
 """musicae: one autoencoder core for pictures, music and sound.
 
-    import musicae
+import musicae
 
-    model = musicae.load("melody-2bar")
-    model.interpolate("a.mid", "b.mid", steps=13)
+model = musicae.load("melody-2bar")
+model.interpolate("a.mid", "b.mid", steps=13)
 """
 
 from typing import TYPE_CHECKING, Any

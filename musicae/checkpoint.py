@@ -89,7 +89,7 @@ def load_checkpoint(folder: Path) -> tuple[Autoencoder, Domain, Manifest]:
         model = build_model(manifest.model, domain.spec, manifest.model_settings)
     except CheckpointError:
         raise
-    except MusicaeError as error:
+    except (MusicaeError, ValueError) as error:
         raise CheckpointError(f"{folder / MANIFEST} does not fit musicae {__version__}: {error}") from error
     weights = read_tensors(folder / WEIGHTS)
     try:
@@ -133,7 +133,11 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder that takes `folder`'s place if the block ends well, and vanishes if not."""
+    """Gives a temporary folder that takes `folder`'s place if the block ends well, and vanishes if not.
+
+    Raises:
+        MusicaeError: safetensors could not write into it, as when no space is left.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -143,10 +147,16 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
             folder.rename(old)
-            temporary.rename(folder)
+            try:
+                temporary.rename(folder)
+            except BaseException:
+                old.rename(folder)
+                raise
             shutil.rmtree(old)
         else:
             temporary.rename(folder)
+    except SafetensorError as error:
+        raise MusicaeError(f"cannot write {folder}: {error}; free some space or choose another folder.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

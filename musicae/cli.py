@@ -1,5 +1,6 @@
 """The command line: each command parses, calls one function, and prints the path it wrote."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -42,9 +43,11 @@ class _Group(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
         except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of our output left; click knows what to do
+                raise
             place = f" ({error.filename})" if error.filename else ""
             click.echo(f"Error: {error.strerror or error}{place}", err=True)
-            ctx.exit(1)
+            ctx.exit(2)
 
 
 @click.group(cls=_Group, context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -115,6 +118,11 @@ def train(
     from musicae.experiment import Experiment
 
     if resume is not None:
+        ignored = any((domain, data, noise, out, model, config, settings)) or any(
+            value is not None for value in options.values()
+        )
+        if ignored:
+            raise click.UsageError("--resume continues a run with its own settings; leave the other options out.")
         experiment, out = Experiment.of_run(resume), resume
     else:
         if domain is None:
@@ -124,7 +132,7 @@ def train(
         merged = {**_read_json(config), **_parse_settings(settings), **given}
         experiment = Experiment.resolve(domain, task=task, data=data, model=model, settings=merged)
         out = out or Path("runs") / f"{domain}-{task}"
-        if (out / "last").exists() and not dry_run:
+        if any((out / name).exists() for name in ("best", "last")) and not dry_run:
             raise MusicaeError(f"{out} already holds a run; continue it with --resume {out}, or choose another --out.")
     if dry_run:
         click.echo(json.dumps(experiment.manifest.model_dump(mode="json"), indent=2))
@@ -166,6 +174,7 @@ def interpolate(
     trained = _load(model)
     choices = [_choice(bar, track) for bar, track in ((bar_a, track_a), (bar_b, track_b))]
     path = trained.interpolate(a, b, steps, method=method, out=out, choice_a=choices[0], choice_b=choices[1])
+    click.echo("from {} to {}".format(*trained.last_labels), err=True)
     _echo_row(path)
 
 
@@ -251,7 +260,7 @@ def evaluate(
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="WAV to write.  [default: FILE.wav]")
-@click.option("--sample-rate", "sample_rate_hz", type=click.IntRange(8000, 192_000), default=44_100, metavar="HZ")
+@click.option("--sample-rate", "sample_rate_hz", type=click.IntRange(8000, 192_000), default=44_100, metavar="HZ", help="Of the WAV.")
 def render(file: Path, out: Path | None, sample_rate_hz: int) -> None:
     """Render a MIDI file to sound.
 
@@ -264,7 +273,10 @@ def render(file: Path, out: Path | None, sample_rate_hz: int) -> None:
 
 @main.command()
 def models() -> None:
-    """List the models that come with the package, and the kinds that can be trained."""
+    """List the models that come with the package, and the kinds that can be trained.
+
+    Example: musicae models
+    """
     from musicae.inspection import describe_models
 
     for line in describe_models():
@@ -314,9 +326,10 @@ def _read_json(path: Path | None) -> dict[str, Any]:
 
 
 def _describe(report: Any) -> str:
-    left_out = [f"{count} × {reason}" for reason, count in sorted(report.skipped.items(), key=lambda row: -row[1])]
-    left_out += [f"{len(report.damaged)} damaged files"] if report.damaged else []
-    return f"{report.examples} examples from {report.items} items" + (f"; left out: {'; '.join(left_out)}" if left_out else "")
+    from musicae.datasets import told_reasons
+
+    left_out = told_reasons(report.skipped, report.damaged)
+    return f"{report.examples} examples from {report.items} items; left out: {left_out}"
 
 
 def _echo_row(path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -53,12 +53,12 @@ class DataSet:
 
 
 def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Lists a domain's files: `(item name, path)`, sorted; a name starts with that of the folder given.
+    """Lists a domain's files once each: `(item name, path)`; a name starts with that of the folder given.
 
     Raises:
         MusicaeError: a path does not exist, or nothing below it is one of the domain's files.
     """
-    found = []
+    found: list[tuple[str, Path]] = []
     for path in paths:
         if path.is_file():
             found.append((path.name, path))
@@ -71,7 +71,18 @@ def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
     if paths and not found:
         places = ", ".join(str(path) for path in paths)
         raise MusicaeError(f"no {domain.name} files in {places}; expected {', '.join(domain.suffixes)}.")
-    return found
+    return _told_apart(found)
+
+
+def _told_apart(found: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Drops a file that was listed before, and numbers the second and later files of one name."""
+    once = {path.resolve(): (name, path) for name, path in reversed(found)}
+    names = Counter[str]()
+    files = []
+    for name, path in reversed(once.values()):
+        names[name] += 1
+        files.append((name if names[name] == 1 else f"{name} ({names[name]})", path))
+    return files
 
 
 def read_all(domain: Domain, files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Reading | DamagedFileError]]:
@@ -102,6 +113,13 @@ def load_dataset(domain: Domain, paths: Sequence[Path], *, cache: Path | None = 
     return _open_store(store, fingerprint, {name for name, path in files if domain.split_of(path) == "test"})
 
 
+def told_reasons(skipped: Mapping[str, int], damaged: Mapping[str, str]) -> str:
+    """What was left out, in words: every reason with its count, the most frequent first."""
+    reasons = [f"{count} × {reason}" for reason, count in sorted(skipped.items(), key=lambda row: -row[1])]
+    reasons += [f"{len(damaged)} damaged file{'s' * (len(damaged) > 1)}"] if damaged else []
+    return "; ".join(reasons) or "nothing"
+
+
 def cache_folder() -> Path:
     """`$MUSICAE_CACHE`, else `data/cache` of a checkout, else the user's cache folder."""
     if "MUSICAE_CACHE" in os.environ:
@@ -123,7 +141,8 @@ def split_items(names: Sequence[str], test_names: frozenset[str] = frozenset()) 
             other item is tested on.
 
     Returns:
-        Split → names. With two items or more, validation has at least one; with three, test too.
+        Split → names. Where chance leaves a split empty, training gets one item first, validation one of
+        two or more, and the test split one of three or more.
     """
     dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
     for name in names:
@@ -136,10 +155,13 @@ def split_items(names: Sequence[str], test_names: frozenset[str] = frozenset()) 
             dealt["test"].append(name)
         else:
             dealt["train"].append(name)
-    for split in ("validation", "test"):
-        if not dealt[split] and len(dealt["train"]) > 1:
-            lowest = min(dealt["train"], key=_hash)
-            dealt["train"].remove(lowest)
+    movable = ("validation", "train") if test_names else ("test", "validation", "train")
+    items = sum(len(dealt[split]) for split in movable)
+    for split, enough in (("train", 1), ("validation", 2), ("test", 3)):
+        if not dealt[split] and items >= enough and split in movable:
+            giver = max(movable, key=lambda name: len(dealt[name]))
+            lowest = min(dealt[giver], key=_hash)
+            dealt[giver].remove(lowest)
             dealt[split].append(lowest)
     return dealt
 
@@ -214,18 +236,24 @@ def _write_store(domain: Domain, files: list[tuple[str, Path]], store: Path) -> 
         layout = {"items": items, "shape": [len(owner), *shape], "dtype": dtype}
         (temporary / "items.json").write_text(json.dumps(layout))
         (temporary / "report.json").write_text(json.dumps(asdict(report)))
-        if store.exists():
-            shutil.rmtree(store)
-        temporary.rename(store)
+        _publish(temporary, store)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _publish(temporary: Path, store: Path) -> None:
+    """Renames a whole store to its place, unless another process that read the same data was faster."""
+    try:
+        temporary.rename(store)
+    except OSError:
+        if not (store / "report.json").is_file():
+            raise
+
+
 def _refuse_if_unusable(domain: Domain, report: ReadReport) -> None:
-    reasons = [f"{count} × {reason}" for reason, count in sorted(report.skipped.items(), key=lambda row: -row[1])]
-    reasons += [f"{len(report.damaged)} damaged files"] if report.damaged else []
     if report.examples == 0:
-        raise MusicaeError(f"nothing to learn from: no usable {domain.name} example. Left out: {'; '.join(reasons)}.")
+        left_out = told_reasons(report.skipped, report.damaged)
+        raise MusicaeError(f"nothing to learn from: no usable {domain.name} example. Left out: {left_out}.")
     if report.items < 2:
         raise MusicaeError("only one item: training needs at least two, one of them to validate on. Add more files.")
 

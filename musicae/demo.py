@@ -24,8 +24,8 @@ def main(out: Path) -> None:
 def morph_melodies(out: Path) -> None:
     """Walks from `a.mid` to `b.mid` with the shipped melody model."""
     click.echo("Melodies: from a.mid to b.mid in 13 steps")
-    path = load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=13, out=out)
-    _say(sorted(path.parent.iterdir()))
+    load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=13, out=out)
+    _say(sorted(out.iterdir()))
 
 
 def learn_digits(out: Path) -> None:
@@ -44,9 +44,11 @@ def clean_sound(out: Path) -> None:
     click.echo("Sound: noise taken out of noisy.wav")
     noisy = starter_file("noisy.wav")
     denoiser = load("denoise-16k")
-    cleaned = denoiser.denoise(noisy, out / "cleaned.wav")
+    denoiser.denoise(noisy, out / "cleaned.wav")
     shutil.copy(noisy, out / "noisy.wav")
-    _say([out / "noisy.wav", cleaned, denoiser.domain.compare({"noisy": noisy, "cleaned": cleaned}, out / "noisy-and-cleaned.png")])
+    chunk = denoiser.read(noisy)
+    denoiser.domain.preview({"noisy": chunk, "cleaned": denoiser.denoise(chunk)}, out / "loudest-two-seconds")
+    _say(sorted(out.iterdir()))
 
 
 def _say(paths: list[Path]) -> None:

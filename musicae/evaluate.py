@@ -22,6 +22,8 @@ from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
 _BATCH = 256
+# What a baseline may learn from when a split is scored.
+_FITTED_ON = {"test": ("train", "validation"), "validation": ("train",)}
 _BITS_PER_NAT = 1 / math.log(2)
 # A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
 _ACTIVE_VARIANCE = 0.01
@@ -78,10 +80,12 @@ def evaluate(
             scores["accuracy_teacher_forced"].append(domain.metrics(predicted, target, damaged)["accuracy"])
     result = {name: float(torch.cat([part.cpu() for part in parts]).mean()) for name, parts in scores.items()}
     if gaussian:
-        variance = torch.cat(means).var(0)
+        variance = torch.cat(means).var(0, correction=0)
         result["active_units"] = int((variance > _ACTIVE_VARIANCE).sum())
     if "mse" in result and len(model.latent_shape) == 1 and domain.spec.layout is Layout.GRID:
-        result["pca_mse"] = _pca_mse(trained, dataset, kept)
+        fitted_on = np.concatenate([dataset.splits[name] for name in _FITTED_ON[split]])
+        if len(fitted_on):
+            result["pca_mse"] = _pca_mse(trained, dataset, fitted_on, kept)
     return result | {"examples": len(kept), "left_out_seen_in_training": left_out}
 
 
@@ -90,14 +94,13 @@ def _free_running(autoregressive: bool, name: str) -> str:
     return f"{name}_free_running" if autoregressive and name == "accuracy" else name
 
 
-def _pca_mse(trained: TrainedModel, dataset: DataSet, kept: np.ndarray) -> float:
-    """Test MSE of a PCA with as many components as the latent has numbers, fitted on all but the test split."""
+def _pca_mse(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, kept: np.ndarray) -> float:
+    """MSE of a PCA with as many components as the latent has numbers, on examples it was not fitted on."""
     from sklearn.decomposition import PCA
 
     def flat(indices: np.ndarray) -> np.ndarray:
         return trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices]))).flatten(1).numpy()
 
-    fitted_on = np.concatenate([dataset.splits["train"], dataset.splits["validation"]])
     components = min(trained.model.latent_shape[0], trained.domain.spec.numel, len(fitted_on))
     pca = PCA(components, svd_solver="covariance_eigh").fit(flat(fitted_on))
     target = flat(kept)

@@ -115,6 +115,9 @@ class Experiment:
         """
         counts = {split: len(indices) for split, indices in dataset.splits.items()}
         data = {**self.manifest.data, "fingerprint": dataset.fingerprint, "examples": counts}
+        if not all(counts[split] for split in ("train", "validation")):
+            # Only a set's own custom does this: every other set is dealt to both.
+            raise MusicaeError("the data has only test files; give the set's training files too.")
         if resume and self.manifest.data.get("fingerprint") != dataset.fingerprint:
             raise MusicaeError("the data changed since the run began, so it can't be continued; start a new one.")
         manifest = self.manifest.model_copy(update={"data": data})

@@ -7,7 +7,7 @@ from typing import Any
 
 from musicae.checkpoint import read_manifest
 from musicae.config import read_config
-from musicae.datasets import find_files, read_all
+from musicae.datasets import find_files, read_all, told_reasons
 from musicae.domains import DOMAINS
 from musicae.domains.base import Reading
 from musicae.errors import DamagedFileError, MusicaeError
@@ -48,8 +48,8 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
         message = next(iter(damaged.values())) if len(files) == 1 else f"all {len(files)} files are damaged."
         raise DamagedFileError(message)
     if examples == 0:
-        raise MusicaeError(f"nothing to learn from in {len(files)} files: {_reasons(skipped, damaged)}.")
-    yield f"In all: {examples} examples from {used} of {len(files)} files. Left out: {_reasons(skipped, damaged)}."
+        raise MusicaeError(f"nothing to learn from in {len(files)} files: {told_reasons(skipped, damaged)}.")
+    yield f"In all: {examples} examples from {used} of {len(files)} files. Left out: {told_reasons(skipped, damaged)}."
 
 
 def describe_models() -> Iterator[str]:
@@ -70,9 +70,3 @@ def _describe_reading(name: str, reading: Reading) -> Iterator[str]:
     yield f"{name}: {len(reading.examples)} examples"
     yield from (f"  {part}" for part in reading.parts)
     yield from (f"  left out: {count} × {reason}" for reason, count in reading.skipped.items())
-
-
-def _reasons(skipped: Counter[str], damaged: Mapping[str, str]) -> str:
-    reasons = [f"{count} × {reason}" for reason, count in skipped.most_common()]
-    reasons += [f"{len(damaged)} damaged files"] if damaged else []
-    return "; ".join(reasons) or "nothing"

@@ -110,7 +110,8 @@ class Categorical(Likelihood):
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         streams = zip(self._logits(parameters), target.unbind(-1), strict=True)
-        return -sum(F.cross_entropy(logits.mT, symbols, reduction="none").sum(1) for logits, symbols in streams)
+        costs = [F.cross_entropy(logits.mT, symbols, reduction="none").sum(1) for logits, symbols in streams]
+        return -torch.stack(costs).sum(0)
 
     def mean(self, parameters: Tensor) -> Tensor:
         return torch.cat([logits.softmax(-1) for logits in self._logits(parameters)], -1)

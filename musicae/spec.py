@@ -61,4 +61,5 @@ class TensorSpec(BaseModel):
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises `ValueError` unless `shape` is `(batch, *self.shape)`, and names both."""
         if tuple(shape[1:]) != self.shape:
-            raise ValueError(f"expected a batch of shape (batch, {', '.join(map(str, self.shape))}), got {tuple(shape)}")
+            wanted = ", ".join(map(str, self.shape))
+            raise ValueError(f"expected a batch of shape (batch, {wanted}), got {tuple(shape)}")

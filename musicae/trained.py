@@ -40,14 +40,15 @@ class TrainedModel:
         self.model = model.to(self.device).eval()
         self.domain = domain
         self.manifest = manifest
+        self.last_labels: tuple[str, str] | None = None  # which parts of its two files `interpolate` took
 
     @torch.no_grad()
-    def encode(self, source: Path | str | Tensor, **choice: Any) -> Tensor:
+    def encode(self, source: Any, **choice: Any) -> Tensor:
         """Posterior means.
 
         Args:
-            source: a file, of which one example is taken (see `Domain.select`), or a batch
-                `(batch, *spec.shape)`.
+            source: a file (or an object the domain reads, such as `PrettyMIDI`), of which one example is
+                taken (see `Domain.select`), or a batch `(batch, *spec.shape)`.
             **choice: which part of the file: music takes `bar` and `track`.
 
         Returns:
@@ -55,7 +56,7 @@ class TrainedModel:
         """
         if isinstance(source, Tensor):
             return self.model.encode(source.to(self.device)).mean
-        return self.model.encode(self._tensor(self.domain.select(Path(source), **choice))).mean
+        return self.model.encode(self._tensor(self._select(source, choice))).mean
 
     @torch.no_grad()
     def decode(self, z: Tensor, *, temperature: float = 0.0, seed: int | None = None) -> Tensor:
@@ -69,19 +70,20 @@ class TrainedModel:
         self._refuse_restorer("decode a code alone")
         return self.model.decode(z.to(self.device), temperature=temperature, generator=self._generator(seed))
 
-    def reconstruct(self, source: Path | str | Tensor, out: Path | str | None = None) -> Path | Tensor:
+    def reconstruct(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
         """Puts a file or a batch through the model.
 
         Args:
-            source: a file, taken whole however long, or a batch `(batch, *spec.shape)`.
-            out: the file to write; by default `NAME-reconstruct` beside the working folder.
+            source: a file (or an object the domain reads), taken whole however long, or a batch
+                `(batch, *spec.shape)`.
+            out: the file to write; by default `NAME-reconstruct` in the working folder.
 
         Returns:
             The file written, or the batch.
         """
         return self._apply("reconstruct", source, out)
 
-    def denoise(self, source: Path | str | Tensor, out: Path | str | None = None) -> Path | Tensor:
+    def denoise(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
         """Cleans a file or a batch; as `reconstruct`, for models trained with task `denoise`."""
         if self.manifest.task != "denoise":
             raise MusicaeError(
@@ -120,8 +122,8 @@ class TrainedModel:
     @torch.no_grad()
     def interpolate(
         self,
-        a: Path | str | Tensor,
-        b: Path | str | Tensor,
+        a: Any,
+        b: Any,
         steps: int = 13,
         *,
         method: str = "slerp",
@@ -134,7 +136,7 @@ class TrainedModel:
         The ends are the model's own reconstructions of the two inputs.
 
         Args:
-            a, b: files, or batches of one.
+            a, b: files (or objects the domain reads), or batches of one.
             steps: points on the path, ends included.
             method: `slerp` or `lerp`, see `musicae.latent_space`.
             out: folder for one file with the whole path, one a step, a picture, and a WAV of music;
@@ -150,27 +152,46 @@ class TrainedModel:
         if not 2 <= steps <= MAX_STEPS:
             raise ValueError(f"steps is between 2 and {MAX_STEPS}, got {steps}")
         if isinstance(a, Tensor) and isinstance(b, Tensor):
+            if len(a) != 1 or len(b) != 1:
+                raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
             return self.model.decode(METHODS[method](self.encode(a)[0], self.encode(b)[0], steps))
-        first = self.domain.select(Path(a), **(choice_a or {}))
-        last = self.domain.select(Path(b), **(choice_b or {}))
+        if isinstance(a, Tensor) or isinstance(b, Tensor):
+            raise ValueError("interpolate takes two files or two batches, got one of each")
+        first, last = self._select(a, choice_a or {}), self._select(b, choice_b or {})
         z = [self.model.encode(self._tensor(selection)).mean[0] for selection in (first, last)]
         batch = self.model.decode(METHODS[method](*z, steps))
-        folder = Path(out) if out is not None else Path("output") / f"{Path(a).stem}-to-{Path(b).stem}"
+        folder = Path(out) if out is not None else Path("output") / f"{_stem(a)}-to-{_stem(b)}"
         self.last_labels = (first.label, last.label)
         return self._write_row(batch, folder, "interpolation", "step", first.source)
 
-    def _apply(self, task: str, source: Path | str | Tensor, out: Path | str | None) -> Path | Tensor:
+    def _apply(self, task: str, source: Any, out: Path | str | None) -> Path | Tensor:
         if isinstance(source, Tensor):
             return self._reconstruct(source)
-        path = Path(source)
-        if not path.is_file():
-            raise MusicaeError(f"no such file: {path}")
-        target = Path(out) if out is not None else Path(f"{path.stem}-{task}{self.domain.output_suffix}")
-        if target.exists() and target.resolve() == path.resolve():
+        readable = self._readable(source)
+        target = Path(out) if out is not None else Path(f"{_stem(source)}-{task}{self.domain.output_suffix}")
+        if isinstance(readable, Path) and target.exists() and target.samefile(readable):
             raise MusicaeError(f"{target} is the input itself; choose another --out.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.domain.map_file(path, target, self._reconstruct)
+        self.domain.map_file(readable, target, self._reconstruct)
         return target
+
+    def _select(self, source: Any, choice: dict[str, Any]) -> Selection:
+        return self.domain.select(self._readable(source), **choice)
+
+    def _readable(self, source: Any) -> Any:
+        """An object the domain reads, as it is, or the path of a file that is there and of the domain."""
+        if isinstance(source, self.domain.objects):
+            return source
+        path = Path(source)
+        if not path.exists():
+            raise MusicaeError(f"no such file: {path}")
+        if path.is_dir():
+            raise MusicaeError(f"{path} is a folder; give one file.")
+        if not self.domain.reads(path):
+            raise MusicaeError(
+                f"{path.name} is no {self.domain.name} file, and this model takes no other "
+                f"({', '.join(self.domain.suffixes)}); choose another file or --model."
+            )
+        return path
 
     @torch.no_grad()
     def _reconstruct(self, batch: Tensor) -> Tensor:
@@ -179,10 +200,10 @@ class TrainedModel:
     def _write_row(self, batch: Tensor, folder: Path, name: str, part: str, source: Any = None) -> Path:
         """Writes a batch as one file, a file each, and a preview; all of them or none."""
         batch = batch.cpu()
-        suffix = self.domain.output_suffix
+        suffix, digits = self.domain.output_suffix, max(2, len(str(len(batch))))
         with _files_into(folder) as temporary:
             for number, example in enumerate(batch.split(1), 1):
-                self.domain.write(example, temporary / f"{part}-{number:02d}{suffix}", source)
+                self.domain.write(example, temporary / f"{part}-{number:0{digits}d}{suffix}", source)
             rows = {f"{part} {number}": example for number, example in enumerate(batch.split(1), 1)}
             self.domain.preview(rows, temporary / name, source)
             self.domain.write(batch, temporary / f"{name}{suffix}", source)
@@ -234,6 +255,11 @@ def _find(model: str) -> Path:
     if folder.exists():
         raise CheckpointError(f"{folder} is no model: neither it nor its best/ has a {MANIFEST}.")
     raise CheckpointError(f"{unknown_name('model', model, shipped_models())} Or give a run's folder.")
+
+
+def _stem(source: Any) -> str:
+    """What files made from a source are named after: its file's name, or its type's."""
+    return Path(source).stem if isinstance(source, (str, Path)) else type(source).__name__
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from accelerate import Accelerator
@@ -34,6 +34,7 @@ from musicae.run_log import RunLog
 _SEED_STRIDE = 1_000_003  # keeps the seeds of neighbouring steps and processes apart
 _PREVIEW_EXAMPLES = 8
 _BITS_PER_NAT = 1 / math.log(2)
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class TrainConfig(Config):
@@ -219,7 +220,7 @@ class _Run:
     @property
     def evaluated_model(self) -> Autoencoder:
         """The averaged weights, in evaluation mode."""
-        return self.average.module.eval()
+        return cast(Autoencoder, self.average.module.eval())
 
     def save_last(self) -> None:
         """Writes `last/`: a checkpoint and everything `restore` needs."""
@@ -231,7 +232,8 @@ class _Run:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
             for index, slots in self.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
-            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary / "state.safetensors")
+            tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+            save_file(tensors, temporary / "state.safetensors")
             counters = {name: getattr(self, name) for name in _COUNTERS}
             (temporary / "state.json").write_text(json.dumps(counters))
 
@@ -286,7 +288,7 @@ class _Run:
         ramp = min(1.0, self.progress / self.config.kl_warmup) if self.config.kl_warmup else 1.0
         return self.config.beta * ramp
 
-    def _average(self, averaged: list[Tensor], current: list[Tensor], _: Tensor) -> None:
+    def _average(self, averaged: _Tensors, current: _Tensors, _: Tensor | int) -> None:
         """Exponential moving average whose memory grows with the run, so that short runs are averaged too."""
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(averaged, current, 1 - decay)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import train_tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +35,22 @@ def _seeded() -> None:
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prepared data sets go to the test's own folder and not to the checkout's."""
     monkeypatch.setenv("MUSICAE_CACHE", str(tmp_path / ".musicae-cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function: a name in `tiny_models.SETTINGS` → the run's folder, trained when first asked for."""
+    folder = tmp_path_factory.mktemp("tiny-models")
+    runs: dict[str, Path] = {}
+
+    def run(name: str) -> Path:
+        if name not in runs:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("MUSICAE_CACHE", str(folder / "cache"))
+                runs[name] = train_tiny(name, folder)
+        return runs[name]
+
+    return run
 
 
 @pytest.fixture(scope="session")

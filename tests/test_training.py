@@ -112,7 +112,9 @@ def test_data_that_changed_is_not_resumed(tmp_path):
     again = Experiment.of_run(tmp_path / "run")
     dataset = again.read()
     with pytest.raises(MusicaeError, match="data changed"):
-        again.run(tmp_path / "run", type(dataset)(dataset.examples, dataset.splits, "other", dataset.report), resume=True)
+        again.run(
+            tmp_path / "run", type(dataset)(dataset.examples, dataset.splits, "other", dataset.report), resume=True
+        )
 
 
 def test_a_non_finite_update_is_skipped_and_counted(tmp_path, monkeypatch):

@@ -104,7 +104,7 @@ class AudioDomain(Domain):
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise")
     Config: ClassVar[type[DomainConfig]] = AudioConfig
     # A spectrum has 65,000 cells a channel: bigger batches leave a CPU waiting for memory.
-    training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 16, "evaluate_every": 250, "evaluate_examples": 128}
+    training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "evaluate_every": 250, "evaluate_examples": 128}
     config: AudioConfig
 
     @property

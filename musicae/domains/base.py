@@ -72,6 +72,8 @@ class Domain(ABC):
     """File endings it reads, lower case with the dot."""
     output_suffix: ClassVar[str]
     """What it writes: ".mid", ".png", ".wav"."""
+    objects: ClassVar[tuple[type, ...]] = ()
+    """What `read`, `select` and `map_file` take in place of a file's path, such as `PrettyMIDI`."""
     tasks: ClassVar[tuple[str, ...]]
     """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`."""
     Config: ClassVar[type[DomainConfig]]

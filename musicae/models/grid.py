@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicae.models.autoencoder import Autoencoder, ModelConfig
-from musicae.nn.convolution import Downward, Upward, level_sizes
+from musicae.nn.convolution import Downward, Upward, from_patches, lay_channels_last, level_sizes, to_patches
 from musicae.nn.correction import CORRECTIONS
 from musicae.nn.dense import ResidualMLP
 from musicae.nn.latent import Posterior
@@ -38,7 +38,8 @@ class UNetConfig(ModelConfig):
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     latent_size: int = Field(default=128, ge=1)  # channels of the spatial latent
-    widths: tuple[int, ...] = Field(default=(16, 48, 96, 128), min_length=1)
+    widths: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1)
+    patch: int = Field(default=2, ge=1)  # side of the squares that enter as one cell; 1 is four times as slow as 2
     blocks: int = Field(default=1, ge=0)
 
 
@@ -86,7 +87,7 @@ class ConvAutoencoder(GridAutoencoder):
         self.to_latent = nn.Linear(cells, config.latent_size * self.latent.outputs_per_number)
         self.from_latent = nn.Linear(config.latent_size, cells)
         self.decoder = Upward(config.widths, self.likelihood.width, config.blocks, skips=False)
-        self.to(memory_format=torch.channels_last)  # 2 to 4 times as fast on a CPU in bfloat16
+        lay_channels_last(self)
 
     def encode(self, x: Tensor) -> Posterior:
         self.spec.check(x.shape)
@@ -130,22 +131,24 @@ class UNet(GridAutoencoder):
         super().__init__(spec, config)
         self.correction = CORRECTIONS[spec.correction](self.channels)
         coarsest = config.widths[-1]
-        self.encoder = Downward(self.correction.inputs, config.widths, config.blocks)
+        cells = config.patch**2
+        self.encoder = Downward(self.correction.inputs * cells, config.widths, config.blocks)
         self.to_latent = nn.Conv2d(coarsest, config.latent_size * self.latent.outputs_per_number, 1)
         self.from_latent = nn.Conv2d(config.latent_size, coarsest, 1)
-        self.decoder = Upward(config.widths, self.correction.outputs, config.blocks, skips=True)
-        self.to(memory_format=torch.channels_last)
+        self.decoder = Upward(config.widths, self.correction.outputs * cells, config.blocks, skips=True)
+        lay_channels_last(self)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        return (self.config.latent_size, *level_sizes(self.height, self.width, len(self.config.widths))[-1])
+        height, width = -(-self.height // self.config.patch), -(-self.width // self.config.patch)
+        return (self.config.latent_size, *level_sizes(height, width, len(self.config.widths))[-1])
 
     @property
     def restores(self) -> bool:
         return True
 
     def encode(self, x: Tensor) -> Posterior:
-        return self.latent(self.to_latent(self.encoder(self.correction.features(x))[-1]))
+        return self.latent(self.to_latent(self._features(x)[-1]))
 
     def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         return self._restore(x, generator, use_mean=generator is None)[1].float()
@@ -156,8 +159,14 @@ class UNet(GridAutoencoder):
         return self._restore(x, generator, use_mean=False)
 
     def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> tuple[Posterior, Tensor]:
-        features = self.encoder(self.correction.features(x))
+        features = self._features(x)
         posterior = self.latent(self.to_latent(features[-1]))
         z = posterior.mean if use_mean else posterior.sample(generator)
         sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in features]
-        return posterior, self.correction.apply_to(x, self.decoder(self.from_latent(z), sizes, features).float())
+        output = self.decoder(self.from_latent(z), sizes, features).float()
+        output = from_patches(output, self.config.patch, *x.shape[-2:])
+        return posterior, self.correction.apply_to(x, output)
+
+    def _features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The encoder's feature maps, finest first."""
+        return self.encoder(to_patches(self.correction.features(x), self.config.patch))

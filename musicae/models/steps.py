@@ -53,9 +53,7 @@ class StepsAutoencoder(Autoencoder):
         self.widen = nn.Linear(config.unrolled, config.step_width)
         self.before = SymbolEmbedding(spec.vocabulary, config.step_width)
         self.causal = CausalStack(config.step_width, reach=steps)
-        self.head = nn.Sequential(
-            nn.LayerNorm(config.step_width), nn.Linear(config.step_width, self.likelihood.width)
-        )
+        self.head = nn.Sequential(nn.LayerNorm(config.step_width), nn.Linear(config.step_width, self.likelihood.width))
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -1,17 +1,26 @@
 """Residual convolutions for grids of any size, down and up again.
 
 Halving rounds up, and the way up crops to the sizes noted on the way down, so 28, 31 or 513 need no
-special case. No batch statistics: group norm behaves the same in training, evaluation and on one
-example.
+special case.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
-def _groups(channels: int) -> int:
-    return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
+class ChannelNorm(nn.LayerNorm):
+    """Normalises each cell over its channels (Liu et al., 2022, "ConvNeXt").
+
+    No statistics over space or time: a chunk of a long sound gives what the whole sound would.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, channels, height, width)` → the same."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ResidualConvolution(nn.Module):
@@ -20,10 +29,10 @@ class ResidualConvolution(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.GroupNorm(_groups(channels), channels),
+            ChannelNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
-            nn.GroupNorm(_groups(channels), channels),
+            ChannelNorm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
@@ -49,8 +58,7 @@ class Downward(nn.Module):
             nn.Sequential(*(ResidualConvolution(width) for _ in range(blocks))) for width in channels
         )
         self.shrink = nn.ModuleList(
-            nn.Conv2d(above, below, 3, stride=2, padding=1)
-            for above, below in zip(channels[:-1], channels[1:], strict=True)
+            nn.Conv2d(above, below, 3, stride=2, padding=1) for above, below in pairwise(channels)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -83,12 +91,9 @@ class Upward(nn.Module):
         )
         # A sub-pixel convolution: a 1x1 product at the coarse size, then a rearrangement.
         self.enlarge = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(below, 4 * above, 1), nn.PixelShuffle(2))
-            for above, below in zip(channels[:-1], channels[1:], strict=True)
+            nn.Sequential(nn.Conv2d(below, 4 * above, 1), nn.PixelShuffle(2)) for above, below in pairwise(channels)
         )
-        self.head = nn.Sequential(
-            nn.GroupNorm(_groups(channels[0]), channels[0]), nn.SiLU(), nn.Conv2d(channels[0], outputs, 3, padding=1)
-        )
+        self.head = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], outputs, 3, padding=1))
 
     def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]], features: Sequence[Tensor] = ()) -> Tensor:
         """Coarsest map → `(batch, outputs, height, width)`.
@@ -106,6 +111,25 @@ class Upward(nn.Module):
                 x = x + features[index]
             x = self.levels[index](x)
         return self.head(x)
+
+
+def to_patches(x: Tensor, side: int) -> Tensor:
+    """Squares of `side` cells become channels; sizes are filled up with zeros to a multiple of it.
+
+    `(batch, channels, height, width)` → `(batch, channels·side², ceil(height / side), ceil(width / side))`.
+    """
+    height, width = x.shape[-2:]
+    return functional.pixel_unshuffle(functional.pad(x, (0, -width % side, 0, -height % side)), side)
+
+
+def from_patches(x: Tensor, side: int, height: int, width: int) -> Tensor:
+    """The inverse of `to_patches`, cropped to `height` and `width`."""
+    return functional.pixel_shuffle(x, side)[..., :height, :width]
+
+
+def lay_channels_last(module: nn.Module) -> None:
+    """Lays convolution weights out channels last: two to four times as fast on a CPU in bfloat16."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this keyword
 
 
 def level_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:

@@ -6,24 +6,27 @@ all steps at once; `step` continues from a memory and gives the same numbers one
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 
 class SymbolEmbedding(nn.Module):
-    """Sum of one embedding a stream: int64 `(..., streams)` → `(..., width)`.
+    """Sum of one embedding a stream, int64 `(..., streams)` → `(..., width)`.
 
     Args:
         vocabulary: symbols of each stream; each table has one more row, `start`, for "nothing yet".
         width: numbers an embedding has.
     """
 
+    start: Tensor
+
     def __init__(self, vocabulary: Sequence[int], width: int) -> None:
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(size + 1, width) for size in vocabulary)
         for table in self.tables:
-            nn.init.normal_(table.weight, std=0.3)
+            nn.init.normal_(table.get_parameter("weight"), std=0.3)
         self.register_buffer("start", torch.tensor(list(vocabulary)), persistent=False)
 
     def forward(self, symbols: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ class CausalStack(nn.Module):
 
     def __init__(self, width: int, reach: int) -> None:
         super().__init__()
-        dilations = []
+        dilations: list[int] = []
         while 1 + sum(dilations) < reach:
             dilations.append(2 ** len(dilations))
         self.layers = nn.ModuleList(CausalLayer(width, dilation) for dilation in dilations)
@@ -91,5 +94,5 @@ class CausalStack(nn.Module):
     def step(self, x: Tensor, memory: list[list[Tensor]]) -> Tensor:
         """`(batch, width)` → the same, appending to `memory`."""
         for layer, past in zip(self.layers, memory, strict=True):
-            x = layer.step(x, past)
+            x = cast(CausalLayer, layer).step(x, past)
         return x

@@ -129,9 +129,11 @@ def write_midi(midi: pretty_midi.PrettyMIDI, path: Path) -> None:
     """Writes a file under a temporary name, then renames it.
 
     Raises:
-        MusicaeError: the folder cannot be written to, or the disk is full.
+        MusicaeError: a name of another kind of file, a folder that cannot be written to, or a full disk.
     """
     path = Path(path)
+    if path.suffix.lower() not in (".mid", ".midi"):
+        raise MusicaeError(f"can't write MIDI as {path.name!r}; choose a name ending in .mid.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

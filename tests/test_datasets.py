@@ -1,0 +1,322 @@
+"""Data sets: what counts as an item, which split it falls in, what is left out, and the store on disk."""
+
+import gzip
+import os
+import shutil
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from symusic import Note, Score, Tempo, TimeSignature, Track
+from tiny_models import write_chords
+
+from musicae.datasets import SPLITS, DataSet, ExampleTable, find_files, load_dataset, split_items, unseen
+from musicae.domains.audio import AudioDomain
+from musicae.domains.image import ImageConfig, ImageDomain
+from musicae.domains.music import MusicConfig, MusicDomain
+from musicae.errors import MusicaeError
+from musicae.experiment import Experiment
+
+SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
+
+
+def write_tune(path: Path, pitches: Sequence[int], *, numerator: int = 4) -> Path:
+    """Quarters at 120 bpm, 480 ticks each."""
+    score = Score(480)
+    score.tempos.append(Tempo(0, 120))
+    score.time_signatures.append(TimeSignature(0, numerator, 4))
+    track = Track("Melody")
+    for place, pitch in enumerate(pitches):
+        track.notes.append(Note(place * 480, 480, pitch, 90))
+    score.tracks.append(track)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    score.dump_midi(str(path))
+    return path
+
+
+def write_tunes(folder: Path, count: int, first: int = 0) -> Path:
+    """Each tune has a rhythm of pitches of its own, three bars long."""
+    generator = np.random.default_rng(first)
+    for number in range(first, first + count):
+        write_tune(folder / f"tune-{number:03d}.mid", generator.choice(SCALE, 12).tolist())
+    return folder
+
+
+def write_idx(path: Path, pictures: np.ndarray) -> None:
+    header = struct.pack(">4I", 0x803, *pictures.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wb") if path.suffix == ".gz" else path.open("wb") as file:
+        file.write(header + pictures.astype(np.uint8).tobytes())
+
+
+def split_of_tunes(dataset: DataSet, names: list[str]) -> dict[str, set[str]]:
+    """Item name → the splits its examples lie in; every tune gives two windows (bars 1–2 and 2–3)."""
+    assert len(dataset.examples) == 2 * len(names)
+    split_of = {int(index): split for split in SPLITS for index in dataset.splits[split]}
+    assert len(split_of) == len(dataset.examples)
+    return {name: {split_of[2 * place], split_of[2 * place + 1]} for place, name in enumerate(names)}
+
+
+# Items and splits
+
+
+def test_the_windows_of_a_song_never_straddle_splits(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 60)
+    names = [name for name, _ in find_files(MusicDomain(), [folder])]
+    splits = split_of_tunes(load_dataset(MusicDomain(), [folder]), names)
+    assert all(len(found) == 1 for found in splits.values())
+    assert set.union(*splits.values()) == set(SPLITS)
+
+
+def test_every_item_is_in_one_split_and_a_tenth_is_held_out():
+    names = [f"song-{number}" for number in range(4000)]
+    dealt = split_items(names)
+    assert sorted(name for split in SPLITS for name in dealt[split]) == sorted(names)
+    assert len(dealt["validation"]) / 4000 == pytest.approx(0.05, abs=0.015)
+    assert len(dealt["test"]) / 4000 == pytest.approx(0.05, abs=0.015)
+
+
+def test_adding_a_file_moves_no_other(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 80)
+    before_names = [name for name, _ in find_files(MusicDomain(), [folder])]
+    before = split_of_tunes(load_dataset(MusicDomain(), [folder]), before_names)
+    assert set.union(*before.values()) == set(SPLITS)
+    write_tune(folder / "a-first-one.mid", SCALE + SCALE[:4])
+    after_names = [name for name, _ in find_files(MusicDomain(), [folder])]
+    after = split_of_tunes(load_dataset(MusicDomain(), [folder]), after_names)
+    assert after_names[0] == "tunes/a-first-one.mid"
+    assert {name: after[name] for name in before_names} == before
+
+
+@pytest.mark.parametrize(("count", "filled"), [(2, 2), (3, 3), (4, 3), (7, 3)])
+def test_no_split_of_a_small_set_is_left_empty_by_chance(count, filled):
+    for trial in range(1500):
+        dealt = split_items([f"{trial}/{number}" for number in range(count)])
+        assert sum(map(len, dealt.values())) == count
+        assert sum(len(names) > 0 for names in dealt.values()) == filled
+        assert dealt["train"] and dealt["validation"]
+
+
+def test_two_folders_may_hold_files_of_the_same_name(tmp_path):
+    places = [write_tunes(tmp_path / where / "tunes", 1, first) for where, first in (("x", 0), ("y", 50))]
+    for folder, name in zip(places, ("tune-000.mid", "tune-050.mid"), strict=True):
+        (folder / name).rename(folder / "same.mid")
+    files = find_files(MusicDomain(), places)
+    assert [name for name, _ in files] == ["tunes/same.mid", "tunes/same.mid (2)"]
+    dataset = load_dataset(MusicDomain(), places)
+    assert dataset.report.items == 2
+    assert len(dataset.splits["train"]) == len(dataset.splits["validation"]) == 2
+
+
+def test_a_file_given_twice_is_read_once(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 3)
+    files = find_files(MusicDomain(), [folder, folder / "tune-001.mid", tmp_path / "tunes"])
+    assert [name for name, _ in files] == ["tunes/tune-000.mid", "tunes/tune-001.mid", "tunes/tune-002.mid"]
+
+
+def test_the_test_files_of_an_idx_set_are_the_test_split(tmp_path):
+    generator = np.random.default_rng(0)
+    train, test = generator.integers(0, 256, (30, 8, 8)), generator.integers(0, 256, (7, 8, 8))
+    write_idx(tmp_path / "set" / "train-images-idx3-ubyte.gz", train)
+    write_idx(tmp_path / "set" / "t10k-images-idx3-ubyte", test)
+    dataset = load_dataset(ImageDomain(ImageConfig(size=8, channels=1)), [tmp_path / "set"])
+    assert np.array_equal(dataset.examples[dataset.splits["test"]][:, 0], test)
+    learned = np.concatenate([dataset.splits["train"], dataset.splits["validation"]])
+    assert np.array_equal(dataset.examples[np.sort(learned)][:, 0], train)
+    assert len(dataset.splits["validation"]) >= 1
+
+
+def test_test_files_alone_can_be_scored_but_not_trained_on(tmp_path):
+    write_idx(tmp_path / "set" / "t10k-images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (7, 8, 8)))
+    experiment = Experiment.resolve("image", data=[tmp_path / "set"], settings={"steps": 10, "warmup_steps": 1})
+    dataset = experiment.read()
+    assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 0, "validation": 0, "test": 7}
+    with pytest.raises(MusicaeError, match="only test files"):
+        experiment.run(tmp_path / "run", dataset)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unseen_drops_transposed_duplicates(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 60)
+    domain = MusicDomain()
+    dataset = load_dataset(domain, [folder])
+    assert len(unseen(domain, dataset, "test")) == len(dataset.splits["test"]) > 1
+    names = [name for name, _ in find_files(domain, [folder])]
+    trained_on = names[dataset.splits["train"][0] // 2]
+    tested_on = names[dataset.splits["test"][0] // 2]
+    score = Score(str(tmp_path / trained_on))
+    score.shift_pitch(5).dump_midi(str(tmp_path / tested_on))
+    dataset = load_dataset(domain, [folder])
+    kept = unseen(domain, dataset, "test")
+    assert set(dataset.splits["test"]) - set(kept) == set(dataset.splits["test"][:2])
+    train_identity = domain.identity(dataset.examples[dataset.splits["train"]])
+    assert not np.isin(domain.identity(dataset.examples[kept]), train_identity).any()
+
+
+# What is left out
+
+
+def test_a_damaged_file_is_counted_and_stops_nothing(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 4)
+    (folder / "tune-001x.mid").write_text("this is no MIDI")
+    report = load_dataset(MusicDomain(), [folder]).report
+    assert (report.items, report.examples) == (4, 8)
+    assert list(report.damaged) == ["tunes/tune-001x.mid"]
+    assert "does not start with a MIDI header" in report.damaged["tunes/tune-001x.mid"]
+
+
+def test_reasons_are_counted_over_all_files(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 3)
+    write_tune(folder / "waltz.mid", SCALE + SCALE[:4], numerator=3)
+    write_tune(folder / "sparse.mid", [60, 62])
+    skipped = load_dataset(MusicDomain(), [folder]).report.skipped
+    assert sum(count for reason, count in skipped.items() if "3/4" in reason) == 3
+    assert sum(count for reason, count in skipped.items() if "fewer than 4" in reason) == 1
+
+
+def test_a_folder_that_yields_nothing_gives_the_reasons_with_counts(tmp_path):
+    folder = tmp_path / "tunes"
+    for number in range(2):
+        write_tune(folder / f"waltz-{number}.mid", SCALE + SCALE[:4], numerator=3)
+    (folder / "bad.mid").write_bytes(b"nothing")
+    with pytest.raises(MusicaeError, match=r"no usable music example\. Left out: 6 × metre 3/4.*; 1 damaged file\."):
+        load_dataset(MusicDomain(), [folder])
+
+
+def test_a_folder_without_a_file_of_the_domain_says_what_was_expected(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(MusicaeError, match=r"no music files in .*; expected \.mid, "):
+        load_dataset(MusicDomain(), [tmp_path])
+
+
+def test_one_item_is_too_few(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 1)
+    with pytest.raises(MusicaeError, match="only one item: training needs at least two"):
+        load_dataset(MusicDomain(), [folder])
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(MusicaeError, match=r"no such file or folder: .*nowhere"):
+        load_dataset(MusicDomain(), [tmp_path / "nowhere"])
+
+
+def test_a_picture_that_is_too_large_is_counted(tmp_path):
+    generator = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(generator.integers(0, 256, (8, 8), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    Image.new("1", (100_000, 1)).save(tmp_path / "wide.png")
+    report = load_dataset(ImageDomain(ImageConfig(size=8, channels=1)), [tmp_path]).report
+    assert report.items == 3
+    assert [count for reason, count in report.skipped.items() if "larger than is decoded" in reason] == [1]
+
+
+# The store
+
+
+def test_the_store_is_memory_mapped_and_used_again(tmp_path):
+    folder, cache = write_tunes(tmp_path / "tunes", 5), tmp_path / "cache"
+    first = load_dataset(MusicDomain(), [folder], cache=cache)
+    assert isinstance(first.examples, np.memmap)
+    assert not first.examples.flags.writeable
+    store = cache / first.fingerprint
+    written = {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
+    second = load_dataset(MusicDomain(), [folder], cache=cache)
+    assert {path.name: path.stat().st_mtime_ns for path in store.iterdir()} == written
+    assert np.array_equal(first.examples, second.examples)
+    assert second.report == first.report
+    assert all(np.array_equal(first.splits[split], second.splits[split]) for split in SPLITS)
+
+
+def test_the_examples_are_those_of_the_files(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 5)
+    domain = MusicDomain()
+    read = np.concatenate([domain.read(path).examples for _, path in find_files(domain, [folder])])
+    assert np.array_equal(load_dataset(domain, [folder]).examples, read)
+
+
+def test_nothing_is_left_of_a_reading_that_fails(tmp_path):
+    folder, cache = write_tunes(tmp_path / "tunes", 2), tmp_path / "cache"
+    (tmp_path / "speech.wav").write_bytes(b"RIFF")
+    with pytest.raises(MusicaeError, match="not a score"):
+        load_dataset(MusicDomain(), [folder, tmp_path / "speech.wav"], cache=cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_reading_that_is_interrupted(tmp_path, monkeypatch):
+    folder, cache = write_tunes(tmp_path / "tunes", 3), tmp_path / "cache"
+    read, calls = MusicDomain.read, []
+
+    def interrupted_at_2(self, path):
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read(self, path)
+
+    monkeypatch.setattr(MusicDomain, "read", interrupted_at_2)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(MusicDomain(), [folder], cache=cache)
+    assert list(cache.iterdir()) == []
+    assert load_dataset(MusicDomain(), [folder], cache=cache).report.items == 3
+
+
+def test_a_store_that_another_process_finished_first_is_used(tmp_path, monkeypatch):
+    folder, cache = write_tunes(tmp_path / "tunes", 3), tmp_path / "cache"
+    other = load_dataset(MusicDomain(), [folder], cache=tmp_path / "other")
+    read = MusicDomain.read
+
+    def slow(self, path):
+        if not (cache / other.fingerprint).exists():
+            shutil.copytree(tmp_path / "other" / other.fingerprint, cache / other.fingerprint)
+        return read(self, path)
+
+    monkeypatch.setattr(MusicDomain, "read", slow)
+    dataset = load_dataset(MusicDomain(), [folder], cache=cache)
+    assert np.array_equal(dataset.examples, other.examples)
+    assert [path.name for path in cache.iterdir()] == [dataset.fingerprint]
+
+
+def test_the_fingerprint_changes_with_a_file_and_with_a_setting(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 3)
+    fingerprints = [load_dataset(MusicDomain(), [folder]).fingerprint for _ in range(2)]
+    assert fingerprints[0] == fingerprints[1]
+    fingerprints[1:] = [load_dataset(MusicDomain(MusicConfig(min_notes=5)), [folder]).fingerprint]
+    os.utime(folder / "tune-001.mid", ns=(0, 1))
+    fingerprints.append(load_dataset(MusicDomain(), [folder]).fingerprint)
+    write_tune(folder / "tune-003.mid", SCALE + SCALE[:4])
+    fingerprints.append(load_dataset(MusicDomain(), [folder]).fingerprint)
+    (folder / "tune-003.mid").rename(folder / "renamed.mid")
+    fingerprints.append(load_dataset(MusicDomain(), [folder]).fingerprint)
+    assert len(set(fingerprints)) == 5
+
+
+def test_starter_data_needs_no_files():
+    counts = {}
+    for domain in (ImageDomain(), MusicDomain()):
+        dataset = load_dataset(domain, [])
+        assert all(len(dataset.splits[split]) for split in SPLITS)
+        counts[domain.name] = dataset.report.items
+    assert counts["image"] == 1797
+    assert counts["music"] >= 40
+
+
+@pytest.mark.parametrize("budget_bytes", [0, 10**9])
+def test_a_table_gives_the_rows_of_its_split(budget_bytes):
+    examples = np.arange(40, dtype=np.uint8).reshape(10, 4)
+    table = ExampleTable(examples, np.array([7, 2, 5]), torch.device("cpu"), budget_bytes)
+    assert len(table) == 3
+    assert table.batch(torch.tensor([2, 0])).tolist() == [[20, 21, 22, 23], [28, 29, 30, 31]]
+
+
+def test_sounds_keep_to_their_file(tmp_path):
+    folder = write_chords(tmp_path / "chords", count=6, duration_s=4.0)
+    domain = AudioDomain(AudioDomain.Config(sample_rate_hz=8000, n_fft=256, chunk_s=0.6))
+    dataset = load_dataset(domain, [folder])
+    per_file = len(dataset.examples) // 6
+    assert per_file > 1
+    files = [set(dataset.splits[split] // per_file) for split in SPLITS]
+    assert all(files)
+    assert sum(map(len, files)) == 6

@@ -1,0 +1,51 @@
+"""Small models trained once a session, for tests of what is done with a trained model."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from musicae.experiment import Experiment
+
+_SHORT = {"warmup_steps": 5, "batch_size": 32, "precision": "no", "evaluate_examples": 64}
+SETTINGS = {
+    "music": {"steps": 250, "evaluate_every": 250, "width": 128, "step_width": 32, "embedding": 16, "unrolled": 16}
+    | {"latent_size": 24, "learning_rate": 3e-3, "beta": 0.01},
+    "image": {"steps": 120, "evaluate_every": 60, "widths": (8, 8), "latent_size": 4, "learning_rate": 3e-3},
+    "plain": {"steps": 20, "evaluate_every": 20, "latent": "deterministic", "width": 32, "latent_size": 4},
+    "audio": {"steps": 30, "evaluate_every": 30, "batch_size": 4, "widths": (4, 8), "latent_size": 8, "n_fft": 256}
+    | {"sample_rate_hz": 8000, "chunk_s": 0.6, "learning_rate": 3e-3},
+}
+
+
+def train_tiny(name: str, folder: Path) -> Path:
+    """Trains one of `SETTINGS` and returns its run folder.
+
+    `music` learns the starter tunes, `image` (a VAE) and `plain` (an autoencoder) the digits, and
+    `audio` to denoise chords that are written beside the run.
+    """
+    domain = "image" if name == "plain" else name
+    data: tuple[Path, ...] = ()
+    if name == "audio":
+        data = (write_chords(folder / "chords", count=4),)
+    experiment = Experiment.resolve(
+        domain,
+        task="denoise" if name == "audio" else "reconstruct",
+        data=data,
+        model="mlp" if name == "plain" else None,
+        settings={**_SHORT, **SETTINGS[name]},
+    )
+    run = folder / f"{name}-run"
+    experiment.run(run, experiment.read())
+    return run
+
+
+def write_chords(folder: Path, count: int, sample_rate_hz: int = 8000, duration_s: float = 2.5) -> Path:
+    """Writes `count` mono WAVs, each a chord that rises and falls, and returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    time_s = np.arange(round(duration_s * sample_rate_hz)) / sample_rate_hz
+    for number in range(count):
+        root_hz = 220 * 2 ** (number / 5)
+        chord = sum(np.sin(2 * np.pi * root_hz * ratio * time_s) for ratio in (1, 1.25, 1.5))
+        soundfile.write(folder / f"chord-{number}.wav", 0.2 * chord * np.sin(3 * time_s) ** 2, sample_rate_hz)
+    return folder
