@@ -18,7 +18,7 @@ import torch
 from musicae.domains.audio import AudioDomain
 from musicae.evaluate import evaluate_files
 from musicae.experiment import Experiment
-from musicae.trained import load
+from musicae.trained import TrainedModel, load
 
 RESULTS = Path(__file__).parent / "figures.json"
 _CLOCK = 1_000_000  # steps: more than any of these runs gets to, so that the clock ends it
@@ -67,7 +67,7 @@ _MELODY_SCORES = (
 FIGURES: dict[str, Figure] = {
     "mnist-vae-2": _mnist(5, 2, "gaussian", depth=3),
     "mnist-ae-32": _mnist(5, 32, "deterministic"),
-    "mnist-ae-128": _mnist(6, 128, "deterministic"),
+    "mnist-ae-128": _mnist(9, 128, "deterministic"),
     # Trained on the starter tunes too, so that it keeps music; scored on speech.
     "denoise-16k": Figure(
         "audio",
@@ -100,8 +100,7 @@ def main(names: tuple[str, ...], sets: Path, out: Path, score_only: bool) -> Non
         if not score_only:
             experiment.run(out / name, experiment.read())
         trained = load(out / name)
-        scored_on = [_place(sets, out, place) for place in figure.scored_on or figure.sets]
-        scores = evaluate_files(trained, scored_on, settings=figure.scored_with)
+        scores = score(trained, figure, sets, out)
         minutes = trained.manifest.metrics["minutes"]
         results[name] = {
             "minutes": minutes,
@@ -113,10 +112,21 @@ def main(names: tuple[str, ...], sets: Path, out: Path, score_only: bool) -> Non
         click.echo(f"{name}  {minutes:.1f} min  {shown}")
 
 
+def score(trained: TrainedModel, figure: Figure, sets: Path, out: Path) -> dict[str, float]:
+    """Scores a model on a figure's test splits."""
+    places = [_place(sets, out, place) for place in figure.scored_on or figure.sets]
+    return evaluate_files(trained, places, settings=_with_noise(figure.scored_with, figure, sets))
+
+
+def _with_noise(settings: dict[str, Any], figure: Figure, sets: Path) -> dict[str, Any]:
+    """Settings with the folders of the noise sets filled in."""
+    if "noise" not in figure.settings:
+        return settings
+    return {**settings, "noise": tuple(str(sets / name) for name in figure.settings["noise"])}
+
+
 def _experiment(figure: Figure, sets: Path, out: Path) -> Experiment:
-    settings = dict(figure.settings)
-    if "noise" in settings:
-        settings["noise"] = tuple(str(sets / name) for name in settings["noise"])
+    settings = _with_noise(figure.settings, figure, sets)
     data = [_place(sets, out, name) for name in figure.sets]
     return Experiment.resolve(figure.domain, task=figure.task, data=data, model=figure.model, settings=settings)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -48,9 +49,9 @@ class Manifest(Config):
     task: str
     model: str
     model_settings: dict[str, Any]
-    training: dict[str, Any] = {}
-    data: dict[str, Any] = {}
-    metrics: dict[str, float] = {}
+    training: dict[str, Any] = Field(default={})
+    data: dict[str, Any] = Field(default={})
+    metrics: dict[str, float] = Field(default={})
 
     def build_domain(self) -> Domain:
         """Builds the domain, ready to read and write files."""
@@ -95,7 +96,9 @@ def load_checkpoint(folder: Path) -> tuple[Autoencoder, Domain, Manifest]:
     try:
         model.load_state_dict({name: _as_float32(value) for name, value in weights.items()})
     except RuntimeError as error:
-        raise CheckpointError(f"the weights in {folder} are not those of its config.json; train or copy it anew.") from error
+        raise CheckpointError(
+            f"the weights in {folder} are not those of its config.json; train or copy it anew."
+        ) from error
     return model.eval(), domain, manifest
 
 

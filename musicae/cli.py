@@ -60,9 +60,8 @@ def main() -> None:
 
 
 def _model_option(default: str | None) -> Callable[..., Any]:
-    return click.option(
-        "--model", default=default, required=default is None, metavar="NAME|FOLDER", help="Shipped name, or a run's folder."
-    )
+    given: dict[str, Any] = {"required": True} if default is None else {"default": default}
+    return click.option("--model", metavar="NAME|FOLDER", help="Shipped name, or a run's folder.", **given)
 
 
 _settings_option = click.option(
@@ -78,7 +77,9 @@ _data_option = click.option(
 @click.option("--task", default="reconstruct", metavar="TASK", help="reconstruct, denoise.")
 @_data_option
 @click.option("--noise", multiple=True, type=click.Path(), metavar="PATH", help="Audio: folder of noise recordings.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: runs/DOMAIN-TASK]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: runs/DOMAIN-TASK]"
+)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Continue this run exactly.")
 # the model
 @click.option("--model", metavar="NAME", help="conv, mlp, unet, steps.  [default: fits domain and task]")
@@ -86,7 +87,9 @@ _data_option = click.option(
 @click.option("--latent-size", type=click.IntRange(1), metavar="N", help="Numbers in the latent.")
 # the training
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Updates.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="MIN", help="Wall time, if that ends first.")
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), metavar="MIN", help="Wall time, if that ends first."
+)
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Examples an update.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), metavar="RATE", help="Peak of the schedule.")
 @click.option("--beta", type=click.FloatRange(0), metavar="WEIGHT", help="Weight of the KL.")
@@ -146,13 +149,17 @@ def train(
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @_model_option("melody-2bar")
-@click.option("--steps", type=click.IntRange(2, 1000), default=13, metavar="N", help="Points on the path, ends included.")
+@click.option(
+    "--steps", type=click.IntRange(2, 1000), default=13, metavar="N", help="Points on the path, ends included."
+)
 @click.option("--method", type=click.Choice(["slerp", "lerp"]), default="slerp", help="Great circle or straight line.")
 @click.option("--bar-a", type=click.IntRange(1), metavar="BAR", help="First bar of A.  [default: the densest window]")
 @click.option("--bar-b", type=click.IntRange(1), metavar="BAR", help="First bar of B.  [default: the densest window]")
 @click.option("--track-a", metavar="TRACK", help="Track of A, by number from 0 or name.  [default: the melody]")
 @click.option("--track-b", metavar="TRACK", help="Track of B, by number from 0 or name.  [default: the melody]")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to write.  [default: output/A-to-B]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Where to write.  [default: output/A-to-B]"
+)
 def interpolate(
     a: Path,
     b: Path,
@@ -181,7 +188,9 @@ def interpolate(
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @_model_option("melody-2bar")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write.  [default: NAME-reconstruct]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write.  [default: NAME-reconstruct]"
+)
 def reconstruct(file: Path, model: str, out: Path | None) -> None:
     """Put a file through a model: what does it keep?
 
@@ -240,7 +249,13 @@ def inspect(paths: tuple[Path, ...], domain: str, settings: tuple[str, ...]) -> 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_settings_option
 def evaluate(
-    model: str, data: tuple[Path, ...], split: str, limit: int | None, seed: int, as_json: bool, settings: tuple[str, ...]
+    model: str,
+    data: tuple[Path, ...],
+    split: str,
+    limit: int | None,
+    seed: int,
+    as_json: bool,
+    settings: tuple[str, ...],
 ) -> None:
     """Score a model on data it was not trained on.
 
@@ -260,7 +275,14 @@ def evaluate(
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="WAV to write.  [default: FILE.wav]")
-@click.option("--sample-rate", "sample_rate_hz", type=click.IntRange(8000, 192_000), default=44_100, metavar="HZ", help="Of the WAV.")
+@click.option(
+    "--sample-rate",
+    "sample_rate_hz",
+    type=click.IntRange(8000, 192_000),
+    default=44_100,
+    metavar="HZ",
+    help="Of the WAV.",
+)
 def render(file: Path, out: Path | None, sample_rate_hz: int) -> None:
     """Render a MIDI file to sound.
 

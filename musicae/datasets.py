@@ -198,7 +198,7 @@ class ExampleTable:
 
 
 def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "big")
 
 
 def _fingerprint(domain: Domain, files: list[tuple[str, Path]]) -> str:
@@ -213,7 +213,9 @@ def _write_store(domain: Domain, files: list[tuple[str, Path]], store: Path) -> 
     temporary = Path(tempfile.mkdtemp(prefix=".reading-", dir=store.parent))
     try:
         readings = read_all(domain, files) if files else domain.starter()
-        items, owners, skipped, damaged = [], [], Counter(), {}
+        items: list[str] = []
+        owners: list[np.ndarray] = []
+        skipped, damaged = Counter[str](), dict[str, str]()
         shape, dtype = (0,), "uint8"
         with (temporary / "examples.bin").open("wb") as output:
             for name, reading in readings:

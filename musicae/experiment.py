@@ -18,7 +18,8 @@ from musicae.domains import DOMAINS
 from musicae.domains.base import Domain
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models import MODELS, build_model, default_model
-from musicae.training import TrainConfig, train
+from musicae.train_config import TrainConfig
+from musicae.training import train
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,19 @@ class Experiment:
         name = model or default_model(built.spec.layout, restores=task != "reconstruct")
         if name not in MODELS:
             raise MusicaeError(unknown_name("model", name, MODELS))
+        fitting = default_model(built.spec.layout, restores=task != "reconstruct")
+        if MODELS[name].layout is not built.spec.layout:
+            raise MusicaeError(
+                f"model {name!r} takes {MODELS[name].layout} tensors, not {built.spec.layout}; use --model {fitting}."
+            )
         if MODELS[name].restores != (task != "reconstruct"):
-            fitting = default_model(built.spec.layout, restores=task != "reconstruct")
             raise MusicaeError(f"model {name!r} does not fit task {task!r}; use --model {fitting}.")
         tables: list[type[Config]] = [kind.Config, MODELS[name].config, TrainConfig]
         for key in settings:
             if not any(key in table.model_fields for table in tables):
-                raise MusicaeError(unknown_name("setting", key, [key for table in tables for key in table.model_fields]))
+                raise MusicaeError(
+                    unknown_name("setting", key, [key for table in tables for key in table.model_fields])
+                )
         model_config = read_config(MODELS[name].config, _pick(MODELS[name].config, settings), f"{name} setting")
         chosen = {**kind.training_defaults, **_pick(TrainConfig, settings)}
         config = read_config(TrainConfig, chosen, "training setting")

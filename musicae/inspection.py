@@ -48,7 +48,9 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
         message = next(iter(damaged.values())) if len(files) == 1 else f"all {len(files)} files are damaged."
         raise DamagedFileError(message)
     if examples == 0:
-        raise MusicaeError(f"nothing to learn from in {len(files)} files: {told_reasons(skipped, damaged)}.")
+        raise MusicaeError(
+            f"nothing to learn from in {len(files)} file{'s' * (len(files) > 1)}: {told_reasons(skipped, damaged)}."
+        )
     yield f"In all: {examples} examples from {used} of {len(files)} files. Left out: {told_reasons(skipped, damaged)}."
 
 

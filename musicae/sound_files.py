@@ -6,7 +6,7 @@ matter. Nothing here knows tensors, spectra or models.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -151,6 +151,8 @@ def sound_writer(target: Path, *, sample_rate_hz: int, channels: int, subtype: s
         target.parent.mkdir(parents=True, exist_ok=True)
         file = soundfile.SoundFile(partial, "w", sample_rate_hz, channels, kept, format="RF64" if large else "WAV")
     except (OSError, soundfile.SoundFileError) as error:
+        with suppress(OSError):
+            partial.unlink()  # on a full disk it is there, though it could not be opened
         raise _not_written(target, error) from error
     try:
         with file:

@@ -158,8 +158,8 @@ class TrainedModel:
         if isinstance(a, Tensor) or isinstance(b, Tensor):
             raise ValueError("interpolate takes two files or two batches, got one of each")
         first, last = self._select(a, choice_a or {}), self._select(b, choice_b or {})
-        z = [self.model.encode(self._tensor(selection)).mean[0] for selection in (first, last)]
-        batch = self.model.decode(METHODS[method](*z, steps))
+        start, end = (self.model.encode(self._tensor(selection)).mean[0] for selection in (first, last))
+        batch = self.model.decode(METHODS[method](start, end, steps))
         folder = Path(out) if out is not None else Path("output") / f"{_stem(a)}-to-{_stem(b)}"
         self.last_labels = (first.label, last.label)
         return self._write_row(batch, folder, "interpolation", "step", first.source)
@@ -215,7 +215,8 @@ class TrainedModel:
     def _refuse_restorer(self, what: str) -> None:
         if self.model.restores:
             raise MusicaeError(
-                f"this model restores ({self.manifest.task}) and cannot {what}; use one trained with --task reconstruct."
+                f"this model restores ({self.manifest.task}) and cannot {what}; "
+                "use one trained with --task reconstruct."
             )
 
     def _generator(self, seed: int | None) -> torch.Generator:

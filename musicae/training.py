@@ -6,7 +6,6 @@ n comes from generators seeded with (seed, n), and batches from a permutation se
 nor networks: it gets a domain, a model and a data set.
 """
 
-import json
 import math
 import signal
 import threading
@@ -14,56 +13,26 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from accelerate import Accelerator
-from pydantic import Field, model_validator
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from musicae.checkpoint import Manifest, read_tensors, replaced_folder, save_checkpoint
-from musicae.config import Config
+from musicae.checkpoint import Manifest, save_checkpoint
 from musicae.datasets import DataSet, ExampleTable
 from musicae.domains.base import Domain
-from musicae.errors import CheckpointError, MusicaeError
+from musicae.errors import MusicaeError
 from musicae.models import Autoencoder, Loss
 from musicae.run_log import RunLog
+from musicae.run_state import read_state, write_state
+from musicae.train_config import TrainConfig
 
 _SEED_STRIDE = 1_000_003  # keeps the seeds of neighbouring steps and processes apart
 _PREVIEW_EXAMPLES = 8
 _BITS_PER_NAT = 1 / math.log(2)
 _Tensors = tuple[Tensor, ...] | list[Tensor]
-
-
-class TrainConfig(Config):
-    """How long, how fast, and what for."""
-
-    steps: int = Field(default=4000, ge=1)  # updates; the schedule ends here
-    minutes: float | None = Field(default=None, gt=0)  # wall time; whichever of the two ends first
-    batch_size: int = Field(default=128, ge=1)  # examples an update, over all processes
-    learning_rate: float = Field(default=1e-3, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
-    beta: float = Field(default=1.0, ge=0)  # weight of the KL
-    free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
-    kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
-    evaluate_every: int = Field(default=500, ge=1)  # steps
-    evaluate_examples: int = Field(default=2048, ge=1)  # of the validation split, at most
-    patience: int = Field(default=20, ge=1)  # evaluations without a better one before stopping
-    bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
-    seed: int = 0
-    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
-
-    @model_validator(mode="after")
-    def _schedule_fits(self) -> "TrainConfig":
-        if self.warmup_steps > self.steps:
-            raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than steps ({self.steps})")
-        return self
 
 
 def train(
@@ -161,10 +130,11 @@ class _Run:
         generator = self._generator(self.step, self.accelerator.process_index)
         target = self.domain.to_tensor(self.train_table.batch(self._rows()), generator)
         damaged = target if self.damage is None else self.damage(target, generator)
+        learning_rate = self.config.learning_rate_at(self.step, self.progress)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = learning_rate
         self.model.train()
-        beta, free_nats = self._beta(), self.config.free_bits / _BITS_PER_NAT
+        beta, free_nats = self.config.beta_at(self.progress), self.config.free_bits / _BITS_PER_NAT
         loss: Loss = self.model(damaged, target, beta=beta, free_nats=free_nats, generator=generator)
         # Divided by the size of an example, gradients and the clip mean the same in every domain.
         self.accelerator.backward(loss.total / self.domain.spec.numel)
@@ -182,7 +152,7 @@ class _Run:
         self.examples_per_s += 0.05 * (self.batch_size / spent - self.examples_per_s)
         if self.step % 20 == 0:
             parts = {"loss": loss.total.item(), "reconstruction": loss.reconstruction.item(), "kl": loss.kl.item()}
-            speed = {"examples/s": self.examples_per_s, "learning_rate": self._learning_rate(), "beta": beta}
+            speed = {"examples/s": self.examples_per_s, "learning_rate": learning_rate, "beta": beta}
             log.show(self.progress, self.step, {**parts, "examples/s": self.examples_per_s})
             log.record(self.step, {f"train/{name}": value for name, value in {**parts, **speed}.items()})
 
@@ -227,35 +197,12 @@ class _Run:
         if not self.accelerator.is_main_process:
             return
         self._save(self.folder / "last", {})
-        with replaced_folder(self.folder / "state") as temporary:
-            tensors = {f"model.{name}": value for name, value in self._raw_model.state_dict().items()}
-            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-            for index, slots in self.optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
-            tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-            save_file(tensors, temporary / "state.safetensors")
-            counters = {name: getattr(self, name) for name in _COUNTERS}
-            (temporary / "state.json").write_text(json.dumps(counters))
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        write_state(self.folder / "state", self._raw_model, self.average, self.optimizer, counters)
 
     def restore(self) -> None:
         """Continues from what `save_last` wrote. Raises `MusicaeError` where there is nothing."""
-        state = self.folder / "state"
-        if not (state / "state.json").is_file():
-            raise CheckpointError(f"nothing to resume in {self.folder}: it has no state/.")
-        tensors = read_tensors(state / "state.safetensors")
-        self._raw_model.load_state_dict(_below("model.", tensors))
-        self.average.load_state_dict(_below("average.", tensors))
-        slots: dict[int, dict[str, Tensor]] = {}
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        for name, value in _below("optimizer.", tensors).items():
-            index, slot = name.split(".", 1)
-            parameter = parameters[int(index)]
-            # The fused update walks memory in order, so a slot must lie as its parameter does (channels last).
-            laid_out = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            slots.setdefault(int(index), {})[slot] = laid_out.detach()
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        for name, value in json.loads((state / "state.json").read_text()).items():
+        for name, value in read_state(self.folder / "state", self._raw_model, self.average, self.optimizer).items():
             setattr(self, name, value)
 
     @property
@@ -277,16 +224,6 @@ class _Run:
         seed = (self.config.seed * _SEED_STRIDE + step) * _SEED_STRIDE + process
         torch.manual_seed(seed % 2**63)
         return torch.Generator(self.device).manual_seed(seed % 2**63)
-
-    def _learning_rate(self) -> float:
-        """Linear warm-up, then half a cosine down to a hundredth."""
-        warm = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-        return self.config.learning_rate * warm * (0.01 + 0.99 * cosine)
-
-    def _beta(self) -> float:
-        ramp = min(1.0, self.progress / self.config.kl_warmup) if self.config.kl_warmup else 1.0
-        return self.config.beta * ramp
 
     def _average(self, averaged: _Tensors, current: _Tensors, _: Tensor | int) -> None:
         """Exponential moving average whose memory grows with the run, so that short runs are averaged too."""
@@ -349,10 +286,6 @@ def _product_seconds(matrix: Tensor) -> float:
         matrix @ matrix
         best = min(best, time.perf_counter() - started)
     return best
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from musicae.errors import CheckpointError, MusicaeError
 from musicae.models import MODELS, Autoencoder, build_model
 
 SIZES = {
-    "conv": {"widths": (4, 6), "latent_size": 3},
+    "conv": {"widths": [4, 6], "latent_size": 3},
     "mlp": {"width": 8, "latent_size": 3},
-    "unet": {"widths": (4, 6), "latent_size": 3},
+    "unet": {"widths": [4, 6], "latent_size": 3},
     "steps": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3},
 }
 
@@ -208,7 +208,7 @@ def test_weights_that_do_not_fit_on_the_disk_are_one_sentence_and_leave_the_old_
     handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-        with pytest.raises(MusicaeError, match="cannot write .*model") as caught:
+        with pytest.raises(MusicaeError, match=r"cannot write .*model") as caught:
             save_checkpoint(saved, model, manifest)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

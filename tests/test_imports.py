@@ -15,11 +15,11 @@ PACKAGE = Path(musicae.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors config spec starter",
+        "errors config train_config spec starter",
         "likelihoods corruptions score signal nn plots render torchaudio_import latent_space "
         "noise_recordings picture_files sound_files sound_decoding sound_excerpts sound_map",
         "models domains",
-        "datasets checkpoint run_log",
+        "datasets checkpoint run_log run_state named_sets",
         "training trained",
         "experiment evaluate inspection export demo",
         "cli",

@@ -16,7 +16,7 @@ from musicae.errors import CheckpointError, MusicaeError
 from musicae.experiment import Experiment
 from musicae.models.grid import ConvAutoencoder
 from musicae.trained import load
-from musicae.training import TrainConfig
+from musicae.train_config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {"widths": (8, 8), "latent_size": 4, "batch_size": 32, "warmup_steps": 5, "precision": "no"}

@@ -1,0 +1,113 @@
+"""Turns a run of figures.py into a shipped model: float16 weights, a model card, scores of what is shipped.
+
+python benchmarks/ship.py --sets FOLDER melody-2bar
+"""
+
+import json
+from pathlib import Path
+
+import click
+from figures import FIGURES, Figure, score
+
+from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, save_checkpoint
+from musicae.trained import PRETRAINED, load
+
+_LICENCES = {
+    "openewld": "OpenEWLD, public-domain lead sheets, MIT",
+    "openscore_lieder": "OpenScore Lieder Corpus, vocal lines, CC0",
+    "ryans_mammoth": "Ryan's Mammoth Collection (1883), public domain",
+    "oneills1850": "O'Neill's Music of Ireland (1903), public domain",
+    "airds_airs": "Aird's Airs (1782-1803), public domain",
+    "speech_kerstin16k": "Kerstin speech recordings, CC0",
+    "starter_sounds": "the starter tunes of this project, CC0, rendered",
+    "noise_esc10": "ESC-10 noises, CC0 and CC BY",
+    "noise_room": "room noises, public domain",
+}
+_SUMMARY = {
+    "melody-2bar": "Two-bar melodies in 4/4: reconstruct, sample, interpolate.",
+    "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
+}
+_WEAK = {
+    "melody-2bar": (
+        "Folk tunes, songs and lead sheets of Europe and America, mostly before 1925; other styles are rebuilt less "
+        "well. One line of notes on a grid of sixteenths; no triplets, chords or dynamics."
+    ),
+    "denoise-16k": (
+        "One voice (German, female), seven General MIDI instruments, a quarter of an hour on one core. The phase stays "
+        "that of the noisy sound. Dedicated speech enhancers are better at speech."
+    ),
+}
+
+
+@click.command(help=__doc__)
+@click.argument("names", nargs=-1, required=True, type=click.Choice(list(_SUMMARY)))
+@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/figures"), help="Folder of the runs.")
+def main(names: tuple[str, ...], sets: Path, out: Path) -> None:
+    for name in names:
+        figure, target = FIGURES[name], PRETRAINED / name
+        model, _, manifest = load_checkpoint(out / name / "best")
+        minutes = manifest.metrics["minutes"]
+        manifest = _without_paths(manifest, figure)
+        save_checkpoint(target, model, manifest, half=True)
+        scores = score(load(target), figure, sets, out)
+        shown = {key: round(scores[key], 4) for key in figure.reported}
+        save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), half=True)
+        (target / "README.md").write_text(
+            _card(name, figure, manifest, shown | {"examples": scores["examples"]}, minutes)
+        )
+        size_mb = sum((target / file).stat().st_size for file in (WEIGHTS, MANIFEST)) / 1e6
+        click.echo(f"{target}  {size_mb:.1f} MB  {json.dumps(shown)}")
+
+
+def _without_paths(manifest: Manifest, figure: Figure) -> Manifest:
+    """A shipped model names its sets, not the folders of the machine it was trained on."""
+    settings = {key: value for key, value in manifest.domain_settings.items() if key != "noise"}
+    data = {**manifest.data, "paths": [], "sets": [*figure.sets, *figure.settings.get("noise", ())]}
+    return manifest.model_copy(update={"domain_settings": settings, "data": data})
+
+
+def _card(name: str, figure: Figure, manifest: Manifest, scores: dict[str, float], minutes: float) -> str:
+    examples = manifest.data["examples"]
+    sets = "\n".join(f"- {key}: {_LICENCES[key]}" for key in manifest.data["sets"])
+    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in scores.items())
+    settings = ", ".join(f"{key} {value}" for key, value in figure.settings.items() if key not in ("noise", "steps"))
+    return f"""# {name}
+
+{_SUMMARY[name]}
+
+## Training
+
+`python benchmarks/figures.py --sets FOLDER {name}`: {minutes:.0f} minutes of training on one CPU core, seed
+{manifest.training["seed"]}; {settings}. Stored as float16.
+
+{examples["train"]} training examples, {examples["validation"]} for choosing the checkpoint, {examples["test"]} kept for
+testing; no item (song, recording) is in two of them. Sets:
+
+{sets}
+
+## Scores
+
+On the test split of {", ".join(figure.scored_on or figure.sets)}, without the examples
+that also stand in training (melodies: up to transposition), of the weights as shipped{_condition(figure)}.
+
+| score | value |
+|---|---|
+{rows}
+
+## What is weak
+
+{_WEAK[name]}
+
+Licence of the weights: MIT.
+"""
+
+
+def _condition(figure: Figure) -> str:
+    if "snr_db_low" not in figure.scored_with:
+        return "; z is drawn from the posterior, `_mean` is the posterior's mean"
+    return f"; noise recordings never trained on, and synthetic noise, at {figure.scored_with['snr_db_low']} dB"
+
+
+if __name__ == "__main__":
+    main()

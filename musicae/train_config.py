@@ -1,0 +1,55 @@
+"""`TrainConfig`: how long, how fast and what for; and the two schedules that follow from it.
+
+Pure numbers: it knows neither torch nor the loop, so that the command line can show its defaults at once.
+"""
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from musicae.config import Config
+
+
+class TrainConfig(Config):
+    """How long, how fast, and what for."""
+
+    steps: int = Field(default=4000, ge=1)  # updates; the schedule ends here
+    minutes: float | None = Field(default=None, gt=0)  # wall time; whichever of the two ends first
+    batch_size: int = Field(default=128, ge=1)  # examples an update, over all processes
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
+    beta: float = Field(default=1.0, ge=0)  # weight of the KL
+    free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
+    kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
+    evaluate_every: int = Field(default=500, ge=1)  # steps
+    evaluate_examples: int = Field(default=2048, ge=1)  # of the validation split, at most
+    patience: int = Field(default=20, ge=1)  # evaluations without a better one before stopping
+    bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
+    seed: int = 0
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "TrainConfig":
+        if self.warmup_steps > self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than steps ({self.steps})")
+        return self
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """Linear warm-up, then half a cosine down to a hundredth.
+
+        Args:
+            step: updates done.
+            progress: share of the run that is done, by steps or by the clock.
+        """
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return self.learning_rate * warm * (0.01 + 0.99 * cosine)
+
+    def beta_at(self, progress: float) -> float:
+        """Rises in a straight line from 0 over the first `kl_warmup` of the run (Sønderby et al., 2016)."""
+        return self.beta * min(1.0, progress / self.kl_warmup) if self.kl_warmup else self.beta

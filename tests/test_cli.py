@@ -1,0 +1,333 @@
+"""The command line: help for everything, whole sessions from training to sound, and exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+from PIL import Image
+from symusic import Score
+from tiny_models import write_chords
+
+from musicae import __version__
+from musicae.cli import main
+from musicae.domains import DOMAINS
+from musicae.models import MODELS
+from musicae.starter import starter_file
+
+Run = Callable[[str], Path]
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = [
+    "denoise",
+    "evaluate",
+    "inspect",
+    "interpolate",
+    "models",
+    "reconstruct",
+    "render",
+    "sample",
+    "train",
+]
+A, B = str(starter_file("a.mid")), str(starter_file("b.mid"))
+TINY_TRAINING = ["--steps", "8", "--precision", "no", "--set", "warmup_steps=2", "--set", "widths=[4]"]
+
+
+def musicae(*arguments: object, code: int = 0) -> Result:
+    """Runs a command in this process and checks its exit code."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="musicae")
+    assert result.exit_code == code, f"{result.exit_code}: {result.output}"
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+# Help
+
+
+def test_these_are_the_commands() -> None:
+    assert sorted(main.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    text = musicae(command, "--help").output
+    assert text.startswith(f"Usage: musicae {command} ")
+    assert f"Example: musicae {command}" in text
+    assert musicae(command, "-h").output == text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_is(command: str) -> None:
+    options = [option for option in main.commands[command].params if isinstance(option, click.Option)]
+    undocumented = [option.name for option in options if not option.help]
+    assert undocumented == []
+    assert len(options) > 0 or command == "models"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [
+        command for command in COMMANDS if f"musicae {command}" not in readme and f"cli.py {command}" not in readme
+    ]
+    assert missing == []
+
+
+def test_the_examples_of_the_help_parse() -> None:
+    checked = 0
+    for name, command in main.commands.items():
+        assert command.help is not None
+        example = command.help.partition("Example: musicae ")[2].splitlines()[0].split()
+        assert example[0] == name
+        command.make_context(name, example[1:], parent=click.Context(main))
+        checked += 1
+    assert checked == len(COMMANDS)
+
+
+def test_top_level_help_brings_no_torch() -> None:
+    code = "import sys; from musicae.cli import main; main(['--help'], standalone_mode=False); "
+    code += "print([name for name in ('torch', 'numpy', 'librosa', 'matplotlib') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+    assert all(command in result.stdout for command in COMMANDS)
+
+
+def test_version() -> None:
+    assert musicae("--version").output == f"musicae, version {__version__}\n"
+
+
+def test_the_launcher_and_the_command_are_the_same() -> None:
+    launched = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert __version__ in launched.stdout
+
+
+def test_choices_come_from_the_tables() -> None:
+    text = musicae("train", "--help").output
+    assert f"[{'|'.join(DOMAINS)}]" in text
+    assert ", ".join(MODELS) in text
+
+
+# Training
+
+
+def test_a_dry_run_prints_the_resolved_settings_and_writes_nothing(tmp_path: Path) -> None:
+    result = musicae("train", "--domain", "image", "--dry-run", "--latent-size", 7, "--set", "widths=[8,9]")
+    resolved = json.loads(result.stdout)
+    assert (resolved["domain"], resolved["task"], resolved["model"]) == ("image", "reconstruct", "conv")
+    assert (resolved["model_settings"]["latent_size"], resolved["model_settings"]["widths"]) == (7, [8, 9])
+    assert resolved["domain_settings"]["size"] == 8
+    assert resolved["training"]["steps"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_come_from_a_file_and_options_win(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"latent_size": 3, "beta": 0.5, "seed": 4}')
+    command = ["train", "--domain", "image", "--config", "settings.json", "--set", "seed=5", "--beta", "2", "--dry-run"]
+    resolved = json.loads(musicae(*command).stdout)
+    assert resolved["model_settings"]["latent_size"] == 3
+    assert (resolved["training"]["seed"], resolved["training"]["beta"]) == (5, 2)
+
+
+def test_pictures_from_training_to_samples(tmp_path: Path) -> None:
+    trained = musicae("train", "--domain", "image", "--out", "run", "--seed", 1, *TINY_TRAINING)
+    assert trained.stdout.splitlines()[-1] == str(Path("run") / "best")
+    assert "1797 examples from 1797 items" in trained.stderr
+    scores = json.loads(musicae("evaluate", "--model", "run", "--json").stdout)
+    assert {"mse", "psnr_db", "ssim", "kl_bits", "active_units", "elbo_nats", "pca_mse"} <= set(scores)
+    table = musicae("evaluate", "--model", "run").stdout.splitlines()
+    assert [line.split()[0] for line in table] == list(scores)
+    assert float(table[0].split()[1]) == pytest.approx(next(iter(scores.values())), rel=1e-3)
+    sheet, *_ = musicae("sample", "--model", "run", "--count", 2, "--seed", 1).stdout.splitlines()
+    assert Path(sheet) == Path("output/samples/samples.png")
+    rebuilt = musicae("reconstruct", sheet, "--model", "run/best", "--out", "again.png").stdout.strip()
+    with Image.open(rebuilt) as picture:
+        assert picture.size == (8, 8)
+    lines = musicae("interpolate", sheet, rebuilt, "--model", "run", "--steps", 3, "--out", "path").stdout.splitlines()
+    assert lines == [str(Path("path") / "interpolation.png")]
+    assert "samples.png: examples 1" not in lines
+    assert "Traceback" not in trained.stderr
+
+
+def test_a_run_is_continued_only_when_asked(tmp_path: Path) -> None:
+    musicae("train", "--domain", "image", "--out", "run", *TINY_TRAINING)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    refused = musicae("train", "--domain", "image", "--out", "run", *TINY_TRAINING, code=2)
+    assert refused.stderr == "Error: run already holds a run; continue it with --resume run, or choose another --out.\n"
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    assert "best" in musicae("train", "--resume", "run").stdout
+    ignored = musicae("train", "--resume", "run", "--steps", 20, code=2)
+    assert "leave the other options out" in ignored.stderr
+
+
+def test_a_run_of_which_only_the_best_is_left_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    assert "already holds a run" in musicae("train", "--domain", "image", "--out", "run", code=2).stderr
+
+
+def test_sounds_from_training_to_a_clean_file(tmp_path: Path) -> None:
+    write_chords(tmp_path / "chords", 4)
+    sizes = ["n_fft=256", "sample_rate_hz=8000", "chunk_s=0.6", "widths=[4,4]", "latent_size=4", "warmup_steps=1"]
+    settings = [part for setting in sizes for part in ("--set", setting)]
+    command = ["train", "--domain", "audio", "--task", "denoise", "--data", "chords", "--steps", 3, "--batch-size", 2]
+    musicae(*command, "--precision", "no", *settings)
+    run = Path("runs/audio-denoise")
+    cleaned = musicae("denoise", "chords/chord-0.wav", "--model", run).stdout.strip()
+    assert cleaned == "chord-0-denoise.wav"
+    assert soundfile.info(cleaned).frames == soundfile.info("chords/chord-0.wav").frames
+    scores = json.loads(musicae("evaluate", "--model", run, "--json").stdout)
+    assert {"si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1"} <= set(scores)
+    assert "4 of 4 files" in musicae("inspect", "chords", "--domain", "audio").stdout
+
+
+# Melodies, on a model that was trained before
+
+
+def test_melodies_from_a_path_to_sound(tiny_run: Run) -> None:
+    run = tiny_run("music")
+    result = musicae("interpolate", A, B, "--model", run, "--steps", 2, "--bar-a", 3, "--track-b", 0)
+    assert result.stdout.splitlines() == [f"output/a-to-b/interpolation.{kind}" for kind in ("mid", "png", "wav")]
+    assert result.stderr.startswith("from bars 3–4 of track ")
+    again = musicae("reconstruct", A, "--model", run).stdout.strip()
+    assert again == "a-reconstruct.mid"
+    assert Score(again).note_num() > 0
+    sound = musicae("render", again, "--sample-rate", 22_050).stdout.strip()
+    assert sound == "a-reconstruct.wav"
+    assert soundfile.info(sound).samplerate == 22_050
+    samples = musicae("sample", "--model", run, "--count", 2, "--temperature", 0.5, "--seed", 1).stdout.splitlines()
+    assert samples == [f"output/samples/samples.{kind}" for kind in ("mid", "png", "wav")]
+    scores = json.loads(musicae("evaluate", "--model", run, "--json", "--limit", 5).stdout)
+    assert {"accuracy_teacher_forced", "accuracy_free_running", "onset_f1", "kl_bits"} <= set(scores)
+
+
+def test_equal_seeds_write_equal_samples(tiny_run: Run, tmp_path: Path) -> None:
+    for out in ("one", "two"):
+        musicae("sample", "--model", tiny_run("music"), "--seed", 7, "--count", 2, "--out", out)
+    files = [sorted((tmp_path / out).glob("*.mid")) for out in ("one", "two")]
+    assert len(files[0]) == 3
+    assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
+
+
+def test_inspect_tells_what_is_used_and_what_is_not(tmp_path: Path) -> None:
+    (tmp_path / "tunes").mkdir()
+    for source in (A, B):
+        (tmp_path / "tunes" / Path(source).name).write_bytes(Path(source).read_bytes())
+    (tmp_path / "tunes" / "c.mid").write_text("text")
+    lines = musicae("inspect", "tunes").stdout.splitlines()
+    assert [line for line in lines if line.startswith("tunes/c.mid: refused: c.mid cannot be read as MIDI")]
+    assert [line for line in lines if line.startswith("tunes/a.mid: ")]
+    assert "from 2 of 3 files" in lines[-1]
+    assert "1 damaged file." in lines[-1]
+
+
+def test_inspect_takes_settings() -> None:
+    def examples(*settings: str) -> int:
+        return int(musicae("inspect", A, *settings).stdout.splitlines()[-1].split()[2])
+
+    assert examples() > examples("--set", "bars=4") > 0
+
+
+def test_models_lists_every_kind() -> None:
+    text = musicae("models").stdout
+    assert all(f"  {name}: {entry.layout} layout" in text for name, entry in MODELS.items())
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("command", "sentences"),
+    [
+        (
+            ["--set", "latentsize=3"],
+            ["unknown setting 'latentsize'", "Did you mean 'latent_size'", "learning_rate", "size"],
+        ),
+        (["--set", "latent_size=0"], ["latent_size=0: input should be greater than or equal to 1"]),
+        (["--set", "latent_size"], ["--set wants KEY=VALUE, got 'latent_size'"]),
+        (["--set", "beta=high"], ["beta='high'"]),
+        (["--steps", "0"], ["0 is not in the range x>=1"]),
+        (["--steps", "-5"], ["-5 is not in the range x>=1"]),
+        (["--set", "steps=0"], ["steps=0: input should be greater than or equal to 1"]),
+        (["--minutes", "0"], ["0.0 is not in the range x>0"]),
+        (["--task", "denois"], ["unknown task for image 'denois'. Did you mean 'denoise'"]),
+        (["--model", "cnv"], ["unknown model 'cnv'. Did you mean 'conv'"]),
+        (["--model", "unet"], ["model 'unet' does not fit task 'reconstruct'; use --model conv"]),
+        (["--model", "steps"], ["model 'steps' takes steps tensors, not grid"]),
+        (["--config", "none.json"], ["no such file: none.json"]),
+        (["--data", "none"], ["no such file or folder: none"]),
+    ],
+)
+def test_bad_settings_of_a_training_are_named(command: list[str], sentences: list[str], tmp_path: Path) -> None:
+    result = musicae("train", "--domain", "image", *command, code=2)
+    assert all(sentence in result.stderr for sentence in sentences), result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [("{", "is not JSON"), ("[1]", "holds no settings"), ("", "is not JSON")]
+)
+def test_a_bad_settings_file_is_named(tmp_path: Path, content: str, sentence: str) -> None:
+    (tmp_path / "settings.json").write_text(content)
+    result = musicae("train", "--domain", "image", "--config", "settings.json", code=2)
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["train"], "give --domain (or --resume)"),
+        (["train", "--domain", "video"], "'video' is not one of 'image', 'music', 'audio'"),
+        (["train", "--resume", "none"], "none/last is no model"),
+        (["interpolate", A, B, "--steps", "1"], "1 is not in the range 2<=x<=1000"),
+        (["interpolate", A, B, "--method", "cubic"], "'cubic' is not one of 'slerp', 'lerp'"),
+        (["interpolate", A, B, "--bar-a", "0"], "0 is not in the range x>=1"),
+        (["interpolate", A], "Missing argument 'B'"),
+        (["reconstruct", A, "--model", "none"], "unknown model 'none'"),
+        (["sample", "--model", "none"], "Or give a run's folder"),
+        (["evaluate"], "Missing option '--model'"),
+        (["inspect"], "Missing argument"),
+        (["inspect", "none"], "no such file or folder: none"),
+        (["inspect", "--set", "bar=2", A], "unknown music setting 'bar'. Did you mean 'bars'"),
+        (["render", "none.mid"], "none.mid does not exist"),
+        (["render", A, "--out", "a.mp3"], "choose a name ending in .wav"),
+        (["dance"], "No such command 'dance'"),
+    ],
+)
+def test_a_bad_command_leaves_with_two(command: list[str], sentence: str, tmp_path: Path) -> None:
+    result = musicae(*command, code=2)
+    assert sentence in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"), [(["--bar-a", "999"], "has no bar 999"), (["--track-b", "kazoo"], "kazoo")]
+)
+def test_a_part_that_is_not_there_is_named(tiny_run: Run, tmp_path: Path, choice: list[str], sentence: str) -> None:
+    result = musicae("interpolate", A, B, "--model", tiny_run("music"), *choice, code=2)
+    assert sentence in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_that_closes_is_no_error(tmp_path: Path) -> None:
+    """`musicae inspect … | head -1` ends in silence."""
+    environment = {**os.environ, "MUSICAE_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-u", str(ROOT / "cli.py"), "inspect", *[A] * 400]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    process.wait(timeout=60)

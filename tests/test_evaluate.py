@@ -1,0 +1,250 @@
+"""Scores: their names, and their values against scikit-learn, torch.distributions and models with known answers."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from tiny_models import write_chords
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+from musicae.checkpoint import Manifest
+from musicae.datasets import DataSet, ReadReport, load_dataset, unseen
+from musicae.domains.audio import AudioConfig, AudioDomain
+from musicae.domains.base import Domain
+from musicae.domains.image import ImageDomain
+from musicae.domains.music import MusicDomain
+from musicae.errors import MusicaeError
+from musicae.evaluate import evaluate, evaluate_files
+from musicae.models import Autoencoder, ModelConfig
+from musicae.nn.latent import Posterior
+from musicae.spec import Layout
+from musicae.trained import TrainedModel, load
+
+Run = Callable[[str], Path]
+COUNTS = {"examples", "left_out_seen_in_training"}
+
+
+class Copier(Autoencoder):
+    """Answers with its input; its code says nothing."""
+
+    def __init__(self, domain: Domain, latent: str = "deterministic") -> None:
+        super().__init__(domain.spec, ModelConfig(latent=latent, latent_size=1))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (1,)
+
+    @property
+    def autoregressive(self) -> bool:
+        return self.spec.layout is Layout.STEPS
+
+    @property
+    def restores(self) -> bool:
+        return True
+
+    def encode(self, x: Tensor) -> Posterior:
+        mean = torch.zeros(len(x), 1)
+        return Posterior(mean, mean if self.config.latent == "gaussian" else None)
+
+    def decode(self, z: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return x
+
+    def _posterior_and_parameters(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None
+    ) -> tuple[Posterior, Tensor]:
+        if self.spec.layout is Layout.STEPS:
+            logits = torch.nn.functional.one_hot(target[..., 0], self.spec.vocabulary[0]) * 100.0
+            return self.encode(x), logits
+        return self.encode(x), x
+
+
+def copying(domain: Domain, task: str = "reconstruct", latent: str = "deterministic") -> TrainedModel:
+    manifest = Manifest(domain=domain.name, domain_settings={}, task=task, model="copier", model_settings={})
+    return TrainedModel(Copier(domain, latent), domain, manifest, "cpu")
+
+
+def chords(tmp_path: Path, **settings: object) -> tuple[AudioDomain, DataSet]:
+    config = {"sample_rate_hz": 8000, "n_fft": 256, "chunk_s": 0.6, **settings}
+    domain = AudioDomain(AudioConfig.model_validate(config))
+    return domain, load_dataset(domain, [write_chords(tmp_path / "chords", 6)])
+
+
+# Names
+
+
+def test_music_scores_have_the_promised_names(tiny_run: Run) -> None:
+    scores = evaluate_files(load(tiny_run("music"), "cpu"), [], limit=40)
+    promised = {"accuracy_teacher_forced", "accuracy_free_running", "accuracy_free_running_mean", "onset_f1"}
+    promised |= {"onset_f1_mean", "kl_bits", "active_units", "elbo_nats", "reconstruction_nats"}
+    assert set(scores) == promised | COUNTS
+    assert all(math.isfinite(value) for value in scores.values())
+    shares = [name for name in scores if "accuracy" in name or "f1" in name]
+    assert len(shares) == 5
+    assert all(0 <= scores[name] <= 1 for name in shares)
+    assert scores["kl_bits"] > 0
+
+
+def test_image_scores_have_the_promised_names(tiny_run: Run) -> None:
+    scores = evaluate_files(load(tiny_run("image"), "cpu"), [])
+    promised = {"mse", "psnr_db", "ssim", "kl_bits", "active_units", "elbo_nats", "pca_mse", "reconstruction_nats"}
+    assert set(scores) == promised | {"mse_mean", "psnr_db_mean", "ssim_mean"} | COUNTS
+    assert all(math.isfinite(value) for value in scores.values())
+    assert scores["mse_mean"] < scores["mse"]
+
+
+def test_a_plain_autoencoder_has_no_bits(tiny_run: Run) -> None:
+    scores = evaluate_files(load(tiny_run("plain"), "cpu"), [])
+    assert set(scores) == {"mse", "psnr_db", "ssim", "pca_mse", "reconstruction_nats"} | COUNTS
+
+
+def test_audio_scores_have_the_promised_names(tiny_run: Run) -> None:
+    scores = evaluate_files(load(tiny_run("audio"), "cpu"), [])
+    promised = {"si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1"}
+    assert set(scores) == promised | {"reconstruction_nats"} | COUNTS
+    assert scores["si_sdr_gain_db"] == pytest.approx(scores["si_sdr_out_db"] - scores["si_sdr_in_db"], abs=1e-3)
+
+
+# Values
+
+
+def test_pca_is_scikit_learns(tiny_run: Run) -> None:
+    trained = load(tiny_run("image"), "cpu")
+    dataset = load_dataset(trained.domain, [])
+    pixels = dataset.examples.reshape(len(dataset.examples), -1) / 255.0
+    for split, learned in (("test", ("train", "validation")), ("validation", ("train",))):
+        kept = unseen(trained.domain, dataset, split)
+        pca = PCA(trained.model.latent_shape[0]).fit(np.concatenate([pixels[dataset.splits[name]] for name in learned]))
+        expected = np.mean((pca.inverse_transform(pca.transform(pixels[kept])) - pixels[kept]) ** 2)
+        assert evaluate(trained, dataset, split=split)["pca_mse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_scores_at_the_mean_are_those_of_the_reconstructions(tiny_run: Run) -> None:
+    trained = load(tiny_run("image"), "cpu")
+    dataset = load_dataset(trained.domain, [])
+    batch = trained.domain.to_tensor(torch.from_numpy(dataset.examples[dataset.splits["test"]]))
+    scores = evaluate(trained, dataset)
+    assert scores["examples"] == len(batch)
+    assert scores["mse_mean"] == pytest.approx(float((trained.reconstruct(batch) - batch).square().mean()), rel=1e-4)
+
+
+def test_bits_and_elbo_are_those_of_the_distributions(tiny_run: Run) -> None:
+    trained = load(tiny_run("image"), "cpu")
+    dataset = load_dataset(trained.domain, [])
+    batch = trained.domain.to_tensor(torch.from_numpy(dataset.examples[dataset.splits["test"]]))
+    with torch.no_grad():
+        posterior = trained.model.encode(batch)
+    assert posterior.log_variance is not None
+    q = Independent(Normal(posterior.mean, (0.5 * posterior.log_variance).exp()), 1)
+    prior = Independent(Normal(torch.zeros_like(posterior.mean), 1.0), 1)
+    scores = evaluate(trained, dataset)
+    assert scores["kl_bits"] == pytest.approx(float(kl_divergence(q, prior).mean()) / math.log(2), rel=1e-5)
+    nats = scores["reconstruction_nats"] + scores["kl_bits"] * math.log(2)
+    assert scores["elbo_nats"] == pytest.approx(-nats, rel=1e-6)
+    assert scores["active_units"] == int((posterior.mean.var(0, correction=0) > 0.01).sum())
+
+
+def test_a_perfect_melody_model_scores_one_and_its_silent_code_costs_nothing() -> None:
+    domain = MusicDomain()
+    scores = evaluate(copying(domain, latent="gaussian"), load_dataset(domain, []))
+    for name in ("accuracy_teacher_forced", "accuracy_free_running", "accuracy_free_running_mean", "onset_f1"):
+        assert scores[name] == 1.0
+    assert scores["kl_bits"] == scores["active_units"] == 0
+    assert scores["elbo_nats"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_perfect_picture_model_has_no_error() -> None:
+    domain = ImageDomain()
+    scores = evaluate(copying(domain), load_dataset(domain, []))
+    assert (scores["mse"], scores["psnr_db"]) == (0.0, 100.0)
+    assert scores["ssim"] == pytest.approx(1.0)
+
+
+def test_a_denoiser_that_does_nothing_gains_nothing_at_the_noise_it_was_given(tmp_path: Path) -> None:
+    domain, dataset = chords(tmp_path, snr_db_low=5.0, snr_db_high=5.0)
+    scores = evaluate(copying(domain, "denoise"), dataset)
+    assert scores["si_sdr_gain_db"] == 0.0
+    assert scores["si_sdr_in_db"] == scores["si_sdr_out_db"] == pytest.approx(5.0, abs=0.5)
+    assert scores["log_mel_l1"] > 0.1
+
+
+def test_a_noise_setting_changes_the_test(tiny_run: Run) -> None:
+    trained = load(tiny_run("audio"), "cpu")
+    scores = {
+        level: evaluate_files(trained, [], settings={"snr_db_low": level, "snr_db_high": level}) for level in (0, 20)
+    }
+    assert scores[20]["si_sdr_in_db"] - scores[0]["si_sdr_in_db"] == pytest.approx(20, abs=2)
+
+
+# Which examples, which draws
+
+
+@pytest.mark.parametrize("name", ["music", "image", "audio"])
+def test_a_seed_fixes_the_scores(tiny_run: Run, name: str) -> None:
+    trained = load(tiny_run(name), "cpu")
+    first, again, other = (evaluate_files(trained, [], limit=30, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first["reconstruction_nats"] != other["reconstruction_nats"]
+
+
+def test_a_limit_is_spread_over_the_split() -> None:
+    domain = ImageDomain()
+    dataset = load_dataset(domain, [])
+    total = len(dataset.splits["test"])
+    for limit in (1, 7, total, 10 * total):
+        examples = evaluate(copying(domain, latent="gaussian"), dataset, limit=limit)["examples"]
+        assert min(limit, total) / 2 <= examples <= limit
+    assert examples == total
+
+
+def test_examples_that_stand_in_training_are_left_out_and_counted() -> None:
+    domain = MusicDomain()
+    whole = load_dataset(domain, [])
+    examples = np.array(whole.examples)
+    train, test = whole.splits["train"], unseen(domain, whole, "test")
+    melody = examples[train[0]]
+    examples[test[:3]] = np.where(melody >= 2, melody + 1, melody)  # a semitone up is the same melody
+    scores = evaluate(copying(domain), DataSet(examples, {**whole.splits, "test": test}, "", ReadReport()))
+    assert scores["left_out_seen_in_training"] == 3
+    assert scores["examples"] == len(test) - 3
+
+
+def test_a_split_without_an_unseen_example_says_so() -> None:
+    domain = ImageDomain()
+    examples = np.zeros((4, 1, 8, 8), np.uint8)
+    splits = {"train": np.array([0, 1]), "validation": np.array([2]), "test": np.array([3])}
+    dataset = DataSet(examples, splits, "", ReadReport())
+    with pytest.raises(MusicaeError, match="the test split has no example that does not also stand in training"):
+        evaluate(copying(domain), dataset)
+    with pytest.raises(MusicaeError, match="the validation split has no example"):
+        evaluate(copying(domain), dataset, split="validation")
+
+
+def test_a_test_set_alone_is_scored_without_the_baseline(tiny_run: Run) -> None:
+    trained = load(tiny_run("image"), "cpu")
+    whole = load_dataset(trained.domain, [])
+    none = np.zeros(0, np.int64)
+    alone = DataSet(whole.examples, {**whole.splits, "train": none, "validation": none}, "", ReadReport())
+    scores, expected = evaluate(trained, alone), evaluate(trained, whole)
+    assert "pca_mse" not in scores
+    assert scores["mse"] == pytest.approx(expected["mse"])
+
+
+def test_settings_that_do_not_fit_the_model_are_refused(tiny_run: Run) -> None:
+    trained = load(tiny_run("image"), "cpu")
+    with pytest.raises(MusicaeError, match="changes the shape of the model's tensors"):
+        evaluate_files(trained, [], settings={"size": 16})
+    with pytest.raises(MusicaeError, match=r"unknown image setting 'sise'. Did you mean 'size'"):
+        evaluate_files(trained, [], settings={"sise": 16})
+
+
+def test_data_that_is_gone_is_named(tiny_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(MusicaeError, match=r"no such file or folder: .*gone"):
+        evaluate_files(load(tiny_run("audio"), "cpu"), [tmp_path / "gone"])

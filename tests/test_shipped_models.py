@@ -1,0 +1,144 @@
+"""The models that come with the package: they load by name, and do what their cards say."""
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from symusic import Score
+from tiny_models import write_chords
+
+import musicae
+from musicae.inspection import describe_models
+from musicae.score.reading import read_scores
+from musicae.starter import starter_file
+from musicae.trained import PRETRAINED, shipped_models
+
+ROOT = Path(__file__).resolve().parent.parent
+A, B = starter_file("a.mid"), starter_file("b.mid")
+
+
+def notes(path: Path) -> list[tuple[int, int, int]]:
+    score = Score(str(path))
+    return sorted((note.start, note.end, note.pitch) for track in score.tracks for note in track.notes)
+
+
+def test_the_shipped_models_are_these_small_and_with_a_card():
+    assert shipped_models() == ["denoise-16k", "melody-2bar"]
+    for name in shipped_models():
+        folder = PRETRAINED / name
+        assert (folder / "model.safetensors").stat().st_size < 16e6
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        assert all(word in card.lower() for word in ("data", "seed", "musicae train"))
+        assert not [path for path in folder.iterdir() if path.suffix in {".pt", ".pkl", ".ckpt"}]
+        assert any(line.startswith(f"  {name}: ") for line in describe_models())
+
+
+def test_what_is_shipped_names_no_folder_of_the_machine_it_was_trained_on():
+    for name in shipped_models():
+        assert not any(Path(path).is_absolute() for path in musicae.load(name, "cpu").manifest.data["paths"])
+
+
+def test_a_path_between_the_starter_tunes_ends_in_their_reconstructions(tmp_path):
+    model = musicae.load("melody-2bar", "cpu")
+    whole = model.interpolate(A, B, steps=5, out=tmp_path / "path")
+    ends = []
+    for step, source in (("step-01.mid", A), ("step-05.mid", B)):
+        model.domain.write(model.decode(model.encode(source)), tmp_path / "end.mid")
+        ends.append(notes(tmp_path / "end.mid"))
+        assert notes(whole.with_name(step)) == ends[-1] != []
+    assert ends[0] != ends[1]
+
+
+def test_the_starter_tunes_come_back_nearly_note_for_note():
+    model = musicae.load("melody-2bar", "cpu")
+    windows = np.concatenate([reading.examples for _, reading in model.domain.starter()])
+    target = model.domain.to_tensor(torch.from_numpy(windows))
+    scores = model.domain.metrics(model.reconstruct(target), target, target)
+    assert len(windows) > 100
+    assert float(scores["accuracy"].mean()) > 0.9
+    assert float(scores["onset_f1"].mean()) > 0.85
+
+
+def test_transposed_windows_come_back_as_well():
+    """Training transposes: no key is better known than another."""
+    model = musicae.load("melody-2bar", "cpu")
+    windows = np.concatenate([reading.examples for _, reading in model.domain.starter()])[:200]
+    accuracy = []
+    for seed in (1, 2):
+        generator = torch.Generator().manual_seed(seed)
+        target = model.domain.to_tensor(torch.from_numpy(windows), generator)
+        accuracy.append(float(model.domain.metrics(model.reconstruct(target), target, target)["accuracy"].mean()))
+    assert min(accuracy) > 0.88
+
+
+def test_samples_are_music():
+    model = musicae.load("melody-2bar", "cpu")
+    tokens = model.sample(32, temperature=0.5, seed=0)
+    assert torch.equal(tokens, model.sample(32, temperature=0.5, seed=0))
+    onsets = (tokens >= 2).sum(dim=(1, 2))
+    assert (onsets > 0).float().mean() > 0.9
+    assert len(torch.unique(tokens, dim=0)) > 24
+
+
+def test_a_real_song_is_reconstructed_whole(shared_data, tmp_path):
+    model = musicae.load("melody-2bar", "cpu")
+    song = next(path for path in sorted(shared_data("nottingham").rglob("*.mid")) if model.domain.read(path).parts)
+    out = model.reconstruct(song, tmp_path / "out.mid")
+    before, after = read_scores(song)[0].score, read_scores(out)[0].score
+    assert after.note_num() > 0
+    assert after.end() / after.tpq == pytest.approx(before.end() / before.tpq, abs=8)
+
+
+def test_the_starter_noise_is_turned_down_and_the_length_kept(tmp_path):
+    noisy = starter_file("noisy.wav")
+    cleaned = musicae.load("denoise-16k", "cpu").denoise(noisy, tmp_path / "clean.wav")
+    before, after = soundfile.info(noisy), soundfile.info(cleaned)
+    assert (after.frames, after.samplerate, after.channels) == (before.frames, before.samplerate, before.channels)
+    sounds = [soundfile.read(path, always_2d=True)[0].mean(1) for path in (noisy, cleaned)]
+    # The quietest tenth of short frames is noise alone: it must fall by 6 dB and more.
+    frame = before.samplerate // 50
+    floors = []
+    for sound in sounds:
+        frames = sound[: len(sound) // frame * frame].reshape(-1, frame)
+        floors.append(np.quantile(np.sqrt((frames**2).mean(1)), 0.1))
+    assert floors[1] < floors[0] / 2
+
+
+def test_white_noise_on_a_chord_is_removed(tmp_path):
+    sound, rate_hz = soundfile.read(write_chords(tmp_path, 1, sample_rate_hz=16_000, duration_s=4.0) / "chord-0.wav")
+    noise = np.random.default_rng(0).standard_normal(len(sound))
+    noise *= np.sqrt((sound**2).mean() / (noise**2).mean()) * 10 ** (-5 / 20)
+    soundfile.write(tmp_path / "noisy.wav", sound + noise, rate_hz, subtype="FLOAT")
+    cleaned = soundfile.read(musicae.load("denoise-16k", "cpu").denoise(tmp_path / "noisy.wav", tmp_path / "c.wav"))[0]
+
+    def si_sdr_db(estimate: np.ndarray) -> float:
+        scaled = sound * (estimate @ sound) / (sound @ sound)
+        return float(10 * np.log10((scaled**2).sum() / ((estimate - scaled) ** 2).sum()))
+
+    assert si_sdr_db(sound + noise) == pytest.approx(5.0, abs=0.3)
+    assert si_sdr_db(cleaned) > 9.0
+
+
+@pytest.mark.slow
+def test_the_first_command_of_the_readme_is_quick(tmp_path):
+    """Ten seconds of wall time on two idle cores; the processor's time is what a busy one can be held to."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = [sys.executable, str(ROOT / "cli.py"), "interpolate", str(A), str(B), "--out", str(tmp_path / "x")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert min(used_s, time.monotonic() - started) < 10
+    assert [Path(line).name for line in result.stdout.splitlines()] == [
+        "interpolation.mid",
+        "interpolation.png",
+        "interpolation.wav",
+    ]
+    sound, _ = soundfile.read(tmp_path / "x" / "interpolation.wav")
+    assert np.sqrt((sound**2).mean()) > 0.01
