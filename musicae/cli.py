@@ -11,6 +11,7 @@ import click
 
 from musicae import __version__
 from musicae.errors import MusicaeError
+from musicae.train_config import TrainConfig
 
 
 class _DomainChoice(click.Choice[str]):
@@ -68,8 +69,21 @@ _settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting; an unknown key lists them all."
 )
 _data_option = click.option(
-    "--data", multiple=True, type=click.Path(path_type=Path), metavar="PATH", help="Folder or file; may be repeated."
+    "--data",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Folder, file, or mnist; may be repeated.",
 )
+
+
+def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, text: str) -> Callable[..., Any]:
+    """An option that is a key of `TrainConfig`, with the default that stands there."""
+    default = TrainConfig.model_fields[key].default
+    name = "--" + key.replace("_", "-")
+    return click.option(
+        name, type=kind, metavar=metavar, help=text, show_default="no limit" if default is None else str(default)
+    )
 
 
 @main.command()
@@ -83,19 +97,23 @@ _data_option = click.option(
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Continue this run exactly.")
 # the model
 @click.option("--model", metavar="NAME", help="conv, mlp, unet, steps.  [default: fits domain and task]")
-@click.option("--latent", type=click.Choice(["gaussian", "deterministic"]), help="VAE or plain autoencoder.")
-@click.option("--latent-size", type=click.IntRange(1), metavar="N", help="Numbers in the latent.")
-# the training
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Updates.")
 @click.option(
-    "--minutes", type=click.FloatRange(0, min_open=True), metavar="MIN", help="Wall time, if that ends first."
+    "--latent",
+    type=click.Choice(["gaussian", "deterministic"]),
+    help="VAE or plain autoencoder.  [default: gaussian; deterministic to restore]",
 )
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Examples an update.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), metavar="RATE", help="Peak of the schedule.")
-@click.option("--beta", type=click.FloatRange(0), metavar="WEIGHT", help="Weight of the KL.")
-@click.option("--free-bits", type=click.FloatRange(0), metavar="BITS", help="KL an example may spend at no cost.")
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of weights, batches and damage.")
-@click.option("--precision", type=click.Choice(["auto", "no", "bf16", "fp16"]), help="Mixed precision.")
+@click.option(
+    "--latent-size", type=click.IntRange(1), metavar="N", help="Numbers in the latent.  [default: the model's]"
+)
+# the training
+@_training_option("steps", click.IntRange(1), "N", "Updates.")
+@_training_option("minutes", click.FloatRange(0, min_open=True), "MIN", "Wall time, if that ends first.")
+@_training_option("batch_size", click.IntRange(1), "N", "Examples an update; audio takes 8.")
+@_training_option("learning_rate", click.FloatRange(0, min_open=True), "RATE", "Peak of the schedule.")
+@_training_option("beta", click.FloatRange(0), "WEIGHT", "Weight of the KL.")
+@_training_option("free_bits", click.FloatRange(0), "BITS", "KL an example may spend at no cost.")
+@_training_option("seed", click.IntRange(0), "N", "Of weights, batches and damage.")
+@_training_option("precision", click.Choice(["auto", "no", "bf16", "fp16"]), None, "Mixed precision.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="JSON file with settings.")
 @_settings_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved settings and stop.")

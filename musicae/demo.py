@@ -47,7 +47,8 @@ def clean_sound(out: Path) -> None:
     denoiser.denoise(noisy, out / "cleaned.wav")
     shutil.copy(noisy, out / "noisy.wav")
     chunk = denoiser.read(noisy)
-    denoiser.domain.preview({"noisy": chunk, "cleaned": denoiser.denoise(chunk)}, out / "loudest-two-seconds")
+    rows = {"noisy": chunk, "cleaned": denoiser.model.reconstruct(chunk).detach()}
+    denoiser.domain.preview(rows, out / "loudest-two-seconds")
     _say(sorted(out.iterdir()))
 
 

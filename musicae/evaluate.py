@@ -27,6 +27,7 @@ _FITTED_ON = {"test": ("train", "validation"), "validation": ("train",)}
 _BITS_PER_NAT = 1 / math.log(2)
 # A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
 _ACTIVE_VARIANCE = 0.01
+_LARGEST_EXACT_PCA = 2048
 
 
 @torch.no_grad()
@@ -101,8 +102,11 @@ def _pca_mse(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, kep
     def flat(indices: np.ndarray) -> np.ndarray:
         return trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices]))).flatten(1).numpy()
 
-    components = min(trained.model.latent_shape[0], trained.domain.spec.numel, len(fitted_on))
-    pca = PCA(components, svd_solver="covariance_eigh").fit(flat(fitted_on))
+    numbers = trained.domain.spec.numel
+    components = min(trained.model.latent_shape[0], numbers, len(fitted_on))
+    # The exact solution takes time with the cube of an example's size; the random one is close beyond.
+    solver = "covariance_eigh" if numbers <= _LARGEST_EXACT_PCA else "randomized"
+    pca = PCA(components, svd_solver=solver, random_state=0).fit(flat(fitted_on))
     target = flat(kept)
     return float(np.mean((pca.inverse_transform(pca.transform(target)) - target) ** 2))
 

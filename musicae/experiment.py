@@ -18,6 +18,7 @@ from musicae.domains import DOMAINS
 from musicae.domains.base import Domain
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models import MODELS, build_model, default_model
+from musicae.named_sets import locate
 from musicae.train_config import TrainConfig
 from musicae.training import train
 
@@ -53,7 +54,7 @@ class Experiment:
         Args:
             domain: a key of `DOMAINS`.
             task: one of the domain's tasks.
-            data: files and folders; none for the starter data.
+            data: files, folders and names of sets (`mnist`); none for the starter data.
             model: a key of `MODELS`; by default the one for the domain's layout and the task.
             settings: keys of the domain's, the model's and the training's config.
 
@@ -67,6 +68,7 @@ class Experiment:
             raise MusicaeError(unknown_name(f"task for {domain}", task, kind.tasks))
         settings = dict(settings or {})
         own = read_config(kind.Config, _pick(kind.Config, settings), f"{domain} setting")
+        data = [locate(place, domain).resolve() for place in data]
         # The files are looked at before anything is built: the size of the pictures sets the model's.
         files = [path for _, path in find_files(kind(own), data)] if data else []
         built = kind(kind.suited(own, files))

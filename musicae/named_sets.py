@@ -57,6 +57,6 @@ def locate(place: Path, domain: str) -> Path:
             fetcher.fetch(name)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong checksum is a ValueError
         raise MusicaeError(
-            f"could not download {place} ({type(error).__name__}); try again, or give a folder with its files: --data FOLDER."
+            f"could not download {place} ({type(error).__name__}); try again, or give its folder: --data FOLDER."
         ) from error
     return folder

@@ -6,7 +6,7 @@ Pure numbers: it knows neither torch nor the loop, so that the command line can 
 import math
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from musicae.config import Config
 
@@ -18,7 +18,7 @@ class TrainConfig(Config):
     minutes: float | None = Field(default=None, gt=0)  # wall time; whichever of the two ends first
     batch_size: int = Field(default=128, ge=1)  # examples an update, over all processes
     learning_rate: float = Field(default=1e-3, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)  # at most a tenth of `steps` is taken
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
     ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
@@ -33,12 +33,6 @@ class TrainConfig(Config):
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
 
-    @model_validator(mode="after")
-    def _schedule_fits(self) -> "TrainConfig":
-        if self.warmup_steps > self.steps:
-            raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than steps ({self.steps})")
-        return self
-
     def learning_rate_at(self, step: int, progress: float) -> float:
         """Linear warm-up, then half a cosine down to a hundredth.
 
@@ -46,7 +40,7 @@ class TrainConfig(Config):
             step: updates done.
             progress: share of the run that is done, by steps or by the clock.
         """
-        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        warm = min(1.0, (step + 1) / max(1, min(self.warmup_steps, self.steps // 10)))
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return self.learning_rate * warm * (0.01 + 0.99 * cosine)
 

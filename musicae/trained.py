@@ -56,7 +56,11 @@ class TrainedModel:
         """
         if isinstance(source, Tensor):
             return self.model.encode(source.to(self.device)).mean
-        return self.model.encode(self._tensor(self._select(source, choice))).mean
+        return self.model.encode(self.read(source, **choice)).mean
+
+    def read(self, source: Any, **choice: Any) -> Tensor:
+        """One example of a file as the model sees it, `(1, *spec.shape)`; the choice is as in `encode`."""
+        return self._tensor(self._select(source, choice))
 
     @torch.no_grad()
     def decode(self, z: Tensor, *, temperature: float = 0.0, seed: int | None = None) -> Tensor:

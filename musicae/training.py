@@ -70,10 +70,11 @@ def train(
             run.update(log)
             if run.step % config.evaluate_every == 0 or run.finished:
                 run.evaluate(log)
+                run.save_last()
             if interrupted.is_set():
+                run.save_last()
                 log.say(f"stopped at step {run.step}; continue with --resume")
                 break
-        run.save_last()
     run.accelerator.wait_for_everyone()
     return folder / "best"
 

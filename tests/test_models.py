@@ -177,7 +177,7 @@ def test_a_batch_of_the_wrong_shape_names_both_shapes():
 
 
 def test_an_unknown_setting_names_the_closest():
-    with pytest.raises(MusicaeError, match="'latent_sise'. Did you mean 'latent_size'"):
+    with pytest.raises(MusicaeError, match=r"'latent_sise'\. Did you mean 'latent_size'"):
         build_model("conv", IMAGE, {"latent_sise": 3})
 
 

@@ -294,7 +294,7 @@ def test_a_preview_is_a_picture_and_a_file_to_listen_to(domain: MusicDomain, tmp
     pytest.importorskip("musicae.plots")
     tensor = domain.to_tensor(torch.from_numpy(random_windows(3)))
     files = domain.preview({"original": tensor, "model": tensor}, tmp_path / "deep.name", MusicSource(tempo_bpm=80))
-    assert [path.name for path in files] == ["deep.name.png", "deep.name.mid"]
+    assert [path.name for path in files] == ["deep.name.png", "deep.name.mid", "deep.name.wav"]
     assert all(path.stat().st_size > 100 for path in files)
     np.testing.assert_array_equal(domain.select(files[1], bar=5).example[0], tensor[1, :, 0])
 

@@ -15,8 +15,8 @@ import torch
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.experiment import Experiment
 from musicae.models.grid import ConvAutoencoder
-from musicae.trained import load
 from musicae.train_config import TrainConfig
+from musicae.trained import load
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {"widths": (8, 8), "latent_size": 4, "batch_size": 32, "warmup_steps": 5, "precision": "no"}
@@ -196,9 +196,19 @@ def test_two_processes_lose_what_one_does(tmp_path):
         assert histories[1][step] == pytest.approx(loss, rel=1e-4)
 
 
-def test_a_schedule_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match=r"warmup_steps \(100\) is more than steps \(10\)"):
-        TrainConfig(steps=10)
+def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
+    config = TrainConfig(steps=1000, learning_rate=1.0)
+    assert config.learning_rate_at(0, 0.0) == pytest.approx(0.01)
+    assert config.learning_rate_at(99, 0.0) == pytest.approx(1.0)
+    assert config.learning_rate_at(500, 0.5) == pytest.approx(0.505)
+    assert config.learning_rate_at(1000, 1.0) == pytest.approx(0.01)
+    assert TrainConfig(steps=10).learning_rate_at(1, 0.0) == pytest.approx(1e-3)
+
+
+def test_beta_rises_over_the_warm_up_of_the_kl():
+    config = TrainConfig(beta=0.4, kl_warmup=0.5)
+    assert [config.beta_at(progress) for progress in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.0, 0.2, 0.4, 0.4])
+    assert TrainConfig(beta=0.4, kl_warmup=0.0).beta_at(0.0) == 0.4
 
 
 def test_no_setting_belongs_to_two_configs():
