@@ -66,8 +66,8 @@ _MELODY_SCORES = (
 
 FIGURES: dict[str, Figure] = {
     "mnist-vae-2": _mnist(5, 2, "gaussian", depth=3),
-    "mnist-ae-32": _mnist(5, 32, "deterministic"),
-    "mnist-ae-128": _mnist(9, 128, "deterministic"),
+    "mnist-ae-32": _mnist(9.5, 32, "deterministic"),
+    "mnist-ae-128": _mnist(9.5, 128, "deterministic", depth=1),
     # Trained on the starter tunes too, so that it keeps music; scored on speech.
     "denoise-16k": Figure(
         "audio",

@@ -106,9 +106,13 @@ class MLPAutoencoder(GridAutoencoder):
         super().__init__(spec, config)
         outputs = config.latent_size * self.latent.outputs_per_number
         self.output_shape = (self.likelihood.width, self.height, self.width)
-        self.encoder = ResidualMLP(spec.numel, config.width, outputs, config.depth)
+        self.encoder = ResidualMLP(spec.numel, config.width, outputs, config.depth, linear_path=True)
         self.decoder = ResidualMLP(
-            config.latent_size, config.width, self.likelihood.width * self.height * self.width, config.depth
+            config.latent_size,
+            config.width,
+            self.likelihood.width * self.height * self.width,
+            config.depth,
+            linear_path=True,
         )
 
     def encode(self, x: Tensor) -> Posterior:

@@ -45,10 +45,10 @@ class StepsAutoencoder(Autoencoder):
             config.width,
             config.latent_size * self.latent.outputs_per_number,
             config.depth,
-            config.dropout,
+            dropout=config.dropout,
         )
         self.unroll = ResidualMLP(
-            config.latent_size, config.width, steps * config.unrolled, config.depth, config.dropout
+            config.latent_size, config.width, steps * config.unrolled, config.depth, dropout=config.dropout
         )
         self.widen = nn.Linear(config.unrolled, config.step_width)
         self.before = SymbolEmbedding(spec.vocabulary, config.step_width)

@@ -22,8 +22,18 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualMLP(nn.Sequential):
-    """in → width → `depth` residual blocks → out. `(..., inputs)` → `(..., outputs)`."""
+    """in → width → `depth` residual blocks → out. `(..., inputs)` → `(..., outputs)`.
 
-    def __init__(self, inputs: int, width: int, outputs: int, depth: int, dropout: float = 0.0) -> None:
-        blocks = [ResidualBlock(width, dropout) for _ in range(depth)]
-        super().__init__(nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), nn.Linear(width, outputs))
+    Args:
+        inputs, width, outputs, depth: sizes.
+        dropout: on the inner activations.
+        linear_path: leave out the last normalisation, so that a straight path of matrix products leads from
+            in to out: what is nearly linear, such as many principal components, is then learned at once.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, outputs: int, depth: int, *, dropout: float = 0.0, linear_path: bool = False
+    ) -> None:
+        blocks: list[nn.Module] = [ResidualBlock(width, dropout) for _ in range(depth)]
+        norm = nn.Identity() if linear_path else nn.LayerNorm(width)
+        super().__init__(nn.Linear(inputs, width), *blocks, norm, nn.Linear(width, outputs))
