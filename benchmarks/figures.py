@@ -7,7 +7,6 @@ figures move a little with the machine; the seed fixes the rest.
 """
 
 import json
-import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,11 +104,25 @@ def main(names: tuple[str, ...], sets: Path, out: Path, score_only: bool) -> Non
         results[name] = {
             "minutes": minutes,
             **scores,
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "machine": f"{torch.get_num_threads()} CPU thread(s)",
         }
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
         shown = "  ".join(f"{score} {scores[score]:.4g}" for score in figure.reported if score in scores)
         click.echo(f"{name}  {minutes:.1f} min  {shown}")
+    click.echo(table(results))
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """The results as the table that stands in README.md."""
+    lines = ["| model | training | scores on data it never saw |", "|---|---|---|"]
+    for name, figure in FIGURES.items():
+        if name in results:
+            row = results[name]
+            scores = ", ".join(f"{key} {row[key]:.4g}" for key in figure.reported if key in row)
+            if "pca_mse" in row:
+                scores += f" (MSE {row['mse'] / row['pca_mse']:.2f} of PCA's)"
+            lines.append(f"| `{name}` | {row['minutes']:.0f} min, {row['machine']} | {scores} |")
+    return "\n".join(lines)
 
 
 def score(trained: TrainedModel, figure: Figure, sets: Path, out: Path) -> dict[str, float]:

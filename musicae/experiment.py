@@ -71,7 +71,7 @@ class Experiment:
         data = [locate(place, domain).resolve() for place in data]
         # The files are looked at before anything is built: the size of the pictures sets the model's.
         files = [path for _, path in find_files(kind(own), data)] if data else []
-        built = kind(kind.suited(own, files))
+        built = kind(kind.suited(own, files, task))
         name = model or default_model(built.spec.layout, restores=task != "reconstruct")
         if name not in MODELS:
             raise MusicaeError(unknown_name("model", name, MODELS))

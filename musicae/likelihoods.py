@@ -7,6 +7,7 @@ encoders, latents or files.
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ MAGNITUDE_EXPONENT = 0.3
 
 class Likelihood(nn.Module, ABC):
     """The decoder's distribution over one example of a spec."""
+
+    parameters_are_values: ClassVar[bool] = False
+    """Whether the parameters are the mean itself, so that a restorer's estimate can stand for them."""
 
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__()
@@ -73,6 +77,7 @@ class Gaussian(Likelihood):
     would make β = 1 collapse the latent.
     """
 
+    parameters_are_values = True
     # An optimiser moves each parameter by about its learning rate a step; σ has further to go.
     _SPEED = 10.0
 
@@ -140,6 +145,7 @@ class Spectral(Likelihood):
     the target counts as none, so that clean examples don't drown the noisy ones.
     """
 
+    parameters_are_values = True
     COMPRESSED_WEIGHT = 0.3
     _FLOOR = 1e-3
     _SILENCE = 1e-7

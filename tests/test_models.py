@@ -192,3 +192,12 @@ def test_defaults_follow_layout_and_purpose():
     assert default_model(Layout.STEPS, False) == "steps"
     with pytest.raises(MusicaeError, match="no model restores steps"):
         default_model(Layout.STEPS, True)
+
+
+def test_a_restorer_of_pictures_needs_a_likelihood_of_pixels():
+    spec = IMAGE.model_copy(update={"likelihood": "gaussian"})
+    torch.manual_seed(0)
+    model = build_model("unet", spec, SMALL["unet"])
+    assert model.reconstruct(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)
+    with pytest.raises(ValueError, match="needs likelihood=gaussian, not bernoulli"):
+        build_model("unet", IMAGE, SMALL["unet"])

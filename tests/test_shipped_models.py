@@ -34,7 +34,7 @@ def test_the_shipped_models_are_these_small_and_with_a_card():
         folder = PRETRAINED / name
         assert (folder / "model.safetensors").stat().st_size < 16e6
         card = (folder / "README.md").read_text(encoding="utf-8")
-        assert all(word in card.lower() for word in ("data", "seed", "musicae train"))
+        assert all(word in card.lower() for word in ("data", "seed", "benchmarks/figures.py"))
         assert not [path for path in folder.iterdir() if path.suffix in {".pt", ".pkl", ".ckpt"}]
         assert any(line.startswith(f"  {name}: ") for line in describe_models())
 

@@ -222,3 +222,16 @@ def test_no_setting_belongs_to_two_configs():
             assert sum(map(len, keys)) == len(set.union(*keys)), (domain, entry)
             checked += 1
     assert checked == 12
+
+
+def test_a_denoiser_of_digits_gains_on_its_noisy_input(tmp_path):
+    from musicae.evaluate import evaluate
+
+    settings = {"widths": (16, 32), "latent_size": 16, "steps": 300, "evaluate_every": 100, "batch_size": 64}
+    experiment = Experiment.resolve("image", task="denoise", settings={**settings, "precision": "no"})
+    dataset = experiment.read()
+    trained = load(experiment.run(tmp_path / "run", dataset))
+    clean = trained.domain.to_tensor(torch.from_numpy(dataset.examples[dataset.splits["test"]].copy()))
+    noisy = trained.domain.corruption("denoise", split="test")(clean, torch.Generator().manual_seed(0))
+    noisy_psnr_db = trained.domain.metrics(noisy, clean, noisy)["psnr_db"].mean()
+    assert evaluate(trained, dataset)["psnr_db"] > noisy_psnr_db + 3

@@ -84,7 +84,7 @@ class Domain(ABC):
         self.config = config if config is not None else self.Config()
 
     @classmethod
-    def suited(cls, config: DomainConfig, files: Sequence[Path]) -> DomainConfig:
+    def suited(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
         """Fills in what the config leaves to the data, such as the size of the pictures.
 
         Called once before training; the result is what the checkpoint stores.
@@ -92,6 +92,7 @@ class Domain(ABC):
         Args:
             config: of this class's `Config`; what it states is kept.
             files: some of the files to be read, in their order; none for the starter data.
+            task: what the model is to learn.
         """
         return config
 

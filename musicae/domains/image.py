@@ -79,7 +79,7 @@ class ImageDomain(Domain):
         self.channels = cast(int, self.config.channels)
 
     @classmethod
-    def suited(cls, config: DomainConfig, files: Sequence[Path]) -> DomainConfig:
+    def suited(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
         """Settles size, channels and likelihood by the first file that can be read.
 
         No files: the digits' 8×8, grey. An IDX file: its own size, grey. Pictures: 64 pixels or the
@@ -91,7 +91,9 @@ class ImageDomain(Domain):
             size, channels = _kind_of_first(files)
             settled = {"size": config.size or size, "channels": config.channels or channels}
         if config.likelihood is None:
-            settled["likelihood"] = "bernoulli" if settled.get("channels", config.channels) == 1 else "gaussian"
+            is_grey = settled.get("channels", config.channels) == 1
+            # A restored picture is its input plus a correction, in pixels and not in logits.
+            settled["likelihood"] = "bernoulli" if is_grey and task == "reconstruct" else "gaussian"
         return config.model_copy(update=settled)
 
     def split_of(self, path: Path) -> str | None:

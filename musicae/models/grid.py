@@ -133,6 +133,8 @@ class UNet(GridAutoencoder):
 
     def __init__(self, spec: TensorSpec, config: UNetConfig) -> None:
         super().__init__(spec, config)
+        if not self.likelihood.parameters_are_values:
+            raise ValueError(f"a model that corrects its input needs likelihood=gaussian, not {spec.likelihood}")
         self.correction = CORRECTIONS[spec.correction](self.channels)
         coarsest = config.widths[-1]
         cells = config.patch**2

@@ -1,0 +1,43 @@
+"""What the README quotes is what the benchmark script wrote."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from musicae.experiment import Experiment
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def figures() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("figures", ROOT / "benchmarks" / "figures.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["figures"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_quotes_the_results_as_they_were_written(figures):
+    results = json.loads((ROOT / "benchmarks" / "figures.json").read_text())
+    assert set(results) == set(figures.FIGURES)
+    assert figures.table(results) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_cards_of_shipped_models_quote_those_results(figures):
+    results = json.loads((ROOT / "benchmarks" / "figures.json").read_text())
+    for name in ("melody-2bar", "denoise-16k"):
+        shipped = json.loads((ROOT / "musicae" / "pretrained" / name / "config.json").read_text())["metrics"]
+        # Shipped weights are float16; they score what the float32 ones do, to a thousandth.
+        assert shipped == pytest.approx({key: results[name][key] for key in shipped}, rel=1e-3)
+
+
+def test_every_figure_is_a_run_that_resolves(figures, tmp_path):
+    for figure in figures.FIGURES.values():
+        settings = {key: value for key, value in figure.settings.items() if key != "noise"}
+        experiment = Experiment.resolve(figure.domain, task=figure.task, model=figure.model, settings=settings)
+        assert experiment.config.minutes == figure.settings["minutes"] <= 40
