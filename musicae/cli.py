@@ -90,7 +90,13 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
 @click.option("--domain", type=_DomainChoice(), help="What to learn from.")
 @click.option("--task", default="reconstruct", metavar="TASK", help="reconstruct, denoise.")
 @_data_option
-@click.option("--noise", multiple=True, type=click.Path(), metavar="PATH", help="Audio: folder of noise recordings.")
+@click.option(
+    "--noise",
+    multiple=True,
+    type=click.Path(resolve_path=True),
+    metavar="PATH",
+    help="Audio: folder of noise recordings.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: runs/DOMAIN-TASK]"
 )

@@ -21,7 +21,6 @@ from musicae.errors import MusicaeError
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
-_BATCH = 256
 # What a baseline may learn from when a split is scored.
 _FITTED_ON = {"test": ("train", "validation"), "validation": ("train",)}
 _BITS_PER_NAT = 1 / math.log(2)
@@ -63,7 +62,7 @@ def evaluate(
     gaussian = model.config.latent == "gaussian"
     scores: dict[str, list[Tensor]] = defaultdict(list)
     means: list[Tensor] = []
-    for rows in torch.arange(len(table)).split(_BATCH if domain.spec.numel < 10_000 else 16):
+    for rows in torch.arange(len(table)).split(domain.spec.evaluation_batch):
         target = domain.to_tensor(table.batch(rows))
         damaged = target if damage is None else damage(target, generator)
         loss, predicted, posterior = model.score(damaged, target, generator)
@@ -124,7 +123,8 @@ def evaluate_files(
 
     Args:
         trained: the model and its domain.
-        paths: files and folders; none for what it was trained on.
+        paths: files and folders, named as in training (the split goes by the names of folder and file);
+            none for what it was trained on.
         settings: keys of the domain's config to change, such as the noise of a test.
         split, limit, seed: as in `evaluate`.
     """
@@ -134,6 +134,9 @@ def evaluate_files(
         domain = type(domain)(read_config(type(domain.config), changed, f"{domain.name} setting"))
         if domain.spec != trained.model.spec:
             raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+    if not paths and trained.manifest.data.get("sets"):
+        sets = ", ".join(trained.manifest.data["sets"])
+        raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
     paths = tuple(paths) or tuple(Path(path) for path in trained.manifest.data.get("paths", ()))
     dataset = load_dataset(domain, paths)
     scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))

@@ -20,7 +20,7 @@ from musicae.errors import MusicaeError, unknown_name
 from musicae.models import MODELS, build_model, default_model
 from musicae.named_sets import locate
 from musicae.train_config import TrainConfig
-from musicae.training import train
+from musicae.training import resolve_precision, train
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,12 @@ class Experiment:
         if resume and self.manifest.data.get("fingerprint") != dataset.fingerprint:
             raise MusicaeError("the data changed since the run began, so it can't be continued; start a new one.")
         manifest = self.manifest.model_copy(update={"data": data})
-        torch.manual_seed(self.config.seed)  # of the first weights
+        # Precision is settled once and written down, so that a resumed run computes as it began.
+        config = self.config.model_copy(update={"precision": resolve_precision(self.config.precision)})
+        manifest = manifest.model_copy(update={"training": config.model_dump(mode="json")})
+        torch.manual_seed(config.seed)  # of the first weights
         model = build_model(manifest.model, self.domain.spec, manifest.model_settings)
-        return train(self.domain, model, dataset, self.config, manifest, folder, resume=resume)
+        return train(self.domain, model, dataset, config, manifest, folder, resume=resume)
 
 
 def _pick(config: type[Config], settings: Mapping[str, Any]) -> dict[str, Any]:

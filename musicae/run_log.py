@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import TracebackType
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
@@ -12,7 +13,6 @@ class RunLog:
 
     Args:
         folder: the run's folder.
-        total: length of the progress bar: 1.0 is the whole run.
         visible: False on all processes but the first, which then write and show nothing.
     """
 
@@ -20,7 +20,8 @@ class RunLog:
         self._visible = visible
         self._folder = folder
         columns = (TextColumn("{task.description}"), BarColumn(20), TimeRemainingColumn())
-        self._progress = Progress(*columns, disable=not visible)
+        # Results go to standard output, so that they can be piped; what is only told goes beside it.
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not visible)
 
     def __enter__(self) -> "RunLog":
         if self._visible:

@@ -39,6 +39,13 @@ def read_state(folder: Path, model: nn.Module, average: nn.Module, optimizer: to
     """
     if not (folder / _COUNTERS).is_file():
         raise CheckpointError(f"nothing to resume in {folder.parent}: it has no {folder.name}/.")
+    try:
+        return _filled(folder, model, average, optimizer)
+    except (RuntimeError, KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(f"{folder} is damaged, or of another model ({error}); start a new run.") from error
+
+
+def _filled(folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     tensors = read_tensors(folder / _TENSORS)
     model.load_state_dict(_below("model.", tensors))
     average.load_state_dict(_below("average.", tensors))

@@ -58,6 +58,11 @@ class TensorSpec(BaseModel):
         """Numbers in one example."""
         return prod(self.shape)
 
+    @property
+    def evaluation_batch(self) -> int:
+        """Examples scored at a time: as many as keep activations small, 256 at most."""
+        return max(1, min(256, 2_200_000 // self.numel))
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises `ValueError` unless `shape` is `(batch, *self.shape)`, and names both."""
         if tuple(shape[1:]) != self.shape:

@@ -29,7 +29,7 @@ class TrainConfig(Config):
     evaluate_examples: int = Field(default=2048, ge=1)  # of the validation split, at most
     patience: int = Field(default=20, ge=1)  # evaluations without a better one before stopping
     bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
 

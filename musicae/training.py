@@ -7,6 +7,7 @@ nor networks: it gets a domain, a model and a data set.
 """
 
 import math
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
@@ -53,11 +55,11 @@ def train(
         dataset: its `train` and `validation` splits are used.
         config: the settings.
         manifest: goes into the checkpoints, with the metrics filled in.
-        folder: the run's folder: `best/`, `last/`, `previews/`, `metrics.jsonl`.
-        resume: continue from `folder/last`.
+        folder: the run's folder: `best/`, `last/`, `state/`, `previews/`, `tensorboard/`, `metrics.jsonl`.
+        resume: continue from `folder/state`.
 
     Returns:
-        The folder of the best checkpoint.
+        The folder of the best checkpoint; of the last, where it was stopped before the first evaluation.
 
     Raises:
         MusicaeError: too many non-finite updates in a row, or nothing to resume.
@@ -65,18 +67,24 @@ def train(
     run = _Run(domain, model, dataset, config, manifest, folder)
     if resume:
         run.restore()
+    else:
+        run.save_last()
     with RunLog(folder, visible=run.accelerator.is_main_process) as log, _interrupt_flag() as interrupted:
         while not run.finished:
+            started = time.perf_counter()
             run.update(log)
+            is_stopped = run.agree(time.perf_counter() - started, interrupted.is_set())
             if run.step % config.evaluate_every == 0 or run.finished:
+                started = time.perf_counter()
                 run.evaluate(log)
                 run.save_last()
-            if interrupted.is_set():
+                is_stopped |= run.agree(time.perf_counter() - started, interrupted.is_set())
+            if is_stopped:
                 run.save_last()
                 log.say(f"stopped at step {run.step}; continue with --resume")
                 break
     run.accelerator.wait_for_everyone()
-    return folder / "best"
+    return folder / "best" if (folder / "best").exists() else folder / "last"
 
 
 class _Run:
@@ -92,8 +100,11 @@ class _Run:
         folder: Path,
     ) -> None:
         self.domain, self.config, self.manifest, self.folder = domain, config, manifest, folder
+        # Accelerate keeps one state a process, and would refuse a second run of another precision.
+        AcceleratorState._reset_state()
         precision = resolve_precision(config.precision)
-        self.accelerator = Accelerator(mixed_precision=precision)
+        # Of the accelerators, only CUDA has the double precision that scores are summed in.
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
         budget = int(config.resident_gb * 1e9)
         self.train_table = ExampleTable(dataset.examples, dataset.splits["train"], self.device, budget)
@@ -109,6 +120,9 @@ class _Run:
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.batch_size = min(config.batch_size, len(self.train_table))
+        self.batch_size -= self.batch_size % self.accelerator.num_processes  # equal shares
+        if self.batch_size == 0:
+            raise MusicaeError(f"fewer examples a batch than processes ({self.accelerator.num_processes}); use fewer.")
         self.step, self.elapsed_s = 0, 0.0
         self.best_total, self.stale_evaluations = math.inf, 0
         self.bad_in_a_row = self.bad_updates = 0
@@ -140,8 +154,10 @@ class _Run:
         # Divided by the size of an example, gradients and the clip mean the same in every domain.
         self.accelerator.backward(loss.total / self.domain.spec.numel)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        if bool(torch.isfinite(norm)):
-            self.optimizer.step()
+        is_finite = bool(torch.isfinite(norm))
+        if is_finite or self.accelerator.scaler is not None:
+            self.optimizer.step()  # in float16 the scaler skips a bad update itself, and lowers its scale
+        if is_finite:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
             self.bad_in_a_row = 0
         else:
@@ -149,7 +165,6 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         spent = time.perf_counter() - started
-        self.elapsed_s += spent
         self.examples_per_s += 0.05 * (self.batch_size / spent - self.examples_per_s)
         if self.step % 20 == 0:
             parts = {"loss": loss.total.item(), "reconstruction": loss.reconstruction.item(), "kl": loss.kl.item()}
@@ -163,7 +178,7 @@ class _Run:
         sums = torch.zeros(3, dtype=torch.float64)
         generator = self._generator(0, 0)
         with torch.no_grad():
-            for rows in torch.arange(len(self.validation_table)).split(256):
+            for rows in torch.arange(len(self.validation_table)).split(self.domain.spec.evaluation_batch):
                 target, damaged = self._validation_batch(rows, generator)
                 loss = model(damaged, target, beta=self.config.beta, generator=generator)
                 sums += len(rows) * torch.stack([part.double().cpu() for part in loss])
@@ -184,14 +199,27 @@ class _Run:
         if math.isfinite(total) and total < self.best_total:
             self.best_total, self.stale_evaluations = total, 0
             self._save(self.folder / "best", metrics)
-            self._preview(model)
         else:
             self.stale_evaluations += 1
+        self._preview(model)
 
     @property
     def evaluated_model(self) -> Autoencoder:
         """The averaged weights, in evaluation mode."""
         return cast(Autoencoder, self.average.module.eval())
+
+    def agree(self, spent_s: float, is_interrupted: bool) -> bool:
+        """Adds to the clock, the slowest process's; returns whether any process is to stop.
+
+        The schedules and the end hang on the clock, so all processes must read the same one.
+        """
+        self.elapsed_s += spent_s
+        if self.accelerator.num_processes == 1:
+            return is_interrupted
+        told = torch.tensor([[self.elapsed_s, float(is_interrupted)]], device=self.device, dtype=torch.float64)
+        elapsed_s, stop = self.accelerator.gather(told).amax(0).tolist()
+        self.elapsed_s = elapsed_s
+        return stop > 0
 
     def save_last(self) -> None:
         """Writes `last/`: a checkpoint and everything `restore` needs."""
@@ -274,7 +302,9 @@ def resolve_precision(wanted: str) -> str:
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return "no"  # processes that measured for themselves could come to different ends
     full = torch.randn(768, 768)
     return "bf16" if _product_seconds(full.bfloat16()) < 0.7 * _product_seconds(full) else "no"
 

@@ -96,7 +96,7 @@ def test_ctrl_c_saves_and_exits_cleanly(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "continue with --resume" in out
+    assert "continue with --resume" in err
     assert "Traceback" not in err
     assert load(tmp_path / "run" / "last").manifest.domain == "image"
 

@@ -164,8 +164,9 @@ class AudioDomain(Domain):
             return None
         files = noise_files(self.config.noise) if self.config.noise else []
         chosen = [path for path in files if split_of_noise(path) == split]
-        if split == "train" and not chosen:
-            chosen = files  # a handful of recordings is for training, wherever their names fall
+        if not any(split_of_noise(path) == "train" for path in files):
+            # A handful of recordings is for training, wherever their names fall, and then for nothing else.
+            chosen = files if split == "train" else []
         config = self.config
         return corruptions.AddNoise(
             sample_rate_hz=config.sample_rate_hz,
