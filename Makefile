@@ -13,7 +13,7 @@ demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
 	$(PY) -m musicae.demo
 
 test: $(STAMP)  ## the whole test suite
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 lint: $(STAMP)  ## style, format and types
 	$(PY) -m ruff check .

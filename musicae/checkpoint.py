@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 
 from musicae import __version__
 from musicae.config import Config, read_config
@@ -74,7 +74,7 @@ def save_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, hal
     if half:
         weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
     with replaced_folder(folder) as temporary:
-        (temporary / WEIGHTS).write_bytes(save(weights))
+        save_file(weights, temporary / WEIGHTS)
         (temporary / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
 
 

@@ -68,7 +68,7 @@ class Experiment:
             raise MusicaeError(unknown_name(f"task for {domain}", task, kind.tasks))
         settings = dict(settings or {})
         own = read_config(kind.Config, _pick(kind.Config, settings), f"{domain} setting")
-        data = [locate(place, domain).resolve() for place in data]
+        data = [locate(place, domain) for place in data]
         # The files are looked at before anything is built: the size of the pictures sets the model's.
         files = [path for _, path in find_files(kind(own), data)] if data else []
         built = kind(kind.suited(own, files, task))
@@ -98,7 +98,7 @@ class Experiment:
             model=name,
             model_settings=model_config.model_dump(mode="json"),
             training=config.model_dump(mode="json"),
-            data={"paths": [str(path) for path in data]},
+            data={"paths": [str(path.resolve()) for path in data]},
         )
         return cls(built, manifest, tuple(data), config)
 

@@ -22,7 +22,8 @@ SIZES = {
 
 def fresh(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
     """A small untrained model and its manifest."""
-    domain = DOMAINS["music" if name == "steps" else "image"]()
+    kind = DOMAINS["music" if name == "steps" else "image"]
+    domain = kind(kind.suited(kind.Config(), (), "denoise" if MODELS[name].restores else "reconstruct"))
     sizes = {**SIZES[name], **settings}
     manifest = Manifest(
         domain=domain.name,

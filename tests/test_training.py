@@ -94,7 +94,7 @@ def test_ctrl_c_saves_and_exits_cleanly(tmp_path):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "continue with --resume" in err
     assert "Traceback" not in err
