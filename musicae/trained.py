@@ -208,9 +208,10 @@ class TrainedModel:
         with _files_into(folder) as temporary:
             for number, example in enumerate(batch.split(1), 1):
                 self.domain.write(example, temporary / f"{part}-{number:0{digits}d}{suffix}", source)
-            rows = {f"{part} {number}": example for number, example in enumerate(batch.split(1), 1)}
-            self.domain.preview(rows, temporary / name, source)
             self.domain.write(batch, temporary / f"{name}{suffix}", source)
+            rows = {f"{part} {number}": example for number, example in enumerate(batch.split(1), 1)}
+            # Last, for pictures: theirs is the whole row too, large enough to be looked at.
+            self.domain.preview(rows if self.domain.drawn_below else {f"{part}s": batch}, temporary / name, source)
         return folder / f"{name}{suffix}"
 
     def _tensor(self, selection: Selection) -> Tensor:

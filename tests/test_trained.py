@@ -230,8 +230,8 @@ def test_samples_are_written_like_a_path(image, tmp_path):
     sheet = image.sample(3, seed=0, out=tmp_path / "samples")
     assert names(sheet.parent) == ["sample-01.png", "sample-02.png", "sample-03.png", "samples.png"]
     with Image.open(sheet) as whole, Image.open(sheet.with_name("sample-02.png")) as second:
-        assert whole.size == (24, 8)
-        assert np.array_equal(np.asarray(whole)[:, 8:16], np.asarray(second))
+        assert second.size == (8, 8)
+        assert whole.width > 10 * whole.height / 4 > 100  # all three in a row, large enough to be looked at
 
 
 def test_a_plain_autoencoder_is_not_sampled(plain, tmp_path):

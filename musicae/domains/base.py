@@ -77,6 +77,8 @@ class Domain(ABC):
     tasks: ClassVar[tuple[str, ...]]
     """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`."""
     Config: ClassVar[type[DomainConfig]]
+    drawn_below: ClassVar[bool] = False
+    """Whether examples of a path are drawn one below the other, as piano rolls are, or side by side."""
     training_defaults: ClassVar[dict[str, Any]] = {}
     """Training settings that suit this media better than the general ones, such as a batch size."""
 

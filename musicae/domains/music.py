@@ -113,6 +113,7 @@ class MusicDomain(Domain):
     name: ClassVar[str] = "music"
     suffixes: ClassVar[tuple[str, ...]] = MIDI_SUFFIXES + ABC_SUFFIXES
     output_suffix: ClassVar[str] = ".mid"
+    drawn_below: ClassVar[bool] = True
     objects: ClassVar[tuple[type, ...]] = (pretty_midi.PrettyMIDI,)
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct",)
     Config: ClassVar[type[DomainConfig]] = MusicConfig
