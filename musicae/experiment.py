@@ -19,8 +19,9 @@ from musicae.domains.base import Domain
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models import MODELS, build_model, default_model
 from musicae.named_sets import locate
+from musicae.precision import resolve_precision
 from musicae.train_config import TrainConfig
-from musicae.training import resolve_precision, train
+from musicae.training import train
 
 
 @dataclass(frozen=True)

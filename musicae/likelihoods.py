@@ -14,12 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.errors import unknown_name
+from musicae.nn.correction import compressed
 from musicae.spec import TensorSpec
-
-# Loudness is heard on a compressed scale; 0.3 is the usual exponent for speech enhancement
-# (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
-# speech enhancement").
-MAGNITUDE_EXPONENT = 0.3
 
 
 class Likelihood(nn.Module, ABC):
@@ -152,9 +148,9 @@ class Spectral(Likelihood):
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         complex_part = self._log_variance(parameters, target)
-        compressed = self._log_variance(_compressed_magnitude(parameters), _compressed_magnitude(target))
+        compressed_part = self._log_variance(compressed(parameters), compressed(target))
         numbers = target[0].numel()
-        return -0.5 * numbers * (complex_part + self.COMPRESSED_WEIGHT * compressed)
+        return -0.5 * numbers * (complex_part + self.COMPRESSED_WEIGHT * compressed_part)
 
     def _log_variance(self, estimate: Tensor, target: Tensor) -> Tensor:
         error = (estimate - target).flatten(1).pow(2).mean(1)
@@ -170,12 +166,6 @@ class Spectral(Likelihood):
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The estimate itself: its variance is the example's own and isn't known without a target."""
         return parameters
-
-
-def _compressed_magnitude(spectrum: Tensor) -> Tensor:
-    """`(batch, 2, frequency, time)` → `(batch, frequency, time)` to the power `MAGNITUDE_EXPONENT`."""
-    # The small constant keeps the gradient of a power below one finite at zero.
-    return (spectrum.pow(2).sum(1) + 1e-8).pow(MAGNITUDE_EXPONENT / 2)
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

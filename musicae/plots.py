@@ -1,4 +1,4 @@
-"""Pictures for people: example rows, piano rolls, spectrograms, loss curves. Arrays in, one PNG out.
+"""Pictures for people: example rows, piano rolls, spectrograms. Arrays in, one PNG out.
 
 Everything is drawn on a `matplotlib.figure.Figure` of its own, so no window, no global state and no
 backend choice is involved, and matplotlib is imported only when something is drawn. Nothing here
@@ -177,38 +177,6 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
         )
         figure.colorbar(drawn, cax=bar_axes).set_label("dB")
         _plain(bar_axes)
-    _save(figure, path)
-
-
-def curves(series: dict[str, list[tuple[float, float]]], path: Path, *, x_label: str, y_label: str) -> None:
-    """Draws lines, such as losses over updates.
-
-    Args:
-        series: name → points `(x, y)`; a point that is not finite leaves a gap.
-        path: the PNG to write.
-        x_label: what x counts, with its unit.
-        y_label: what y measures, with its unit.
-    """
-    figure = _figure(8.0, 4.5)
-    axes = figure.add_subplot()
-    for index, (name, points) in enumerate(series.items()):
-        xy = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        xy[~np.isfinite(xy).all(axis=1)] = np.nan
-        axes.plot(
-            xy[:, 0], xy[:, 1], label=name, color=_LINES[index % len(_LINES)], linewidth=1.6,
-            marker="o" if len(xy) == 1 else None, markersize=4,
-        )  # fmt: skip
-    _plain(axes)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(color="#e3e7eb", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set(xlabel=x_label, ylabel=y_label)
-    if len(series) > 1:
-        axes.legend(frameon=False)
-    elif series:
-        axes.set_title(next(iter(series)), loc="left", fontsize=10, color=_INK)
-    figure.tight_layout()
     _save(figure, path)
 
 

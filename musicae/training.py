@@ -7,7 +7,6 @@ nor networks: it gets a domain, a model and a data set.
 """
 
 import math
-import os
 import signal
 import threading
 import time
@@ -27,6 +26,7 @@ from musicae.datasets import DataSet, ExampleTable
 from musicae.domains.base import Domain
 from musicae.errors import MusicaeError
 from musicae.models import Autoencoder, Loss
+from musicae.precision import resolve_precision
 from musicae.run_log import RunLog
 from musicae.run_state import read_state, write_state
 from musicae.train_config import TrainConfig
@@ -291,32 +291,6 @@ class _Run:
 
 
 _COUNTERS = ("step", "elapsed_s", "best_total", "stale_evaluations", "bad_in_a_row", "bad_updates", "examples_per_s")
-
-
-def resolve_precision(wanted: str) -> str:
-    """`auto` → `bf16` where it is fast, else `no` (float32).
-
-    A GPU that supports bfloat16 gets it; a CPU if its matrix product is really faster there, which a
-    few milliseconds of trying tell better than a list of processors.
-    """
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return "no"  # processes that measured for themselves could come to different ends
-    full = torch.randn(768, 768)
-    return "bf16" if _product_seconds(full.bfloat16()) < 0.7 * _product_seconds(full) else "no"
-
-
-def _product_seconds(matrix: Tensor) -> float:
-    matrix @ matrix  # the first product pays for setting up
-    best = math.inf
-    for _ in range(5):
-        started = time.perf_counter()
-        matrix @ matrix
-        best = min(best, time.perf_counter() - started)
-    return best
 
 
 @contextmanager

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "likelihoods corruptions score signal nn plots render torchaudio_import latent_space "
         "noise_recordings picture_files sound_files sound_decoding sound_excerpts sound_map",
         "models domains",
-        "datasets checkpoint run_log run_state named_sets",
+        "datasets checkpoint run_log run_state named_sets precision",
         "training trained",
         "experiment evaluate inspection export demo",
         "cli",

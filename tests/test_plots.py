@@ -92,13 +92,6 @@ def test_spectrograms_share_one_scale_and_survive_silence(tmp_path):
     assert _count(pixels, np.array([0.0, 0.0, 0.016])) > 1000
 
 
-def test_curves_take_one_point_none_and_values_that_are_not_finite(tmp_path):
-    series = {"train": [(0, 3.0), (1, float("nan")), (2, 1.0)], "once": [(1, 2.0)], "never": []}
-    plots.curves(series, tmp_path / "a.png", x_label="updates", y_label="loss (nats)")
-    plots.curves({}, tmp_path / "b.png", x_label="updates", y_label="loss (nats)")
-    assert _pixels(tmp_path / "a.png").std() > 0
-
-
 def test_nothing_to_draw_is_an_error(tmp_path):
     for draw in (plots.image_rows, plots.piano_rolls):
         with pytest.raises(ValueError, match="at least one row"):
