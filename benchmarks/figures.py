@@ -15,9 +15,9 @@ import click
 import torch
 
 from musicae.domains.audio import AudioDomain
-from musicae.evaluate import evaluate_files
-from musicae.experiment import Experiment
+from musicae.evaluation.evaluate import evaluate_files
 from musicae.trained import TrainedModel, load
+from musicae.training.experiment import Experiment
 
 RESULTS = Path(__file__).parent / "figures.json"
 _CLOCK = 1_000_000  # steps: more than any of these runs gets to, so that the clock ends it
@@ -34,6 +34,8 @@ class Figure:
         scored_on: sets scored on where that is not all of `sets`.
         scored_with: settings changed for scoring.
         reported: the scores the table shows.
+        samples: draws from the prior that are compared with held-out examples.
+        pairs: paths between held-out examples that are compared with crossfades.
     """
 
     domain: str
@@ -44,6 +46,8 @@ class Figure:
     model: str | None = None
     scored_on: tuple[str, ...] = ()
     scored_with: dict[str, Any] = field(default_factory=dict)
+    samples: int = 0
+    pairs: int = 0
 
 
 def _mnist(minutes: float, size: int, latent: str, model: str = "mlp", **settings: Any) -> Figure:
@@ -52,8 +56,26 @@ def _mnist(minutes: float, size: int, latent: str, model: str = "mlp", **setting
     return Figure("image", ("mnist",), {**chosen, "steps": _CLOCK, **settings}, reported, model=model)
 
 
+def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **settings: Any) -> Figure:
+    chosen = {"minutes": minutes, "steps": _CLOCK, "evaluate_every": 1500, **settings}
+    pairs = 0 if chosen.get("part") == "trio" else 100  # of long trios they take longer than the training
+    return Figure("music", sets, chosen, _MUSIC_SCORES, model=model, samples=2000, pairs=pairs)
+
+
+def _mending(task: str) -> Figure:
+    """Starts from what melodies are like."""
+    settings = {"minutes": 4, "steps": _CLOCK, "evaluate_every": 500, **_ON, "start_from": "melody-2bar"}
+    reported = ("accuracy_damaged", "accuracy_free_running_mean", "onset_f1_damaged", "onset_f1_mean")
+    return Figure("music", _TUNE_BOOKS, settings, reported, task=task)
+
+
 _TUNE_BOOKS = ("openewld", "openscore_lieder", "ryans_mammoth", "oneills1850", "airds_airs")
-_MELODY_SCORES = (
+_LONG = {"bars": 16, "batch_size": 64, "latent_size": 512, "evaluate_every": 700}
+# 120 pieces are soon known by heart.
+_TRIO = {"part": "trio", "beta": 0.2, "recombined": 0.8, "dropout": 0.2}
+# A run that goes on from another: the KL term is there from the first step.
+_ON = {"kl_warmup": 0, "learning_rate": 5e-4}
+_MUSIC_SCORES = (
     "accuracy_free_running",
     "accuracy_free_running_mean",
     "accuracy_teacher_forced",
@@ -61,6 +83,8 @@ _MELODY_SCORES = (
     "kl_bits",
     "active_units",
     "elbo_nats",
+    "sample_in_scale",
+    "path_jump",
 )
 
 FIGURES: dict[str, Figure] = {
@@ -80,12 +104,26 @@ FIGURES: dict[str, Figure] = {
         scored_on=("speech_kerstin16k",),
         scored_with={"snr_db_low": 5, "snr_db_high": 5},
     ),
-    "melody-2bar": Figure(
-        "music",
-        _TUNE_BOOKS,
-        {"minutes": 40, "steps": _CLOCK, "batch_size": 512, "beta": 0.3, "dropout": 0.05},
-        _MELODY_SCORES,
+    "melody-2bar-start": _music(_TUNE_BOOKS, 40, beta=0.35),
+    "melody-2bar": _music(_TUNE_BOOKS, 50, **_ON, beta=0.37, start_from="melody-2bar-start"),
+    # The reference architecture: the same tunes, the same time.
+    "melody-2bar-musicvae": _music(_TUNE_BOOKS, 40, model="musicvae", beta=0.2),
+    # Sixteen bars start from the layers of two, and then give up bits for a rate that can be compared.
+    "melody-16bar-start": _music(_TUNE_BOOKS, 36, **_LONG, beta=0.25, start_from="melody-2bar-start"),
+    "melody-16bar-low": _music(_TUNE_BOOKS, 10, **_LONG, **_ON, beta=0.55, start_from="melody-16bar-start"),
+    "melody-16bar-middle": _music(_TUNE_BOOKS, 33, **_LONG, **_ON, beta=0.43, start_from="melody-16bar-low"),
+    "melody-16bar": _music(
+        _TUNE_BOOKS, 10, **_LONG, beta=0.455, kl_warmup=0, learning_rate=2e-4, start_from="melody-16bar-middle"
     ),
+    "drums-2bar-start": _music(("groove",), 27, part="drums", beta=0.2, width=512),
+    "drums-2bar": _music(("groove",), 40, **_ON, part="drums", beta=0.17, width=512, start_from="drums-2bar-start"),
+    # Other rates: what the bits buy.
+    "melody-2bar-fewer": _music(_TUNE_BOOKS, 4, **_ON, beta=0.8, start_from="melody-2bar"),
+    "drums-2bar-fewest": _music(("groove",), 8, **_ON, part="drums", beta=2.5, width=512, start_from="drums-2bar"),
+    "melody-2bar-denoise": _mending("denoise"),
+    # Measured, not shipped: the licences of the pieces.
+    "trio-2bar": _music(("trio",), 8, **_TRIO, evaluate_every=300),
+    "trio-16bar": _music(("trio",), 12, **{**_LONG, **_TRIO}, start_from="trio-2bar"),
 }
 
 
@@ -130,20 +168,28 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def score(trained: TrainedModel, figure: Figure, sets: Path, out: Path) -> dict[str, float]:
     """Scores a model on a figure's test splits."""
-    places = [_place(sets, out, place) for place in figure.scored_on or figure.sets]
-    return evaluate_files(trained, places, settings=_with_noise(figure.scored_with, figure, sets))
+    scored_on = [_place(sets, out, place) for place in figure.scored_on or figure.sets]
+    settings = _with_noise(figure.scored_with, figure, sets)
+    return evaluate_files(trained, scored_on, settings=settings, samples=figure.samples, pairs=figure.pairs)
+
+
+def places(figure: Figure, sets: Path, out: Path) -> list[Path]:
+    """Folders of the sets a figure's model learns from."""
+    return [_place(sets, out, name) for name in figure.sets]
 
 
 def _with_noise(settings: dict[str, Any], figure: Figure, sets: Path) -> dict[str, Any]:
     """Settings with the folders of the noise sets filled in."""
     if "noise" not in figure.settings:
-        return settings
+        return dict(settings)
     return {**settings, "noise": tuple(str(sets / name) for name in figure.settings["noise"])}
 
 
 def _experiment(figure: Figure, sets: Path, out: Path) -> Experiment:
     settings = _with_noise(figure.settings, figure, sets)
-    data = [_place(sets, out, name) for name in figure.sets]
+    if "start_from" in settings:  # names another figure
+        settings["start_from"] = str(out / settings["start_from"])
+    data = places(figure, sets, out)
     return Experiment.resolve(figure.domain, task=figure.task, data=data, model=figure.model, settings=settings)
 
 

@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 
 import click
-from figures import FIGURES, Figure, score
+from figures import FIGURES, Figure, places, score
 
 from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, save_checkpoint
-from musicae.trained import PRETRAINED, load
+from musicae.datasets.dataset import load_dataset
+from musicae.operations import attribute_vectors
+from musicae.shipped import PRETRAINED
+from musicae.trained import load
 
 _LICENCES = {
     "openewld": "OpenEWLD, public-domain lead sheets, MIT",
@@ -20,17 +23,28 @@ _LICENCES = {
     "airds_airs": "Aird's Airs (1782-1803), public domain",
     "speech_kerstin16k": "Kerstin speech recordings, CC0",
     "starter_sounds": "the starter tunes of this project, CC0, rendered",
+    "groove": "Groove MIDI Dataset, drum performances, CC BY 4.0 (Gillick et al., 2019)",
     "noise_esc10": "ESC-10 noises, CC0 and CC BY",
     "noise_room": "room noises, public domain",
 }
 _SUMMARY = {
-    "melody-2bar": "Two-bar melodies in 4/4: reconstruct, sample, interpolate.",
+    "melody-2bar": "Two-bar melodies in 4/4: reconstruct, sample, interpolate, vary, shift.",
+    "melody-16bar": "Melodies of sixteen bars in 4/4, one code for all of them.",
+    "drums-2bar": "Two bars of drums in 4/4, nine kinds of drum.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
 }
 _WEAK = {
     "melody-2bar": (
         "Folk tunes, songs and lead sheets of Europe and America, mostly before 1925; other styles are rebuilt less "
         "well. One line of notes on a grid of sixteenths; no triplets, chords or dynamics."
+    ),
+    "melody-16bar": (
+        "The music of `melody-2bar`, of which only tunes with sixteen bars of 4/4 in a row were learned from: mostly "
+        "reels, hornpipes and songs."
+    ),
+    "drums-2bar": (
+        "Ten drummers on one electronic kit, mostly rock, funk and jazz. Hits are on the nearest sixteenth and have "
+        "no dynamics; hand percussion is put on the nine drums it resembles."
     ),
     "denoise-16k": (
         "One voice (German, female), seven General MIDI instruments, a quarter of an hour on one core. The phase stays "
@@ -52,8 +66,9 @@ def main(names: tuple[str, ...], sets: Path, out: Path) -> None:
         manifest = _without_paths(manifest, figure)
         save_checkpoint(target, model, manifest, half=True)
         scores = score(load(target), figure, sets, out)
-        shown = {key: round(scores[key], 4) for key in figure.reported}
+        shown = {key: round(scores[key], 4) for key in figure.reported if key in scores}
         save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), half=True)
+        attribute_vectors.store(target, load_dataset(load(target).domain, places(figure, sets, out)))
         (target / "README.md").write_text(
             _card(name, figure, manifest, shown | {"examples": scores["examples"]}, minutes)
         )
@@ -65,14 +80,16 @@ def _without_paths(manifest: Manifest, figure: Figure) -> Manifest:
     """A shipped model names its sets, not the folders of the machine it was trained on."""
     settings = {key: value for key, value in manifest.domain_settings.items() if key != "noise"}
     data = {**manifest.data, "paths": [], "sets": [*figure.sets, *figure.settings.get("noise", ())]}
-    return manifest.model_copy(update={"domain_settings": settings, "data": data})
+    training = {**manifest.training, "start_from": figure.settings.get("start_from")}
+    return manifest.model_copy(update={"domain_settings": settings, "data": data, "training": training})
 
 
 def _card(name: str, figure: Figure, manifest: Manifest, scores: dict[str, float], minutes: float) -> str:
     examples = manifest.data["examples"]
     sets = "\n".join(f"- {key}: {_LICENCES[key]}" for key in manifest.data["sets"])
     rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in scores.items())
-    settings = ", ".join(f"{key} {value}" for key, value in figure.settings.items() if key not in ("noise", "steps"))
+    left_out = ("noise", "steps", "evaluate_every")
+    settings = ", ".join(f"{key} {value}" for key, value in figure.settings.items() if key not in left_out)
     return f"""# {name}
 
 {_SUMMARY[name]}

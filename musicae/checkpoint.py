@@ -102,6 +102,36 @@ def load_checkpoint(folder: Path) -> tuple[Autoencoder, Domain, Manifest]:
     return model.eval(), domain, manifest
 
 
+def take_over(model: Autoencoder, folder: Path) -> int:
+    """Copies into a new model what fits it of a trained one: all, or a long model's phrases from a short one.
+
+    A learned prior comes along only where everything fits: codes of another model lie elsewhere.
+
+    Args:
+        model: changed in place.
+        folder: a checkpoint's.
+
+    Returns:
+        How many tensors were taken over.
+
+    Raises:
+        CheckpointError: no such checkpoint, or nothing in it fits.
+    """
+    own = model.state_dict()
+    stored = read_tensors(folder / WEIGHTS)
+    fits = {name: name in own and value.shape == own[name].shape for name, value in stored.items()}
+    is_same = stored.keys() == own.keys() and all(fits.values())
+    weights = {
+        name: _as_float32(value)
+        for name, value in stored.items()
+        if is_same or (fits[name] and not name.startswith("latent."))
+    }
+    if not weights:
+        raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same kind and sizes.")
+    model.load_state_dict(weights, strict=False)
+    return len(weights)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Reads `config.json`. Raises `CheckpointError` where it is missing, damaged or newer."""
     path = folder / MANIFEST

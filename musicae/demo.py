@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from musicae.experiment import Experiment
 from musicae.starter import starter_file
 from musicae.trained import load
+from musicae.training.experiment import Experiment
 
 _DIGIT_STEPS = 1500
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from musicae.checkpoint import read_manifest
 from musicae.config import read_config
-from musicae.datasets import find_files, read_all, told_reasons
+from musicae.datasets.dataset import find_files, read_all, told_reasons
 from musicae.domains import DOMAINS
 from musicae.domains.base import Reading
 from musicae.errors import DamagedFileError, MusicaeError
@@ -65,7 +65,9 @@ def describe_models() -> Iterator[str]:
     yield "Kinds, for train --model:"
     for name, entry in MODELS.items():
         summary = (entry.model.__doc__ or "").partition("\n")[0]
-        yield f"  {name}: {entry.layout} layout, {'restoring' if entry.restores else 'rebuilding'}; {summary}"
+        kinds = {"rebuilding": entry.rebuilds, "restoring": entry.restores}
+        uses = " and ".join(kind for kind, is_it in kinds.items() if is_it)
+        yield f"  {name}: {entry.layout} layout, {uses}; {summary}"
 
 
 def _describe_reading(name: str, reading: Reading) -> Iterator[str]:

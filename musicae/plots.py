@@ -5,16 +5,17 @@ backend choice is involved, and matplotlib is imported only when something is dr
 knows domains, models or files other than the PNG it writes.
 """
 
-import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from musicae.figures import INK, bare_axes, new_figure, plain, save
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Rows = dict[str, list[np.ndarray]]
 """Label → examples, drawn as one row of the figure."""
@@ -22,15 +23,17 @@ Rows = dict[str, list[np.ndarray]]
 _PITCH_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 _BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
 
-_INK = "#22303c"
 _PAPER = np.array([1.0, 1.0, 1.0])
 _BLACK_KEY_SHADE = np.array([0.945, 0.953, 0.961])
 _SUSTAIN = np.array([0.48, 0.68, 0.86])
 _ONSET = np.array([0.07, 0.25, 0.47])
-_LINES = ("#12407a", "#d1603d", "#3a8f5c", "#8a5aa8", "#b8860b", "#4a90a4", "#7a7a7a")
 
+_LABEL_COLOURS = (
+    *("#12407a", "#d1603d", "#3a8f5c", "#8a5aa8", "#b8860b", "#4a90a4"),
+    *("#c2407a", "#7a9a2f", "#5b6bd6", "#9a5b3a", "#2f9a8a", "#d39ac2"),
+)
+_OTHERS = "#b4bcc4"
 _DYNAMIC_RANGE_DB = 80.0
-_MOST_PIXELS = 16_000
 
 
 def image_rows(rows: Rows, path: Path) -> None:
@@ -48,8 +51,8 @@ def image_rows(rows: Rows, path: Path) -> None:
     heights = [(1 - gap) * _cell_height(pictures) for pictures in rows.values()]
     label_width = _label_inches(rows)
     total_height = sum(height + gap for height in heights) * cell
-    figure = _figure(label_width + columns * cell + 0.1, total_height + 0.15)
-    axes = _bare_axes(figure, label_width, 0.1, 0.075, 0.075)
+    figure = new_figure(label_width + columns * cell + 0.1, total_height + 0.15)
+    axes = bare_axes(figure, label_width, 0.1, 0.075, 0.075)
 
     top, middles = 0.0, []
     for height, pictures in zip(heights, rows.values(), strict=True):
@@ -67,7 +70,7 @@ def image_rows(rows: Rows, path: Path) -> None:
         top += height + gap
     axes.set(xlim=(0, columns), ylim=(top, 0), aspect="auto", xticks=[])
     axes.set_yticks(middles, list(rows))
-    _save(figure, path)
+    save(figure, path)
 
 
 def piano_rolls(rows: Rows, path: Path, *, steps_per_bar: int = 16, steps_per_beat: int = 4) -> None:
@@ -90,7 +93,7 @@ def piano_rolls(rows: Rows, path: Path, *, steps_per_bar: int = 16, steps_per_be
     note_height = max(0.9, 0.05 * pitches / row_height)  # at least a twentieth of an inch
     left, right, below, above = _label_inches(rows) + 0.35, 0.15, 0.45, 0.15
     width, height = left + columns * column_width + right, below + len(rows) * row_height + above
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     grid = figure.add_gridspec(
         len(rows), columns, left=left / width, right=1 - right / width, bottom=below / height, top=1 - above / height,
         hspace=0.13 / row_height, wspace=0.1 / column_width,
@@ -111,9 +114,9 @@ def piano_rolls(rows: Rows, path: Path, *, steps_per_bar: int = 16, steps_per_be
             if column == 0:
                 axes.annotate(
                     label, (0, 0.5), xytext=(-32, 0), xycoords="axes fraction", textcoords="offset points",
-                    ha="right", va="center", color=_INK,
+                    ha="right", va="center", color=INK,
                 )  # fmt: skip
-    _save(figure, path)
+    save(figure, path)
 
 
 def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: int) -> None:
@@ -140,7 +143,7 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
     column_width = 9.0 if columns == 1 else max(1.6, 14 / columns)
     left, right, below, above = _label_inches(rows) + 0.6, 0.95, 0.55, 0.15
     width, height = left + columns * column_width + right, below + len(rows) * row_height + above
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     grid = figure.add_gridspec(
         len(rows), columns, left=left / width, right=1 - right / width, bottom=below / height, top=1 - above / height,
         hspace=0.12 / row_height, wspace=0.1 / column_width,
@@ -156,13 +159,13 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
                 shown, origin="lower", aspect="auto", extent=(0, duration_s, 0, sample_rate_hz / 2000),
                 cmap="magma", vmin=floor, vmax=loudest, interpolation="antialiased",
             )  # fmt: skip
-            _plain(axes)
+            plain(axes)
             axes.tick_params(labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if column == 0:
                 axes.set_ylabel("kHz")
                 axes.annotate(
                     label, (0, 0.5), xytext=(-46, 0), xycoords="axes fraction", textcoords="offset points",
-                    ha="right", va="center", color=_INK,
+                    ha="right", va="center", color=INK,
                 )  # fmt: skip
             if row == len(rows) - 1:
                 axes.set_xlabel("s", labelpad=1)
@@ -176,8 +179,43 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
             (1 - (right - 0.15) / width, 1 - above / height - bar_height, 0.13 / width, bar_height)
         )
         figure.colorbar(drawn, cax=bar_axes).set_label("dB")
-        _plain(bar_axes)
-    _save(figure, path)
+        plain(bar_axes)
+    save(figure, path)
+
+
+def scatter(points: np.ndarray, colours: Sequence[str] | np.ndarray, path: Path, *, title: str) -> None:
+    """Draws points on a map, coloured by a number each (with a scale) or a label each (with a legend).
+
+    Args:
+        points: `(points, 2)`.
+        colours: numbers `(points,)`, or labels; the most frequent labels get a colour, the rest are grey.
+        path: the PNG to write.
+        title: what the colours are.
+    """
+    if len(points) == 0:
+        raise ValueError("expected at least one point to draw, got none")
+    figure = new_figure(9.0, 7.0)
+    axes = figure.add_axes((0.04, 0.04, 0.72, 0.92))
+    size = float(np.clip(6000 / len(points), 3, 40))
+    if isinstance(colours, np.ndarray):
+        shown = axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, cmap="viridis", linewidths=0)
+        scale = figure.add_axes((0.79, 0.2, 0.02, 0.6))
+        figure.colorbar(shown, cax=scale).set_label(title)
+        plain(scale)
+    else:
+        named = [label for label, _ in Counter(colours).most_common(len(_LABEL_COLOURS))]
+        kinds = np.array([named.index(label) if label in named else len(named) for label in colours])
+        for kind, label in enumerate([*named, "others"]):
+            if (kinds == kind).any():
+                colour = _LABEL_COLOURS[kind] if kind < len(named) else _OTHERS
+                x, y = points[kinds == kind].T
+                axes.scatter(x, y, color=colour, s=size, linewidths=0, alpha=0.85, label=label)
+        axes.legend(
+            title=title, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=7, title_fontsize=8, frameon=False
+        )
+    axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    plain(axes)
+    save(figure, path)
 
 
 def _columns(rows: Rows) -> int:
@@ -195,32 +233,6 @@ def _cell_height(pictures: Sequence[np.ndarray]) -> float:
 def _label_inches(rows: Rows) -> float:
     """Room at the left for the longest label, in inches, at the text size of `_figure`."""
     return 0.2 + 0.085 * max(len(line) for label in rows for line in label.split("\n"))
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    dots_per_inch = min(130.0, _MOST_PIXELS / max(width, height))
-    return Figure(figsize=(max(width, 1.5), max(height, 0.5)), dpi=dots_per_inch, facecolor="white")
-
-
-def _bare_axes(figure: "Figure", left: float, right: float, below: float, above: float) -> "Axes":
-    """Axes that fill the figure up to margins in inches, with nothing drawn around them."""
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes(
-        (left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height), frameon=False
-    )
-    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
-    return axes
-
-
-def _plain(axes: "Axes") -> None:
-    axes.tick_params(labelsize=8, length=2, color="#9aa5b1", labelcolor=_INK)
-    for spine in axes.spines.values():
-        spine.set_color("#9aa5b1")
-        spine.set_linewidth(0.6)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=_INK, fontsize=8)
 
 
 def _pitch_range(rows: Rows) -> tuple[int, int]:
@@ -258,7 +270,7 @@ def _draw_roll(
             columns, note_height, width=1.0, bottom=low + rows - note_height / 2, align="edge", color=colour,
             linewidth=0, zorder=2, antialiased=True,
         )  # fmt: skip
-    _plain(axes)
+    plain(axes)
 
 
 def _name_pitches(axes: "Axes", low: int, high: int, height: float, *, named: bool) -> None:
@@ -271,14 +283,3 @@ def _name_pitches(axes: "Axes", low: int, high: int, height: float, *, named: bo
     axes.set_yticks(ticks, names if named else [])
     axes.tick_params(axis="y", labelsize=7)
     axes.set_ylim(low - 0.5, high + 0.5)
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    """Writes a PNG under a temporary name and renames it, so that no half picture is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        figure.savefig(partial, format="png")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pretty_midi
 
 from musicae.errors import MusicaeError
-from musicae.sound_files import resample, write_sound
+from musicae.sound.files import resample, write_sound
 
 if TYPE_CHECKING:
     from symusic.core import ScoreTick

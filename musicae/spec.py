@@ -31,6 +31,9 @@ class TensorSpec(BaseModel):
         vocabulary: steps only: number of symbols of each stream; empty for grids.
         correction: how a restoring model's output meets its input: `add` (to the picture) or
             `mask` (multiplied into a complex spectrogram, channels real and imaginary).
+        segment: steps only: steps of a bar; a decoder may work on such segments side by side. 0: no segments.
+        condition: `(length, classes)` of the labels a model is told beside z, int64 `(batch, length)` with
+            0 for "none": a chord a step, or one class a picture. None: it is told nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +43,8 @@ class TensorSpec(BaseModel):
     likelihood: str
     vocabulary: tuple[int, ...] = ()
     correction: str = "add"
+    segment: int = 0
+    condition: tuple[int, int] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "TensorSpec":
@@ -51,7 +56,16 @@ class TensorSpec(BaseModel):
             raise ValueError(f"expected {streams} vocabulary sizes, got {len(self.vocabulary)}")
         if self.correction not in ("add", "mask"):
             raise ValueError(f"correction is 'add' or 'mask', got {self.correction!r}")
+        if self.segment and (self.layout is Layout.GRID or self.shape[0] % self.segment):
+            raise ValueError(f"segments of {self.segment} do not divide {self.layout} of shape {self.shape}")
+        if self.condition is not None and min(self.condition) < 1:
+            raise ValueError(f"a condition has a positive length and number of classes, got {self.condition}")
         return self
+
+    @property
+    def segments(self) -> int:
+        """Number of segments; one where there are none."""
+        return self.shape[0] // self.segment if self.segment else 1
 
     @property
     def numel(self) -> int:

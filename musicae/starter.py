@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def starter_file(name: str) -> Path:
-    """Path of a starter file: `tunes.abc`, `a.mid`, `b.mid`, `noisy.wav`.
+    """Path of a starter file: `tunes.abc`, `grooves.txt`, `a.mid`, `b.mid`, `noisy.wav`.
 
     Raises:
         MusicaeError: neither the wheel's copy nor the checkout's `data/` holds it.

@@ -31,6 +31,8 @@ class TrainConfig(Config):
     bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
     seed: int = Field(default=0, ge=0, lt=2**31)
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    unique: bool = False  # of equal training examples (melodies: up to transposition) only the first is learned from
+    start_from: str | None = None  # shipped name or run whose weights are taken over where names and shapes fit
     resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
 
     def learning_rate_at(self, step: int, progress: float) -> float:

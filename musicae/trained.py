@@ -1,28 +1,26 @@
 """`TrainedModel`: a model and its domain together, which is what people import.
 
 Every operation takes files and writes files, or takes tensors and returns tensors; none knows which
-domain it works in.
+domain it works in. What they do is in the modules they call.
 """
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from musicae.checkpoint import MANIFEST, Manifest, load_checkpoint
-from musicae.domains.base import Domain, Selection
-from musicae.errors import CheckpointError, MusicaeError, unknown_name
-from musicae.latent_space import METHODS
+from musicae.checkpoint import Manifest, load_checkpoint
+from musicae.domains.base import Batch, Domain
 from musicae.models import Autoencoder
+from musicae.operations import attribute_table, generating, latent_map, morphing, transforming
+from musicae.operations.attribute_table import AttributeTable
+from musicae.operations.attribute_vectors import AttributeVectors
+from musicae.operations.coder import Coder
+from musicae.shipped import PRETRAINED, find_model, shipped_models
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-# A render of a longer path would be minutes of sound and a picture no one can read.
-MAX_STEPS = 1000
+Choice = dict[str, Any]
+"""Which part of a file is taken: music has `bar` and `track`."""
 
 
 class TrainedModel:
@@ -33,14 +31,24 @@ class TrainedModel:
         domain: reads and writes its tensors.
         manifest: where both came from.
         device: where to compute; by default a GPU if there is one.
+        folder: of the checkpoint, where more may lie, such as attribute vectors.
     """
 
-    def __init__(self, model: Autoencoder, domain: Domain, manifest: Manifest, device: str | None = None) -> None:
+    def __init__(
+        self, model: Autoencoder, domain: Domain, manifest: Manifest, device: str | None = None,
+        folder: Path | None = None,
+    ) -> None:  # fmt: skip
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
         self.domain = domain
         self.manifest = manifest
-        self.last_labels: tuple[str, str] | None = None  # which parts of its two files `interpolate` took
+        self.folder = folder
+        self._coder = Coder(self.model, domain, manifest.task, self.device)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is worth knowing of the last operation: which bars were taken, what came out silent."""
+        return self._coder.remarks
 
     @torch.no_grad()
     def encode(self, source: Any, **choice: Any) -> Tensor:
@@ -54,87 +62,89 @@ class TrainedModel:
         Returns:
             `(batch, *latent_shape)`.
         """
-        if isinstance(source, Tensor):
-            return self.model.encode(source.to(self.device)).mean
-        return self.model.encode(self.read(source, **choice)).mean
+        batch = Batch(source) if isinstance(source, Tensor) else self._batch(source, choice)
+        condition = None if batch.condition is None else batch.condition.to(self.device)
+        return self.model.encode(batch.target.to(self.device), condition).mean
 
     def read(self, source: Any, **choice: Any) -> Tensor:
         """One example of a file as the model sees it, `(1, *spec.shape)`; the choice is as in `encode`."""
-        return self._tensor(self._select(source, choice))
+        return self._batch(source, choice).target
 
-    @torch.no_grad()
-    def decode(self, z: Tensor, *, temperature: float = 0.0, seed: int | None = None) -> Tensor:
+    def decode(
+        self, z: Tensor, *, temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
+        chords: str | None = None,
+    ) -> Tensor:  # fmt: skip
         """`(batch, *latent_shape)` → `(batch, *spec.shape)`.
 
         Args:
             z: codes.
             temperature: 0 is the mean (pictures, sound) or the most probable symbols (music).
+            top_p: symbols are drawn from the most probable ones that together have this probability.
             seed: of the draws at temperatures above 0.
+            chords: what the model is told, as in `sample`.
         """
-        self._refuse_restorer("decode a code alone")
-        return self.model.decode(z.to(self.device), temperature=temperature, generator=self._generator(seed))
+        coder = self._started("decode a code alone")
+        generating.check_draw(temperature, top_p)
+        condition = None if chords is None else coder.condition(chords)
+        return coder.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=coder.generator(seed))
 
-    def reconstruct(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
+    def reconstruct(self, source: Any, out: Path | str | None = None, *, chords: str | None = None) -> Path | Tensor:
         """Puts a file or a batch through the model.
 
         Args:
             source: a file (or an object the domain reads), taken whole however long, or a batch
                 `(batch, *spec.shape)`.
             out: the file to write; by default `NAME-reconstruct` in the working folder.
+            chords: another harmony, as in `sample`: the code stays, and is decoded with these.
 
         Returns:
             The file written, or the batch.
         """
-        return self._apply("reconstruct", source, out)
+        return transforming.restore(self._started(), "reconstruct", source, out, chords)
 
     def denoise(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
-        """Cleans a file or a batch; as `reconstruct`, for models trained with task `denoise`."""
-        if self.manifest.task != "denoise":
-            raise MusicaeError(
-                f"this model was trained to {self.manifest.task}, not to denoise; train one with --task denoise, "
-                f"or choose another with --model."
-            )
-        return self._apply("denoise", source, out)
+        """Cleans or repairs a file or a batch; as `reconstruct`, for models trained with task `denoise`."""
+        return transforming.restore(self._started(), "denoise", source, out)
 
-    @torch.no_grad()
+    def upscale(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
+        """Fills in what a coarse file or batch lacks; as `reconstruct`, for models trained with task `upscale`."""
+        return transforming.restore(self._started(), "upscale", source, out)
+
     def sample(
-        self, count: int = 1, *, temperature: float = 1.0, seed: int | None = None, out: Path | str | None = None
-    ) -> Path | Tensor:
-        """Decodes draws from the prior N(0, I).
+        self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, seed: int | None = None,
+        length: int | None = None, chords: str | None = None, out: Path | str | None = None,
+    ) -> Path | Tensor:  # fmt: skip
+        """Decodes draws from the prior.
 
         Args:
             count: how many.
             temperature: of the symbols drawn (music); 0 takes the most probable.
+            top_p: as in `decode`.
             seed: of all draws; None draws anew each time.
+            length: bars of each (music), rounded up to whole windows; windows follow each other on a
+                walk through latent space of which each point is a draw from the prior.
+            chords: what a model with a condition is told, such as "C F G Am"; see `Domain.condition`.
             out: a folder for one file a sample, all in a row, and a picture; None returns a batch.
+
+        Returns:
+            The file with all in a row; without `out` `(count, *spec.shape)`, or with a length
+            `(count, windows, *spec.shape)`.
 
         Raises:
             MusicaeError: a plain autoencoder, which has no prior to draw from, or a restoring model.
         """
-        self._refuse_restorer("sample")
-        if self.model.config.latent == "deterministic":
-            raise MusicaeError("a plain autoencoder has no prior to sample from; train with --latent gaussian.")
-        if not 1 <= count <= MAX_STEPS:
-            raise ValueError(f"count is between 1 and {MAX_STEPS}, got {count}")
-        if temperature < 0:
-            raise ValueError(f"temperature is 0 or more, got {temperature}")
-        generator = self._generator(seed)
-        z = torch.randn(count, *self.model.latent_shape, generator=generator, device=self.device)
-        batch = self.model.decode(z, temperature=temperature, generator=generator)
-        return batch if out is None else self._write_row(batch, Path(out), "samples", "sample")
+        coder = self._started("sample")
+        batch = generating.sample_pieces(
+            coder, count, length=length, chords=chords, temperature=temperature, top_p=top_p, seed=seed
+        )
+        if out is None:
+            return batch[:, 0] if length is None else batch
+        return generating.write_samples(coder, batch, out)
 
-    @torch.no_grad()
     def interpolate(
-        self,
-        a: Any,
-        b: Any,
-        steps: int = 13,
-        *,
-        method: str = "slerp",
-        out: Path | str | None = None,
-        choice_a: dict[str, Any] | None = None,
-        choice_b: dict[str, Any] | None = None,
-    ) -> Path | Tensor:
+        self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", spacing: str = "even",
+        out: Path | str | None = None, choice_a: Choice | None = None, choice_b: Choice | None = None,
+    ) -> Path | Tensor:  # fmt: skip
         """Walks from one example to another through latent space.
 
         The ends are the model's own reconstructions of the two inputs.
@@ -143,6 +153,8 @@ class TrainedModel:
             a, b: files (or objects the domain reads), or batches of one.
             steps: points on the path, ends included.
             method: `slerp` or `lerp`, see `musicae.latent_space`.
+            spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal
+                parts of the path, on which a decoder may stand still for long and then go far at once.
             out: folder for one file with the whole path, one a step, a picture, and a WAV of music;
                 by default `output/A-to-B`.
             choice_a, choice_b: which part of each file: music takes `bar` and `track`.
@@ -150,87 +162,122 @@ class TrainedModel:
         Returns:
             The file with the whole path; the batch of `steps` when given batches.
         """
-        self._refuse_restorer("interpolate")
-        if method not in METHODS:
-            raise ValueError(unknown_name("method", method, METHODS))
-        if not 2 <= steps <= MAX_STEPS:
-            raise ValueError(f"steps is between 2 and {MAX_STEPS}, got {steps}")
+        coder = self._started("interpolate")
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             if len(a) != 1 or len(b) != 1:
                 raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
-            return self.model.decode(METHODS[method](self.encode(a)[0], self.encode(b)[0], steps))
+            start, end = coder.encode(Batch(a)), coder.encode(Batch(b))
+            return morphing.morph(coder, start, end, steps, method, spacing).target
         if isinstance(a, Tensor) or isinstance(b, Tensor):
             raise ValueError("interpolate takes two files or two batches, got one of each")
-        first, last = self._select(a, choice_a or {}), self._select(b, choice_b or {})
-        start, end = (self.model.encode(self._tensor(selection)).mean[0] for selection in (first, last))
-        batch = self.model.decode(METHODS[method](start, end, steps))
-        folder = Path(out) if out is not None else Path("output") / f"{_stem(a)}-to-{_stem(b)}"
-        self.last_labels = (first.label, last.label)
-        return self._write_row(batch, folder, "interpolation", "step", first.source)
+        return morphing.morph_files(coder, a, b, steps, method, spacing, out, [choice_a or {}, choice_b or {}])
 
-    def _apply(self, task: str, source: Any, out: Path | str | None) -> Path | Tensor:
-        if isinstance(source, Tensor):
-            return self._reconstruct(source)
-        readable = self._readable(source)
-        target = Path(out) if out is not None else Path(f"{_stem(source)}-{task}{self.domain.output_suffix}")
-        if isinstance(readable, Path) and target.exists() and target.samefile(readable):
-            raise MusicaeError(f"{target} is the input itself; choose another --out.")
-        self.domain.map_file(readable, target, self._reconstruct)
-        return target
+    def interpolate_corners(
+        self, a: Any, b: Any, c: Any, d: Any, steps: int = 5, *, method: str = "slerp",
+        out: Path | str | None = None, choices: list[Choice] | None = None,
+    ) -> Path:  # fmt: skip
+        """Fills a square between four files: from a down to b at the left, from c down to d at the right.
 
-    def _select(self, source: Any, choice: dict[str, Any]) -> Selection:
-        return self.domain.select(self._readable(source), **choice)
+        Args:
+            a, b, c, d: files, or objects the domain reads.
+            steps: points on an edge, 2 to 31.
+            method, out: as in `interpolate`; there is one file for each column, and one picture.
+            choices: which part of each of the files; the last may be left out.
 
-    def _readable(self, source: Any) -> Any:
-        """An object the domain reads, as it is, or the path of a file that is there and of the domain."""
-        if isinstance(source, self.domain.objects):
-            return source
-        path = Path(source)
-        if not path.exists():
-            raise MusicaeError(f"no such file: {path}")
-        if path.is_dir():
-            raise MusicaeError(f"{path} is a folder; give one file.")
-        if not self.domain.reads(path):
-            raise MusicaeError(
-                f"{path.name} is no {self.domain.name} file, and this model takes no other "
-                f"({', '.join(self.domain.suffixes)}); choose another file or --model."
-            )
-        return path
+        Returns:
+            The file with all columns in a row.
+        """
+        coder = self._started("interpolate")
+        return morphing.morph_square(coder, (a, b, c, d), steps, method, out, choices or [])
 
-    @torch.no_grad()
-    def _reconstruct(self, batch: Tensor) -> Tensor:
-        return self.model.reconstruct(batch.to(self.device)).cpu()
+    def interpolate_songs(
+        self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", out: Path | str | None = None
+    ) -> list[Path]:
+        """As `interpolate`, with whole files: the first windows of both are joined by a path, the second, and so on.
 
-    def _write_row(self, batch: Tensor, folder: Path, name: str, part: str, source: Any = None) -> Path:
-        """Writes a batch as one file, a file each, and a preview; all of them or none."""
-        batch = batch.cpu()
-        suffix, digits = self.domain.output_suffix, max(2, len(str(len(batch))))
-        with _files_into(folder) as temporary:
-            for number, example in enumerate(batch.split(1), 1):
-                self.domain.write(example, temporary / f"{part}-{number:0{digits}d}{suffix}", source)
-            self.domain.write(batch, temporary / f"{name}{suffix}", source)
-            rows = {f"{part} {number}": example for number, example in enumerate(batch.split(1), 1)}
-            # Last, for pictures: theirs is the whole row too, large enough to be looked at.
-            self.domain.preview(rows if self.domain.drawn_below else {f"{part}s": batch}, temporary / name, source)
-        return folder / f"{name}{suffix}"
+        The shorter file is repeated from its beginning; tempo, metre and length are those of the longer.
 
-    def _tensor(self, selection: Selection) -> Tensor:
-        return self.domain.to_tensor(torch.from_numpy(selection.example).to(self.device))
+        Returns:
+            The files written, one a step.
+        """
+        return morphing.morph_songs(self._started("interpolate"), a, b, steps, method, out)
 
-    def _refuse_restorer(self, what: str) -> None:
-        if self.model.restores:
-            raise MusicaeError(
-                f"this model restores ({self.manifest.task}) and cannot {what}; "
-                "use one trained with --task reconstruct."
-            )
+    def vary(
+        self, source: Any, amount: float = 0.3, count: int = 4, *, seed: int | None = None, temperature: float = 0.0,
+        out: Path | str | None = None, choice: Choice | None = None,
+    ) -> Path:  # fmt: skip
+        """Writes variations of an example at a chosen distance: its code is turned towards draws from the prior.
 
-    def _generator(self, seed: int | None) -> torch.Generator:
-        generator = torch.Generator(self.device)
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
-        return generator
+        Args:
+            source: a file, or an object the domain reads.
+            amount: 0 gives the reconstruction, 1 draws from the prior that know nothing of the file.
+            count: how many.
+            seed, temperature: of the draws; at temperature 0 only the code varies.
+            out: a folder, by default `output/NAME-varied`; the reconstruction is written beside them.
+            choice: which part of the file.
+
+        Returns:
+            The file with the reconstruction and all variations in a row.
+        """
+        coder = self._started("vary")
+        batch, record = generating.vary_example(coder, source, amount, count, seed, temperature, choice or {})
+        return generating.write_variations(coder, batch, source, record, out)
+
+    def attributes(self, *sources: Any, each_window: bool = False) -> AttributeTable:
+        """Measures what the domain can name (note density, range) in files, folders or objects.
+
+        Args:
+            *sources: files and folders, or objects the domain reads.
+            each_window: a row for each window, not the mean of each file's.
+        """
+        table, remarks = attribute_table.measure(self.domain, sources, each_window=each_window)
+        self._started().remarks.extend(remarks)
+        return table
+
+    def shift(self, source: Any, attribute: str, amount: float = 1.0, out: Path | str | None = None) -> Path | Tensor:
+        """Changes one attribute of a whole file, or of a batch, and keeps the rest as far as it can.
+
+        Args:
+            source: as in `reconstruct`.
+            attribute: a name in `attribute_vectors`.
+            amount: in standard deviations of the attribute over the training data.
+            out: the file to write; by default `NAME-shift` in the working folder.
+        """
+        return transforming.shift(self._started("shift"), self.attribute_vectors, source, attribute, amount, out)
+
+    @property
+    def attribute_vectors(self) -> AttributeVectors | None:
+        """The directions stored in the checkpoint; None where it has none."""
+        return None if self.folder is None else AttributeVectors.load(self.folder)
+
+    def embed(
+        self, *sources: Any, out: Path | str, colour: str = "folder", method: str = "pca",
+        each_file: bool = False, seed: int = 0,
+    ) -> list[Path]:  # fmt: skip
+        """Draws a map of the windows of files, as CSV and PNG.
+
+        Args:
+            *sources: files and folders, or objects the domain reads.
+            out: the CSV to write; the picture stands beside it.
+            colour: `folder`, `file`, a label of the domain (`key`) or an attribute.
+            method: `pca`, `tsne`, or `latent`: the two numbers that vary most.
+            each_file: a point for each file, the mean of its codes.
+            seed: of t-SNE.
+        """
+        found = latent_map.embed_files(
+            self._started(), sources, colour=colour, method=method, each_file=each_file, seed=seed
+        )
+        return found.write(Path(out))
+
+    def _batch(self, source: Any, choice: Choice) -> Batch:
+        return self._coder.batch(self._coder.select(source, choice))
+
+    def _started(self, what: str | None = None) -> Coder:
+        """The coder, ready for another operation, if the model can do it."""
+        self._coder.remarks.clear()
+        if what is not None:
+            self._coder.refuse_restorer(what)
+        return self._coder
 
 
 def load(model: str | Path, device: str | None = None) -> TrainedModel:
@@ -243,42 +290,8 @@ def load(model: str | Path, device: str | None = None) -> TrainedModel:
     Raises:
         CheckpointError: no such model, or a damaged or newer one.
     """
-    return TrainedModel(*load_checkpoint(_find(str(model))), device=device)
+    folder = find_model(str(model))
+    return TrainedModel(*load_checkpoint(folder), device=device, folder=folder)
 
 
-def shipped_models() -> list[str]:
-    """Names of the models that come with the package."""
-    return sorted(folder.name for folder in PRETRAINED.iterdir() if (folder / MANIFEST).is_file())
-
-
-def _find(model: str) -> Path:
-    if (PRETRAINED / model / MANIFEST).is_file():
-        return PRETRAINED / model
-    folder = Path(model)
-    for candidate in (folder, folder / "best"):
-        if (candidate / MANIFEST).is_file():
-            return candidate
-    if folder.exists():
-        raise CheckpointError(f"{folder} is no model: neither it nor its best/ has a {MANIFEST}.")
-    raise CheckpointError(f"{unknown_name('model', model, shipped_models())} Or give a run's folder.")
-
-
-def _stem(source: Any) -> str:
-    """What files made from a source are named after: its file's name, or its type's."""
-    return Path(source).stem if isinstance(source, (str, Path)) else type(source).__name__
-
-
-@contextmanager
-def _files_into(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder whose files are moved into `folder` if the block ends well."""
-    if folder.exists() and not folder.is_dir():
-        raise MusicaeError(f"{folder} is a file; --out wants a folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
-    try:
-        yield temporary
-        folder.mkdir(exist_ok=True)
-        for file in sorted(temporary.iterdir()):
-            file.replace(folder / file.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+__all__ = ["PRETRAINED", "TrainedModel", "load", "shipped_models"]

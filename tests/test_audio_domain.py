@@ -12,10 +12,10 @@ import soundfile
 import torch
 from pydantic import ValidationError
 
-from musicae import signal
 from musicae.domains.audio import LEVEL_RMS, AudioConfig, AudioDomain
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.sound_files import read_sound, sound_info, write_sound
+from musicae.sound import signal
+from musicae.sound.files import read_sound, sound_info, write_sound
 
 
 @pytest.fixture

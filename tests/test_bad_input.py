@@ -104,6 +104,48 @@ def test_a_damaged_model_is_named(tiny_run: Run, tmp_path: Path) -> None:
     assert left_behind(tmp_path, "model") == []
 
 
+# What is asked for is not there
+
+
+def test_operations_refuse_bad_files_and_leave_nothing(tiny_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.mid").write_text("Dear diary, this is a text file.\n" * 50)
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    model = ["--model", tiny_run("music"), "--out", "out"]
+    commands: list[list[object]] = [
+        ["vary", *model],
+        ["interpolate", A, *model],
+        ["interpolate", A, *model, "--whole"],
+        ["interpolate", *model, A, A, "--corners", A],
+        ["embed", *model],
+    ]
+    for command in commands:
+        assert "no such file" in refused(*command, "none.mid", code=2)
+        assert "text.mid" in refused(*command, "text.mid", code=1)
+        assert "a.png is no music file" in refused(*command, "a.png", code=2)
+    assert left_behind(tmp_path, "text.mid", "a.png") == []
+
+
+def test_what_a_model_cannot_do_is_said_and_how_to_get_one_that_can(tiny_run: Run, tmp_path: Path) -> None:
+    write_chords(tmp_path, 1)
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    model = {kind: ["--model", tiny_run(kind)] for kind in ("music", "image", "plain", "audio")}
+    for command, sentence in (
+        (["upscale", A, *model["music"]], "was trained to reconstruct, not to upscale; train one with --task upscale"),
+        (["upscale", "chord-0.wav", *model["audio"]], "was trained to denoise, not to upscale"),
+        (["sample", *model["music"], "--chords", "C F G Am"], "train one with --set chords=true"),
+        (["reconstruct", A, *model["music"], "--chords", "C"], "train one with --set chords=true"),
+        (["reconstruct", "chord-0.wav", *model["audio"], "--chords", "C"], "cannot follow other chords"),
+        (["sample", *model["image"], "--length", "4"], "image has no bars"),
+        (["attributes", "a.png", *model["image"]], "image knows no attributes; models of these domains do: "),
+        (["shift", "a.png", *model["image"], "--attribute", "density"], "image knows no attributes"),
+        (["vary", "a.png", *model["plain"]], "a plain autoencoder has no prior"),
+        (["vary", "chord-0.wav", *model["audio"]], "restores (denoise) and cannot vary"),
+        (["shift", "chord-0.wav", *model["audio"], "--attribute", "density"], "restores (denoise) and cannot shift"),
+    ):
+        assert sentence in refused(*command, code=2)
+    assert left_behind(tmp_path, "a.png", "chord-0.wav") == []
+
+
 # MIDI
 
 
@@ -277,6 +319,10 @@ def test_an_output_below_a_file_is_refused(tiny_run: Run, tmp_path: Path) -> Non
         ["denoise", "chord-0.wav", "--model", tiny_run("audio"), "--out", "file/out.wav"],
         ["interpolate", A, A, "--model", tiny_run("music"), "--out", "file/out"],
         ["interpolate", A, A, "--model", tiny_run("music"), "--out", "file"],
+        ["interpolate", A, A, "--model", tiny_run("music"), "--out", "file", "--whole"],
+        ["interpolate", A, A, "--corners", A, A, "--model", tiny_run("music"), "--out", "file"],
+        ["vary", A, "--model", tiny_run("music"), "--out", "file"],
+        ["embed", A, "--model", tiny_run("music"), "--out", "file/map.csv"],
         ["sample", "--model", tiny_run("music"), "--out", "file/deep/out"],
         ["render", A, "--out", "file/out.wav"],
     ):
@@ -288,7 +334,7 @@ def test_an_output_below_a_file_is_refused(tiny_run: Run, tmp_path: Path) -> Non
     assert "Traceback" not in result.stderr
     assert (tmp_path / "file").read_text() == "mine"
     assert left_behind(tmp_path, "file", "a.png", "chord-0.wav") == []
-    assert checked == 7
+    assert checked == 11
 
 
 def without_space(tmp_path: Path, limit_bytes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -308,7 +354,7 @@ def without_space(tmp_path: Path, limit_bytes: int, *arguments: object) -> subpr
 
 
 @posix_only
-@pytest.mark.parametrize("job", ["interpolate", "reconstruct", "denoise", "sample", "render"])
+@pytest.mark.parametrize("job", ["interpolate", "reconstruct", "denoise", "sample", "render", "vary", "embed"])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tiny_run: Run, tmp_path: Path, job: str) -> None:
     assert hasattr(signal, "SIGXFSZ")
     write_chords(tmp_path, 1)
@@ -318,6 +364,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tiny_run: Run, tmp_path:
         "denoise": ["chord-0.wav", "--model", tiny_run("audio"), "--out", "out.wav"],
         "sample": ["--model", tiny_run("image"), "--out", "out"],
         "render": [A, "--out", "out.wav"],
+        "vary": [A, "--model", tiny_run("music"), "--out", "out"],
+        "embed": [A, "--model", tiny_run("music"), "--out", "out.csv"],
     }
     result = without_space(tmp_path, 20, job, *arguments[job])
     assert result.returncode == 2, result.stderr

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from musicae.experiment import Experiment
+from musicae.training.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,14 +30,19 @@ def test_the_readme_quotes_the_results_as_they_were_written(figures):
 
 def test_the_cards_of_shipped_models_quote_those_results(figures):
     results = json.loads((ROOT / "benchmarks" / "figures.json").read_text())
-    for name in ("melody-2bar", "denoise-16k"):
+    for name in ("melody-2bar", "melody-16bar", "drums-2bar", "denoise-16k"):
         shipped = json.loads((ROOT / "musicae" / "pretrained" / name / "config.json").read_text())["metrics"]
-        # Shipped weights are float16; they score what the float32 ones do, to a thousandth.
-        assert shipped == pytest.approx({key: results[name][key] for key in shipped}, rel=1e-3)
+        # Shipped weights are float16; they score what the float32 ones do, to a thousandth. Of draws and of points
+        # on paths some are others.
+        drawn = {key for key in shipped if key.startswith(("sample_", "path_"))}
+        exact = shipped.keys() - drawn
+        for keys, tolerance in ((exact, 1e-3), (drawn, 0.05)):
+            wanted = {key: results[name][key] for key in keys}
+            assert {key: shipped[key] for key in keys} == pytest.approx(wanted, rel=tolerance)
 
 
 def test_every_figure_is_a_run_that_resolves(figures, tmp_path):
     for figure in figures.FIGURES.values():
         settings = {key: value for key, value in figure.settings.items() if key != "noise"}
         experiment = Experiment.resolve(figure.domain, task=figure.task, model=figure.model, settings=settings)
-        assert experiment.config.minutes == figure.settings["minutes"] <= 40
+        assert experiment.config.minutes == figure.settings["minutes"] <= 50

@@ -11,24 +11,26 @@ from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, rea
 from musicae.domains import DOMAINS
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.models import MODELS, Autoencoder, build_model
+from musicae.spec import Layout
 
 SIZES = {
     "conv": {"widths": [4, 6], "latent_size": 3},
     "mlp": {"width": 8, "latent_size": 3},
     "unet": {"widths": [4, 6], "latent_size": 3},
     "steps": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3},
+    "musicvae": {"encoder_width": 4, "decoder_width": 4, "latent_size": 3},
 }
 
 
 def fresh(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
     """A small untrained model and its manifest."""
-    kind = DOMAINS["music" if name == "steps" else "image"]
-    domain = kind(kind.suited(kind.Config(), (), "denoise" if MODELS[name].restores else "reconstruct"))
+    kind = DOMAINS["music" if MODELS[name].layout is Layout.STEPS else "image"]
+    domain = kind(kind.suited(kind.Config(), (), "reconstruct" if MODELS[name].rebuilds else "denoise"))
     sizes = {**SIZES[name], **settings}
     manifest = Manifest(
         domain=domain.name,
         domain_settings=domain.config.model_dump(mode="json"),
-        task="denoise" if MODELS[name].restores else "reconstruct",
+        task="reconstruct" if MODELS[name].rebuilds else "denoise",
         model=name,
         model_settings=sizes,
         metrics={"loss": 1.5},

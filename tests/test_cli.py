@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,28 +12,38 @@ import click
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
+from own_domains import CountedMusic
 from PIL import Image
 from symusic import Score
 from tiny_models import write_chords
 
 from musicae import __version__
 from musicae.cli import main
+from musicae.datasets.dataset import load_dataset
 from musicae.domains import DOMAINS
 from musicae.models import MODELS
+from musicae.operations.attribute_vectors import store
 from musicae.starter import starter_file
+from musicae.trained import load
 
 Run = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
+    "attributes",
     "denoise",
+    "embed",
     "evaluate",
     "inspect",
     "interpolate",
     "models",
+    "prepare",
     "reconstruct",
     "render",
     "sample",
+    "shift",
     "train",
+    "upscale",
+    "vary",
 ]
 A, B = str(starter_file("a.mid")), str(starter_file("b.mid"))
 TINY_TRAINING = ["--steps", "8", "--precision", "no", "--set", "warmup_steps=2", "--set", "widths=[4]"]
@@ -146,7 +157,8 @@ def test_pictures_from_training_to_samples(tmp_path: Path) -> None:
     scores = json.loads(musicae("evaluate", "--model", "run", "--json").stdout)
     assert {"mse", "psnr_db", "ssim", "kl_bits", "active_units", "elbo_nats", "pca_mse"} <= set(scores)
     table = musicae("evaluate", "--model", "run").stdout.splitlines()
-    assert [line.split()[0] for line in table] == list(scores)
+    ends = {f"{name}_{end}" for name in scores for end in ("low", "high")}
+    assert [line.split()[0] for line in table] == [name for name in scores if name not in ends]
     assert float(table[0].split()[1]) == pytest.approx(next(iter(scores.values())), rel=1e-3)
     sheet, *_ = musicae("sample", "--model", "run", "--count", 2, "--seed", 1).stdout.splitlines()
     assert Path(sheet) == Path("output/samples/samples.png")
@@ -242,6 +254,60 @@ def test_models_lists_every_kind() -> None:
     assert all(f"  {name}: {entry.layout} layout" in text for name, entry in MODELS.items())
 
 
+def test_long_samples_are_pieces_with_a_picture_and_a_sound_each(tiny_run: Run, tmp_path: Path) -> None:
+    command = ["sample", "--model", tiny_run("music"), "--count", 2, "--length", 5, "--top-p", 0.9, "--seed", 1]
+    result = musicae(*command, "--out", "out")
+    assert result.stdout.splitlines() == ["out/samples.mid"]
+    assert result.stderr == "5 bars become 6, a multiple of the model's 2\n"
+    assert len(list((tmp_path / "out").iterdir())) == 7
+
+
+def test_a_square_and_whole_songs_are_interpolated(tiny_run: Run) -> None:
+    run = tiny_run("music")
+    square = musicae("interpolate", A, B, "--corners", B, A, "--model", run, "--steps", 2, "--bar-a", 3)
+    assert square.stdout.splitlines() == [f"output/square-a-b-b-a/square.{kind}" for kind in ("mid", "png", "wav")]
+    assert square.stderr.startswith("upper left: bars 3–4 of track ")
+    songs = musicae("interpolate", A, B, "--whole", "--model", run, "--steps", 2, "--out", "songs")
+    assert songs.stdout.splitlines() == ["songs/step-01.mid", "songs/step-02.mid"]
+    refused = musicae("interpolate", A, B, "--whole", "--model", run, "--bar-a", 1, code=2)
+    assert "--whole takes two whole files" in refused.stderr
+
+
+def test_a_path_between_identical_files_says_so(tiny_run: Run) -> None:
+    result = musicae("interpolate", A, A, "--model", tiny_run("music"), "--steps", 2)
+    assert result.stderr.splitlines()[1] == "both ends are the same to the model, so every step is the same"
+
+
+def test_variations_of_a_file_at_a_distance(tiny_run: Run) -> None:
+    result = musicae("vary", A, "--model", tiny_run("music"), "--amount", 0.2, "--count", 2, "--seed", 3, "--bar", 3)
+    assert result.stdout.splitlines() == [f"output/a-varied/variations.{kind}" for kind in ("mid", "png", "wav")]
+    assert result.stderr.startswith("bars 3–4 of track ") and " at amount 0.2: " in result.stderr
+
+
+def test_attributes_are_measured_shifted_and_mapped(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DOMAINS, "music", CountedMusic)
+    run = shutil.copytree(tiny_run("music") / "best", tmp_path / "run")
+    store(run, load_dataset(load(run).domain, ()))
+    table = musicae("attributes", A, B, "--model", run).stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["file", "a.mid", "b.mid"]
+    assert table[0].split() == ["file", "windows", "density", "height", "off_beat"]
+    assert musicae("attributes", A, "--model", run, "--windows", "--out", "table.csv").stdout == "table.csv\n"
+    assert (tmp_path / "table.csv").read_text().startswith("file,window,density,height,off_beat\na.mid,1,")
+    shifted = musicae("shift", A, "--model", run, "--attribute", "height", "--amount", -1)
+    assert shifted.stdout == "a-shift.mid\n"
+    assert shifted.stderr.startswith("height: ") and len(shifted.stderr.splitlines()) == 2
+    unknown = musicae("shift", A, "--model", run, "--attribute", "hight", code=2)
+    assert (
+        unknown.stderr == "Error: unknown attribute 'hight'. Did you mean 'height'? Valid: density, height, off_beat.\n"
+    )
+    assert musicae("embed", A, B, "--model", run, "--colour", "height").stdout.splitlines() == [
+        "output/map.csv",
+        "output/map.png",
+    ]
+
+
 # Refusals
 
 
@@ -300,6 +366,14 @@ def test_a_bad_settings_file_is_named(tmp_path: Path, content: str, sentence: st
         (["inspect"], "Missing argument"),
         (["inspect", "none"], "no such file or folder: none"),
         (["inspect", "--set", "bar=2", A], "unknown music setting 'bar'. Did you mean 'bars'"),
+        (["sample", "--temperature", "-1"], "-1.0 is not in the range x>=0"),
+        (["sample", "--top-p", "0"], "0.0 is not in the range 0<x<=1"),
+        (["sample", "--length", "0"], "0 is not in the range x>=1"),
+        (["vary", A, "--amount", "1.5"], "1.5 is not in the range 0<=x<=1"),
+        (["shift", A], "Missing option '--attribute'"),
+        (["upscale", A], "Missing option '--model'"),
+        (["embed", A, "--method", "umap"], "'umap' is not one of 'pca', 'tsne', 'latent'"),
+        (["attributes"], "Missing argument"),
         (["render", "none.mid"], "none.mid does not exist"),
         (["render", A, "--out", "a.mp3"], "choose a name ending in .wav"),
         (["dance"], "No such command 'dance'"),
@@ -318,6 +392,14 @@ def test_a_part_that_is_not_there_is_named(tiny_run: Run, tmp_path: Path, choice
     result = musicae("interpolate", A, B, "--model", tiny_run("music"), *choice, code=2)
     assert sentence in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_told_from_a_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.commands["models"], "callback", interrupted)
+    assert musicae("models", code=130).stderr == "Stopped.\n"
 
 
 def test_a_pipe_that_closes_is_no_error(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from musicae import corruptions, signal
-from musicae.corruptions import AddNoise, mix_at_snr
 from musicae.errors import MusicaeError
-from musicae.noise_recordings import NoiseRecordings, noise_files, split_of_noise, without_silence
-from musicae.sound_files import write_sound
+from musicae.sound import corruptions, signal
+from musicae.sound.corruptions import AddNoise, mix_at_snr
+from musicae.sound.files import write_sound
+from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise, without_silence
 
 RATE_HZ, N_FFT = 16_000, 512
 SAMPLES = 247 * 128

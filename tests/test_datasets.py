@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import shutil
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +13,23 @@ from PIL import Image
 from symusic import Note, Score, Tempo, TimeSignature, Track
 from tiny_models import write_chords
 
-from musicae.datasets import SPLITS, DataSet, ExampleTable, find_files, load_dataset, split_items, unseen
+from musicae.datasets.dataset import (
+    SPLITS,
+    DataSet,
+    ExampleTable,
+    cache_folder,
+    find_files,
+    load_dataset,
+    split_items,
+    unseen,
+)
 from musicae.domains.audio import AudioDomain
 from musicae.domains.image import ImageConfig, ImageDomain
-from musicae.domains.music import MusicConfig, MusicDomain
+from musicae.domains.music import MusicDomain
 from musicae.errors import MusicaeError
-from musicae.experiment import Experiment
+from musicae.training.experiment import Experiment
+
+ROOT = Path(__file__).resolve().parent.parent
 
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
 
@@ -216,85 +226,6 @@ def test_a_picture_that_is_too_large_is_counted(tmp_path):
     assert [count for reason, count in report.skipped.items() if "larger than is decoded" in reason] == [1]
 
 
-# The store
-
-
-def test_the_store_is_memory_mapped_and_used_again(tmp_path):
-    folder, cache = write_tunes(tmp_path / "tunes", 5), tmp_path / "cache"
-    first = load_dataset(MusicDomain(), [folder], cache=cache)
-    assert isinstance(first.examples, np.memmap)
-    assert not first.examples.flags.writeable
-    store = cache / first.fingerprint
-    written = {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
-    second = load_dataset(MusicDomain(), [folder], cache=cache)
-    assert {path.name: path.stat().st_mtime_ns for path in store.iterdir()} == written
-    assert np.array_equal(first.examples, second.examples)
-    assert second.report == first.report
-    assert all(np.array_equal(first.splits[split], second.splits[split]) for split in SPLITS)
-
-
-def test_the_examples_are_those_of_the_files(tmp_path):
-    folder = write_tunes(tmp_path / "tunes", 5)
-    domain = MusicDomain()
-    read = np.concatenate([domain.read(path).examples for _, path in find_files(domain, [folder])])
-    assert np.array_equal(load_dataset(domain, [folder]).examples, read)
-
-
-def test_nothing_is_left_of_a_reading_that_fails(tmp_path):
-    folder, cache = write_tunes(tmp_path / "tunes", 2), tmp_path / "cache"
-    (tmp_path / "speech.wav").write_bytes(b"RIFF")
-    with pytest.raises(MusicaeError, match="not a score"):
-        load_dataset(MusicDomain(), [folder, tmp_path / "speech.wav"], cache=cache)
-    assert list(cache.iterdir()) == []
-
-
-def test_nothing_is_left_of_a_reading_that_is_interrupted(tmp_path, monkeypatch):
-    folder, cache = write_tunes(tmp_path / "tunes", 3), tmp_path / "cache"
-    read, calls = MusicDomain.read, []
-
-    def interrupted_at_2(self, path):
-        calls.append(path)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return read(self, path)
-
-    monkeypatch.setattr(MusicDomain, "read", interrupted_at_2)
-    with pytest.raises(KeyboardInterrupt):
-        load_dataset(MusicDomain(), [folder], cache=cache)
-    assert list(cache.iterdir()) == []
-    assert load_dataset(MusicDomain(), [folder], cache=cache).report.items == 3
-
-
-def test_a_store_that_another_process_finished_first_is_used(tmp_path, monkeypatch):
-    folder, cache = write_tunes(tmp_path / "tunes", 3), tmp_path / "cache"
-    other = load_dataset(MusicDomain(), [folder], cache=tmp_path / "other")
-    read = MusicDomain.read
-
-    def slow(self, path):
-        if not (cache / other.fingerprint).exists():
-            shutil.copytree(tmp_path / "other" / other.fingerprint, cache / other.fingerprint)
-        return read(self, path)
-
-    monkeypatch.setattr(MusicDomain, "read", slow)
-    dataset = load_dataset(MusicDomain(), [folder], cache=cache)
-    assert np.array_equal(dataset.examples, other.examples)
-    assert [path.name for path in cache.iterdir()] == [dataset.fingerprint]
-
-
-def test_the_fingerprint_changes_with_a_file_and_with_a_setting(tmp_path):
-    folder = write_tunes(tmp_path / "tunes", 3)
-    fingerprints = [load_dataset(MusicDomain(), [folder]).fingerprint for _ in range(2)]
-    assert fingerprints[0] == fingerprints[1]
-    fingerprints[1:] = [load_dataset(MusicDomain(MusicConfig(min_notes=5)), [folder]).fingerprint]
-    os.utime(folder / "tune-001.mid", ns=(0, 1))
-    fingerprints.append(load_dataset(MusicDomain(), [folder]).fingerprint)
-    write_tune(folder / "tune-003.mid", SCALE + SCALE[:4])
-    fingerprints.append(load_dataset(MusicDomain(), [folder]).fingerprint)
-    (folder / "tune-003.mid").rename(folder / "renamed.mid")
-    fingerprints.append(load_dataset(MusicDomain(), [folder]).fingerprint)
-    assert len(set(fingerprints)) == 5
-
-
 def test_starter_data_needs_no_files():
     counts = {}
     for domain in (ImageDomain(), MusicDomain()):
@@ -303,6 +234,11 @@ def test_starter_data_needs_no_files():
         counts[domain.name] = dataset.report.items
     assert counts["image"] == 1797
     assert counts["music"] >= 40
+
+
+def test_a_checkout_keeps_its_stores_in_its_own_data_folder(monkeypatch):
+    monkeypatch.delenv("MUSICAE_CACHE")
+    assert cache_folder() == ROOT / "data" / "cache"
 
 
 @pytest.mark.parametrize("budget_bytes", [0, 10**9])

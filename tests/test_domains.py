@@ -8,6 +8,8 @@ from musicae.domains import DOMAINS
 from musicae.errors import MusicaeError
 
 CONTRACT = pytest.mark.parametrize("name", DOMAINS)
+# The coarse grid leaves nothing to chance.
+SAME_EVERY_TIME = {("music", "upscale")}
 
 
 def examples_of(domain, count: int = 3) -> np.ndarray:
@@ -60,7 +62,9 @@ def test_identity_tells_examples_apart_and_knows_them_again(name):
 @CONTRACT
 def test_every_task_has_its_damage_and_no_other_does(name):
     domain = DOMAINS[name]()
-    tensor = domain.to_tensor(torch.from_numpy(examples_of(domain).copy()))
+    # Of all tunes: from those that move in quarters and eighths a coarse grid takes nothing.
+    examples = np.concatenate([reading.examples[::20] for _, reading in domain.starter()])
+    tensor = domain.to_tensor(torch.from_numpy(examples))
     assert domain.tasks[0] == "reconstruct"
     assert domain.corruption("reconstruct") is None
     for task in domain.tasks[1:]:
@@ -68,7 +72,7 @@ def test_every_task_has_its_damage_and_no_other_does(name):
         first, again, other = (damage(tensor, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
         assert first.shape == tensor.shape
         assert torch.equal(first, again)
-        assert not torch.equal(first, other)
+        assert torch.equal(first, other) == ((name, task) in SAME_EVERY_TIME)
         assert not torch.equal(first, tensor)
     with pytest.raises((MusicaeError, ValueError)):
         domain.corruption("no such task")

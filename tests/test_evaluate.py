@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,31 @@ import torch
 from sklearn.decomposition import PCA
 from tiny_models import write_chords
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, LowRankMultivariateNormal, Normal, kl_divergence
 
 from musicae.checkpoint import Manifest
-from musicae.datasets import DataSet, ReadReport, load_dataset, unseen
+from musicae.datasets.dataset import DataSet, ReadReport, load_dataset, unseen
 from musicae.domains.audio import AudioConfig, AudioDomain
 from musicae.domains.base import Domain
-from musicae.domains.image import ImageDomain
-from musicae.domains.music import MusicDomain
+from musicae.domains.image import ImageConfig, ImageDomain
+from musicae.domains.music import MusicConfig, MusicDomain
 from musicae.errors import MusicaeError
-from musicae.evaluate import evaluate, evaluate_files
+from musicae.evaluation.evaluate import evaluate, evaluate_files
+from musicae.likelihoods import Gaussian
 from musicae.models import Autoencoder, ModelConfig
-from musicae.nn.latent import Posterior
-from musicae.spec import Layout
+from musicae.models.autoencoder import Decoded
+from musicae.nn.posterior import Posterior
+from musicae.score.baselines import bar_before
+from musicae.spec import Layout, TensorSpec
 from musicae.trained import TrainedModel, load
 
 Run = Callable[[str], Path]
 COUNTS = {"examples", "left_out_seen_in_training"}
+
+
+def with_ends(*names: str) -> set[str]:
+    """Names of scores that have an interval, and of its ends."""
+    return {name + ending for name in names for ending in ("", "_low", "_high")}
 
 
 class Copier(Autoencoder):
@@ -34,6 +43,7 @@ class Copier(Autoencoder):
 
     def __init__(self, domain: Domain, latent: str = "deterministic") -> None:
         super().__init__(domain.spec, ModelConfig(latent=latent, latent_size=1))
+        self._build_latent()
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -47,23 +57,87 @@ class Copier(Autoencoder):
     def restores(self) -> bool:
         return True
 
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         mean = torch.zeros(len(x), 1)
         return Posterior(mean, mean if self.config.latent == "gaussian" else None)
 
-    def decode(self, z: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
         raise NotImplementedError
 
-    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def reconstruct(
+        self, x: Tensor, *, generator: torch.Generator | None = None, condition: Tensor | None = None
+    ) -> Tensor:
         return x
 
-    def _posterior_and_parameters(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None
-    ) -> tuple[Posterior, Tensor]:
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
+        posterior = self.encode(x)
+        parameters = x
         if self.spec.layout is Layout.STEPS:
-            logits = torch.nn.functional.one_hot(target[..., 0], self.spec.vocabulary[0]) * 100.0
-            return self.encode(x), logits
-        return self.encode(x), x
+            parameters = torch.nn.functional.one_hot(target[..., 0], self.spec.vocabulary[0]) * 100.0
+        return Decoded(posterior, posterior.sample(generator), parameters)
+
+
+class LinearGaussian(Autoencoder):
+    """Probabilistic PCA (Tipping & Bishop, 1999) on a grid, with orthogonal loadings.
+
+    Then the posterior is factorised and known, and so is log p(x) = log N(x; μ, W·Wᵀ + σ²·I).
+    """
+
+    def __init__(self, spec: TensorSpec, size: int, sigma: float, posterior_stretch: float = 1.0) -> None:
+        super().__init__(spec, ModelConfig(latent_size=size))
+        random = torch.Generator().manual_seed(5)
+        axes = torch.linalg.qr(torch.randn(spec.numel, size, generator=random)).Q
+        self.loadings = axes * torch.linspace(0.5, 1.5, size)
+        self.centre = 0.5 + 0.1 * torch.randn(spec.numel, generator=random)
+        self.sigma, self.stretch = sigma, posterior_stretch
+        assert isinstance(self.likelihood, Gaussian)
+        raw = math.log(math.expm1(math.log(sigma) + 6.0))  # what softplus takes to log σ + 6
+        self.likelihood.scaled_log_sigma.data.fill_((raw - 6.0) / 10.0)
+        self._build_latent()
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.config.latent_size,)
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        precision = self.loadings.square().sum(0) / self.sigma**2 + 1
+        mean = (x.flatten(1) - self.centre) @ self.loadings / self.sigma**2 / precision
+        return Posterior(mean, (self.stretch**2 / precision).log().expand_as(mean))
+
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        return (z @ self.loadings.T + self.centre).view(-1, *self.spec.shape)
+
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
+        posterior = self.encode(x)
+        z = posterior.sample(generator)
+        return Decoded(posterior, z, self.decode(z))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The exact log p(x), `(batch,)`."""
+        exact = LowRankMultivariateNormal(
+            self.centre.double(), self.loadings.double(), torch.full_like(self.centre, self.sigma**2).double()
+        )
+        return exact.log_prob(x.flatten(1).double())
 
 
 def copying(domain: Domain, task: str = "reconstruct", latent: str = "deterministic") -> TrainedModel:
@@ -82,19 +156,21 @@ def chords(tmp_path: Path, **settings: object) -> tuple[AudioDomain, DataSet]:
 
 def test_music_scores_have_the_promised_names(tiny_run: Run) -> None:
     scores = evaluate_files(load(tiny_run("music"), "cpu"), [], limit=40)
-    promised = {"accuracy_teacher_forced", "accuracy_free_running", "accuracy_free_running_mean", "onset_f1"}
-    promised |= {"onset_f1_mean", "kl_bits", "active_units", "elbo_nats", "reconstruction_nats"}
+    promised = with_ends("accuracy_free_running", "onset_f1", "kl_bits", "elbo_nats")
+    promised |= {"accuracy_teacher_forced", "accuracy_free_running_mean", "onset_f1_mean", "active_units"}
+    promised |= {"accuracy_hold", "accuracy_copy", "onset_f1_hold", "onset_f1_copy", "reconstruction_nats"}
     assert set(scores) == promised | COUNTS
     assert all(math.isfinite(value) for value in scores.values())
     shares = [name for name in scores if "accuracy" in name or "f1" in name]
-    assert len(shares) == 5
+    assert len(shares) == 13
     assert all(0 <= scores[name] <= 1 for name in shares)
     assert scores["kl_bits"] > 0
 
 
 def test_image_scores_have_the_promised_names(tiny_run: Run) -> None:
     scores = evaluate_files(load(tiny_run("image"), "cpu"), [])
-    promised = {"mse", "psnr_db", "ssim", "kl_bits", "active_units", "elbo_nats", "pca_mse", "reconstruction_nats"}
+    promised = with_ends("mse", "psnr_db", "ssim", "kl_bits", "elbo_nats")
+    promised |= {"active_units", "pca_mse", "reconstruction_nats"}
     assert set(scores) == promised | {"mse_mean", "psnr_db_mean", "ssim_mean"} | COUNTS
     assert all(math.isfinite(value) for value in scores.values())
     assert scores["mse_mean"] < scores["mse"]
@@ -102,11 +178,12 @@ def test_image_scores_have_the_promised_names(tiny_run: Run) -> None:
 
 def test_a_plain_autoencoder_has_no_bits(tiny_run: Run) -> None:
     scores = evaluate_files(load(tiny_run("plain"), "cpu"), [])
-    assert set(scores) == {"mse", "psnr_db", "ssim", "pca_mse", "reconstruction_nats"} | COUNTS
+    assert set(scores) == with_ends("mse", "psnr_db", "ssim") | {"pca_mse", "reconstruction_nats"} | COUNTS
 
 
 def test_audio_scores_have_the_promised_names(tiny_run: Run) -> None:
     scores = evaluate_files(load(tiny_run("audio"), "cpu"), [])
+    # One starter sound is kept for testing, and one recording says nothing of how much others differ.
     promised = {"si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1"}
     assert set(scores) == promised | {"reconstruction_nats"} | COUNTS
     assert scores["si_sdr_gain_db"] == pytest.approx(scores["si_sdr_out_db"] - scores["si_sdr_in_db"], abs=1e-3)
@@ -248,3 +325,133 @@ def test_settings_that_do_not_fit_the_model_are_refused(tiny_run: Run) -> None:
 def test_data_that_is_gone_is_named(tiny_run: Run, tmp_path: Path) -> None:
     with pytest.raises(MusicaeError, match=r"no such file or folder: .*gone"):
         evaluate_files(load(tiny_run("audio"), "cpu"), [tmp_path / "gone"])
+
+
+# What scores without a model, and how sure the scores are
+
+
+def test_holding_and_copying_are_scored_as_a_model_that_does_so_would_be() -> None:
+    domain = MusicDomain()
+    dataset = load_dataset(domain, [])
+    target = np.array(dataset.examples[unseen(domain, dataset, "test")], np.int64)
+    scores = evaluate(copying(domain), dataset)
+    assert scores["accuracy_hold"] == pytest.approx((target == 0).mean())
+    assert scores["onset_f1_hold"] == 0.0
+    copied = torch.from_numpy(bar_before(np.zeros(1, int), target, 16))
+    expected = domain.metrics(copied, torch.from_numpy(target), copied)
+    assert scores["accuracy_copy"] == pytest.approx(float(expected["accuracy"].mean()))
+    assert scores["onset_f1_copy"] == pytest.approx(float(expected["onset_f1"].mean()), rel=1e-5)
+    assert 0.05 < scores["onset_f1_copy"] < scores["accuracy_copy"] < 1
+
+
+def test_the_symbol_that_is_held_is_the_most_frequent_in_training() -> None:
+    domain = MusicDomain()
+    whole = load_dataset(domain, [])
+    examples = np.array(whole.examples)
+    examples[whole.splits["train"]] = 40
+    examples[whole.splits["validation"]] = 40
+    scores = evaluate(copying(domain), DataSet(examples, whole.splits, "", ReadReport()))
+    target = examples[whole.splits["test"]]
+    assert scores["accuracy_hold"] == pytest.approx((target == 40).mean())
+
+
+def test_a_bar_alone_has_no_copy_to_compare_with() -> None:
+    domain = MusicDomain(MusicConfig(bars=1))
+    scores = evaluate(copying(domain), load_dataset(domain, []))
+    assert "accuracy_hold" in scores
+    assert "accuracy_copy" not in scores
+
+
+def test_scores_lie_in_their_intervals_and_more_examples_make_them_narrow(tiny_run: Run) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    alone = replace(load_dataset(trained.domain, []), owner=None)
+    few, many = (evaluate(trained, alone, limit=limit) for limit in (20, 10_000))
+    assert many["examples"] > 4 * few["examples"]
+    for name in ("accuracy_free_running", "onset_f1", "kl_bits", "elbo_nats"):
+        for scores in (few, many):
+            assert scores[f"{name}_low"] < scores[name] < scores[f"{name}_high"]
+        assert many[f"{name}_high"] - many[f"{name}_low"] < few[f"{name}_high"] - few[f"{name}_low"]
+
+
+def test_examples_of_one_item_are_drawn_together(tiny_run: Run) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    whole = load_dataset(trained.domain, [])
+    widths = []
+    for owners in (1, 4, len(whole.examples)):
+        owner = np.arange(len(whole.examples)) * owners // len(whole.examples)
+        scores = evaluate(trained, replace(whole, owner=owner))
+        widths.append(scores["kl_bits_high"] - scores["kl_bits_low"] if "kl_bits_low" in scores else None)
+    assert widths[0] is None  # one item says nothing about others
+    assert widths[1] != widths[2]
+    assert widths[2] is not None and widths[2] > 0
+
+
+# The likelihood
+
+
+@pytest.fixture
+def linear() -> tuple[ImageDomain, DataSet]:
+    domain = ImageDomain(ImageConfig.model_validate({"likelihood": "gaussian", "size": 8}))
+    return domain, load_dataset(domain, [])
+
+
+def evaluated_linear(
+    linear: tuple[ImageDomain, DataSet], stretch: float, importance: int
+) -> tuple[dict[str, float], float]:
+    """Scores of a linear-Gaussian model, and its exact -log p of the same examples."""
+    domain, dataset = linear
+    model = LinearGaussian(domain.spec, size=6, sigma=0.3, posterior_stretch=stretch)
+    manifest = Manifest(domain=domain.name, domain_settings={}, task="reconstruct", model="linear", model_settings={})
+    scores = evaluate(TrainedModel(model, domain, manifest, "cpu"), dataset, importance=importance)
+    batch = domain.to_tensor(torch.from_numpy(dataset.examples[unseen(domain, dataset, "test")]))
+    return scores, -float(model.log_prob(batch).mean())
+
+
+def test_with_the_true_posterior_one_draw_gives_the_exact_likelihood(linear: tuple[ImageDomain, DataSet]) -> None:
+    scores, exact = evaluated_linear(linear, stretch=1.0, importance=1)
+    assert scores["nll_importance_nats"] == pytest.approx(exact, rel=1e-5)
+    assert scores["importance_draws"] == 1
+    assert -scores["elbo_nats"] == pytest.approx(exact, abs=0.5)
+
+
+def test_more_draws_bring_the_bound_down_to_the_exact_likelihood(linear: tuple[ImageDomain, DataSet]) -> None:
+    bounds = []
+    for draws in (1, 10, 500):
+        scores, exact = evaluated_linear(linear, stretch=2.0, importance=draws)
+        bounds.append(scores["nll_importance_nats"] - exact)
+    assert bounds[0] > 3 * bounds[1] > 0.5
+    assert bounds[2] == pytest.approx(0, abs=0.05)
+    assert -scores["elbo_nats"] - exact == pytest.approx(bounds[0], rel=0.3)
+
+
+def test_the_likelihood_is_asked_for_and_changes_no_other_score(tiny_run: Run) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    plain, asked = (evaluate_files(trained, [], limit=30, importance=draws) for draws in (0, 4))
+    assert set(asked) - set(plain) == with_ends("nll_importance_nats") | {"importance_draws"}
+    assert plain == {name: asked[name] for name in plain}
+    assert asked["nll_importance_nats"] < -plain["elbo_nats"]
+
+
+def test_a_plain_autoencoder_has_no_likelihood(tiny_run: Run) -> None:
+    with pytest.raises(MusicaeError, match="a plain autoencoder gives no likelihood"):
+        evaluate_files(load(tiny_run("plain"), "cpu"), [], importance=2)
+
+
+# What the model makes
+
+
+def test_samples_and_paths_are_scored_where_they_are_asked_for(tiny_run: Run) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    plain, asked = (evaluate_files(trained, [], limit=30, samples=number, pairs=number) for number in (0, 4))
+    assert asked["samples"] == asked["pairs"] == 4
+    assert {"sample_copied", "path_jump"} <= set(asked) - set(plain)
+    assert plain == {name: asked[name] for name in plain}
+
+
+def test_what_a_restorer_of_music_was_given_is_scored_beside_its_answer() -> None:
+    domain = MusicDomain()
+    dataset = load_dataset(domain, [])
+    scores = evaluate(copying(domain, "denoise"), dataset)
+    assert scores["accuracy_damaged"] == scores["accuracy_free_running"] < 1
+    assert 0.3 < scores["onset_f1_damaged"] == scores["onset_f1"] < 0.95
+    assert not [name for name in evaluate(copying(domain), dataset) if "damaged" in name]

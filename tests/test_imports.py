@@ -15,20 +15,21 @@ PACKAGE = Path(musicae.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors config train_config spec starter",
-        "likelihoods corruptions score signal nn plots render torchaudio_import latent_space "
-        "noise_recordings picture_files sound_files sound_decoding sound_excerpts sound_map",
+        "errors config train_config spec starter precision",
+        "likelihoods latent_space score sound nn plots render figures picture_files",
         "models domains",
-        "datasets checkpoint run_log run_state named_sets precision",
+        "datasets checkpoint",
+        "shipped",
+        "operations",
         "training trained",
-        "experiment evaluate inspection export demo",
-        "cli",
+        "evaluation inspection demo",
+        "cli commands",
     )
 )
 # Neighbours that know nothing of each other.
 STRANGERS = (("models", "domains"), ("training", "trained"))
 # The only importer of a library, whatever its layer.
-SOLE_IMPORTERS = {"accelerate": {"training"}, "torchaudio": {"torchaudio_import"}}
+SOLE_IMPORTERS = {"accelerate": {"training.loop"}, "torchaudio": {"sound.torchaudio_import"}}
 # What `--help` must not wait for.
 HEAVY = ("librosa", "matplotlib", "torchaudio", "torchmetrics", "sklearn", "scipy", "numba", "huggingface_hub")
 

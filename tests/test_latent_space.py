@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicae.latent_space import METHODS, lerp, slerp
+from musicae.latent_space import METHODS, even_spacing, lerp, slerp, square, varied, walk
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -54,3 +54,80 @@ def test_fewer_than_two_steps_are_refused(steps):
 def test_codes_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match="differ in shape"):
         slerp(torch.zeros(2), torch.ones(3), 4)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_path_between_equal_codes_stands_still_exactly(method):
+    a = torch.randn(16)
+    assert torch.equal(method(a, a.clone(), 6), a.expand(6, 16))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_square_has_its_codes_in_the_corners_and_paths_on_its_edges(method):
+    corners = tuple(torch.randn(4, 3, 2))
+    cells = square(corners, 5, method)
+    assert cells.shape == (5, 5, 3, 2)
+    for corner, (row, column) in zip(corners, ((0, 0), (4, 0), (0, 4), (4, 4)), strict=True):
+        assert torch.equal(cells[row, column], corner)
+    a, b, c, d = corners
+    path = METHODS[method]
+    edges = ((cells[:, 0], (a, b)), (cells[:, 4], (c, d)), (cells[0], (a, c)), (cells[4], (b, d)))
+    for edge, (start, end) in edges:
+        torch.testing.assert_close(edge, path(start, end, 5))
+
+
+def test_points_of_a_walk_are_draws_of_the_prior_with_correlated_neighbours():
+    draws = torch.randn(4000, 6, 4, generator=torch.Generator().manual_seed(0))
+    points = walk(draws, 0.8)
+    assert points.shape == draws.shape
+    assert torch.equal(points[:, 0], draws[:, 0])
+    torch.testing.assert_close(points.var(0), torch.ones(6, 4), atol=0.1, rtol=0)
+    for distance, expected in ((1, 0.8), (3, 0.8**3)):
+        correlation = (points[:, :-distance] * points[:, distance:]).mean()
+        assert correlation.item() == pytest.approx(expected, abs=0.02)
+
+
+def test_a_walk_stands_still_or_jumps_at_the_ends_of_correlation():
+    draws = torch.randn(2, 3, 4)
+    assert torch.equal(walk(draws, 1.0), draws[:, :1].expand(2, 3, 4))
+    assert torch.equal(walk(draws, 0.0), draws)
+    for correlation in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="correlation is between 0 and 1"):
+            walk(draws, correlation)
+
+
+def test_variations_go_from_the_code_to_the_draws_and_stay_as_likely():
+    base = torch.randn(500, generator=torch.Generator().manual_seed(1))
+    draws = torch.randn(8, 500, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(varied(base, draws, 0.0), base.expand(8, 500))
+    torch.testing.assert_close(varied(base, draws, 1.0), draws)
+    distances = [(varied(base, draws, amount) - base).norm(dim=1).mean().item() for amount in (0.1, 0.4, 0.7, 1.0)]
+    assert distances == sorted(distances)
+    assert distances[0] > 1
+    lengths = varied(base, draws, 0.5).norm(dim=1) / 500**0.5
+    torch.testing.assert_close(lengths, torch.ones(8), atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize("amount", [-0.01, 1.01, float("nan")])
+def test_an_amount_outside_of_0_to_1_is_refused(amount):
+    with pytest.raises(ValueError, match="amount is between 0 and 1"):
+        varied(torch.zeros(2), torch.zeros(3, 2), amount)
+
+
+def test_even_spacing_follows_what_changes():
+    changes = torch.tensor([0.0, 0.0, 4.0, 0.0, 1.0, 1.0, 1.0, 1.0])
+    kept = even_spacing(changes, 5)
+    assert kept.tolist()[0] == 0 and kept.tolist()[-1] == 8
+    gone = torch.cat([torch.zeros(1), changes.cumsum(0)])
+    assert gone[kept].tolist() == [0, 0, 4, 6, 8]  # 2 is as far from 0 as from 4: the earlier is taken
+    assert even_spacing(torch.ones(8), 5).tolist() == [0, 2, 4, 6, 8]
+
+
+def test_a_path_that_stands_still_keeps_its_ends():
+    assert even_spacing(torch.zeros(8), 3).tolist() == [0, 0, 8]
+
+
+@pytest.mark.parametrize("points", [1, 10])
+def test_even_spacing_refuses_more_points_than_there_are(points):
+    with pytest.raises(ValueError, match="a path of 9 points gives 2 to 9"):
+        even_spacing(torch.ones(8), points)

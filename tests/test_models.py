@@ -5,26 +5,28 @@ import torch
 
 from musicae.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from musicae.errors import MusicaeError
+from musicae.likelihoods import build_likelihood
 from musicae.models import MODELS, build_model, default_model
 from musicae.nn.sequence import CausalStack
 from musicae.spec import Layout, TensorSpec
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 SOUND = TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask")
-MELODY = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,))
+MELODY = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,), segment=16)
 SMALL = {
     "conv": {"widths": (8, 16), "latent_size": 16},
     "mlp": {"width": 64, "latent_size": 16},
     "unet": {"widths": (8, 16), "latent_size": 16},
     "steps": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0},
+    "musicvae": {"encoder_width": 32, "decoder_width": 32, "latent_size": 16, "sampling_rate": 0.0},
 }
 # A domain whose default settings give the spec, to save a model with.
 DOMAIN_OF = {"conv": ("image", {"size": 8, "channels": 1}), "mlp": ("image", {"size": 8, "channels": 1})}
-DOMAIN_OF |= {"unet": ("audio", {"n_fft": 256, "chunk_s": 0.25}), "steps": ("music", {})}
+DOMAIN_OF |= {"unet": ("audio", {"n_fft": 256, "chunk_s": 0.25}), "steps": ("music", {}), "musicvae": ("music", {})}
 
 
 def spec_of(name: str) -> TensorSpec:
-    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "steps": MELODY}[name]
+    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "steps": MELODY, "musicvae": MELODY}[name]
 
 
 def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
@@ -40,7 +42,7 @@ def small(name: str, **settings) -> torch.nn.Module:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL) == set(DOMAIN_OF)
-    assert len(MODELS) == 4
+    assert len(MODELS) == 5
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic"])
@@ -60,6 +62,9 @@ def test_a_model_keeps_its_shapes(name, latent):
 @pytest.mark.parametrize("name", MODELS)
 def test_gradient_reaches_every_parameter(name):
     model = small(name)
+    for parameter in model.parameters():
+        if not parameter.any():  # a last layer that starts at zero lets no gradient through at first
+            torch.nn.init.normal_(parameter, std=0.01)
     batch = batch_of(spec_of(name))
     model(batch, batch, generator=torch.Generator().manual_seed(0)).total.backward()
     without = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
@@ -72,7 +77,7 @@ def test_a_model_overfits_one_batch(name):
     clean = batch_of(spec_of(name))
     clean = clean if clean.dtype == torch.int64 or model.restores else clean.round()  # grey has an entropy of its own
     shown = clean + 0.5 * torch.randn_like(clean) if model.restores else clean
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2 if name == "musicvae" else 3e-3)
     first = model(shown, clean).total.item()
     for _ in range(150):
         optimizer.zero_grad()
@@ -90,7 +95,7 @@ def test_a_model_reloads_bit_identically(name, tmp_path):
     manifest = Manifest(
         domain=domain,
         domain_settings=settings,
-        task="denoise" if MODELS[name].restores else "reconstruct",
+        task="reconstruct" if MODELS[name].rebuilds else "denoise",
         model=name,
         model_settings=SMALL[name],
     )
@@ -163,6 +168,70 @@ def test_a_causal_stack_sees_no_later_step():
     assert not torch.allclose(before[:, 19], after[:, 19])
 
 
+def test_bars_are_decoded_without_knowing_each_other_given_z():
+    model = small("steps").eval()
+    z, target = torch.randn(2, 16), batch_of(MELODY, 2)
+    changed = target.clone()
+    changed[:, :16] = batch_of(MELODY, 2)[:, :16]
+    before, after = model.teacher_forced(z, target), model.teacher_forced(z, changed)
+    assert torch.equal(before[:, 16:], after[:, 16:]) and not torch.equal(before[:, :16], after[:, :16])
+
+
+def test_the_reference_network_has_the_published_size():
+    model = build_model("musicvae", MELODY, {})
+    doubled = sum(bias.numel() for name, bias in model.named_parameters() if "bias_hh" in name)  # torch has two biases
+    assert sum(parameter.numel() for parameter in model.parameters()) - doubled == 4_423_770
+    assert model.encoder.bidirectional and model.decoders[0].lstm.num_layers == 2
+
+
+@pytest.mark.parametrize("conductor_width", [0, 24], ids=["flat", "hierarchical"])
+def test_the_reference_network_decodes_step_by_step_what_teacher_forcing_would(conductor_width):
+    model = small("musicvae", conductor_width=conductor_width).eval()
+    decoded = model.decode(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)))
+    z = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(model.teacher_forced(z, decoded).argmax(-1), decoded[..., 0])
+
+
+def test_scheduled_sampling_shows_less_of_the_target_as_training_goes_on():
+    model = small("musicvae", sampling_rate=3.0)
+    batch, shares = batch_of(MELODY), []
+    for _ in range(5):
+        shares.append(model._share_shown())
+        model(batch, batch)
+    assert shares[0] == 0.75 and shares == sorted(shares, reverse=True)
+    z = torch.randn(4, 16)
+    model.updates += 1000
+    torch.manual_seed(0)
+    own = model.teacher_forced(z, batch)  # never the target's: another target changes nothing but the draws
+    assert not torch.allclose(own, model.eval().teacher_forced(z, batch))
+
+
+def test_a_condition_changes_what_is_decoded_and_none_is_class_zero():
+    spec = MELODY.model_copy(update={"condition": (32, 49)})
+    torch.manual_seed(0)
+    model = build_model("steps", spec, SMALL["steps"]).eval()
+    batch, chords = batch_of(MELODY), torch.full((4, 32), 7)
+    assert torch.equal(model.encode(batch).mean, model.encode(batch, torch.zeros(4, 32, dtype=torch.int64)).mean)
+    assert not torch.equal(model.encode(batch).mean, model.encode(batch, chords).mean)
+    z = torch.randn(4, 16)
+    told, untold = model.teacher_forced(z, batch, chords), model.teacher_forced(z, batch)
+    assert not torch.allclose(told, untold)
+    with pytest.raises(ValueError, match="takes no condition"):
+        build_model("musicvae", spec, SMALL["musicvae"])
+
+
+def test_a_nucleus_keeps_only_the_most_probable_symbols():
+    spec = TensorSpec(layout=Layout.STEPS, shape=(1, 1), likelihood="categorical", vocabulary=(4,))
+    logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log().expand(2000, 1, 4)
+    likelihood = build_likelihood(spec)
+    drawn = [
+        likelihood.choose(logits, 1.0, top_p, torch.Generator().manual_seed(0)).flatten() for top_p in (0.4, 0.7, 1.0)
+    ]
+    assert [sorted(set(draw.tolist())) for draw in drawn] == [[1], [1, 3], [0, 1, 2, 3]]
+    assert (drawn[1] == 1).double().mean().item() == pytest.approx(2 / 3, abs=0.04)
+    assert (likelihood.choose(logits, 0.0, 0.5, None) == 1).all()
+
+
 def test_temperature_draws_and_zero_does_not():
     model = small("steps").eval()
     z = torch.randn(2, 16)
@@ -189,9 +258,7 @@ def test_a_model_of_another_layout_is_refused():
 def test_defaults_follow_layout_and_purpose():
     assert default_model(Layout.GRID, False) == "conv"
     assert default_model(Layout.GRID, True) == "unet"
-    assert default_model(Layout.STEPS, False) == "steps"
-    with pytest.raises(MusicaeError, match="no model restores steps"):
-        default_model(Layout.STEPS, True)
+    assert default_model(Layout.STEPS, False) == default_model(Layout.STEPS, True) == "steps"
 
 
 def test_a_restorer_of_pictures_needs_a_likelihood_of_pixels():

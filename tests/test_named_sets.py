@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from musicae.datasets.named_sets import NAMED_SETS, NamedSet, locate
 from musicae.errors import MusicaeError
-from musicae.named_sets import NAMED_SETS, NamedSet, locate
 
 
 @pytest.fixture

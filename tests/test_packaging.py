@@ -19,8 +19,8 @@ import musicae
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-STARTER_FILES = ("a.mid", "b.mid", "noisy.wav", "tunes.abc")
-MOST_WHEEL_BYTES = 40 * 2**20
+STARTER_FILES = ("a.mid", "b.mid", "grooves.txt", "noisy.wav", "tunes.abc")
+MOST_WHEEL_BYTES = 72 * 2**20
 
 # Names under which packages are imported, where that is another than the one they are installed by.
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}

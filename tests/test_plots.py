@@ -92,10 +92,30 @@ def test_spectrograms_share_one_scale_and_survive_silence(tmp_path):
     assert _count(pixels, np.array([0.0, 0.0, 0.016])) > 1000
 
 
+def test_a_map_of_numbers_has_a_scale_and_one_of_labels_a_legend(tmp_path):
+    points = np.random.default_rng(0).standard_normal((300, 2))
+    plots.scatter(points, np.linspace(0, 1, 300), tmp_path / "numbers.png", title="density")
+    labels = [f"folder {number % 20}" for number in range(300)]  # more than there are colours
+    plots.scatter(points, labels, tmp_path / "labels.png", title="folder")
+    lowest, highest = np.array([0.267, 0.005, 0.329]), np.array([0.993, 0.906, 0.144])
+    numbers = _pixels(tmp_path / "numbers.png")
+    assert min(_count(numbers, colour) for colour in (lowest, highest)) > 20
+    assert _count(_pixels(tmp_path / "labels.png"), highest) == 0
+
+
+@pytest.mark.parametrize("points", [np.zeros((1, 2)), np.zeros((5, 2)), np.array([[0.0, 0.0], [1e9, 1e-9]])])
+def test_maps_of_few_or_equal_points_are_drawn(tmp_path, points):
+    plots.scatter(points, ["one"] * len(points), tmp_path / "a.png", title="file")
+    plots.scatter(points, np.zeros(len(points)), tmp_path / "b.png", title="density")
+    assert _pixels(tmp_path / "a.png").shape == _pixels(tmp_path / "b.png").shape
+
+
 def test_nothing_to_draw_is_an_error(tmp_path):
     for draw in (plots.image_rows, plots.piano_rolls):
         with pytest.raises(ValueError, match="at least one row"):
             draw({"empty": []}, tmp_path / "a.png")
+    with pytest.raises(ValueError, match="at least one point"):
+        plots.scatter(np.zeros((0, 2)), [], tmp_path / "a.png", title="folder")
 
 
 def test_a_failed_drawing_leaves_the_old_picture_and_no_other_file(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.render import BACKENDS, PEAK, TAIL_S, available_backends, render_file, render_midi, write_wav
-from musicae.sound_files import read_sound
+from musicae.sound.files import read_sound
 
 AVAILABLE = available_backends()
 each_backend = pytest.mark.parametrize("backend", AVAILABLE)

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pretty_midi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,9 +22,10 @@ from musicae.score.codec import (
     windows_of,
     with_silence,
 )
+from musicae.score.lines import extract_piece
+from musicae.score.parts import PARTS
 from musicae.score.reading import read_scores
-from musicae.score.windows import extract_melody
-from musicae.score.writing import melody_midi, write_midi
+from musicae.score.writing import Timeline, part_voices, voices_midi, write_midi
 
 # Holds and note-offs must be common, or notes never last and never end.
 token = st.one_of(st.just(HOLD), st.just(NOTE_OFF), st.integers(0, VOCABULARY - 1))
@@ -66,6 +68,12 @@ def test_canonical_sounds_the_same_and_is_idempotent(tokens: np.ndarray) -> None
     np.testing.assert_array_equal(canonical(clean), clean)
 
 
+@given(windows)
+def test_nothing_is_held_over_from_one_window_to_the_next(tokens: np.ndarray) -> None:
+    for whole in (canonical, sounding):
+        np.testing.assert_array_equal(whole(tokens), np.stack([whole(window) for window in tokens]))
+
+
 @given(sequences(32))
 def test_tokens_to_notes_to_tokens_is_the_canonical_spelling(tokens: np.ndarray) -> None:
     np.testing.assert_array_equal(tokens_from_notes(*notes_from_tokens(tokens), 32), canonical(tokens))
@@ -81,11 +89,18 @@ def test_sounding_and_the_piano_roll_agree_with_the_notes(tokens: np.ndarray) ->
     np.testing.assert_array_equal(sounding(tokens) > 0, expected.any(axis=0))
 
 
+def melody_midi(
+    windows: np.ndarray, tempo_bpm: float = 120, program: int = 0, name: str = ""
+) -> pretty_midi.PrettyMIDI:
+    voices = part_voices(PARTS["melody"], windows[..., None], [program], [name])
+    return voices_midi(voices, Timeline(windows.size * 120, ((0, tempo_bpm),)))
+
+
 def read_back(path: Path) -> np.ndarray:
     (named,) = read_scores(path)
-    lines = extract_melody(named.score).lines
+    lines = extract_piece(named.score).lines
     assert len(lines) == 1
-    return lines[0].tokens
+    return lines[0].streams[0]
 
 
 @settings(max_examples=150, deadline=None)
@@ -150,5 +165,5 @@ def test_silence_put_after_a_line_ends_its_last_note() -> None:
 
 @pytest.mark.parametrize("wrong", [[[90]], [[-1]]])
 def test_a_token_that_does_not_exist_is_refused(wrong: list[list[int]]) -> None:
-    with pytest.raises(ValueError, match="tokens 0 to 89"):
+    with pytest.raises(ValueError, match="melody tokens 0 to 89"):
         melody_midi(np.array(wrong))

@@ -1,5 +1,7 @@
 """The grid, the metre, the choice of a track and the skyline, against grids made by hand."""
 
+import cmath
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +9,12 @@ from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TempoTick, TimeSignatureTick, TrackTick
 
 from musicae.errors import MusicaeError
-from musicae.score.grid import estimate_phase, find_stretches, grid_shift, to_steps
-from musicae.score.melody import choose_melody, skyline, summarise_tracks
-from musicae.score.windows import OUT_OF_RANGE, Melody, cut_windows, extract_melody, line_at, window_at
+from musicae.score.grid import estimate_phase, find_phase, find_stretches, to_steps
+from musicae.score.lines import Piece, extract_piece
+from musicae.score.melody import choose_melody, skyline
+from musicae.score.streams import PitchedStream
+from musicae.score.tracks import summarise_tracks
+from musicae.score.windows import cut_windows, window_at
 
 Q = 480
 
@@ -36,7 +41,7 @@ def quarters(count: int, start: int = 0, pitch: int = 60) -> list[tuple[int, int
     return [(start + index * Q, Q, pitch + index % 5) for index in range(count)]
 
 
-def metres_of(melody: Melody) -> list[tuple[str, int, int]]:
+def metres_of(melody: Piece) -> list[tuple[str, int, int]]:
     return [(line.stretch.metre, line.stretch.first_bar, line.stretch.bars) for line in melody.lines]
 
 
@@ -44,9 +49,9 @@ def test_a_melody_lies_on_the_grid_as_written_by_hand() -> None:
     # C4 quarter, E4 eighth, rest of an eighth, G4 dotted quarter, A4 eighth that starts 10 ticks late,
     # then a C5 held over the bar line for six quarters, one 32nd C5 and a rest.
     notes = [(0, 480, 60), (480, 240, 64), (960, 720, 67), (1690, 230, 69), (1920, 2880, 72), (4800, 30, 72)]
-    (line,) = extract_melody(score(track(notes))).lines
+    (line,) = extract_piece(score(track(notes))).lines
     expected = [41, 0, 0, 0, 45, 0, 1, 0, 48, 0, 0, 0, 0, 0, 50, 0, 53, *[0] * 23, 53, 1, *[0] * 6]
-    np.testing.assert_array_equal(line.tokens, expected)
+    np.testing.assert_array_equal(line.streams[0], expected)
 
 
 @pytest.mark.parametrize(("tick", "step"), [(0, 0), (59, 0), (60, 1), (61, 1), (179, 1), (180, 2), (-60, 0), (-61, -1)])
@@ -65,13 +70,13 @@ def test_rounding_agrees_with_exact_fractions(quarter: int, tick: int) -> None:
 
 
 def test_a_note_shorter_than_a_step_lasts_one() -> None:
-    (line,) = extract_melody(score(track([(0, 1, 60), (960, 0, 62)]))).lines
-    assert line.tokens[:2].tolist() == [41, 1] and line.tokens[8:10].tolist() == [43, 1]
+    (line,) = extract_piece(score(track([(0, 1, 60), (960, 0, 62)]))).lines
+    assert line.streams[0][:2].tolist() == [41, 1] and line.streams[0][8:10].tolist() == [43, 1]
 
 
 def test_metre_changes_split_a_song_and_bars_count_on() -> None:
     metres = ((0, 4, 4), (3840, 3, 4), (3840 + 1440 * 3, 4, 4))
-    melody = extract_melody(score(track(quarters(8 + 9 + 12)), metres=metres))
+    melody = extract_piece(score(track(quarters(8 + 9 + 12)), metres=metres))
     assert metres_of(melody) == [("4/4", 1, 2), ("3/4", 3, 3), ("4/4", 6, 3)]
     found = cut_windows(melody, 2, 4)
     assert found.first_bar.tolist() == [1, 6, 7]
@@ -82,16 +87,16 @@ def test_metre_changes_split_a_song_and_bars_count_on() -> None:
 def test_tempo_changes_do_not_split_a_song() -> None:
     made = score(track(quarters(16)))
     made.tempos.extend([TempoTick(0, mspq=500_000), TempoTick(1000, mspq=300_000)])
-    assert metres_of(extract_melody(made)) == [("4/4", 1, 4)]
+    assert metres_of(extract_piece(made)) == [("4/4", 1, 4)]
 
 
 def test_a_signature_repeated_on_a_bar_line_changes_nothing_and_elsewhere_starts_a_bar() -> None:
     notes = track(quarters(16))
-    assert metres_of(extract_melody(score(notes, metres=((0, 4, 4), (1920, 4, 4))))) == [("4/4", 1, 4)]
-    melody = extract_melody(score(notes, metres=((0, 4, 4), (480, 4, 4))))  # a pickup of one quarter
+    assert metres_of(extract_piece(score(notes, metres=((0, 4, 4), (1920, 4, 4))))) == [("4/4", 1, 4)]
+    melody = extract_piece(score(notes, metres=((0, 4, 4), (480, 4, 4))))  # a pickup of one quarter
     assert metres_of(melody) == [("4/4", 1, 1), ("4/4", 2, 4)]
-    assert melody.lines[0].tokens.tolist() == [41, 0, 0, 0, 1] + [0] * 11
-    assert melody.lines[1].tokens[0] == 42
+    assert melody.lines[0].streams[0].tolist() == [41, 0, 0, 0, 1] + [0] * 11
+    assert melody.lines[1].streams[0][0] == 42
 
 
 def test_of_two_signatures_at_one_place_the_later_counts() -> None:
@@ -100,31 +105,40 @@ def test_of_two_signatures_at_one_place_the_later_counts() -> None:
 
 
 def test_cut_time_and_two_four_are_read_in_bars_of_four_beats() -> None:
-    melody = extract_melody(score(track(quarters(16)), metres=((0, 2, 2),)))
+    melody = extract_piece(score(track(quarters(16)), metres=((0, 2, 2),)))
     assert cut_windows(melody, 2, 4).first_bar.tolist() == [1, 2, 3]
-    melody = extract_melody(score(track(quarters(16)), metres=((0, 2, 4),)))
+    melody = extract_piece(score(track(quarters(16)), metres=((0, 2, 4),)))
     assert metres_of(melody) == [("2/4", 1, 8)]
     found = cut_windows(melody, 2, 4)
     assert found.first_bar.tolist() == [1, 3, 5]
     for bar, window in zip(found.first_bar, found.windows, strict=True):
-        np.testing.assert_array_equal(window_at(line_at(melody, int(bar)), int(bar), 2), window)
+        np.testing.assert_array_equal(window_at(melody, int(bar), 2), window)
     # A window may also start on a file's bar in the middle of a pair, and is filled up at the end.
-    last = window_at(line_at(melody, 8), 8, 2)
+    last = window_at(melody, 8, 2)[:, 0]
     assert np.flatnonzero(last).tolist() == [0, 4, 8] and last[8] == 1
 
 
 def test_reasons_are_counted_for_every_window() -> None:
     high = [(index * Q, Q, 115) for index in range(8)]
     notes = high + [(3840 + 1920 * 4 + tick, long, pitch) for tick, long, pitch in quarters(8)]
-    found = cut_windows(extract_melody(score(track(notes))), 2, 4)
+    found = cut_windows(extract_piece(score(track(notes))), 2, 4)
     assert len(found.windows) + sum(found.skipped.values()) == 7
-    assert found.skipped == {OUT_OF_RANGE: 2, "fewer than 4 notes": 3}
+    assert found.skipped == {PitchedStream.unspeakable: 2, "fewer than 4 notes": 3}
     assert found.first_bar.tolist() == [6, 7]
 
 
 def test_leading_rests_are_kept() -> None:
-    (line,) = extract_melody(score(track(quarters(4, start=1920 * 2)))).lines
-    assert np.flatnonzero(line.tokens).tolist() == [32, 36, 40, 44]
+    (line,) = extract_piece(score(track(quarters(4, start=1920 * 2)))).lines
+    assert np.flatnonzero(line.streams[0]).tolist() == [32, 36, 40, 44]
+
+
+@given(st.lists(st.integers(-10_000, 10_000_000), min_size=1, max_size=30), st.integers(1, 32767))
+def test_the_phase_is_the_mean_direction_of_all_onsets(ticks: list[int], quarter: int) -> None:
+    mean = sum(cmath.exp(8j * cmath.pi * (tick % quarter) / quarter) for tick in ticks) / len(ticks)
+    phase, confidence = estimate_phase(np.array(ticks), quarter)
+    assert abs(confidence - abs(mean)) < 1e-9
+    # The direction of nearly nothing is nothing to compare.
+    assert abs(mean) < 1e-6 or abs(cmath.exp(2j * cmath.pi * phase) - mean / abs(mean)) < 1e-6
 
 
 @pytest.mark.parametrize("phase", [-0.4, -0.25, 0.2, 0.3, 0.45])
@@ -134,33 +148,33 @@ def test_a_constant_delay_is_found_and_taken_away(phase: float) -> None:
     ticks = np.round((steps + phase + generator.normal(0, 0.06, 150)) * Q / 4).astype(int)
     found, confidence = estimate_phase(ticks, Q)
     assert abs(found - phase) < 0.02 and confidence > 0.9
-    (line,) = extract_melody(score(track([(int(tick), 60, 60) for tick in ticks]))).lines
-    wrong = len(set(np.flatnonzero(line.tokens >= 2)) ^ set(steps.tolist()))
+    (line,) = extract_piece(score(track([(int(tick), 60, 60) for tick in ticks]))).lines
+    wrong = len(set(np.flatnonzero(line.streams[0] >= 2)) ^ set(steps.tolist()))
     assert wrong <= 2
 
 
 def test_the_grid_begins_where_the_metre_does() -> None:
-    melody = extract_melody(score(track(quarters(24, start=37)), metres=((0, 1, 64), (37, 4, 4))))
-    assert melody.grid_shift == 0
-    assert (melody.lines[1].tokens[::4] >= 2).all()
+    melody = extract_piece(score(track(quarters(24, start=37)), metres=((0, 1, 64), (37, 4, 4))))
+    assert melody.phase.shift == 0
+    assert (melody.lines[1].streams[0][::4] >= 2).all()
 
 
 @pytest.mark.parametrize(("tick", "bars"), [(1859, 1), (1860, 2), (1919, 2), (1920, 2)])
 def test_a_note_just_before_a_bar_line_is_not_lost(tick: int, bars: int) -> None:
-    (line,) = extract_melody(score(track([(0, Q, 60), (tick, 30, 62)]))).lines
-    assert (line.tokens >= 2).sum() == 2 and len(line.tokens) == bars * 16
+    (line,) = extract_piece(score(track([(0, Q, 60), (tick, 30, 62)]))).lines
+    assert (line.streams[0] >= 2).sum() == 2 and len(line.streams[0]) == bars * 16
 
 
 @pytest.mark.parametrize("offsets", [(0.0,), (0.0, 4 / 3, 8 / 3), (0.0, 8 / 3), (0.0, 2.0)], ids=str)
 def test_the_grid_stays_for_straight_triplet_and_swung_rhythm(offsets: tuple[float, ...]) -> None:
     ticks = np.array([round((beat * 4 + offset) * Q / 4) for beat in range(40) for offset in offsets])
-    assert grid_shift(ticks, Q) == 0
+    assert find_phase(ticks, Q).shift == 0
 
 
 def test_the_grid_stays_where_onsets_agree_on_nothing() -> None:
     ticks = np.random.default_rng(0).integers(0, 100_000, 300)
     assert estimate_phase(ticks, Q)[1] < 0.2
-    assert grid_shift(ticks, Q) == 0
+    assert find_phase(ticks, Q).shift == 0
 
 
 LINE = quarters(32, pitch=72)
@@ -204,7 +218,7 @@ def test_a_wrong_choice_is_told(wanted: int | str, reason: str) -> None:
 
 @pytest.mark.parametrize(("tracks", "reason"), [([DRUMS], "only drums"), ([], "no notes"), ([track([])], "no notes")])
 def test_a_file_without_melody_says_why(tracks: list[TrackTick], reason: str) -> None:
-    found = cut_windows(extract_melody(score(*tracks)), 2, 4)
+    found = cut_windows(extract_piece(score(*tracks)), 2, 4)
     assert len(found.windows) == 0
     assert [reason in key for key in found.skipped] == [True]
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.sound_files import (
+from musicae.sound.files import (
     Resampler,
     read_blocks,
     read_mono,
@@ -227,7 +227,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     import numpy as np
     from pathlib import Path
     from musicae.errors import MusicaeError
-    from musicae.sound_files import write_sound
+    from musicae.sound.files import write_sound
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:

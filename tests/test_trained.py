@@ -14,6 +14,7 @@ from tiny_models import write_chords
 
 import musicae
 from musicae.errors import CheckpointError, MusicaeError
+from musicae.latent_space import slerp
 from musicae.starter import starter_file
 from musicae.trained import PRETRAINED, TrainedModel, load, shipped_models
 
@@ -118,6 +119,18 @@ def test_the_ends_of_a_path_are_the_reconstructions_of_the_inputs(music, image):
             torch.testing.assert_close(path[-1:], trained.reconstruct(b))
 
 
+def test_the_steps_of_a_path_change_about_equally_unless_the_way_is_wanted_evenly(image):
+    a, b = image.sample(2, seed=4).split(1)
+    z_a, z_b = (image.model.latent.to_base(image.encode(end))[0] for end in (a, b))
+    uniform = image.interpolate(a, b, 7, spacing="uniform")
+    torch.testing.assert_close(uniform, image.decode(image.model.latent.from_base(slerp(z_a, z_b, 7))))
+    even = image.interpolate(a, b, 7)
+    unevenness = [(path[1:] - path[:-1]).flatten(1).norm(dim=1) for path in (even, uniform)]
+    assert unevenness[0].max() / unevenness[0].mean() < unevenness[1].max() / unevenness[1].mean()
+    with pytest.raises(ValueError, match=r"unknown spacing 'evn'\. Did you mean 'even'"):
+        image.interpolate(a, b, 7, spacing="evn")
+
+
 def test_the_ends_of_a_path_between_files_are_their_windows_reconstructed(music, tmp_path):
     music.interpolate(A, B, steps=4, out=tmp_path / "path")
     for end, source in (("step-01.mid", A), ("step-04.mid", B)):
@@ -155,8 +168,7 @@ def test_the_tempo_of_the_first_file_is_kept(music, tmp_path):
 
 def test_the_parts_that_were_taken_are_told(music, tmp_path):
     music.interpolate(A, B, steps=2, out=tmp_path / "path", choice_a={"bar": 3})
-    assert music.last_labels is not None
-    assert music.last_labels[0].startswith("bars 3–4 of track ")
+    assert music.remarks[0].startswith("from bars 3–4 of track ")
     chosen = notes(tmp_path / "path" / "step-01.mid")
     music.domain.write(music.decode(music.encode(A, bar=3)), tmp_path / "end.mid")
     assert chosen == notes(tmp_path / "end.mid")
@@ -369,11 +381,11 @@ def test_an_unknown_name_lists_the_shipped_ones(tmp_path, monkeypatch):
 def test_shipped_names_are_the_folders_with_a_manifest(tmp_path, tiny_run, monkeypatch):
     import shutil
 
-    from musicae import trained
+    from musicae import shipped
 
     shutil.copytree(tiny_run("image") / "best", tmp_path / "digits-tiny")
     (tmp_path / "unfinished").mkdir()
-    monkeypatch.setattr(trained, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(shipped, "PRETRAINED", tmp_path)
     assert shipped_models() == ["digits-tiny"]
     assert load("digits-tiny").domain.name == "image"
     with pytest.raises(CheckpointError, match="Did you mean 'digits-tiny'"):

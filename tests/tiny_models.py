@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from musicae.experiment import Experiment
+from musicae.training.experiment import Experiment
 
 _SHORT = {"warmup_steps": 5, "batch_size": 32, "precision": "no", "evaluate_examples": 64}
 SETTINGS = {

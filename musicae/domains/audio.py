@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from musicae import corruptions, signal
 from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError
-from musicae.noise_recordings import NoiseRecordings, noise_files, split_of_noise
-from musicae.sound_decoding import SOUND_SUFFIXES
-from musicae.sound_excerpts import find_excerpt, heard_chunks, root_mean_square
-from musicae.sound_files import read_mono, read_mono_blocks, resample, sound_info, write_sound
-from musicae.sound_map import Framing, map_sound
+from musicae.sound import corruptions, signal
+from musicae.sound.decoding import SOUND_SUFFIXES
+from musicae.sound.excerpts import find_excerpt, heard_chunks, root_mean_square
+from musicae.sound.files import read_mono, read_mono_blocks, resample, sound_info, write_sound
+from musicae.sound.mapping import Framing, map_sound
+from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise
 from musicae.spec import Layout, TensorSpec
 
 # −20 dB of full scale leaves room for peaks, and makes a cell of the spectrum about 1.

@@ -11,23 +11,37 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 
 from musicae.config import Config
+from musicae.errors import MusicaeError
+from musicae.score.statistics import Statistics
 from musicae.spec import TensorSpec
 
 Corruption = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 """Damage: a clean batch and a generator on its device → the damaged batch, same shape."""
 
-TensorFunction = Callable[[torch.Tensor], torch.Tensor]
-"""A batch → a batch of the same shape, such as a model's reconstruction."""
+TensorFunction = Callable[..., torch.Tensor]
+"""A batch, and its condition where the spec has one → a batch of the same shape, such as a reconstruction."""
 
 
 class DomainConfig(Config):
     """Base of the domains' settings."""
+
+
+class Batch(NamedTuple):
+    """What a model learns from.
+
+    Attributes:
+        target: `(batch, *spec.shape)`.
+        condition: int64 `(batch, length)` labels that go with it, where the spec has a condition.
+    """
+
+    target: torch.Tensor
+    condition: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class Reading:
 
     examples: np.ndarray
     skipped: dict[str, int] = field(default_factory=dict)
-    parts: tuple[str, ...] = ()
+    parts: Sequence[str] = ()
     groups: np.ndarray | None = None
 
 
@@ -128,6 +142,10 @@ class Domain(ABC):
             generator: on the same device; with it the batch is augmented, as in training.
         """
 
+    def to_batch(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> Batch:
+        """As `to_tensor`, with the condition where the spec has one."""
+        return Batch(self.to_tensor(stored, generator))
+
     @abstractmethod
     def identity(self, examples: np.ndarray) -> np.ndarray:
         """Stored `(examples, ...)` → uint64 `(examples,)`: equal where the content is the same.
@@ -168,6 +186,47 @@ class Domain(ABC):
             target: the clean batch.
             damaged: the model's input; the same as `target` for `reconstruct`.
         """
+
+    def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Measures what people name and want to change: name → `(batch,)`, of `(batch, *spec.shape)`.
+
+        Each can become a direction in latent space. None unless a domain knows some.
+        """
+        del tensor
+        return {}
+
+    def statistics(self, tensor: torch.Tensor) -> Statistics:
+        """What examples are made up of, to compare many with many. Nothing unless a domain can tell."""
+        del tensor
+        return Statistics({}, {})
+
+    def labels(self, tensor: torch.Tensor) -> dict[str, list[str]]:
+        """Sorts examples by what has no order, such as a key: name → `(batch,)` labels. None unless a domain can."""
+        del tensor
+        return {}
+
+    def remark(self, tensor: torch.Tensor) -> str | None:
+        """What a person should know of `(batch, *spec.shape)` that was written, such as that it is silent."""
+        del tensor
+        return None
+
+    def condition(self, text: str, windows: int = 1) -> torch.Tensor:
+        """Reads a condition that a person wrote, such as a chord progression.
+
+        Args:
+            text: in the domain's own grammar.
+            windows: consecutive examples that it is spread over.
+
+        Returns:
+            int64 `(windows, length)` of `spec.condition`.
+
+        Raises:
+            MusicaeError: the models of this domain's settings are told nothing, or the text can't be read.
+        """
+        raise MusicaeError(
+            "this model was trained without chords and can follow none; train one with --set chords=true "
+            "(music only), or choose another with --model."
+        )
 
     @abstractmethod
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from musicae.corruptions import gaussian_noise
 from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.picture_files import (
@@ -34,6 +33,7 @@ from musicae.picture_files import (
     write_picture,
     written_format,
 )
+from musicae.sound.corruptions import gaussian_noise
 from musicae.spec import Layout, TensorSpec
 
 _STARTER_SIZE = 8

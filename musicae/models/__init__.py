@@ -6,6 +6,7 @@ from musicae.config import read_config
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models.autoencoder import Autoencoder, Loss, ModelConfig
 from musicae.models.grid import ConvAutoencoder, ConvConfig, MLPAutoencoder, MLPConfig, UNet, UNetConfig
+from musicae.models.musicvae import MusicVAE, MusicVAEConfig
 from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.spec import Layout, TensorSpec
 
@@ -17,30 +18,35 @@ class ModelEntry(NamedTuple):
         model: the class.
         config: its config's class.
         layout: the layout it takes.
-        restores: whether it is for `denoise` and `upscale`, or for `reconstruct`.
+        rebuilds: whether it is for `reconstruct`: all it knows of its input is the code.
+        restores: whether it is for `denoise` and `upscale`.
     """
 
     model: type[Autoencoder]
     config: type[ModelConfig]
     layout: Layout
+    rebuilds: bool
     restores: bool
 
+    def fits(self, layout: Layout, restoring: bool) -> bool:
+        """Whether it takes the layout and is for restoring, or for rebuilding."""
+        return self.layout is layout and (self.restores if restoring else self.rebuilds)
 
-# The first entry of a layout and purpose is its default.
+
+# The first entry of a layout and purpose is its default. Two bars of notes fit a small code whole, so
+# that the models of steps restore by rebuilding; pictures and sounds don't.
 MODELS: dict[str, ModelEntry] = {
-    "conv": ModelEntry(ConvAutoencoder, ConvConfig, Layout.GRID, False),
-    "mlp": ModelEntry(MLPAutoencoder, MLPConfig, Layout.GRID, False),
-    "unet": ModelEntry(UNet, UNetConfig, Layout.GRID, True),
-    "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, False),
+    "conv": ModelEntry(ConvAutoencoder, ConvConfig, Layout.GRID, True, False),
+    "mlp": ModelEntry(MLPAutoencoder, MLPConfig, Layout.GRID, True, False),
+    "unet": ModelEntry(UNet, UNetConfig, Layout.GRID, False, True),
+    "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, True, True),
+    "musicvae": ModelEntry(MusicVAE, MusicVAEConfig, Layout.STEPS, True, True),
 }
 
 
-def default_model(layout: Layout, restores: bool) -> str:
+def default_model(layout: Layout, restoring: bool) -> str:
     """Name of the model used when none is asked for."""
-    for name, entry in MODELS.items():
-        if entry.layout is layout and entry.restores is restores:
-            return name
-    raise MusicaeError(f"no model {'restores' if restores else 'rebuilds'} {layout} tensors yet.")
+    return next(name for name, entry in MODELS.items() if entry.fits(layout, restoring))
 
 
 def build_model(name: str, spec: TensorSpec, settings: dict[str, Any]) -> Autoencoder:

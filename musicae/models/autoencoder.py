@@ -1,22 +1,25 @@
 """`Autoencoder`: encoder → latent → decoder, and the loss. It knows tensors, and no files.
 
-    total = -log p(target | z) + β · max(KL(q(z | input) ‖ N(0, I)) - free, 0)
+    total = -log p(target | z) + β · max(KL(q(z | input) ‖ p(z)) - free, 0)
 
 With a deterministic latent the KL is zero and this is a plain autoencoder; with a Gaussian one and
-β = 1 it is the negative ELBO (Kingma & Welling, 2014). The input may be a damaged version of the
-target: then the same loss trains a restorer.
+β = 1 it is the negative ELBO (Kingma & Welling, 2014). The prior p(z) is a standard normal or learned
+with the model. The input may be a damaged version of the target: then the same loss trains a
+restorer. Where the spec has a condition (chords, labels), encoder and decoder are told it and z need
+not say it.
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from musicae.config import Config
 from musicae.likelihoods import build_likelihood
-from musicae.nn.latent import LATENTS, Posterior
+from musicae.nn.latent import LATENTS
+from musicae.nn.posterior import Posterior
 from musicae.spec import TensorSpec
 
 
@@ -25,6 +28,17 @@ class ModelConfig(Config):
 
     latent: Literal["deterministic", "gaussian"] = "gaussian"
     latent_size: int = Field(default=32, ge=1, le=65536)  # numbers in a vector latent, channels in a spatial one
+    prior: Literal["standard", "flow", "mixture"] = "standard"  # of a Gaussian latent: N(0, I), or learned
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_prior_without_a_posterior(cls, given: Any) -> Any:
+        """A plain autoencoder has no prior, whatever a model's default is; to ask for one is a mistake."""
+        if not isinstance(given, dict) or given.get("latent", cls.model_fields["latent"].default) != "deterministic":
+            return given
+        if given.get("prior", "standard") != "standard":
+            raise ValueError(f"a plain autoencoder has no prior, so prior {given['prior']!r} needs latent gaussian")
+        return {**given, "prior": "standard"}
 
 
 class Loss(NamedTuple):
@@ -41,6 +55,30 @@ class Loss(NamedTuple):
     kl: Tensor
 
 
+class Scored(NamedTuple):
+    """One pass over a batch, example by example.
+
+    Attributes:
+        loss: at β = 1, parts of shape `(batch,)`.
+        mode: the most probable output, where an autoregressive decoder is shown the target's earlier symbols.
+        posterior: q(z | input).
+        z: the draw from it that was decoded.
+    """
+
+    loss: Loss
+    mode: Tensor
+    posterior: Posterior
+    z: Tensor
+
+
+class Decoded(NamedTuple):
+    """What the subclasses give for a batch: q(z | input), a draw z, and the likelihood's parameters at z."""
+
+    posterior: Posterior
+    z: Tensor
+    parameters: Tensor
+
+
 class Autoencoder(nn.Module, ABC):
     """Base of the two forms, `GridAutoencoder` and `StepsAutoencoder`."""
 
@@ -49,12 +87,15 @@ class Autoencoder(nn.Module, ABC):
         self.spec = spec
         self.config = config
         self.likelihood = build_likelihood(spec)
-        self.latent = LATENTS[config.latent]()
+
+    def _build_latent(self) -> None:
+        """Called by subclasses once `latent_shape` is known."""
+        self.latent = LATENTS[self.config.latent](self.latent_shape, self.config.prior)
 
     @property
     @abstractmethod
     def latent_shape(self) -> tuple[int, ...]:
-        """Shape of one example's z."""
+        """Shape of one latent code."""
 
     @property
     def autoregressive(self) -> bool:
@@ -67,30 +108,48 @@ class Autoencoder(nn.Module, ABC):
         return False
 
     @abstractmethod
-    def encode(self, x: Tensor) -> Posterior:
-        """`(batch, *spec.shape)` → posterior over `(batch, *latent_shape)`."""
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        """`(batch, *spec.shape)` → posterior over `(batch, *latent_shape)`.
+
+        Args:
+            x: the input.
+            condition: int64 `(batch, length)` of `spec.condition`; None tells "none" throughout.
+        """
 
     @abstractmethod
-    def decode(self, z: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
         """`(batch, *latent_shape)` → `(batch, *spec.shape)`.
 
         Args:
             z: latent codes.
             temperature: 0 gives the mean (grid) or the most probable symbols (steps).
+            top_p: symbols are drawn from the most probable ones that together have this probability (steps).
             generator: on z's device; drawn from at temperatures above 0.
+            condition: as in `encode`.
         """
 
-    @abstractmethod
-    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def reconstruct(
+        self, x: Tensor, *, generator: torch.Generator | None = None, condition: Tensor | None = None
+    ) -> Tensor:
         """`(batch, *spec.shape)` → the model's answer, same shape.
 
         With a generator z is drawn from the posterior, without it is the posterior's mean.
         """
+        posterior = self.encode(x, condition)
+        return self.decode(posterior.mean if generator is None else posterior.sample(generator), condition=condition)
 
     @abstractmethod
-    def _posterior_and_parameters(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None
-    ) -> tuple[Posterior, Tensor]:
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
         """Encodes `x`, draws z, and gives the likelihood's parameters for `target`."""
 
     def forward(
@@ -100,6 +159,7 @@ class Autoencoder(nn.Module, ABC):
         beta: float = 1.0,
         free_nats: float = 0.0,
         generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
     ) -> Loss:
         """The loss of a batch.
 
@@ -109,25 +169,38 @@ class Autoencoder(nn.Module, ABC):
             beta: weight of the KL.
             free_nats: KL an example may spend at no cost.
             generator: draws z; None uses torch's default generator.
+            condition: as in `encode`.
         """
-        part, _, _ = self.score(x, target, generator)
+        part = self.score(x, target, generator, condition).loss
         total = part.reconstruction + beta * (part.kl - free_nats).clamp_min(0.0)
         return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean())
 
     def score(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Loss, Tensor, Posterior]:
-        """One pass, example by example.
-
-        Args:
-            x, target, generator: as in `forward`.
-
-        Returns:
-            The loss at β = 1 with parts of shape `(batch,)`; the most probable output, where an
-            autoregressive decoder is shown the target's earlier symbols; the posterior.
-        """
-        posterior, parameters = self._posterior_and_parameters(x, target, generator)
+        self,
+        x: Tensor,
+        target: Tensor,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Scored:
+        """One pass, example by example; arguments as in `forward`."""
+        posterior, z, parameters = self._decoded(x, target, generator, condition)
         parameters = parameters.float()
         reconstruction = -self.likelihood.log_prob(parameters, target)
-        kl = posterior.kl().flatten(1).sum(1)
-        return Loss(reconstruction + kl, reconstruction, kl), self.likelihood.mode(parameters), posterior
+        kl = self.latent.kl(posterior, z)
+        return Scored(Loss(reconstruction + kl, reconstruction, kl), self.likelihood.mode(parameters), posterior, z)
+
+    def log_weight(
+        self,
+        x: Tensor,
+        target: Tensor,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """log p(target | z) + log p(z) - log q(z | x) at one draw z, in nats, `(batch,)`.
+
+        The mean of its exponential over k draws is the importance-weighted bound on p(target) (Burda et
+        al., 2016, equation 8).
+        """
+        posterior, z, parameters = self._decoded(x, target, generator, condition)
+        log_likelihood = self.likelihood.log_prob(parameters.float(), target)
+        return log_likelihood + self.latent.log_prob(z) - posterior.log_prob(z)

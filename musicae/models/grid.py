@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Autoencoder, ModelConfig
+from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
 from musicae.nn.convolution import Downward, Upward, from_patches, lay_channels_last, level_sizes, to_patches
 from musicae.nn.correction import CORRECTIONS
 from musicae.nn.dense import ResidualMLP
-from musicae.nn.latent import Posterior
+from musicae.nn.posterior import Posterior
 from musicae.spec import TensorSpec
 
 
@@ -48,29 +48,37 @@ class GridAutoencoder(Autoencoder):
 
     def __init__(self, spec: TensorSpec, config: ModelConfig) -> None:
         super().__init__(spec, config)
+        if spec.condition is not None:
+            raise ValueError("the grid models take no condition")
         self.channels, self.height, self.width = spec.shape
+        self._build_latent()
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         return (self.config.latent_size,)
 
-    def decode(self, z: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
         """The mean at any temperature: a draw of pixels given z is the mean with specks of noise on it."""
         return self.likelihood.mean(self.parameters_of(z).float())
-
-    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        posterior = self.encode(x)
-        return self.decode(posterior.mean if generator is None else posterior.sample(generator))
 
     def parameters_of(self, z: Tensor) -> Tensor:
         """The likelihood's parameters at z, `(batch, width, height, width)`."""
         raise ValueError("this model corrects its input and cannot decode a latent alone")
 
-    def _posterior_and_parameters(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None
-    ) -> tuple[Posterior, Tensor]:
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
         posterior = self.encode(x)
-        return posterior, self.parameters_of(posterior.sample(generator))
+        z = posterior.sample(generator)
+        return Decoded(posterior, z, self.parameters_of(z))
 
 
 class ConvAutoencoder(GridAutoencoder):
@@ -89,7 +97,7 @@ class ConvAutoencoder(GridAutoencoder):
         self.decoder = Upward(config.widths, self.likelihood.width, config.blocks, skips=False)
         lay_channels_last(self)
 
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)
         return self.latent(self.to_latent(self.encoder(x)[-1].flatten(1)))
 
@@ -115,7 +123,7 @@ class MLPAutoencoder(GridAutoencoder):
             linear_path=True,
         )
 
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)
         return self.latent(self.encoder(x.flatten(1)))
 
@@ -153,25 +161,27 @@ class UNet(GridAutoencoder):
     def restores(self) -> bool:
         return True
 
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         return self.latent(self.to_latent(self._features(x)[-1]))
 
-    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        return self._restore(x, generator, use_mean=generator is None)[1].float()
+    def reconstruct(
+        self, x: Tensor, *, generator: torch.Generator | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        return self._restore(x, generator, use_mean=generator is None).parameters.float()
 
-    def _posterior_and_parameters(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None
-    ) -> tuple[Posterior, Tensor]:
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
         return self._restore(x, generator, use_mean=False)
 
-    def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> tuple[Posterior, Tensor]:
+    def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> Decoded:
         features = self._features(x)
         posterior = self.latent(self.to_latent(features[-1]))
         z = posterior.mean if use_mean else posterior.sample(generator)
         sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in features]
         output = self.decoder(self.from_latent(z), sizes, features).float()
         output = from_patches(output, self.config.patch, *x.shape[-2:])
-        return posterior, self.correction.apply_to(x, output)
+        return Decoded(posterior, z, self.correction.apply_to(x, output))
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:
         """The encoder's feature maps, finest first."""

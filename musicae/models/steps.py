@@ -1,30 +1,45 @@
-"""`StepsAutoencoder`: symbolic music, int64 `(batch, steps, streams)`.
+"""`StepsAutoencoder`: symbolic music, int64 `(batch, steps, streams)`, in phrases of two bars.
 
-The encoder is one wide residual MLP over all steps at once; the decoder unrolls z into one feature a
-step, and a causal stack joins it with the symbols before. Both are few and wide matrix products. In
-training the symbols before are the target's (teacher forcing), a few of them replaced at random, so
-that the decoder leans on z and recovers from its own mistakes (Bowman et al., 2016, word dropout).
+A phrase is read by one wide residual MLP. Its decoder unrolls a code into one feature a step, and a
+causal stack joins that with the symbols before it in the bar; bars are decoded side by side, so that
+16 bars take as many steps as one. A piece of one phrase has the phrase's code for its z. In a longer
+one, phrases share those layers, look at each other, and are joined into one z; the decoder mirrors
+that (the conductor of MusicVAE, Roberts et al., 2018, without its recurrence). The shared layers have
+the same names and shapes whatever the length, so that a long model can start from a short one. All of
+it is few and wide matrix products.
+
+In training the symbols before are the target's (teacher forcing), a few of them replaced at random,
+so that the decoder leans on z and recovers from its own mistakes (Bowman et al., 2016, word dropout).
 """
+
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Autoencoder, ModelConfig
+from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
+from musicae.nn.attention import AmongPositions
 from musicae.nn.dense import ResidualMLP
-from musicae.nn.latent import Posterior
-from musicae.nn.sequence import CausalStack, SymbolEmbedding
+from musicae.nn.latent import start_precise
+from musicae.nn.posterior import Posterior
+from musicae.nn.sequence import CausalStack, SymbolEmbedding, replace_some
 from musicae.spec import TensorSpec
+
+_PHRASE_BARS = 2
 
 
 class StepsConfig(ModelConfig):
     """Sizes of the default music model."""
 
     latent_size: int = Field(default=256, ge=1, le=65536)
+    prior: Literal["standard", "flow", "mixture"] = "flow"
     embedding: int = Field(default=48, ge=1)  # numbers a symbol is embedded in, for the encoder
-    width: int = Field(default=768, ge=1)  # of the MLPs that see all steps
+    width: int = Field(default=768, ge=1)  # of the MLPs
     depth: int = Field(default=1, ge=0)  # residual blocks in each of them
-    unrolled: int = Field(default=64, ge=1)  # numbers that z is unrolled to for each step
+    phrase_size: int = Field(default=256, ge=4, multiple_of=4)  # numbers that stand for a phrase of a longer piece
+    phrase_layers: int = Field(default=2, ge=0)  # attention among the phrases, in encoder and decoder each
+    unrolled: int = Field(default=64, ge=1)  # numbers that a phrase is unrolled to for each step
     step_width: int = Field(default=128, ge=1)  # of the causal stack
     replaced: float = Field(default=0.1, ge=0.0, le=1.0)  # share of earlier symbols replaced in training
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)  # in the MLPs
@@ -37,23 +52,36 @@ class StepsAutoencoder(Autoencoder):
 
     def __init__(self, spec: TensorSpec, config: StepsConfig) -> None:
         super().__init__(spec, config)
+        self._build_latent()
         steps, _ = spec.shape
-        self.steps = steps
+        self.bars, self.bar_steps = spec.segments, steps // spec.segments
+        self.phrases = self.bars // _PHRASE_BARS if self.bars % _PHRASE_BARS == 0 else 1
+        self.phrase_steps = steps // self.phrases
+        is_long = self.phrases > 1
+        width, depth, dropout = config.width, config.depth, config.dropout
+        phrase_size = config.phrase_size if is_long else config.latent_size
+        posterior_size = config.latent_size * self.latent.outputs_per_number
+
         self.seen = SymbolEmbedding(spec.vocabulary, config.embedding)
-        self.encoder = ResidualMLP(
-            steps * config.embedding,
-            config.width,
-            config.latent_size * self.latent.outputs_per_number,
-            config.depth,
-            dropout=config.dropout,
-        )
-        self.unroll = ResidualMLP(
-            config.latent_size, config.width, steps * config.unrolled, config.depth, dropout=config.dropout
-        )
+        # Of a long piece's phrases only the half that would be the posterior's mean is used.
+        read_size = 2 * phrase_size if is_long else posterior_size
+        self.join = ResidualMLP(self.phrase_steps * config.embedding, width, read_size, depth, dropout=dropout)
+        self.conduct = ResidualMLP(phrase_size, width, self.phrase_steps * config.unrolled, depth, dropout=dropout)
+        if is_long:
+            self.among_read = AmongPositions(self.phrases, phrase_size, config.phrase_layers)
+            self.join_phrases = ResidualMLP(self.phrases * phrase_size, width, posterior_size, depth, dropout=dropout)
+            self.part_phrases = ResidualMLP(
+                config.latent_size, width, self.phrases * phrase_size, depth, dropout=dropout
+            )
+            self.among_parted = AmongPositions(self.phrases, phrase_size, config.phrase_layers)
+        start_precise(cast(nn.Linear, (self.join_phrases if is_long else self.join)[-1]), self.latent)
         self.widen = nn.Linear(config.unrolled, config.step_width)
         self.before = SymbolEmbedding(spec.vocabulary, config.step_width)
-        self.causal = CausalStack(config.step_width, reach=steps)
+        self.causal = CausalStack(config.step_width, reach=self.bar_steps)
         self.head = nn.Sequential(nn.LayerNorm(config.step_width), nn.Linear(config.step_width, self.likelihood.width))
+        if spec.condition is not None:
+            self.told_encoder = nn.Embedding(spec.condition[1], config.embedding)
+            self.told_decoder = nn.Embedding(spec.condition[1], config.step_width)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -63,49 +91,70 @@ class StepsAutoencoder(Autoencoder):
     def autoregressive(self) -> bool:
         return True
 
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)
-        return self.latent(self.encoder(self.seen(x).flatten(1)))
+        seen = self.seen(x)  # (batch, steps, embedding)
+        if self.spec.condition is not None:
+            seen = seen + self.told_encoder(self._condition(condition, x))
+        read = self.join(seen.unflatten(1, (self.phrases, self.phrase_steps)).flatten(2))
+        if self.phrases == 1:
+            return self.latent(read.squeeze(1))
+        phrases = self.among_read(read[..., : self.config.phrase_size])
+        return self.latent(self.join_phrases(phrases.flatten(1)))
 
-    def teacher_forced(self, z: Tensor, target: Tensor) -> Tensor:
-        """Logits `(batch, steps, vocabulary sizes summed)`, each step given z and the target before it."""
-        before = self.before.previous(target)
+    def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Logits `(batch, steps, vocabulary sizes summed)`, each step given z and the bar before it."""
+        before = self.before.previous(self._side_by_side(target))
         if self.training and self.config.replaced > 0:
-            before = self._replace_some(before)
-        return self.head(self.causal(self._features(z) + self.before(before)))
+            before = replace_some(before, self.config.replaced)
+        hidden = self.causal(self._features(z, condition) + self.before(before))
+        return self.head(hidden).unflatten(0, (-1, self.bars)).flatten(1, 2)
 
-    def decode(self, z: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """z → symbols, one step after the other, each given the symbols decoded before it."""
-        features = self._features(z)
-        symbols = self.before.start.expand(z.shape[0], -1)
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """z → symbols; in every bar one step after the other, each given the symbols decoded before it."""
+        features = self._features(z, condition)  # (batch · bars, bar steps, step width)
+        symbols = self.before.start.expand(len(features), -1)
         memory = self.causal.start()
         decoded = []
-        for step in range(self.steps):
+        for step in range(self.bar_steps):
             hidden = self.causal.step(features[:, step] + self.before(symbols), memory)
             logits = self.head(hidden).float().unsqueeze(1)
-            if temperature == 0:
-                symbols = self.likelihood.mode(logits).squeeze(1)
-            else:
-                symbols = self.likelihood.sample(logits / temperature, generator).squeeze(1)
+            symbols = self.likelihood.choose(logits, temperature, top_p, generator).squeeze(1)
             decoded.append(symbols)
-        return torch.stack(decoded, dim=1)
+        return torch.stack(decoded, dim=1).unflatten(0, (-1, self.bars)).flatten(1, 2)
 
-    def reconstruct(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        posterior = self.encode(x)
-        return self.decode(posterior.mean if generator is None else posterior.sample(generator))
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
+        posterior = self.encode(x, condition)
+        z = posterior.sample(generator)
+        return Decoded(posterior, z, self.teacher_forced(z, target, condition))
 
-    def _posterior_and_parameters(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None
-    ) -> tuple[Posterior, Tensor]:
-        posterior = self.encode(x)
-        return posterior, self.teacher_forced(posterior.sample(generator), target)
+    def _features(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        """What z and the condition say about each step, `(batch · bars, bar steps, step width)`."""
+        code = z
+        if self.phrases > 1:
+            code = self.among_parted(self.part_phrases(z).unflatten(1, (self.phrases, -1))).flatten(0, 1)
+        features = self.widen(self.conduct(code).unflatten(1, (self.phrase_steps, -1)))  # (batch · phrases, ...)
+        features = features.reshape(-1, self.bar_steps, features.shape[-1])
+        if self.spec.condition is not None:
+            features = features + self.told_decoder(self._side_by_side(self._condition(condition, z)))
+        return features
 
-    def _features(self, z: Tensor) -> Tensor:
-        """What z says about each step, `(batch, steps, step_width)`."""
-        return self.widen(self.unroll(z).unflatten(1, (self.steps, -1)))
+    def _condition(self, condition: Tensor | None, like: Tensor) -> Tensor:
+        """The condition of each step, `(batch, steps)`; "none" where there isn't any."""
+        if condition is None:
+            return torch.zeros(len(like), self.spec.shape[0], dtype=torch.int64, device=like.device)
+        return condition
 
-    def _replace_some(self, symbols: Tensor) -> Tensor:
-        """Replaces a share of the symbols by others drawn from the same batch, so frequencies stay."""
-        other = symbols.flatten(0, 1)[torch.randperm(symbols.shape[0] * symbols.shape[1], device=symbols.device)]
-        chosen = torch.rand(symbols.shape[:2], device=symbols.device) < self.config.replaced
-        return torch.where(chosen.unsqueeze(-1), other.view_as(symbols), symbols)
+    def _side_by_side(self, steps: Tensor) -> Tensor:
+        """`(batch, steps, ...)` → `(batch · bars, bar steps, ...)`."""
+        return steps.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)

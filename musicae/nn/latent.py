@@ -1,69 +1,138 @@
 """Latents: what stands between encoder and decoder, deterministic or Gaussian, vector or spatial.
 
-The network predicts the *logarithm of the variance*, and the KL is written for it (Kingma & Welling,
-2014, appendix B). A posterior knows how to draw from itself and what it costs; it knows no network.
+A latent turns what the encoder gives into a posterior, says what a code costs, and draws new codes
+from its prior. Every difference between a plain autoencoder and a VAE is in this module.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from musicae.errors import MusicaeError
+from musicae.nn.posterior import Posterior
+from musicae.nn.prior import PRIORS
+
 LOG_VARIANCE_BOUND = 8.0
 
 
-@dataclass(frozen=True)
-class Posterior:
-    """q(z | x), factorised; a point where `log_variance` is None.
+class Latent(nn.Module, ABC):
+    """Base of the latents.
 
-    Attributes:
-        mean: `(batch, size)` or `(batch, size, height, width)`.
-        log_variance: same shape, or None for the code of a plain autoencoder.
+    Args:
+        shape: of one code, `(size,)` or `(size, height, width)`.
+        prior: a key of `PRIORS`.
     """
 
-    mean: Tensor
-    log_variance: Tensor | None = None
+    outputs_per_number: ClassVar[int]
+    """Numbers the encoder gives for each number of the code."""
+    is_generative: ClassVar[bool]
+    """Whether there is a prior to draw from, and codes have a cost."""
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draws z by the reparameterisation mean + σ·ε; the code itself for a point."""
-        if self.log_variance is None:
-            return self.mean
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+    def __init__(self, shape: tuple[int, ...], prior: str) -> None:
+        super().__init__()
+        self.shape = shape
 
-    def kl(self) -> Tensor:
-        """KL(q ‖ N(0, I)) in nats of every latent number, the shape of `mean`; zeros for a point."""
-        if self.log_variance is None:
-            return torch.zeros_like(self.mean)
-        return 0.5 * (self.mean.pow(2) + self.log_variance.exp() - 1.0 - self.log_variance)
+    @abstractmethod
+    def forward(self, projected: Tensor) -> Posterior:
+        """`(batch, size · outputs_per_number, ...)` → posterior over `(batch, *shape)`."""
+
+    @abstractmethod
+    def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
+        """What the code costs: KL(q ‖ p) in nats, `(batch,)`; z is a draw from the posterior."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats, `(batch,)`."""
+
+    @abstractmethod
+    def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws from the prior in the space where paths are drawn, `(count, *shape)`."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws codes from the prior, `(count, *shape)`."""
+        return self.from_base(self.sample_base(count, generator))
+
+    @abstractmethod
+    def to_base(self, z: Tensor) -> Tensor:
+        """Codes → the space where paths between codes are drawn, same shape."""
+
+    @abstractmethod
+    def from_base(self, base: Tensor) -> Tensor:
+        """The inverse of `to_base`."""
 
 
-class DeterministicLatent(nn.Module):
-    """The code of a plain autoencoder: a projection, no noise, no cost."""
+class DeterministicLatent(Latent):
+    """The code of a plain autoencoder: a projection, no noise, no cost, no prior."""
 
     outputs_per_number = 1
+    is_generative = False
 
     def forward(self, projected: Tensor) -> Posterior:
-        """`(batch, size, ...)` → a point posterior."""
         return Posterior(projected.float())
 
+    def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
+        return posterior.kl().flatten(1).sum(1)
 
-class GaussianLatent(nn.Module):
-    """A factorised Gaussian posterior; the log-variance is bounded smoothly.
+    def log_prob(self, z: Tensor) -> Tensor:
+        raise MusicaeError("a plain autoencoder has no prior; train with --latent gaussian.")
+
+    def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
+        raise MusicaeError("a plain autoencoder has no prior to sample from; train with --latent gaussian.")
+
+    def to_base(self, z: Tensor) -> Tensor:
+        return z
+
+    def from_base(self, base: Tensor) -> Tensor:
+        return base
+
+
+class GaussianLatent(Latent):
+    """A factorised Gaussian posterior and a prior; the log-variance is bounded smoothly.
 
     A hard clamp has no gradient outside its range, so a unit that strays there never comes back;
     b·tanh(v / b) has one everywhere.
     """
 
     outputs_per_number = 2
+    is_generative = True
+
+    def __init__(self, shape: tuple[int, ...], prior: str) -> None:
+        super().__init__(shape, prior)
+        self.prior = PRIORS[prior](shape)
 
     def forward(self, projected: Tensor) -> Posterior:
-        """`(batch, 2·size, ...)` → posterior over `(batch, size, ...)`."""
         mean, raw = projected.float().chunk(2, dim=1)
         return Posterior(mean, LOG_VARIANCE_BOUND * torch.tanh(raw / LOG_VARIANCE_BOUND))
 
+    def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
+        return self.prior.kl(posterior, z)
 
-LATENTS: dict[str, type[DeterministicLatent] | type[GaussianLatent]] = {
-    "deterministic": DeterministicLatent,
-    "gaussian": GaussianLatent,
-}
+    def log_prob(self, z: Tensor) -> Tensor:
+        return self.prior.log_prob(z)
+
+    def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
+        return self.prior.sample_base(count, generator)
+
+    def to_base(self, z: Tensor) -> Tensor:
+        return self.prior.to_base(z)
+
+    def from_base(self, base: Tensor) -> Tensor:
+        return self.prior.from_base(base)
+
+
+def start_precise(projection: nn.Linear, latent: Latent) -> None:
+    """Makes the layer that a vector latent reads start with codes that stand out of their own noise.
+
+    From σ = 1 on, an untrained encoder says less than its noise, and a decoder that sees its own past learns
+    to do without z before z says anything. With means three times as large and σ = 1/e, z is heard first.
+    """
+    if latent.is_generative:
+        numbers = latent.shape[0]
+        with torch.no_grad():
+            projection.weight[:numbers] *= 3.0
+            projection.bias[numbers:] -= 2.0
+
+
+LATENTS: dict[str, type[Latent]] = {"deterministic": DeterministicLatent, "gaussian": GaussianLatent}

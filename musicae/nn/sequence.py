@@ -43,6 +43,18 @@ class SymbolEmbedding(nn.Module):
         return torch.cat([start, symbols[:, :-1]], dim=1)
 
 
+def replace_some(symbols: Tensor, share: float) -> Tensor:
+    """Replaces a share of the steps by others drawn from the same batch, so frequencies stay.
+
+    Args:
+        symbols: int64 `(batch, steps, streams)`.
+        share: of the steps, 0 to 1; draws come from torch's default generator.
+    """
+    other = symbols.flatten(0, 1)[torch.randperm(symbols.shape[0] * symbols.shape[1], device=symbols.device)]
+    chosen = torch.rand(symbols.shape[:2], device=symbols.device) < share
+    return torch.where(chosen.unsqueeze(-1), other.view_as(symbols), symbols)
+
+
 class CausalLayer(nn.Module):
     """x + W₂·act(W₁·[norm(x_t), norm(x_{t - dilation})])."""
 

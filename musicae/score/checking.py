@@ -13,13 +13,15 @@ import numpy as np
 from symusic.core import ScoreTick
 
 from musicae.errors import DamagedFileError
+from musicae.score.notes import NoteTable, note_table
 
 MOST_NOTES = 1_000_000
 MOST_TRACKS = 2_000
 MOST_METRES = 5_000
 MOST_TEMPI = 200_000  # a smooth slowing-down is written as thousands
 MOST_QUARTERS = 100_000  # 14 hours at 120 quarters a minute: beyond it is a broken delta time, not music
-LARGEST_DENOMINATOR = 64
+DENOMINATORS = frozenset((1, 2, 4, 8, 16, 32, 64))
+MOST_MICROSECONDS = 2**24  # of a quarter: three bytes hold it
 MICROSECONDS_PER_MINUTE = 60_000_000
 
 
@@ -30,10 +32,12 @@ class NamedScore:
     Attributes:
         title: the tune's title, or the file's name without its ending.
         score: times in ticks; division, metres, tempi and note times are sound (see `checked`).
+        notes: the score's, where they have been copied out already.
     """
 
     title: str
     score: ScoreTick
+    notes: NoteTable | None = None
 
 
 def parse_midi(data: bytes, name: str) -> ScoreTick:
@@ -59,12 +63,13 @@ def _plain_reason(data: bytes, message: str) -> str:
     return "an event in it is invalid"
 
 
-def checked(score: ScoreTick, name: str) -> ScoreTick:
+def checked(score: ScoreTick, name: str, notes: NoteTable | None = None) -> ScoreTick:
     """Refuses what no one can mend, drops metres and tempi that mean nothing.
 
     Args:
         score: any score in ticks; changed in place.
         name: how to call it in an error.
+        notes: the score's; None: they are copied out of it.
 
     Raises:
         DamagedFileError: division not positive, negative times, too long, too many notes.
@@ -81,43 +86,40 @@ def checked(score: ScoreTick, name: str) -> ScoreTick:
         raise DamagedFileError(
             f"{name} has {len(score.tempos):,} tempi; up to {MOST_TEMPI:,} are read; export it again without them."
         )
-    notes = 0
-    last_tick = 0
-    for track in score.tracks:
-        count = len(track.notes)
-        if not count:
-            continue
-        notes += count
-        arrays = track.notes.numpy()
-        start, duration = arrays["time"].astype(np.int64), arrays["duration"].astype(np.int64)
-        if start.min() < 0 or duration.min() < 0:
-            raise DamagedFileError(f"{name} has notes at negative times; expected 0 or later; export it again.")
-        last_tick = max(last_tick, int((start + duration).max()))
-    if notes > MOST_NOTES:
-        raise DamagedFileError(f"{name} has {notes:,} notes; up to {MOST_NOTES:,} are read; split it, or leave it out.")
+    _check_notes(note_table(score) if notes is None else notes, quarter, name)
+    _drop_meaningless(score)
+    return score
+
+
+def _check_notes(notes: NoteTable, quarter: int, name: str) -> None:
+    """Refuses negative times, a piece that is too long, and too many notes."""
+    if not len(notes):
+        return
+    if np.minimum.reduce(notes.start) < 0 or not (notes.end >= notes.start).all():
+        raise DamagedFileError(f"{name} has notes at negative times; expected 0 or later; export it again.")
+    if len(notes) > MOST_NOTES:
+        raise DamagedFileError(
+            f"{name} has {len(notes):,} notes; up to {MOST_NOTES:,} are read; split it, or leave it out."
+        )
+    last_tick = int(np.maximum.reduce(notes.end))
     if last_tick > MOST_QUARTERS * quarter:
         raise DamagedFileError(
             f"{name} lasts {last_tick // quarter:,} quarter notes; up to {MOST_QUARTERS:,} are read; "
             "a time in it is probably broken, so export it again."
         )
-    _drop_meaningless(score, last_tick)
-    return score
 
 
-def _drop_meaningless(score: ScoreTick, last_tick: int) -> None:
+def _drop_meaningless(score: ScoreTick) -> None:
     """Removes time signatures such as 0/4 or 4/2⁴⁰ and tempi of zero: readers ignore them too."""
-    metres = score.time_signatures
-    if len(metres):
-        table = metres.numpy()
-        denominator = table["denominator"].astype(np.int64)
-        power_of_two = (denominator > 0) & (denominator & (denominator - 1) == 0)
-        in_time = (table["time"] >= 0) & (table["time"] <= max(last_tick, MOST_QUARTERS * score.tpq))
-        good = (table["numerator"] > 0) & power_of_two & (denominator <= LARGEST_DENOMINATOR) & in_time
-        if not good.all():
-            score.time_signatures = type(metres)([metre for metre, keep in zip(metres, good, strict=True) if keep])
-    tempi = score.tempos
-    if len(tempi):
-        table = tempi.numpy()
-        good = (table["mspq"] > 0) & (table["mspq"] < 2**24) & (table["time"] >= 0)
-        if not good.all():
-            score.tempos = type(tempi)([tempo for tempo, keep in zip(tempi, good, strict=True) if keep])
+    metres, tempi = score.time_signatures, score.tempos
+    last_tick = MOST_QUARTERS * score.tpq
+    meant = [
+        metre
+        for metre in metres
+        if metre.denominator in DENOMINATORS and metre.numerator > 0 and 0 <= metre.time <= last_tick
+    ]
+    if len(meant) < len(metres):
+        score.time_signatures = type(metres)(meant)
+    lasting = [tempo for tempo in tempi if 0 < tempo.mspq < MOST_MICROSECONDS and tempo.time >= 0]
+    if len(lasting) < len(tempi):
+        score.tempos = type(tempi)(lasting)

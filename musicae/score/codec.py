@@ -25,24 +25,31 @@ PITCH_OFFSET = LOWEST_PITCH - FIRST_ONSET
 """Pitch of an onset token minus the token."""
 
 
-def _last_event(tokens: np.ndarray) -> np.ndarray:
-    """Index of the last token that is not a hold, up to and including each step; −1 before the first."""
-    index = np.where(tokens != HOLD, np.arange(tokens.shape[-1]), -1)
-    return np.maximum.accumulate(index, axis=-1)
-
-
 def sounding(tokens: np.ndarray) -> np.ndarray:
     """Onset token of the note that sounds at each step, 0 where none does. Shape `(..., steps)`."""
-    last = _last_event(tokens)
-    token = np.take_along_axis(tokens, np.maximum(last, 0), axis=-1)
-    return np.where((last >= 0) & (token >= FIRST_ONSET), token, 0).astype(tokens.dtype)
+    event = tokens != HOLD
+    event[..., :1] = True  # nothing is held over from the row before
+    flat = tokens.reshape(-1)
+    token = flat[_last(event.reshape(-1))].reshape(tokens.shape)
+    return token * (token >= FIRST_ONSET)
+
+
+def _last(event: np.ndarray) -> np.ndarray:
+    """Index of the last event up to and including each step; 0 before the first. Shape `(steps,)`."""
+    index: np.ndarray = np.maximum.accumulate(np.arange(len(event)) * event)
+    return index
 
 
 def canonical(tokens: np.ndarray) -> np.ndarray:
     """Removes note-offs where nothing sounds. Sounds the same; idempotent. Shape `(..., steps)`."""
-    before = np.zeros_like(tokens)
-    before[..., 1:] = sounding(tokens)[..., :-1]
-    return np.where((tokens == NOTE_OFF) & (before == 0), HOLD, tokens).astype(tokens.dtype)
+    flat = tokens.reshape(-1)
+    event = np.flatnonzero(flat != HOLD)
+    token, row = flat[event], event // tokens.shape[-1]
+    sounds = np.zeros(len(event), dtype=bool)  # just before the event
+    sounds[1:] = (token[:-1] >= FIRST_ONSET) & (row[1:] == row[:-1])
+    result = flat.copy()
+    result[event[(token == NOTE_OFF) & ~sounds]] = HOLD
+    return result.reshape(tokens.shape)
 
 
 def tokens_from_notes(onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int) -> np.ndarray:
@@ -59,7 +66,8 @@ def tokens_from_notes(onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, ste
     """
     tokens = np.zeros(steps, dtype=np.uint8)
     if len(onset):
-        following = np.append(onset[1:], steps)
+        following = np.empty_like(onset)
+        following[:-1], following[-1] = onset[1:], steps
         tokens[end[end < following]] = NOTE_OFF
         tokens[onset] = pitch - PITCH_OFFSET
     return tokens
@@ -82,6 +90,17 @@ def notes_from_tokens(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     return onset, following[is_onset], tokens[onset].astype(np.int64) + PITCH_OFFSET
 
 
+def sliding(tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
+    """All stretches of `steps` tokens, one every `hop`: a view `(windows, steps)`, to be read only.
+
+    `numpy.lib.stride_tricks.sliding_window_view` says the same, but checks for longer than the rest takes.
+    """
+    count = max(0, (len(tokens) - steps) // hop + 1)
+    tokens = np.ascontiguousarray(tokens)
+    size = tokens.itemsize
+    return np.ndarray((count, steps), tokens.dtype, buffer=tokens, strides=(hop * size, size))
+
+
 def windows_of(tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
     """Cuts a line into windows.
 
@@ -95,9 +114,10 @@ def windows_of(tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
     """
     if len(tokens) < steps:
         return np.zeros((0, steps), dtype=tokens.dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(tokens, steps)[::hop].copy()
+    windows = sliding(tokens, steps, hop).copy()
     # What sounds at the first step is its own onset, a note held from before, or 0 after a note-off.
-    windows[:, 0] = sounding(tokens)[: len(tokens) - steps + 1 : hop]
+    token = tokens[_last(tokens != HOLD)[: len(tokens) - steps + 1 : hop]]
+    windows[:, 0] = token * (token >= FIRST_ONSET)
     return windows
 
 

@@ -8,15 +8,24 @@ nearly no onset lies on a 16th although the rhythm is exact. `estimate_phase` fi
 circular mean (Mardia & Jupp, *Directional Statistics*, 2000, ch. 2).
 """
 
-from dataclasses import dataclass
+import cmath
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from symusic.core import ScoreTick
+
+Ticks = TypeVar("Ticks", int, np.ndarray)
 
 STEPS_PER_QUARTER = 4
 
 # A phase is believed only where onsets agree with each other (resultant) and not with the grid (near it).
 LEAST_CONCENTRATION = 0.5
+# Half way to the next 16th, or from a few onsets (a fill by hand), a wrong guess costs more than none.
+FAR_STEPS = 0.25
+FEW_ONSETS = 64
+CERTAIN_CONCENTRATION = 0.75
 LEAST_PHASE_STEPS = 0.12
 NEAR_GRID_STEPS = 0.1
 MOST_ON_GRID = 0.35
@@ -118,28 +127,64 @@ def estimate_phase(onset_ticks: np.ndarray, ticks_per_quarter: int) -> tuple[flo
     """
     if not len(onset_ticks):
         return 0.0, 0.0
-    angle = np.asarray(onset_ticks, dtype=np.float64) * (2 * np.pi * STEPS_PER_QUARTER / ticks_per_quarter)
-    mean = np.exp(1j * angle).mean()
-    return float(np.angle(mean) / (2 * np.pi)), float(np.abs(mean))
+    mean = complex(_turns(ticks_per_quarter)[STEPS_PER_QUARTER * onset_ticks % ticks_per_quarter].sum()) / len(
+        onset_ticks
+    )
+    return cmath.phase(mean) / (2 * np.pi), abs(mean)
 
 
-def grid_shift(onset_ticks: np.ndarray, ticks_per_quarter: int) -> int:
-    """Ticks to subtract from every note: the phase where a file is clearly off the grid, else 0.
+@lru_cache(maxsize=16)
+def _turns(parts: int) -> np.ndarray:
+    """The points of a circle of so many parts, as complex numbers; cheaper to look up than to work out."""
+    return np.exp(2j * np.pi * np.arange(parts) / parts)
 
-    Triplets and swing don't move the grid: a good share of their onsets lies on it.
+
+@dataclass(frozen=True)
+class Phase:
+    """How a piece lies on the grid.
+
+    Attributes:
+        onsets: how many it was estimated from.
+        steps: how late the onsets lie all together, −0.5 to 0.5.
+        confidence: mean resultant length, 0 to 1.
+        shift: ticks to subtract from every note; 0 where the piece is taken as it is.
     """
-    if len(onset_ticks) < FEWEST_ONSETS:
-        return 0
-    phase, concentration = estimate_phase(onset_ticks, ticks_per_quarter)
-    if abs(phase) < LEAST_PHASE_STEPS or concentration < LEAST_CONCENTRATION:
-        return 0
-    steps = np.asarray(onset_ticks, dtype=np.float64) * (STEPS_PER_QUARTER / ticks_per_quarter)
-    near = np.abs(steps - np.round(steps)) <= NEAR_GRID_STEPS
+
+    onsets: int
+    steps: float
+    confidence: float
+    shift: int
+
+    def __str__(self) -> str:
+        side = "early" if self.steps < 0 else "late"
+        where = f"onsets lie {abs(self.steps):.2f} of a 16th {side}, confidence {self.confidence:.2f}"
+        return f"grid: {where}, {'moved' if self.shift else 'taken as written'}"
+
+
+def find_phase(onset_ticks: np.ndarray, ticks_per_quarter: int) -> Phase:
+    """Estimates the phase, and moves a piece only where it is clearly off the grid.
+
+    Triplets and swing don't move the grid: a good share of their onsets lies on it. Playing by hand
+    scatters onsets around their places; then only what they all share is taken away.
+
+    Args:
+        onset_ticks: `(notes,)`, counted from where the grid begins.
+        ticks_per_quarter: the file's division.
+    """
+    steps, confidence = estimate_phase(onset_ticks, ticks_per_quarter)
+    here = Phase(len(onset_ticks), steps, confidence, 0)
+    doubtful = abs(steps) > FAR_STEPS or len(onset_ticks) < FEW_ONSETS
+    if len(onset_ticks) < FEWEST_ONSETS or abs(steps) < LEAST_PHASE_STEPS:
+        return here
+    if confidence < (CERTAIN_CONCENTRATION if doubtful else LEAST_CONCENTRATION):
+        return here
+    places = np.asarray(onset_ticks, dtype=np.float64) * (STEPS_PER_QUARTER / ticks_per_quarter)
+    near = np.abs(places - np.round(places)) <= NEAR_GRID_STEPS
     if near.mean() > MOST_ON_GRID:
-        return 0
-    return round(phase * ticks_per_quarter / STEPS_PER_QUARTER)
+        return here
+    return replace(here, shift=round(steps * ticks_per_quarter / STEPS_PER_QUARTER))
 
 
-def to_steps(ticks: np.ndarray, ticks_per_quarter: int) -> np.ndarray:
-    """Rounds ticks to 16ths, half up: `floor(x + 1/2)` in whole numbers. int64 in, int64 out."""
+def to_steps(ticks: Ticks, ticks_per_quarter: int) -> Ticks:
+    """Rounds ticks to 16ths, half up: `floor(x + 1/2)` in whole numbers. int in, int out; int64 in, int64 out."""
     return (2 * STEPS_PER_QUARTER * ticks + ticks_per_quarter) // (2 * ticks_per_quarter)

@@ -4,6 +4,8 @@ Every score passes `musicae.score.checking`, so that nothing after it has to dou
 module doesn't know which track is the melody, nor what a step or a token is.
 """
 
+import os
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,15 @@ from symusic.core import NoteTickList, ScoreTick, TempoTick, TimeSignatureTick, 
 
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.score.abc_tunes import read_abc
-from musicae.score.checking import MICROSECONDS_PER_MINUTE, MOST_QUARTERS, NamedScore, checked, parse_midi
+from musicae.score.checking import (
+    MICROSECONDS_PER_MINUTE,
+    MOST_MICROSECONDS,
+    MOST_QUARTERS,
+    NamedScore,
+    checked,
+    parse_midi,
+)
+from musicae.score.notes import note_table
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar")
 ABC_SUFFIXES = (".abc",)
@@ -32,29 +42,33 @@ def read_scores(source: Path | str | pretty_midi.PrettyMIDI) -> list[NamedScore]
     """
     if isinstance(source, pretty_midi.PrettyMIDI):
         return [NamedScore("PrettyMIDI", checked(_from_pretty_midi(source), "the PrettyMIDI object"))]
-    path = Path(source)
+    path = source if isinstance(source, Path) else Path(source)
     data = _read_bytes(path)
-    if path.suffix.lower() in ABC_SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix in ABC_SUFFIXES:
         return read_abc(data, path)
-    if path.suffix.lower() not in MIDI_SUFFIXES:
+    if suffix not in MIDI_SUFFIXES:
         raise MusicaeError(f"{path.name} is not a score; expected {', '.join(MIDI_SUFFIXES + ABC_SUFFIXES)}.")
-    return [NamedScore(path.stem, checked(parse_midi(data, path.name), path.name))]
+    score = parse_midi(data, path.name)
+    notes = note_table(score)
+    return [NamedScore(path.stem, checked(score, path.name, notes), notes)]
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        size_bytes = path.stat().st_size
-        if path.is_dir():
-            raise MusicaeError(f"{path} is a folder; expected a MIDI or ABC file.")
-        if size_bytes > LARGEST_FILE_BYTES:
-            raise DamagedFileError(
-                f"{path.name} has {size_bytes / 2**20:.0f} MB; scores up to {LARGEST_FILE_BYTES // 2**20} MB are read; "
-                "split it, or leave it out."
-            )
-        data = path.read_bytes()
+        with FileIO(path) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes > LARGEST_FILE_BYTES:
+                raise DamagedFileError(
+                    f"{path.name} has {size_bytes / 2**20:.0f} MB; scores up to {LARGEST_FILE_BYTES // 2**20} MB are "
+                    "read; split it, or leave it out."
+                )
+            data = file.read()
     except FileNotFoundError:
         raise MusicaeError(f"{path} does not exist; check the name.") from None
     except OSError as error:
+        if path.is_dir():
+            raise MusicaeError(f"{path} is a folder; expected a MIDI or ABC file.") from None
         raise MusicaeError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from None
     if not data:
         raise DamagedFileError(f"{path.name} is empty; expected a MIDI or ABC file; export it again.")
@@ -86,6 +100,6 @@ def _from_pretty_midi(midi: pretty_midi.PrettyMIDI) -> ScoreTick:
         tick = midi.time_to_tick(metre.time)
         score.time_signatures.append(TimeSignatureTick(tick, metre.numerator, metre.denominator))
     for second, tempo_bpm in zip(*midi.get_tempo_changes(), strict=True):
-        if np.isfinite(tempo_bpm) and tempo_bpm > MICROSECONDS_PER_MINUTE / 2**24:
+        if np.isfinite(tempo_bpm) and tempo_bpm > MICROSECONDS_PER_MINUTE / MOST_MICROSECONDS:
             score.tempos.append(TempoTick(midi.time_to_tick(second), mspq=round(MICROSECONDS_PER_MINUTE / tempo_bpm)))
     return score

@@ -1,4 +1,4 @@
-"""Melodies to MIDI files, by way of `PrettyMIDI`.
+"""Tokens to MIDI files, by way of `PrettyMIDI`.
 
 A file starts at tick 0 in its metre and ends where the music does, silence included: a time signature
 that repeats the last one stands at the end, which players ignore and `musicae.score.grid` and other
@@ -17,8 +17,8 @@ import pretty_midi
 
 from musicae.errors import MusicaeError
 from musicae.score.checking import MICROSECONDS_PER_MINUTE
-from musicae.score.codec import join_windows, notes_from_tokens
 from musicae.score.grid import STEPS_PER_QUARTER
+from musicae.score.parts import Part
 
 TICKS_PER_QUARTER = 480
 TICKS_PER_STEP = TICKS_PER_QUARTER // STEPS_PER_QUARTER
@@ -43,42 +43,65 @@ class Timeline:
     metres: Sequence[tuple[int, int, int]] = field(default=((0, 4, 4),))
 
 
-def melody_midi(
-    tokens: np.ndarray, *, tempo_bpm: float = DEFAULT_TEMPO_BPM, program: int = 0, name: str = ""
-) -> pretty_midi.PrettyMIDI:
-    """Writes tokens as a `PrettyMIDI` in 4/4.
+@dataclass(frozen=True)
+class Voice:
+    """An instrument of a written file.
 
-    Args:
-        tokens: `(steps,)` or `(windows, steps)`, then windows follow one another; values 0 to 89.
-        tempo_bpm: quarters per minute.
-        program: General MIDI program, 0 to 127.
-        name: of the track.
-
-    Raises:
-        ValueError: a token, tempo or program that does not exist.
-    """
-    tokens = np.asarray(tokens)
-    if tokens.size and not (tokens.min() >= 0 and tokens.max() <= 89):
-        raise ValueError(f"expected melody tokens 0 to 89, got {tokens.min()} to {tokens.max()}")
-    onset, end, pitch = notes_from_tokens(join_windows(np.atleast_2d(tokens)) if tokens.size else tokens.reshape(-1))
-    timeline = Timeline(tokens.size * TICKS_PER_STEP, ((0, tempo_bpm),))
-    return notes_midi(onset * TICKS_PER_STEP, end * TICKS_PER_STEP, pitch, timeline, program=program, name=name)
-
-
-def notes_midi(
-    onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, timeline: Timeline, *, program: int = 0, name: str = ""
-) -> pretty_midi.PrettyMIDI:
-    """Writes notes as a `PrettyMIDI`.
-
-    Args:
+    Attributes:
         onset, end: `(notes,)` ticks.
         pitch: `(notes,)` 0 to 127.
-        timeline: end, tempi and metres.
         program: General MIDI program, 0 to 127.
         name: of the track; what Latin-1 lacks becomes "?".
+        is_drums: written on channel 10.
     """
-    if not 0 <= program <= 127:
-        raise ValueError(f"expected a program 0 to 127, got {program}")
+
+    onset: np.ndarray
+    end: np.ndarray
+    pitch: np.ndarray
+    program: int = 0
+    name: str = ""
+    is_drums: bool = False
+
+
+def part_voices(
+    part: Part, tokens: np.ndarray, programs: Sequence[int] = (), names: Sequence[str] = ()
+) -> tuple[Voice, ...]:
+    """Windows in a row as voices, one for each stream.
+
+    Args:
+        part: whose tokens they are.
+        tokens: `(windows, steps, streams)`; any tokens of the part's vocabulary.
+        programs, names: of each stream; what is left out is the stream's own.
+
+    Raises:
+        ValueError: a token that does not exist.
+    """
+    voices = []
+    for index, stream in enumerate(part.streams):
+        windows = tokens[..., index]
+        if windows.size and not (windows.min() >= 0 and windows.max() < stream.vocabulary):
+            raise ValueError(
+                f"expected {stream.name} tokens 0 to {stream.vocabulary - 1}, got {windows.min()} to {windows.max()}"
+            )
+        line = stream.joined(windows) if windows.size else windows.reshape(-1)
+        onset, end, pitch = stream.notes(line)
+        program = programs[index] if index < len(programs) else stream.program
+        name = names[index] if index < len(names) else stream.name.title()
+        voices.append(Voice(*in_ticks(onset, end), pitch, program, name, stream.is_drums))
+    return tuple(voices)
+
+
+def in_ticks(onset: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps to ticks of a written file."""
+    return onset * TICKS_PER_STEP, (end * TICKS_PER_STEP).astype(np.int64)
+
+
+def voices_midi(voices: Sequence[Voice], timeline: Timeline) -> pretty_midi.PrettyMIDI:
+    """Writes voices as a `PrettyMIDI`.
+
+    Raises:
+        ValueError: a program or tempo that does not exist.
+    """
     ticks = np.array([tick for tick, _ in timeline.tempi], dtype=np.int64)
     tick_s = np.array([_tick_seconds(tempo_bpm) for _, tempo_bpm in timeline.tempi])
     midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_QUARTER, initial_tempo=60 / (tick_s[0] * TICKS_PER_QUARTER))
@@ -92,12 +115,15 @@ def notes_midi(
         index = np.searchsorted(ticks, at, side="right") - 1
         return start_s[index] + (at - ticks[index]) * tick_s[index]
 
-    instrument = pretty_midi.Instrument(program, name=_latin1(name))
-    instrument.notes = [
-        pretty_midi.Note(VELOCITY, *note)
-        for note in zip(np.asarray(pitch).tolist(), seconds(onset).tolist(), seconds(end).tolist(), strict=True)
-    ]
-    midi.instruments.append(instrument)
+    for voice in voices:
+        if not 0 <= voice.program <= 127:
+            raise ValueError(f"expected a program 0 to 127, got {voice.program}")
+        instrument = pretty_midi.Instrument(voice.program, is_drum=voice.is_drums, name=_latin1(voice.name))
+        columns = (np.asarray(voice.pitch), seconds(voice.onset), seconds(voice.end))
+        instrument.notes = [
+            pretty_midi.Note(VELOCITY, *note) for note in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        midi.instruments.append(instrument)
     metres = [*timeline.metres]
     if timeline.end > metres[-1][0]:
         metres.append((timeline.end, *metres[-1][1:]))
@@ -107,6 +133,11 @@ def notes_midi(
         for (_, numerator, denominator), second in zip(metres, at_s, strict=True)
     ]
     return midi
+
+
+def rescale(tick: int, quarter: int) -> int:
+    """Ticks of a file with `quarter` ticks per quarter → ticks of a written one, half up."""
+    return (2 * tick * TICKS_PER_QUARTER + quarter) // (2 * quarter)
 
 
 def _tick_seconds(tempo_bpm: float) -> float:

@@ -1,0 +1,1 @@
+"""The commands, by theme. `musicae.cli` joins them; nothing else imports them."""

@@ -1,0 +1,175 @@
+"""New files by way of latent space: `sample`, `interpolate`, `vary`, `shift`."""
+
+from pathlib import Path
+
+import click
+
+from musicae.commands.options import (
+    bar_option,
+    chords_option,
+    echo_remarks,
+    echo_row,
+    load,
+    model_option,
+    out_option,
+    read_choice,
+    seed_option,
+    temperature_option,
+    top_p_option,
+    track_option,
+)
+
+
+@click.command()
+@model_option("melody-2bar")
+@click.option("--count", type=click.IntRange(1, 1000), default=4, metavar="N", help="How many.")
+@temperature_option
+@top_p_option
+@seed_option
+@click.option(
+    "--length",
+    type=click.IntRange(1),
+    metavar="BARS",
+    help="Of each; beyond the model's window by a walk through latent space.  [default: one window]",
+)
+@chords_option
+@click.option("--out", type=click.Path(path_type=Path), default=Path("output/samples"), metavar="FOLDER", help="Where.")
+def sample(
+    model: str,
+    count: int,
+    temperature: float,
+    top_p: float,
+    seed: int | None,
+    length: int | None,
+    chords: str | None,
+    out: Path,
+) -> None:
+    """Decode draws from the prior.
+
+    Example: musicae sample --count 8 --temperature 0.5 --seed 1
+    """
+    trained = load(model)
+    path = trained.sample(count, temperature=temperature, top_p=top_p, seed=seed, length=length, chords=chords, out=out)
+    echo_row(path)
+    echo_remarks(trained.remarks)
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@model_option("melody-2bar")
+@click.option(
+    "--steps", type=click.IntRange(2, 1000), default=13, metavar="N", help="Points on the path, ends included."
+)
+@click.option("--method", type=click.Choice(["slerp", "lerp"]), default="slerp", help="Great circle or straight line.")
+@click.option(
+    "--spacing",
+    type=click.Choice(["even", "uniform"]),
+    default="even",
+    help="Steps that change about as much as each other, or equal parts of the path.  [two files only]",
+)
+@click.option(
+    "--corners",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="C D",
+    help="Two more files: a square of --steps × --steps, from A down to B at the left, C to D at the right.",
+)
+@click.option(
+    "--whole", is_flag=True, help="Whole files, window by window, each step as long as the longer of the two."
+)
+@click.option("--bar-a", type=click.IntRange(1), metavar="BAR", help="First bar of A.  [default: the densest window]")
+@click.option("--bar-b", type=click.IntRange(1), metavar="BAR", help="First bar of B.  [default: the densest window]")
+@click.option("--track-a", metavar="TRACK", help="Track of A, by number from 0 or name.  [default: chosen]")
+@click.option("--track-b", metavar="TRACK", help="Track of B, by number from 0 or name.  [default: chosen]")
+@out_option("FOLDER", "output/A-to-B")
+def interpolate(
+    a: Path,
+    b: Path,
+    model: str,
+    steps: int,
+    method: str,
+    spacing: str,
+    corners: tuple[Path, Path] | None,
+    whole: bool,
+    bar_a: int | None,
+    bar_b: int | None,
+    track_a: str | None,
+    track_b: str | None,
+    out: Path | None,
+) -> None:
+    """Morph from file A to file B through latent space.
+
+    Writes the whole path, one file a step, a picture, and a WAV of music. With --corners: the square,
+    one file a column. With --whole: one file a step.
+
+    Example: musicae interpolate a.mid b.mid --steps 7 --bar-a 5
+    """
+    choices = [read_choice(bar, track) for bar, track in ((bar_a, track_a), (bar_b, track_b))]
+    if whole and (corners or any(choices)):
+        raise click.UsageError("--whole takes two whole files; leave --corners, --bar-… and --track-… out.")
+    trained = load(model)
+    if whole:
+        for path in trained.interpolate_songs(a, b, steps, method=method, out=out):
+            click.echo(path)
+    elif corners:
+        echo_row(trained.interpolate_corners(a, b, *corners, steps, method=method, out=out, choices=choices))
+    else:
+        first, second = choices
+        path = trained.interpolate(
+            a, b, steps, method=method, spacing=spacing, out=out, choice_a=first, choice_b=second
+        )
+        echo_row(path)
+    echo_remarks(trained.remarks)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@model_option("melody-2bar")
+@click.option(
+    "--amount", type=click.FloatRange(0, 1), default=0.3, metavar="SHARE", help="0: the file itself; 1: a new draw."
+)
+@click.option("--count", type=click.IntRange(1, 1000), default=4, metavar="N", help="How many.")
+@seed_option
+@bar_option
+@track_option
+@out_option("FOLDER", "output/NAME-varied")
+def vary(
+    file: Path,
+    model: str,
+    amount: float,
+    count: int,
+    seed: int | None,
+    bar: int | None,
+    track: str | None,
+    out: Path | None,
+) -> None:
+    """Write variations of a file, at a chosen distance from it.
+
+    Example: musicae vary a.mid --amount 0.4 --count 8 --seed 1
+    """
+    trained = load(model)
+    echo_row(trained.vary(file, amount, count, seed=seed, out=out, choice=read_choice(bar, track)))
+    echo_remarks(trained.remarks)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@model_option("melody-2bar")
+@click.option("--attribute", required=True, metavar="NAME", help="What to change; an unknown name lists them all.")
+@click.option(
+    "--amount",
+    type=click.FloatRange(-10, 10),
+    default=1.0,
+    metavar="SD",
+    help="By how much, in standard deviations of the training data; negative for less.",
+)
+@out_option("FILE", "NAME-shift")
+def shift(file: Path, model: str, attribute: str, amount: float, out: Path | None) -> None:
+    """Change one attribute of a file and keep the rest.
+
+    Example: musicae shift a.mid --attribute density --amount 1.5
+    """
+    trained = load(model)
+    click.echo(trained.shift(file, attribute, amount, out))
+    echo_remarks(trained.remarks)

@@ -1,0 +1,77 @@
+"""`evaluate`: scores of a model on data it was not trained on."""
+
+import json
+from pathlib import Path
+
+import click
+
+from musicae.commands.options import data_option, load, model_option, parse_settings, settings_option
+
+
+@click.command()
+@model_option(None)
+@data_option
+@click.option("--split", type=click.Choice(["test", "validation"]), default="test", help="Which part of the data.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Score at most so many examples.")
+@click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of damage and draws.")
+@click.option(
+    "--importance",
+    type=click.IntRange(0),
+    default=0,
+    metavar="K",
+    help="Draws of z an example for an importance-weighted likelihood.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Draws from the prior to compare with held-out music.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Paths between held-out examples to compare with crossfades.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@settings_option
+def evaluate(
+    model: str,
+    data: tuple[Path, ...],
+    split: str,
+    limit: int | None,
+    seed: int,
+    importance: int,
+    samples: int,
+    pairs: int,
+    as_json: bool,
+    settings: tuple[str, ...],
+) -> None:
+    """Score a model on data it was not trained on.
+
+    Example: musicae evaluate --model runs/image-reconstruct --json
+    """
+    from musicae.evaluation.evaluate import evaluate_files
+
+    scores = evaluate_files(
+        load(model),
+        data,
+        settings=parse_settings(settings),
+        split=split,
+        limit=limit,
+        seed=seed,
+        importance=importance,
+        samples=samples,
+        pairs=pairs,
+    )
+    if as_json:
+        click.echo(json.dumps(scores, indent=2))
+        return
+    width = max(map(len, scores))
+    for name, value in scores.items():
+        if name.endswith(("_low", "_high")) and name.rpartition("_")[0] in scores:
+            continue
+        ends = f"  [{scores[name + '_low']:.5g}, {scores[name + '_high']:.5g}]" if f"{name}_low" in scores else ""
+        click.echo(f"{name:{width}}  {value:.5g}{ends}")

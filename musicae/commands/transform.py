@@ -1,0 +1,73 @@
+"""From a file to a file: `reconstruct`, `denoise`, `upscale`, `render`."""
+
+from pathlib import Path
+
+import click
+
+from musicae.commands.options import chords_option, echo_remarks, load, model_option, out_option
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@model_option("melody-2bar")
+@chords_option
+@out_option("FILE", "NAME-reconstruct")
+def reconstruct(file: Path, model: str, chords: str | None, out: Path | None) -> None:
+    """Put a file through a model: what does it keep?
+
+    With --chords the code stays and the harmony changes.
+
+    Example: musicae reconstruct song.mid --out heard-by-the-model.mid
+    """
+    trained = load(model)
+    click.echo(trained.reconstruct(file, out, chords=chords))
+    echo_remarks(trained.remarks)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@model_option("denoise-16k")
+@out_option("FILE", "NAME-denoise")
+def denoise(file: Path, model: str, out: Path | None) -> None:
+    """Clean a sound or a picture, or repair a melody; the length stays.
+
+    Example: musicae denoise noisy.wav --out clean.wav
+    """
+    trained = load(model)
+    click.echo(trained.denoise(file, out))
+    echo_remarks(trained.remarks)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@model_option(None)
+@out_option("FILE", "NAME-upscale")
+def upscale(file: Path, model: str, out: Path | None) -> None:
+    """Fill in what a coarse file lacks, with a model trained with --task upscale.
+
+    Example: musicae upscale eighths.mid --model runs/music-upscale
+    """
+    trained = load(model)
+    click.echo(trained.upscale(file, out))
+    echo_remarks(trained.remarks)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="WAV to write.  [default: FILE.wav]")
+@click.option(
+    "--sample-rate",
+    "sample_rate_hz",
+    type=click.IntRange(8000, 192_000),
+    default=44_100,
+    metavar="HZ",
+    help="Of the WAV.",
+)
+def render(file: Path, out: Path | None, sample_rate_hz: int) -> None:
+    """Render a MIDI file to sound.
+
+    Example: musicae render a.mid --out a.wav
+    """
+    from musicae.render import render_file
+
+    click.echo(render_file(file, out or file.with_suffix(".wav"), sample_rate_hz=sample_rate_hz))

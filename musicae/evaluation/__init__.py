@@ -1,0 +1,1 @@
+"""Scores of trained models: reconstruction, likelihood bounds, samples and paths, with bootstrap intervals."""

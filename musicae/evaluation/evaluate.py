@@ -1,0 +1,217 @@
+"""Scores of a trained model on a split it was not trained on, as plain numbers.
+
+Where the latent is Gaussian, scores quoted at a rate come from z drawn from the posterior, since
+only then do the bits count what was transmitted; the same score at the posterior's mean stands
+beside it as `…_mean`. Test examples that also stand in training are left out first.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musicae.config import read_config
+from musicae.datasets.dataset import DataSet, ExampleTable, load_dataset, unseen
+from musicae.domains.base import Domain
+from musicae.errors import MusicaeError
+from musicae.evaluation.bootstrap import mean_intervals
+from musicae.evaluation.bounds import negative_log_likelihood
+from musicae.evaluation.generation_quality import path_quality, sample_quality
+from musicae.score.baselines import always, bar_before, most_frequent
+from musicae.spec import Layout
+from musicae.trained import TrainedModel
+
+# What a baseline may learn from when a split is scored.
+_FITTED_ON = {"test": ("train", "validation"), "validation": ("train",)}
+_BITS_PER_NAT = 1 / math.log(2)
+# A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
+_ACTIVE_VARIANCE = 0.01
+_LARGEST_EXACT_PCA = 2048
+_FREQUENCIES_FROM = 20_000  # examples, at most about twice as many
+_WITHOUT_INTERVAL = ("_mean", "_teacher_forced", "_damaged", "_hold", "_copy", "reconstruction_nats")
+
+
+@torch.no_grad()
+def evaluate(
+    trained: TrainedModel,
+    dataset: DataSet,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    importance: int = 0,
+    samples: int = 0,
+    pairs: int = 0,
+) -> dict[str, float]:
+    """Scores a model.
+
+    Args:
+        trained: the model and its domain.
+        dataset: read by that domain.
+        split: `test` or `validation`.
+        limit: score at most so many examples, spread over the split.
+        seed: of the damage and of the draws of z.
+        importance: draws of z an example for `nll_importance_nats`; 0: none, and no such score.
+        samples: draws from the prior to compare with real examples; see `generation_quality.sample_quality`.
+        pairs: paths between examples to compare with crossfades; see `generation_quality.path_quality`.
+
+    Returns:
+        Name → value, units in the names; `examples` says how many were scored and
+        `left_out_seen_in_training` how many were not. `…_low` and `…_high` are the ends of a 95% bootstrap
+        interval, drawn by item (song, recording) where the data knows it. Of symbols, `…_hold` is the score
+        of the most frequent symbol throughout, `…_copy` that of every bar as the bar before it, and
+        `…_damaged` that of what a model that restores was given.
+
+    Raises:
+        MusicaeError: no example of the split is left, or a plain autoencoder is asked for a likelihood or samples.
+    """
+    model, domain = trained.model, trained.domain
+    kept = unseen(domain, dataset, split)
+    left_out = len(dataset.splits[split]) - len(kept)
+    if limit is not None:
+        kept = kept[:: max(1, math.ceil(len(kept) / limit))]
+    if not len(kept):
+        raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
+    table = ExampleTable(dataset.examples, kept, trained.device, 0)
+    fitted_on = np.concatenate([dataset.splits[name] for name in _FITTED_ON[split]])
+    guesses = _guesses(domain, dataset, fitted_on if len(fitted_on) else kept)
+    damage = domain.corruption(trained.manifest.task, split=split)
+    generator, own_generator = (torch.Generator(trained.device).manual_seed(number) for number in (seed, seed + 1))
+    gaussian = model.latent.is_generative
+    scores: dict[str, list[Tensor]] = defaultdict(list)
+    means: list[Tensor] = []
+    for rows in torch.arange(len(table)).split(domain.spec.evaluation_batch):
+        target, condition = domain.to_batch(table.batch(rows))
+        damaged = target if damage is None else damage(target, generator)
+        loss, predicted, posterior, _ = model.score(damaged, target, generator, condition)
+        scores["reconstruction_nats"].append(loss.reconstruction)
+        estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
+        if gaussian:
+            estimates["_mean"] = model.reconstruct(damaged, condition=condition)
+            scores["kl_bits"].append(loss.kl * _BITS_PER_NAT)
+            scores["elbo_nats"].append(-(loss.reconstruction + loss.kl))
+            means.append(posterior.mean.flatten(1).cpu())
+        for suffix, estimate in estimates.items():
+            for name, values in domain.metrics(estimate, target, damaged).items():
+                scores[_free_running(model.autoregressive, name) + suffix].append(values)
+        if model.autoregressive:
+            scores["accuracy_teacher_forced"].append(domain.metrics(predicted, target, damaged)["accuracy"])
+        if damage is not None and domain.spec.layout is Layout.STEPS:
+            for name, values in domain.metrics(damaged, target, damaged).items():
+                scores[name + "_damaged"].append(values)
+        for suffix, guess in guesses.items():
+            for name, values in domain.metrics(guess(target), target, damaged).items():
+                scores[name + suffix].append(values)
+        if importance:
+            nll = negative_log_likelihood(model, damaged, target, importance, own_generator, condition)
+            scores["nll_importance_nats"].append(nll)
+    owner: np.ndarray | None = dataset.owner
+    each = {name: torch.cat([part.double().cpu() for part in parts]).numpy() for name, parts in scores.items()}
+    result = _with_intervals(each, None if owner is None else owner[kept], seed)
+    if gaussian:
+        variance = torch.cat(means).var(0, correction=0)
+        result["active_units"] = int((variance > _ACTIVE_VARIANCE).sum())
+    if importance:
+        result["importance_draws"] = importance
+    if "mse" in result and len(model.latent_shape) == 1 and domain.spec.layout is Layout.GRID and len(fitted_on):
+        result["pca_mse"] = _pca_mse(trained, dataset, fitted_on, kept)
+    if samples:
+        result |= sample_quality(trained, dataset, samples, split=split, seed=seed)
+    if pairs:
+        result |= path_quality(trained, dataset, pairs, split=split, draws=importance, seed=seed)
+    return result | {"examples": len(kept), "left_out_seen_in_training": left_out}
+
+
+def _free_running(autoregressive: bool, name: str) -> str:
+    """`accuracy` of a decoder that sees its own symbols is said to be so."""
+    return f"{name}_free_running" if autoregressive and name == "accuracy" else name
+
+
+def _guesses(domain: Domain, dataset: DataSet, fitted_on: np.ndarray) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Baselines of symbols: the ending of their scores' names → a function of the target."""
+    spec = domain.spec
+    if spec.layout is not Layout.STEPS:
+        return {}
+    stride = max(1, len(fitted_on) // _FREQUENCIES_FROM)
+    stored = torch.from_numpy(np.array(dataset.examples[fitted_on[::stride]]))
+    symbols = most_frequent(domain.to_tensor(stored).numpy())
+
+    def hold(target: Tensor) -> Tensor:
+        return torch.from_numpy(always(symbols, target.cpu().numpy())).to(target.device)
+
+    def copy(target: Tensor) -> Tensor:
+        return torch.from_numpy(bar_before(symbols, target.cpu().numpy(), spec.segment)).to(target.device)
+
+    return {"_hold": hold, "_copy": copy} if spec.segments > 1 else {"_hold": hold}
+
+
+def _with_intervals(values: dict[str, np.ndarray], group: np.ndarray | None, seed: int) -> dict[str, float]:
+    """Means, and the intervals of the model's own scores at a drawn z, which are the ones to be quoted."""
+    result: dict[str, float] = {}
+    names = [name for name in values if not name.endswith(_WITHOUT_INTERVAL)]
+    found = mean_intervals(np.stack([values[name] for name in names], axis=1), group, seed=seed)
+    ends = {} if found is None else dict(zip(names, zip(*found, strict=True), strict=True))
+    for name, each in values.items():
+        result[name] = float(each.mean())
+        if name in ends:
+            result[f"{name}_low"], result[f"{name}_high"] = map(float, ends[name])
+    return result
+
+
+def _pca_mse(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, kept: np.ndarray) -> float:
+    """MSE of a PCA with as many components as the latent has numbers, on examples it was not fitted on."""
+    from sklearn.decomposition import PCA
+
+    def flat(indices: np.ndarray) -> np.ndarray:
+        return trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices]))).flatten(1).numpy()
+
+    numbers = trained.domain.spec.numel
+    components = min(trained.model.latent_shape[0], numbers, len(fitted_on))
+    # The exact solution takes time with the cube of an example's size; the random one is close beyond.
+    solver = "covariance_eigh" if numbers <= _LARGEST_EXACT_PCA else "randomized"
+    pca = PCA(components, svd_solver=solver, random_state=0).fit(flat(fitted_on))
+    target = flat(kept)
+    return float(np.mean((pca.inverse_transform(pca.transform(target)) - target) ** 2))
+
+
+def evaluate_files(
+    trained: TrainedModel,
+    paths: Sequence[Path],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    importance: int = 0,
+    samples: int = 0,
+    pairs: int = 0,
+) -> dict[str, float]:
+    """Scores a model on files, split as training split them.
+
+    Args:
+        trained: the model and its domain.
+        paths: files and folders, named as in training (the split goes by the names of folder and file);
+            none for what it was trained on.
+        settings: keys of the domain's config to change, such as the noise of a test.
+        split, limit, seed, importance, samples, pairs: as in `evaluate`.
+    """
+    domain = trained.domain
+    if settings:
+        changed = {**domain.config.model_dump(), **settings}
+        domain = type(domain)(read_config(type(domain.config), changed, f"{domain.name} setting"))
+        if domain.spec != trained.model.spec:
+            raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+    if not paths and trained.manifest.data.get("sets"):
+        sets = ", ".join(trained.manifest.data["sets"])
+        raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
+    paths = tuple(paths) or tuple(Path(path) for path in trained.manifest.data.get("paths", ()))
+    dataset = load_dataset(domain, paths)
+    scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))
+    return evaluate(
+        scored, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs
+    )

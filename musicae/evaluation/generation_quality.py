@@ -1,0 +1,210 @@
+"""Whether what a model makes is like music: draws from its prior, and paths between held-out examples.
+
+A figure of generated music means nothing alone, so each has beside it what real music scores: draws are
+compared with held-out examples, and so are as many training examples (the floor: nothing real comes
+closer). Paths through latent space are compared with a crossfade of the same ends in the data, in which
+more and more steps come from the other end (Roberts et al., 2018, section 5.2). What examples are made up
+of is the domain's to say.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musicae.datasets.dataset import DataSet, unseen
+from musicae.domains.base import Batch, Domain
+from musicae.errors import MusicaeError
+from musicae.evaluation.bounds import negative_log_likelihood
+from musicae.operations.coder import Code, Coder
+from musicae.operations.morphing import changes, morph
+from musicae.score.statistics import Statistics, divergence_bits
+from musicae.spec import Layout
+from musicae.trained import TrainedModel
+
+_POINTS = 13  # of a path, ends included; as many as `interpolate` writes
+_WINDOWS_PER_PART = 65_536
+
+
+@torch.no_grad()
+def sample_quality(
+    trained: TrainedModel, dataset: DataSet, count: int, *, split: str = "test", temperature: float = 1.0, seed: int = 0
+) -> dict[str, float]:
+    """Compares draws from the prior with held-out examples, both augmented as in training.
+
+    Args:
+        trained: a model with a prior.
+        dataset: read by its domain.
+        count: how many to draw, and how many examples of held-out and of training music to compare with.
+        split: held-out music is this split's, without what also stands in training.
+        temperature: of the symbols drawn.
+        seed: of all draws.
+
+    Returns:
+        For each of the domain's histograms `sample_…_js_bits`, the distance to held-out music, and
+        `training_…_js_bits`, its floor; for each share `sample_…` and `held_out_…`. Of symbols also
+        `…_copied`, the share that stands in training (up to augmentation; of held-out music, before
+        that is left out), `…_copied_bars`, the same of single bars, and `…_distinct`, the share that is
+        left when repetitions are counted once.
+
+    Raises:
+        MusicaeError: a model without a prior, or that restores; or nothing to compare with.
+    """
+    coder = _coder(trained)
+    coder.refuse_restorer("sample")
+    domain, generator, random = trained.domain, coder.generator(seed), np.random.default_rng(seed)
+    kept = unseen(domain, dataset, split)
+    if not len(kept):
+        raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
+    held_out = _augmented(coder, dataset, _drawn(kept, count, random), generator)
+    told = held_out.condition
+    if told is not None:  # each draw is told what some held-out example is
+        told = told[torch.arange(count, device=told.device) % len(told)]
+    z = trained.model.latent.sample(count, generator)
+    samples = coder.decode_codes(z, told, temperature=temperature, generator=generator)
+    compared, train = {"sample": samples, "held_out": held_out.target}, dataset.splits["train"]
+    if len(train):
+        compared["training"] = _augmented(coder, dataset, _drawn(train, count, random), generator).target
+    result = {"samples": float(count)}
+    result |= _compared({name: domain.statistics(batch) for name, batch in compared.items()})
+    if domain.spec.layout is Layout.STEPS and len(train):
+        result |= _copied(domain, dataset, samples, held_out.target)
+        result["held_out_copied"] = 1 - len(kept) / len(dataset.splits[split])
+    return result
+
+
+@torch.no_grad()
+def path_quality(
+    trained: TrainedModel, dataset: DataSet, count: int, *, split: str = "test", draws: int = 0, seed: int = 0
+) -> dict[str, float]:
+    """Compares paths through latent space between pairs of held-out examples with crossfades of the same ends.
+
+    All have 13 points. The path is a great circle where the prior is a standard normal, its points those of
+    even change, as `TrainedModel.interpolate` chooses them; `uniform` has equal parts of it. The crossfade
+    starts and ends with the path's own ends, decoded. In it every step of symbols goes over to the other
+    end once, at a moment drawn at random (pictures and sounds are blended), so that at share t a step is
+    the other end's with probability t.
+
+    Args:
+        trained, dataset, split, seed: as in `sample_quality`.
+        count: number of pairs.
+        draws: of the importance-weighted bound; 0 for the negative ELBO.
+
+    Returns:
+        Each for `path`, `uniform` and `crossfade`: `…_change`, the mean distance of neighbouring points (symbols:
+        share of tokens that differ; else the root mean square); `…_jump`, the largest step over the mean
+        step, 1 where all are even, averaged over the pairs whose ends differ; `…_midpoint_…`, the
+        domain's shares half way, against `ends_…`; and `…_nll_nats`, what a point between the ends costs
+        the model, against `ends_nll_nats`.
+
+    Raises:
+        MusicaeError: a model that restores, or fewer than two examples.
+    """
+    coder = _coder(trained)
+    coder.refuse_restorer("interpolate")
+    kept = unseen(trained.domain, dataset, split)
+    if len(kept) < 2:
+        raise MusicaeError(f"a path needs two examples that do not stand in training, and {split} has {len(kept)}.")
+    generator, random = coder.generator(seed), np.random.default_rng(seed)
+    pairs = np.stack([random.choice(kept, 2, replace=False) for _ in range(count)])
+    stored = torch.from_numpy(np.array(dataset.examples[pairs.ravel()]))
+    codes = coder.encode(trained.domain.to_batch(stored.to(coder.device)))
+    ends = [
+        Code(codes.base[row : row + 1], None if codes.condition is None else codes.condition[row : row + 1])
+        for row in range(2 * count)
+    ]
+    values = {"pairs": np.array([float(count)])}
+    for name in ("uniform", "path"):
+        spacing = "even" if name == "path" else name
+        paths = [morph(coder, ends[row], ends[row + 1], _POINTS, spacing=spacing) for row in range(0, 2 * count, 2)]
+        points = torch.stack([path.target for path in paths])
+        each_told = [path.condition for path in paths if path.condition is not None]
+        told = torch.cat(each_told) if each_told else None
+        values |= _point_scores(trained, name, points, told, draws, generator)
+    faded = _crossfade(points[:, 0], points[:, -1], trained.domain.spec.layout, generator)
+    values |= _point_scores(trained, "crossfade", faded, told, draws, generator)
+    return {name: float(np.nanmean(scores)) for name, scores in values.items() if not np.isnan(scores).all()}
+
+
+def _point_scores(
+    trained: TrainedModel, name: str, points: Tensor, told: Tensor | None, draws: int, generator: torch.Generator
+) -> dict[str, np.ndarray]:
+    """Scores of paths or crossfades `(pairs, points, *spec.shape)`: name → values to be averaged."""
+    steps = np.stack([changes(path, trained.domain.spec.layout).cpu().numpy() for path in points])
+    moving = steps.mean(1) > 0
+    found = {f"{name}_change": steps, f"{name}_jump": steps[moving].max(1) / steps[moving].mean(1)}
+    each = points.flatten(0, 1)
+    for share, flat in trained.domain.statistics(each).shares.items():
+        values = flat.reshape(points.shape[:2])
+        found |= {f"{name}_midpoint_{share}": values[:, _POINTS // 2], f"ends_{share}": values[:, [0, -1]]}
+    if trained.model.latent.is_generative:
+        size = trained.domain.spec.evaluation_batch
+        conditions = [None] * len(each.split(size)) if told is None else told.split(size)
+        parts = [
+            negative_log_likelihood(trained.model, part, part, draws, generator, condition)
+            for part, condition in zip(each.split(size), conditions, strict=True)
+        ]
+        costs = torch.cat(parts).cpu().numpy().reshape(points.shape[:2])
+        found |= {f"{name}_nll_nats": costs[:, 1:-1], "ends_nll_nats": costs[:, [0, -1]]}
+    return found
+
+
+def _crossfade(start: Tensor, end: Tensor, layout: Layout, generator: torch.Generator) -> Tensor:
+    """`(pairs, *shape)` each → `(pairs, points, *shape)`; symbols turn step by step, all streams of a step together."""
+    start, end = start.unsqueeze(1), end.unsqueeze(1)
+    share = torch.linspace(0, 1, _POINTS, device=start.device).view(1, -1, *[1] * (start.dim() - 2))
+    if layout is Layout.GRID:
+        return (1 - share) * start + share * end
+    moment = torch.rand(len(start), 1, start.shape[2], 1, generator=generator, device=start.device)
+    return torch.where(moment < share, end, start)
+
+
+def _compared(statistics: dict[str, Statistics]) -> dict[str, float]:
+    """Distances of `sample` and `training` to `held_out`, and the shares of all but training."""
+    found = {}
+    held_out = statistics["held_out"]
+    for name in held_out.histograms:
+        wanted = held_out.histograms[name].sum(0)
+        for side in statistics.keys() - {"held_out"}:
+            distance = divergence_bits(statistics[side].histograms[name].sum(0), wanted)
+            found[f"{side}_{name}_js_bits"] = distance
+    for name in held_out.shares:
+        for side in statistics.keys() - {"training"}:
+            values = statistics[side].shares[name]
+            found[f"{side}_{name}"] = float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
+    return {name: found[name] for name in sorted(found) if not math.isnan(found[name])}
+
+
+def _copied(domain: Domain, dataset: DataSet, samples: Tensor, held_out: Tensor) -> dict[str, float]:
+    train = dataset.splits["train"]
+    known = domain.identity(dataset.examples[train]) if dataset.identity is None else dataset.identity[train]
+    own = domain.identity(samples.cpu().numpy())
+    found = {"sample_copied": float(np.isin(own, known).mean())}
+    for name, identity in (("sample", own), ("held_out", domain.identity(held_out.cpu().numpy()))):
+        found[f"{name}_distinct"] = len(np.unique(identity)) / len(identity)
+    if domain.spec.segments > 1:
+        parts = np.array_split(train, -(-len(train) // _WINDOWS_PER_PART))
+        known = np.unique(np.concatenate([np.unique(_bars(domain, dataset.examples[part])) for part in parts]))
+        for name, batch in (("sample", samples), ("held_out", held_out)):
+            found[f"{name}_copied_bars"] = float(np.isin(_bars(domain, batch.cpu().numpy()), known).mean())
+    return found
+
+
+def _bars(domain: Domain, windows: np.ndarray) -> np.ndarray:
+    """Identities of the single bars of `(windows, steps, columns)`."""
+    return domain.identity(windows.reshape(-1, domain.spec.segment, windows.shape[-1]))
+
+
+def _coder(trained: TrainedModel) -> Coder:
+    return Coder(trained.model, trained.domain, trained.manifest.task, trained.device)
+
+
+def _drawn(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` of the indices, each at most once, or all there are, in their order."""
+    return np.sort(random.choice(indices, min(count, len(indices)), replace=False))
+
+
+def _augmented(coder: Coder, dataset: DataSet, indices: np.ndarray, generator: torch.Generator) -> Batch:
+    stored = torch.from_numpy(np.array(dataset.examples[indices])).to(coder.device)
+    return coder.domain.to_batch(stored, generator)

@@ -1,0 +1,180 @@
+"""`MusicVAE`: the reference to measure against (Roberts et al., 2018, "A Hierarchical Latent Vector Model").
+
+A bidirectional LSTM reads all steps; its two last states give z. An LSTM decoder starts from z, and is
+shown z again at each step beside the symbol before. The sizes are those of the published
+`cat-mel_2bar_small`: 4.4 million parameters, with β 0.2. With `conductor_width` above 0 it is the
+hierarchical form: z starts a conductor LSTM that gives one embedding a bar, and every bar is decoded
+from its embedding alone.
+
+Two things differ from the original, for speed and not for results: the LSTMs are torch's fused ones,
+and scheduled sampling (Bengio et al., 2015) draws all its symbols from one teacher-forced pass before
+(Duckworth et al., 2019, "Parallel Scheduled Sampling"), so that no loop over steps is needed in
+training.
+"""
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
+from musicae.nn.posterior import Posterior
+from musicae.spec import TensorSpec
+
+_States = list[tuple[Tensor, Tensor]]
+
+
+class MusicVAEConfig(ModelConfig):
+    """Sizes of `cat-mel_2bar_small`."""
+
+    latent_size: int = Field(default=256, ge=1, le=65536)
+    encoder_width: int = Field(default=512, ge=1)  # units a direction
+    encoder_layers: int = Field(default=1, ge=1)
+    conductor_width: int = Field(default=0, ge=0)  # 0: flat, no conductor
+    conductor_layers: int = Field(default=2, ge=1)
+    decoder_width: int = Field(default=256, ge=1)  # units, of one decoder a stream
+    decoder_layers: int = Field(default=2, ge=1)
+    sampling_rate: float = Field(default=1000.0, ge=0)  # k of k / (k + exp(step / k)), the share shown; 0: all shown
+
+
+class StartedLSTM(nn.Module):
+    """An LSTM whose first state is a function of a code: state = tanh(W·code + b)."""
+
+    def __init__(self, code: int, inputs: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.start = nn.Linear(code, 2 * layers * width)
+        self.lstm = nn.LSTM(inputs, width, layers, batch_first=True)
+
+    def first_state(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """`(batch, code)` → hidden and cell state, each `(layers, batch, width)`."""
+        state = torch.tanh(self.start(code)).unflatten(1, (2, self.layers, -1)).permute(1, 2, 0, 3)
+        return state[0].contiguous(), state[1].contiguous()
+
+    def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """`(batch, steps, inputs)` and a state → `(batch, steps, width)` and the state after."""
+        hidden, cell = state
+        outputs, after = self.lstm(inputs, (hidden.to(inputs.dtype), cell.to(inputs.dtype)))
+        return outputs, after
+
+
+class MusicVAE(Autoencoder):
+    """The published network, flat or with a conductor, for one or several streams."""
+
+    config: MusicVAEConfig
+    updates: Tensor
+
+    def __init__(self, spec: TensorSpec, config: MusicVAEConfig) -> None:
+        super().__init__(spec, config)
+        if spec.condition is not None:
+            raise ValueError("musicvae takes no condition; use the model steps")
+        self._build_latent()
+        steps, _ = spec.shape
+        self.bars = spec.segments if config.conductor_width else 1
+        self.bar_steps = steps // self.bars
+        self.encoder = nn.LSTM(
+            sum(spec.vocabulary), config.encoder_width, config.encoder_layers, batch_first=True, bidirectional=True
+        )
+        self.to_latent = nn.Linear(2 * config.encoder_width, config.latent_size * self.latent.outputs_per_number)
+        code = config.latent_size
+        if config.conductor_width:
+            self.conductor = StartedLSTM(code, 1, config.conductor_width, config.conductor_layers)
+            code = config.conductor_width
+        width, layers = config.decoder_width, config.decoder_layers
+        self.decoders = nn.ModuleList(StartedLSTM(code, size + code, width, layers) for size in spec.vocabulary)
+        self.heads = nn.ModuleList(nn.Linear(width, size) for size in spec.vocabulary)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.config.latent_size,)
+
+    @property
+    def autoregressive(self) -> bool:
+        return True
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        self.spec.check(x.shape)
+        _, (hidden, _) = self.encoder(torch.cat(self._one_hot(x), -1))
+        return self.latent(self.to_latent(hidden[-2:].transpose(0, 1).flatten(1)))
+
+    def teacher_forced(self, z: Tensor, target: Tensor) -> Tensor:
+        """Logits `(batch, steps, vocabulary sizes summed)`; in training, given some of its own symbols."""
+        code, target = self._codes(z), target.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
+        if self.training and self.config.sampling_rate > 0:
+            shown = self._share_shown()
+            self.updates += 1
+            if shown < 0.999:
+                with torch.no_grad():
+                    drawn = self.likelihood.sample(self._logits(code, target).float())
+                own = torch.rand(target.shape[:2], device=target.device) >= shown
+                target = torch.where(own.unsqueeze(-1), drawn, target)
+        return self._as_steps(self._logits(code, target))
+
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        code = self._codes(z)
+        states: _States = [decoder.first_state(code) for decoder in self._decoders()]
+        before = [torch.zeros(len(code), 1, size, device=z.device) for size in self.spec.vocabulary]
+        decoded = []
+        for _ in range(self.bar_steps):
+            logits = []
+            for index, decoder in enumerate(self._decoders()):
+                hidden, states[index] = decoder(torch.cat([before[index], code.unsqueeze(1)], -1), states[index])
+                logits.append(self.heads[index](hidden))
+            symbols = self.likelihood.choose(torch.cat(logits, -1).float(), temperature, top_p, generator)
+            before = self._one_hot(symbols)
+            decoded.append(symbols)
+        return self._as_steps(torch.cat(decoded, 1))
+
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
+        posterior = self.encode(x)
+        z = posterior.sample(generator)
+        return Decoded(posterior, z, self.teacher_forced(z, target))
+
+    def _codes(self, z: Tensor) -> Tensor:
+        """What each decoded stretch starts from: z itself, or the conductor's embedding of each bar, side by side."""
+        if not self.config.conductor_width:
+            return z
+        silent = torch.zeros(len(z), self.bars, 1, device=z.device)
+        embeddings, _ = self.conductor(silent, self.conductor.first_state(z))
+        return embeddings.flatten(0, 1)
+
+    def _logits(self, code: Tensor, symbols: Tensor) -> Tensor:
+        """Logits of all streams side by side, each step given the symbol before it."""
+        told = code.unsqueeze(1).expand(-1, self.bar_steps, -1)
+        logits = []
+        for decoder, head, one_hot in zip(self._decoders(), self.heads, self._one_hot(symbols), strict=True):
+            before = F.pad(one_hot, (0, 0, 1, 0))[:, :-1]
+            hidden, _ = decoder(torch.cat([before, told], -1), decoder.first_state(code))
+            logits.append(head(hidden))
+        return torch.cat(logits, -1)
+
+    def _share_shown(self) -> float:
+        """Share of the steps that are shown the target's symbol: the inverse sigmoid schedule."""
+        rate = self.config.sampling_rate
+        exponent = min(float(self.updates) / rate, 700.0)
+        return rate / (rate + math.exp(exponent))
+
+    def _one_hot(self, symbols: Tensor) -> list[Tensor]:
+        """int64 `(batch, steps, streams)` → one float `(batch, steps, vocabulary)` a stream."""
+        streams = zip(symbols.unbind(-1), self.spec.vocabulary, strict=True)
+        return [F.one_hot(stream, size).float() for stream, size in streams]
+
+    def _decoders(self) -> list[StartedLSTM]:
+        return [decoder for decoder in self.decoders if isinstance(decoder, StartedLSTM)]
+
+    def _as_steps(self, bars: Tensor) -> Tensor:
+        """`(batch · bars, bar steps, ...)` → `(batch, steps, ...)`."""
+        return bars.unflatten(0, (-1, self.bars)).flatten(1, 2)

@@ -1,0 +1,149 @@
+"""Folders of results: each part as a file, all in one file, and a picture; all of them or none."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from musicae.domains.base import Domain
+from musicae.errors import MusicaeError
+
+_MOST_DRAWN = 100
+"""Parts in one picture and one sound: beyond, the picture can't be read and the sound lasts for hours."""
+
+Parts = Mapping[str, Tensor]
+"""Name of a file without its ending → the examples in it, `(examples, *spec.shape)`."""
+
+
+def stem_of(source: Any) -> str:
+    """What files made from a source are named after: its file's name, or its type's."""
+    return Path(source).stem if isinstance(source, (str, Path)) else type(source).__name__
+
+
+def numbered(part: str, batches: Tensor) -> dict[str, Tensor]:
+    """`(parts, examples, *spec.shape)` → parts named `part-01`, `part-02`, …, so that names sort."""
+    digits = max(2, len(str(len(batches))))
+    return {f"{part}-{number:0{digits}d}": batch for number, batch in enumerate(batches, 1)}
+
+
+def write_parts(domain: Domain, parts: Parts, folder: Path, name: str, source: Any = None) -> tuple[Path, list[str]]:
+    """Writes each part as a file, all of them in a row as one, and a picture.
+
+    Parts of several examples in a domain that draws one below the other (music) are pieces of their own:
+    each gets its own picture and sound.
+
+    Args:
+        domain: writes the tensors.
+        parts: at least one, all of the same length.
+        folder: made if it is missing; nothing is written there unless all succeeds.
+        name: of the file with the whole, without its ending.
+        source: a `Selection`'s record.
+
+    Returns:
+        The file with the whole, and what is to be said of the parts.
+    """
+    parts = {stem: batch.detach().cpu() for stem, batch in parts.items()}
+    whole, suffix = torch.cat(list(parts.values())), domain.output_suffix
+    are_single = len(whole) == len(parts)
+    labelled = {_label(stem): batch for stem, batch in parts.items()}
+    drawn = dict(islice(labelled.items(), _MOST_DRAWN))
+    with files_into(folder) as temporary:
+        for stem, batch in parts.items():
+            domain.write(batch, temporary / f"{stem}{suffix}", source)
+            if not are_single and domain.drawn_below:
+                domain.preview({_label(stem): batch}, temporary / stem, source)
+        if domain.drawn_below and are_single:
+            domain.preview(drawn, temporary / name, source)
+        # After the preview, which writes what it drew under the same name.
+        domain.write(whole, temporary / f"{name}{suffix}", source)
+        # For pictures the preview is last: it is the whole too, large enough to be looked at.
+        if not domain.drawn_below:
+            domain.preview({f"{name}": whole} if are_single else labelled, temporary / name, source)
+    silent = ((stem, domain.remark(batch)) for stem, batch in parts.items())
+    remarks = [f"{stem}{suffix}: {remark}" for stem, remark in silent if remark is not None]
+    if domain.drawn_below and are_single and len(drawn) < len(parts):
+        remarks.append(f"{name}{suffix} holds all {len(parts)}; picture and sound are of the first {len(drawn)}")
+    return folder / f"{name}{suffix}", remarks
+
+
+def write_square(domain: Domain, cells: Tensor, folder: Path, name: str, source: Any = None) -> tuple[Path, list[str]]:
+    """Writes a square of examples: each column as a file, all of them in a row as one, and one picture.
+
+    Args:
+        domain: writes the tensors.
+        cells: `(rows, columns, *spec.shape)`.
+        folder, name, source: as in `write_parts`.
+
+    Returns:
+        As `write_parts`.
+    """
+    cells, suffix = cells.detach().cpu(), domain.output_suffix
+    columns = numbered("column", cells.transpose(0, 1))
+    with files_into(folder) as temporary:
+        for stem, batch in columns.items():
+            domain.write(batch, temporary / f"{stem}{suffix}", source)
+        domain.write(torch.cat(list(columns.values())), temporary / f"{name}{suffix}", source)
+        rows = {_label(stem): batch for stem, batch in numbered("row", cells).items()}
+        domain.preview(rows, temporary / name, source)
+    remarks = [
+        f"{stem}{suffix}, row {row}: {remark}"
+        for stem, batch in columns.items()
+        for row, cell in enumerate(batch.split(1), 1)
+        if (remark := domain.remark(cell)) is not None
+    ]
+    return folder / f"{name}{suffix}", remarks
+
+
+def _label(stem: str) -> str:
+    """`step-03` → `step 3`."""
+    return re.sub(r"-0*(?=\d)", " ", stem)
+
+
+@contextmanager
+def files_into(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder whose files are moved into `folder` if the block ends well.
+
+    Raises:
+        MusicaeError: there is a file of that name, or nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise MusicaeError(f"{folder} is a file; --out wants a folder.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    try:
+        yield temporary
+        try:
+            folder.mkdir(exist_ok=True)
+            for file in sorted(temporary.iterdir()):
+                file.replace(folder / file.name)
+        except OSError as error:
+            raise unwritable(folder, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def unwritable(place: Path, error: OSError) -> MusicaeError:
+    """The error for a place that cannot be written to, by its own name and not by a temporary one."""
+    return MusicaeError(f"{place} cannot be written ({error.strerror or error}); choose another --out or free space.")
+
+
+def refuse_place(path: Path) -> None:
+    """Raises `MusicaeError` where a file could not be written, before long work is done for it."""
+    if path.is_dir():
+        raise MusicaeError(f"{path} is a folder; --out wants a file.")
+    there = next(place for place in (path.parent, *path.parent.parents) if place.exists())
+    if not there.is_dir():
+        raise MusicaeError(f"{path} cannot be written, since {there} is a file; choose another --out.")
+    if not os.access(there, os.W_OK):
+        raise MusicaeError(f"{path} cannot be written: {there} may not be changed; choose another --out.")

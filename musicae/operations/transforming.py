@@ -1,0 +1,118 @@
+"""From a whole file to a whole file: put through the model, told other chords, or moved along an attribute."""
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from musicae.domains.base import Batch
+from musicae.errors import MusicaeError, unknown_name
+from musicae.operations.attribute_table import attributes_of
+from musicae.operations.attribute_vectors import AttributeVectors, moved
+from musicae.operations.coder import Coder
+from musicae.operations.result_files import stem_of
+
+_WEAK = 0.25
+"""In standard deviations; an attribute whose vector does less is said to be out of the model's reach."""
+
+
+def restore(coder: Coder, task: str, source: Any, out: Path | str | None, chords: str | None = None) -> Path | Tensor:
+    """Puts a file or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
+    if task != "reconstruct" and coder.task != task:
+        raise MusicaeError(
+            f"this model was trained to {coder.task}, not to {task}; train one with --task {task}, "
+            f"or choose another with --model."
+        )
+    if chords is not None:
+        coder.refuse_restorer("follow other chords")
+    if isinstance(source, Tensor):
+        wanted = None if chords is None else coder.condition(chords)
+        return coder.reconstruct(Batch(source), wanted).cpu()
+    target = _target(coder, source, task, out)
+    if chords is None:
+        return coder.map_file(source, target, coder.reconstruct)
+    wanted = coder.condition(chords)  # a bad progression is refused before the file is read
+    wanted = coder.condition(chords, len(windows_of_file(coder, source)))
+    done = 0
+
+    def told(batch: Batch) -> Tensor:
+        nonlocal done
+        part = wanted[done : done + len(batch.target)]
+        done += len(batch.target)
+        return coder.reconstruct(batch, part)
+
+    return coder.map_file(source, target, told)
+
+
+def shift(
+    coder: Coder,
+    vectors: AttributeVectors | None,
+    source: Any,
+    attribute: str,
+    amount: float,
+    out: Path | str | None,
+) -> Path | Tensor:
+    """Moves a file or a batch along an attribute's vector; see `TrainedModel.shift`."""
+    coder.refuse_restorer("shift")
+    if not math.isfinite(amount):
+        raise ValueError(f"amount is a number of standard deviations, got {amount}")
+    if vectors is None:
+        attributes_of(coder.domain, torch.zeros(1, *coder.domain.spec.shape, dtype=torch.int64))
+        raise MusicaeError("this model has no attribute vectors; train it anew, or choose another with --model.")
+    if attribute not in vectors.info:
+        raise MusicaeError(unknown_name("attribute", attribute, vectors.info))
+    if isinstance(source, Tensor):
+        return moved(coder, Batch(source), vectors, attribute, amount).cpu()
+    seen: dict[str, list[dict[str, Tensor]]] = {"before": [], "plainly": [], "after": []}
+
+    def answer(batch: Batch) -> Tensor:
+        result = moved(coder, batch, vectors, attribute, amount)
+        for when, tensor in (("before", batch.target), ("plainly", coder.reconstruct(batch)), ("after", result)):
+            seen[when].append(coder.domain.attributes(tensor.cpu()))
+        return result
+
+    target = coder.map_file(source, _target(coder, source, "shift", out), answer)
+    means = {when: _means(parts) for when, parts in seen.items()}
+    coder.remarks.append(
+        f"{attribute}: {means['before'][attribute]:.3g} in the file, {means['plainly'][attribute]:.3g} reconstructed, "
+        f"{means['after'][attribute]:.3g} shifted"
+    )
+    changes = {
+        name: (means["after"][name] - means["plainly"][name]) / info.deviation for name, info in vectors.info.items()
+    }
+    told = ", ".join(f"{name} {change:+.2f}" for name, change in changes.items())
+    coder.remarks.append(f"changes in standard deviations: {told}")
+    usual = vectors.info[attribute].effects[attribute]
+    if usual < _WEAK:
+        coder.remarks.append(
+            f"this model hardly moves {attribute}: on its training data an amount of 1 changed it by {usual:.2f}"
+        )
+    return target
+
+
+def windows_of_file(coder: Coder, source: Any) -> list[Batch]:
+    """Every window of a whole file as the model sees it, batches of one, in order."""
+    windows: list[Batch] = []
+
+    def keep(batch: Tensor, condition: Tensor | None = None) -> Tensor:
+        told = [None] * len(batch) if condition is None else condition.split(1)
+        windows.extend(Batch(target, each) for target, each in zip(batch.split(1), told, strict=True))
+        return batch
+
+    # What a domain maps it also writes.
+    with tempfile.TemporaryDirectory(prefix="musicae-") as folder:
+        coder.domain.map_file(coder.readable(source), Path(folder) / f"probe{coder.domain.output_suffix}", keep)
+    return windows
+
+
+def _target(coder: Coder, source: Any, task: str, out: Path | str | None) -> Path:
+    coder.readable(source)
+    return Path(out) if out is not None else Path(f"{stem_of(source)}-{task}{coder.domain.output_suffix}")
+
+
+def _means(parts: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean of each attribute over all windows in which it could be measured."""
+    return {name: float(torch.cat([part[name].double() for part in parts]).nanmean()) for name in parts[0]}

@@ -1,0 +1,30 @@
+"""Where models are found: the ones that come with the package, by name, and runs, by folder."""
+
+from pathlib import Path
+
+from musicae.checkpoint import MANIFEST
+from musicae.errors import CheckpointError, unknown_name
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(folder.name for folder in PRETRAINED.iterdir() if (folder / MANIFEST).is_file())
+
+
+def find_model(model: str) -> Path:
+    """A shipped name, a run's folder, or a checkpoint's → the checkpoint's folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if (PRETRAINED / model / MANIFEST).is_file():
+        return PRETRAINED / model
+    folder = Path(model)
+    for candidate in (folder, folder / "best"):
+        if (candidate / MANIFEST).is_file():
+            return candidate
+    if folder.exists():
+        raise CheckpointError(f"{folder} is no model: neither it nor its best/ has a {MANIFEST}.")
+    raise CheckpointError(f"{unknown_name('model', model, shipped_models())} Or give a run's folder.")

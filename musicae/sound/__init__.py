@@ -1,0 +1,1 @@
+"""Sound files and spectra: read as streams, cut, damaged, measured and written. It knows no models."""

@@ -1,0 +1,214 @@
+"""Sound files: read in blocks, resampled as they stream, written whole or not at all.
+
+An hour of music takes no more memory than a second: what reads yields blocks, what writes takes them. Rates
+are changed by soxr, whose streams are free of seams and of delay. Decoders are `musicae.sound.decoding`'s
+matter. Nothing here knows tensors, spectra or models.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from musicae.errors import DamagedFileError, MusicaeError
+from musicae.sound.decoding import SoundInfo, open_sound, reason
+
+BLOCK_FRAMES = 65_536
+# Subtypes that a WAV keeps as they are; sound from a lossy file is written with 16 bits.
+_WAV_SUBTYPES = {name: name for name in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")} | {
+    "PCM_S8": "PCM_U8"
+}
+_BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_WAV_LIMIT_BYTES = 2**32 - 2**16
+
+
+def sound_info(path: Path) -> SoundInfo:
+    """Reads the header only.
+
+    Raises:
+        MusicaeError: there is no such file.
+        DamagedFileError: it is not a sound, or has no samples.
+    """
+    with open_sound(path) as source:
+        info = source.info
+    if info.frames == 0:
+        raise _no_samples(path)
+    return info
+
+
+def read_blocks(path: Path, *, block_frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
+    """Yields a file's samples, float32 `(frames, channels)` in [-1, 1], in order.
+
+    Args:
+        path: any file that libsndfile or audioread reads.
+        block_frames: most frames in a block.
+
+    Raises:
+        MusicaeError: there is no such file.
+        DamagedFileError: it is not a sound, has no samples, or some that are not numbers.
+    """
+    frames = 0
+    with open_sound(path) as source:
+        for block in source.blocks(block_frames):
+            if not np.isfinite(block).all():
+                raise DamagedFileError(
+                    f"{path} holds samples that are not finite numbers; export it again from its source."
+                )
+            frames += len(block)
+            yield block
+    if frames == 0:
+        raise _no_samples(path)
+
+
+def read_sound(path: Path) -> tuple[np.ndarray, int]:
+    """Reads a whole file: float32 `(frames, channels)` and its sample rate in Hz. Raises as `read_blocks`."""
+    return np.concatenate(list(read_blocks(path))), sound_info(path).sample_rate_hz
+
+
+def read_mono_blocks(path: Path, sample_rate_hz: int) -> Iterator[np.ndarray]:
+    """Yields the mean of a file's channels at a rate, float32 `(samples,)`. Raises as `read_blocks`."""
+    mono = (block.mean(axis=1, keepdims=True, dtype=np.float32) for block in read_blocks(path))
+    for block in resample_blocks(mono, sound_info(path).sample_rate_hz, sample_rate_hz):
+        yield block[:, 0]
+
+
+def read_mono(path: Path, sample_rate_hz: int) -> np.ndarray:
+    """Reads the mean of a file's channels at a rate, float32 `(samples,)`. Raises as `read_blocks`."""
+    return np.concatenate(list(read_mono_blocks(path, sample_rate_hz)))
+
+
+def resample_blocks(blocks: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterator[np.ndarray]:
+    """Changes the rate of a stream of float32 `(frames, channels)`, without seams or delay.
+
+    The length becomes `frames · to_hz / from_hz`, rounded; the sample at time 0 stays at time 0.
+    """
+    if from_hz == to_hz:
+        yield from blocks
+        return
+    resampler: Resampler | None = None
+    channels = 0
+    for block in blocks:
+        if resampler is None:
+            channels = block.shape[1]
+            resampler = Resampler(from_hz, to_hz, channels)
+        yield resampler.push(block)
+    if resampler is not None:
+        yield resampler.push(np.zeros((0, channels), np.float32), last=True)
+
+
+def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    """Changes the rate of a whole float32 `(samples,)`."""
+    parts = list(resample_blocks([samples[:, None]], from_hz, to_hz))
+    joined: np.ndarray = np.concatenate(parts)[:, 0]
+    return joined
+
+
+class Resampler:
+    """soxr's stream for `(frames, channels)` float32; equal rates pass through untouched."""
+
+    def __init__(self, from_hz: int, to_hz: int, channels: int) -> None:
+        import soxr
+
+        self._stream = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
+        self._channels = channels
+
+    def push(self, block: np.ndarray, *, last: bool = False) -> np.ndarray:
+        """Takes the next frames and gives those that are ready; after `last` nothing may follow."""
+        if self._stream is None:
+            return block
+        ready: np.ndarray = self._stream.resample_chunk(np.ascontiguousarray(block, np.float32), last=last)
+        return ready.reshape(-1, self._channels)
+
+
+@contextmanager
+def sound_writer(target: Path, *, sample_rate_hz: int, channels: int, subtype: str, frames: int = 0) -> Iterator[Any]:
+    """Opens a WAV that appears at `target` only when all of it is written.
+
+    Args:
+        target: path ending in ".wav"; its folder is made where needed.
+        sample_rate_hz: frames in a second.
+        channels: samples in a frame.
+        subtype: of the source; kept where a WAV can hold it, else 16 bits.
+        frames: expected length; beyond 4 GB the file becomes RF64, WAV's large sibling.
+
+    Yields:
+        An object with `write(frames)`, float `(frames, channels)`; beyond [-1, 1] integers are clipped.
+
+    Raises:
+        MusicaeError: the file can't be written (no space, no permission).
+    """
+    import soundfile
+
+    if target.suffix.lower() != ".wav":
+        raise MusicaeError(f"cannot write {target}: sounds are written as .wav; choose a name ending in .wav.")
+    kept = _WAV_SUBTYPES.get(subtype, "PCM_16")
+    large = frames * channels * _BYTES_PER_SAMPLE[kept] > _WAV_LIMIT_BYTES
+    partial = target.with_name(f".{target.stem[:40]}-{uuid4().hex[:8]}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = soundfile.SoundFile(partial, "w", sample_rate_hz, channels, kept, format="RF64" if large else "WAV")
+    except (OSError, soundfile.SoundFileError) as error:
+        with suppress(OSError):
+            partial.unlink()  # on a full disk it is there, though it could not be opened
+        raise _not_written(target, error) from error
+    try:
+        with file:
+            yield _Sink(file, target, kept)
+        try:
+            partial.replace(target)
+        except OSError as error:
+            raise _not_written(target, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_sound(samples: np.ndarray, target: Path, sample_rate_hz: int, *, subtype: str = "PCM_16") -> None:
+    """Writes float `(frames,)` or `(frames, channels)` as a WAV. Raises as `sound_writer`."""
+    frames = samples.reshape(len(samples), -1)
+    with sound_writer(
+        target, sample_rate_hz=sample_rate_hz, channels=frames.shape[1], subtype=subtype, frames=len(frames)
+    ) as sink:
+        for start in range(0, len(frames), BLOCK_FRAMES):
+            sink.write(frames[start : start + BLOCK_FRAMES])
+
+
+class _Sink:
+    """A file being written; a short write means that the disk is full, whatever the library says."""
+
+    def __init__(self, file: Any, target: Path, subtype: str) -> None:
+        self._file = file
+        self._target = target
+        self._bits = None if subtype in ("FLOAT", "DOUBLE") else 8 * _BYTES_PER_SAMPLE[subtype]
+
+    def write(self, frames: np.ndarray) -> None:
+        import soundfile
+
+        before = self._file.tell()
+        try:
+            self._file.write(frames if self._bits is None else _as_integers(frames, self._bits))
+            self._file.flush()
+        except (OSError, soundfile.SoundFileError, AssertionError) as error:
+            raise _not_written(self._target, error) from error
+        if self._file.tell() != before + len(frames):
+            raise _not_written(self._target, OSError("the disk took only a part of it"))
+
+
+def _as_integers(frames: np.ndarray, bits: int) -> np.ndarray:
+    """Float in [-1, 1] → int32 whose upper bits are the rounded sample, clipped.
+
+    libsndfile would scale by one less than it divides by when reading, and cut instead of round.
+    """
+    largest = 2.0 ** (bits - 1)
+    rounded = np.clip(np.rint(frames.astype(np.float64) * largest), -largest, largest - 1)
+    return rounded.astype(np.int32) << (32 - bits)
+
+
+def _no_samples(path: Path) -> DamagedFileError:
+    return DamagedFileError(f"{path} has no samples (its length is zero); expected a sound.")
+
+
+def _not_written(target: Path, error: Exception) -> MusicaeError:
+    return MusicaeError(f"cannot write {target}: {reason(error)}; free some space or choose another folder.")

@@ -1,0 +1,205 @@
+"""Music that is unusual, through the command line: what is odd is read, the rest is one sentence."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from symusic import Score
+
+from musicae.cli import main
+from musicae.score.chords import GRAMMAR
+from musicae.starter import starter_file
+from musicae.trained import TrainedModel, load
+
+Run = Callable[[str], Path]
+Notes = list[tuple[float, float, int]]
+A = starter_file("a.mid")
+METRES = "there are 4/4, 2/4, 3/4, 6/8"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def model(tiny_run: Run) -> list[object]:
+    return ["--model", tiny_run("music")]
+
+
+def musicae(*arguments: object, code: int = 0) -> Result:
+    """Runs a command in this process and checks its exit code; a refusal is one sentence, `Error: …`, at the end."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="musicae")
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == code, f"{result.exit_code}: {result.output}"
+    assert code == 0 or result.stderr.splitlines()[-1].startswith("Error: ")
+    return result
+
+
+def write(name: str, *tracks: Notes, drums: bool = False, metre: tuple[int, int] = (4, 4)) -> str:
+    """Writes tracks of `(start, end, pitch)` in quarters, at 60 quarters a minute."""
+    midi = pretty_midi.PrettyMIDI(initial_tempo=60)
+    midi.time_signature_changes.append(pretty_midi.TimeSignature(*metre, 0))
+    for notes in tracks:
+        instrument = pretty_midi.Instrument(0, is_drum=drums)
+        instrument.notes = [pretty_midi.Note(90, pitch, start, end) for start, end, pitch in notes]
+        midi.instruments.append(instrument)
+    midi.write(name)
+    return name
+
+
+def notes(path: str | Path) -> list[tuple[int, int, int]]:
+    """`(start, end, pitch)` in 16ths."""
+    score = Score(str(path))
+    unit = score.tpq // 4
+    return sorted((n.start // unit, n.end // unit, n.pitch) for track in score.tracks for n in track.notes)
+
+
+def scale(count: int, length: float = 1.0) -> Notes:
+    return [(number * length, (number + 1) * length, 60 + number % 12) for number in range(count)]
+
+
+# Unusual, and read
+
+
+def test_one_note_is_enough_to_interpolate_and_too_little_to_learn_from(model: list[object]) -> None:
+    one = write("one.mid", [(0.0, 1.0, 60)])
+    told = musicae("interpolate", one, A, "--steps", 2, *model, "--out", "out").stderr
+    assert told.startswith("from bar 1 of track 0 to bars ")
+    assert musicae("reconstruct", one, *model, "--out", "whole.mid").stdout == "whole.mid\n"
+    assert Path("whole.mid").stat().st_size > 0
+    assert "fewer than 4 notes" in musicae("inspect", write("late.mid", [(7.0, 8.0, 60)]), code=2).stderr
+    refused = musicae("attributes", one, *model, code=2).stderr
+    assert refused == "Error: no window to measure in 1 file. Left out: 1 × a stretch of 4/4 shorter than 2 bars.\n"
+
+
+def test_twenty_minutes_of_64ths_keep_their_length(model: list[object]) -> None:
+    pitches = np.random.default_rng(0).integers(50, 80, 20 * 60 * 16)
+    fast = write("fast.mid", [(n / 16, (n + 1) / 16, int(pitch)) for n, pitch in enumerate(pitches)])
+    musicae("reconstruct", fast, *model, "--out", "out.mid")
+    assert 4 * 1200 - 32 <= max(end for _, end, _ in notes("out.mid")) <= 4 * 1200 + 16
+    report = musicae("inspect", fast).stdout
+    assert f"{len(pitches)} notes" in report and report.splitlines()[-1].startswith("In all: ")
+
+
+def test_the_melody_is_found_among_three_hundred_instruments(model: list[object]) -> None:
+    tracks = [[(n / 2, n / 2 + 0.5, 40 + (k * 7 + n) % 50) for n in range(32)] for k in range(300)]
+    band = write("band.mid", *tracks)
+    musicae("reconstruct", band, *model, "--out", "out.mid")
+    assert len(Score("out.mid").tracks) == 1
+    assert musicae("inspect", band).stdout.count("not used") == 299
+
+
+def test_the_ends_of_a_path_between_identical_files_are_the_same(model: list[object]) -> None:
+    result = musicae("interpolate", A, A, "--steps", 3, *model, "--out", "out")
+    assert "both ends are the same to the model, so every step is the same" in result.stderr.splitlines()
+    steps = [notes(f"out/step-{number:02d}.mid") for number in (1, 2, 3)]
+    assert steps[0] == steps[1] == steps[2] != []
+
+
+# Unusual, and refused
+
+
+def test_only_drums_are_told_their_model(model: list[object], tmp_path: Path) -> None:
+    beat = write("beat.mid", [(n / 2, n / 2 + 0.1, (36, 42, 38, 42)[n % 4]) for n in range(64)], drums=True)
+    for command in (["reconstruct", beat], ["interpolate", A, beat], ["vary", beat], ["attributes", beat]):
+        assert "(use --model drums-2bar)" in musicae(*command, *model, code=2).stderr
+    assert "(use --model drums-2bar)" in musicae("inspect", beat, code=2).stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".musicae-cache"] == ["beat.mid"]
+
+
+@pytest.mark.parametrize("metre", [(5, 4), (3, 4)])
+def test_another_metre_is_told_which_there_are(model: list[object], metre: tuple[int, int]) -> None:
+    file = write("odd.mid", scale(60), metre=metre)
+    told = f"odd.mid is in {metre[0]}/{metre[1]}; this model reads 4/4; "
+    for command in (["reconstruct", file], ["interpolate", file, A], ["interpolate", A, file, "--whole"]):
+        refused = musicae(*command, *model, code=2).stderr
+        assert told in refused and METRES in refused
+    assert f"metre {metre[0]}/{metre[1]} (this model reads 4/4" in musicae("inspect", file, code=2).stderr
+
+
+def test_a_chord_that_cannot_be_parsed_shows_the_grammar(tmp_path: Path) -> None:
+    small = ["--set", "width=8", "--set", "step_width=8", "--set", "warmup_steps=0", "--precision", "no"]
+    musicae("train", "--domain", "music", "--set", "chords=true", "--steps", 1, *small, "--out", "run")
+    for command in (["sample", "--out", "out"], ["reconstruct", A, "--out", "out.mid"]):
+        refused = musicae(*command, "--model", "run", "--chords", "C Hmaj9 G", code=2).stderr
+        assert refused == f"Error: 'Hmaj9' is no chord; {GRAMMAR}.\n"
+    assert not Path("out").exists() and not Path("out.mid").exists()
+    assert musicae("sample", "--model", "run", "--chords", "C F | G7 Am", "--count", 1).stdout.startswith("output/")
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf"])
+def test_an_amount_that_is_no_number_moves_nothing(tiny_run: Run, amount: str) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    with pytest.raises(ValueError, match="amount is a number of standard deviations"):
+        trained.shift(A, "density", float(amount), "out.mid")
+    assert not Path("out.mid").exists()
+
+
+def test_a_map_and_a_table_that_cannot_be_written_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    Path("folder").mkdir()
+    Path("file").write_text("mine")
+    for command in ("embed", "attributes"):
+        assert "folder is a folder; --out wants a file." in musicae(command, "none", "--out", "folder", code=2).stderr
+        assert "since file is a file" in musicae(command, "none", "--out", "file/deep/out.csv", code=2).stderr
+    assert "would be both table and picture" in musicae("embed", "none", "--out", "map.png", code=2).stderr
+    assert Path("file").read_text() == "mine" and list(Path("folder").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_called_by_its_own_name(model: list[object]) -> None:
+    Path("file").write_text("mine")
+    refused = musicae("sample", *model, "--out", "file/deep", code=2).stderr
+    assert refused.startswith(f"Error: {Path('file/deep')} cannot be written (")
+    assert refused.endswith("); choose another --out or free space.\n") and ".writing" not in refused
+
+
+# Silence, and what is read back
+
+
+def read_back(trained: TrainedModel, tokens: torch.Tensor, path: Path) -> torch.Tensor:
+    trained.domain.write(tokens, path)
+    return torch.from_numpy(trained.domain.select(path, bar=1).example.astype(np.int64))
+
+
+def test_an_empty_decode_is_a_valid_file_and_says_so(tiny_run: Run, tmp_path: Path) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    with torch.no_grad():
+        trained.model.head[-1].bias[0] += 1e6  # whatever the code, every step holds
+    whole = trained.sample(2, seed=0, out="out")
+    assert trained.remarks == [f"sample-0{number}.mid: silent: no note anywhere" for number in (1, 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pretty_midi.PrettyMIDI(str(whole)).instruments == []
+    assert {path.suffix for path in Path("out").iterdir()} == {".mid", ".png", ".wav"}
+    assert "has no notes" in musicae("reconstruct", whole, "--model", tiny_run("music"), code=2).stderr
+
+
+def test_a_window_that_begins_with_rests_is_read_back_as_it_was(tiny_run: Run, tmp_path: Path) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    late = torch.zeros(1, 32, 1, dtype=torch.int64)
+    for rests in (1, 7, 20, 31):
+        late.zero_()
+        late[0, rests] = 50
+        assert torch.equal(read_back(trained, late, tmp_path / "late.mid"), late)
+
+
+# Many
+
+
+def test_a_picture_of_very_many_is_of_the_first_and_the_file_of_all(
+    model: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("musicae.operations.result_files._MOST_DRAWN", 3)
+    few = musicae("sample", *model, "--count", 3, "--seed", 1, "--out", "few")
+    many = musicae("sample", *model, "--count", 5, "--seed", 1, "--out", "many")
+    assert few.stderr == ""
+    assert many.stderr == "samples.mid holds all 5; picture and sound are of the first 3\n"
+    parts = [notes(f"many/sample-{number:02d}.mid") for number in range(1, 6)]
+    moved = [(a + 32 * index, b + 32 * index, pitch) for index, part in enumerate(parts) for a, b, pitch in part]
+    assert notes("many/samples.mid") == sorted(moved)
+    assert len(list(Path("many").iterdir())) == 5 + 3

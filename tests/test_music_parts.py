@@ -1,0 +1,279 @@
+"""The music domain in every part and metre: starter data, tensors, transposition, scores, files, splits."""
+
+import os
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pretty_midi
+import pytest
+import symusic
+import torch
+from pydantic import ValidationError
+
+from musicae.domains.music import MusicConfig, MusicDomain
+from musicae.errors import MusicaeError
+from musicae.render import render_midi
+from musicae.score.metres import METRES
+from musicae.score.parts import PARTS
+
+EVERY_PART = pytest.mark.parametrize("part", PARTS)
+EVERY_METRE = pytest.mark.parametrize("metre", METRES)
+
+
+def starter_windows(domain: MusicDomain, count: int | None = None) -> np.ndarray:
+    return np.concatenate([reading.examples for _, reading in domain.starter()])[:count]
+
+
+@EVERY_PART
+@EVERY_METRE
+def test_there_is_starter_data_for_every_part_and_metre(part: str, metre: str) -> None:
+    domain = MusicDomain(MusicConfig(part=part, metre=metre))
+    readings = dict(domain.starter())
+    with_windows = [reading for reading in readings.values() if len(reading.examples)]
+    assert len(with_windows) >= 2, "training needs two items"
+    stored = torch.from_numpy(starter_windows(domain))
+    assert stored.dtype == (torch.uint8 if part == "melody" else torch.uint16)
+    tensor = domain.to_tensor(stored, torch.Generator().manual_seed(0))
+    domain.spec.check(tuple(tensor.shape))
+    assert tensor.dtype == torch.int64
+    assert all(tensor[..., index].max() < size for index, size in enumerate(domain.spec.vocabulary))
+    assert domain.spec.segment == {"4/4": 16, "2/4": 8, "3/4": 12, "6/8": 12}[metre]
+    assert domain.spec.shape == (2 * domain.spec.segment, len(domain.spec.vocabulary))
+
+
+def test_the_settings_are_those_of_the_tables() -> None:
+    assert get_args(MusicConfig.model_fields["part"].annotation) == tuple(PARTS)
+    assert get_args(MusicConfig.model_fields["metre"].annotation) == tuple(METRES)
+
+
+def test_a_trio_moves_in_one_piece_and_its_drums_keep_their_rhythm() -> None:
+    domain = MusicDomain(MusicConfig(part="trio"))
+    stored = torch.from_numpy(starter_windows(domain).astype(np.int64))
+    moved = domain.to_tensor(stored, torch.Generator().manual_seed(2))
+    assert not torch.equal(moved, stored)
+    assert not ((moved[..., 2] > 0) & (stored[..., 2] == 0)).any()  # other drums, and some silent, but at no new step
+    onset = stored[..., :2] >= 2
+    assert torch.equal(moved[..., :2] >= 2, onset)
+    shifts = (moved - stored)[..., :2]
+    first = torch.where(onset, shifts, -99).flatten(1).amax(dim=1)
+    assert torch.equal(torch.where(onset, shifts, first[:, None, None]), first[:, None, None].expand_as(shifts))
+    assert set(first.tolist()) == set(range(-6, 6))
+    still_drums = torch.cat([moved[..., :2], stored[..., 2:]], dim=-1)
+    np.testing.assert_array_equal(domain.identity(still_drums.numpy()), domain.identity(stored.numpy()))
+
+
+def test_a_trio_moves_within_what_both_lines_allow() -> None:
+    domain = MusicDomain(MusicConfig(part="trio"))
+    stored = torch.zeros(2000, 32, 3, dtype=torch.int64)
+    stored[:, 0, 0], stored[:, 0, 1] = 89 - 2, 2 + 1  # two semitones from the top, one from the bottom
+    moved = domain.to_tensor(stored, torch.Generator().manual_seed(0))
+    assert set((moved - stored)[:, 0, 0].tolist()) == {-1, 0, 1, 2}
+
+
+def test_the_identity_of_a_trio_hears_every_stream() -> None:
+    domain = MusicDomain(MusicConfig(part="trio"))
+    window = starter_windows(domain, 1)
+    marks = [domain.identity(window)[0]]
+    for stream in range(3):
+        other = window.copy()
+        other[0, 30, stream] = other[0, 30, stream] + 3 if other[0, 30, stream] >= 2 else 40
+        marks.append(domain.identity(other)[0])
+    closer = window.astype(np.int64)
+    closer[..., 1] += np.where(closer[..., 1] >= 2, 1, 0)  # the bass alone a semitone up
+    marks.append(domain.identity(closer)[0])
+    assert len(set(marks)) == 5
+
+
+def test_drums_are_scored_by_single_hits() -> None:
+    domain = MusicDomain(MusicConfig(part="drums"))
+    target = torch.zeros(4, 32, 1, dtype=torch.int64)
+    target[:, 0], target[:, 8] = 1 + 4, 2
+    estimate = target.clone()
+    estimate[1, 0] = 1  # one of three hits is missing
+    estimate[2, 5] = 256  # a hit too many
+    estimate[3] = 0
+    scores = domain.metrics(estimate, target, target)
+    np.testing.assert_allclose(scores["accuracy"], [1, 31 / 32, 31 / 32, 30 / 32])
+    np.testing.assert_allclose(scores["onset_f1"], [1, 2 * 2 / 5, 2 * 3 / 7, 0], rtol=1e-6)
+    assert set(scores) == {"accuracy", "onset_f1"}
+
+
+def test_a_trio_is_scored_stream_by_stream() -> None:
+    domain = MusicDomain(MusicConfig(part="trio"))
+    target = torch.zeros(1, 32, 3, dtype=torch.int64)
+    target[0, 0] = torch.tensor([40, 20, 1])
+    target[0, 8] = torch.tensor([42, 22, 2])
+    estimate = target.clone()
+    estimate[0, 8, 0] = 43
+    estimate[0, :, 2] = 0
+    scores = {name: round(value.item(), 5) for name, value in domain.metrics(estimate, target, target).items()}
+    assert scores == {
+        "accuracy": round((31 / 32 + 1 + 30 / 32) / 3, 5), "accuracy_melody": 31 / 32, "accuracy_bass": 1.0,
+        "accuracy_drums": 30 / 32, "onset_f1": 0.5, "onset_f1_melody": 0.5, "onset_f1_bass": 1.0, "onset_f1_drums": 0.0,
+    }  # fmt: skip
+
+
+@EVERY_PART
+@EVERY_METRE
+def test_a_written_window_is_selected_again_with_its_instruments(part: str, metre: str, tmp_path: Path) -> None:
+    domain = MusicDomain(MusicConfig(part=part, metre=metre, bars=1))
+    stored = starter_windows(domain, 3)
+    domain.write(domain.to_tensor(torch.from_numpy(stored)), tmp_path / "x.mid")
+    for index, window in enumerate(stored):
+        np.testing.assert_array_equal(domain.select(tmp_path / "x.mid", bar=1 + index).example[0], window)
+    densest = domain.select(tmp_path / "x.mid")
+    assert densest.label.startswith("bar ") and densest.label.count("track") == len(domain.spec.vocabulary)
+    signature = pretty_midi.PrettyMIDI(str(tmp_path / "x.mid")).time_signature_changes[0]
+    assert f"{signature.numerator}/{signature.denominator}" == metre
+
+
+@EVERY_PART
+def test_silence_is_written_as_a_valid_file_of_its_length(part: str, tmp_path: Path) -> None:
+    domain = MusicDomain(MusicConfig(part=part))
+    domain.write(torch.zeros(2, *domain.spec.shape, dtype=torch.int64), tmp_path / "x.mid")
+    reading = domain.read(tmp_path / "x.mid")
+    assert len(reading.examples) == 0 and reading.skipped == {"no notes": 1}
+    with pytest.raises(MusicaeError, match=r"x\.mid has no notes"):
+        domain.select(tmp_path / "x.mid")
+
+
+@EVERY_PART
+def test_mapping_a_piece_through_nothing_keeps_it(part: str, tmp_path: Path) -> None:
+    domain = MusicDomain(MusicConfig(part=part))
+    windows = domain.to_tensor(torch.from_numpy(starter_windows(domain, 5)))
+    domain.write(windows, tmp_path / "a.mid")
+    seen = []
+
+    def nothing(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(batch.shape[1:]))
+        return batch
+
+    domain.map_file(tmp_path / "a.mid", tmp_path / "b.mid", nothing)
+    assert seen == [domain.spec.shape]
+    for bar in range(1, 11):
+        before, after = (domain.select(tmp_path / name, bar=bar).example for name in ("a.mid", "b.mid"))
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(("has", "wants"), [("drums", "melody"), ("melody", "drums")])
+def test_a_file_of_the_other_part_names_the_model_that_reads_it(has: str, wants: str, tmp_path: Path) -> None:
+    writer, reader = MusicDomain(MusicConfig(part=has)), MusicDomain(MusicConfig(part=wants))
+    writer.write(writer.to_tensor(torch.from_numpy(starter_windows(writer, 1))), tmp_path / "x.mid")
+    for use in (reader.select, lambda path: reader.map_file(path, tmp_path / "y.mid", lambda batch: batch)):
+        with pytest.raises(MusicaeError, match=rf"x\.mid has .*use --model {has}-2bar"):
+            use(tmp_path / "x.mid")
+    ((reason, _),) = reader.read(tmp_path / "x.mid").skipped.items()
+    assert f"--model {has}-2bar" in reason
+
+
+def test_a_file_in_five_four_is_told_which_metres_there_are(tmp_path: Path) -> None:
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments.append(pretty_midi.Instrument(0))
+    midi.instruments[0].notes = [
+        pretty_midi.Note(80, 60 + index % 5, index / 2, index / 2 + 0.5) for index in range(40)
+    ]
+    midi.time_signature_changes.append(pretty_midi.TimeSignature(5, 4, 0))
+    domain = MusicDomain(MusicConfig(metre="3/4"))
+    with pytest.raises(MusicaeError, match=r"is in 5/4; this model reads 3/4; .* \(there are 4/4, 2/4, 3/4, 6/8\)"):
+        domain.select(midi)
+    assert domain.read(midi).skipped == {"metre 5/4 (this model reads 3/4; there are 4/4, 2/4, 3/4, 6/8)": 7}
+
+
+@EVERY_PART
+def test_a_preview_can_be_seen_and_heard(part: str, tmp_path: Path) -> None:
+    domain = MusicDomain(MusicConfig(part=part))
+    tensor = domain.to_tensor(torch.from_numpy(starter_windows(domain, 2)))
+    files = domain.preview({"original": tensor, "model": tensor}, tmp_path / "look")
+    assert [path.suffix for path in files] == [".png", ".mid", ".wav"]
+    assert all(path.stat().st_size > 100 for path in files)
+
+
+@pytest.mark.parametrize("backend", [None, "sines"])
+def test_every_drum_that_is_written_is_audible(backend: str | None) -> None:
+    domain = MusicDomain(MusicConfig(part="drums"))
+    for bit in range(9):
+        tensor = torch.zeros(1, 32, 1, dtype=torch.int64)
+        tensor[0, 8] = 1 << bit
+        sound = render_midi(domain.to_midi(tensor), sample_rate_hz=16_000, backend=backend)
+        before, after = sound[: 16_000 - 400], sound[16_000 : 16_000 + 4_000]  # the hit is at 1 s
+        assert np.abs(before).max(initial=0) < 1e-3 < 0.2 < np.abs(after).max(), bit
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"metre": "5/4"}, {"part": "band"}, {"metre": "2/4", "min_notes": 9}, {"part": "drums", "chords": True}],
+)
+def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        MusicConfig(**settings)
+
+
+def test_a_sets_own_test_files_are_known_by_its_table(tmp_path: Path) -> None:
+    domain = MusicDomain(MusicConfig(part="drums"))
+    folder = tmp_path / "groove"
+    (folder / "one").mkdir(parents=True)
+    table = folder / "info.csv"
+    table.write_text("drummer,midi_filename,split\na,one/x.mid,test\na,one/y.mid,train\na,one/z.mid,validation\n")
+    expected = {"x": "test", "y": None, "z": None, "unlisted": None}
+    assert {name: domain.split_of(folder / "one" / f"{name}.mid") for name in expected} == expected
+    assert domain.split_of(tmp_path / "one" / "x.mid") is None
+    table.write_text("drummer,midi_filename,split\na,one/y.mid,test\n")
+    os.utime(table, ns=(1, 10**18))  # written again, by the clock
+    assert domain.split_of(folder / "one" / "y.mid") == "test" and domain.split_of(folder / "one" / "x.mid") is None
+
+
+@pytest.mark.parametrize("content", ["", "file,split\none/x.mid,test\n", "\x00\xff\n", '"unclosed'])
+def test_a_table_of_another_kind_says_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "info.csv").write_text(content, encoding="latin-1")
+    assert MusicDomain().split_of(tmp_path / "one" / "x.mid") is None
+
+
+def midi_with_chords() -> pretty_midi.PrettyMIDI:
+    """Eight bars of quarters over C, A minor and silence, told by markers."""
+    midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=120)
+    midi.instruments.append(pretty_midi.Instrument(0, name="melody"))
+    midi.instruments[0].notes = [
+        pretty_midi.Note(80, 60 + beat % 7, beat / 2, beat / 2 + 0.5) for beat in range(32)
+    ]  # two seconds a bar
+    return midi
+
+
+def write_with_markers(path: Path, markers: dict[int, str]) -> Path:
+    """The same tune with text at ticks."""
+    midi_with_chords().write(str(path))
+    score = symusic.Score(str(path))
+    for tick, text in markers.items():
+        score.markers.append(symusic.TextMeta(tick, text))
+    score.dump_midi(str(path))
+    return path
+
+
+def test_chords_are_one_more_column_and_move_with_the_notes(tmp_path: Path) -> None:
+    path = write_with_markers(tmp_path / "x.mid", {0: "C", 1920 + 2: "Am7", 2 * 1920: "G", 3 * 1920: "N.C."})
+    plain, domain = MusicDomain(), MusicDomain(MusicConfig(chords=True))
+    stored = domain.read(path).examples
+    assert stored.shape == (7, 32, 2) and stored.dtype == np.uint8
+    np.testing.assert_array_equal(stored[..., :1], plain.read(path).examples)
+    assert stored[0, :, 1].tolist() == [1] * 16 + [1 + 4 * 9 + 1] * 16
+    assert stored[2, :, 1].tolist() == [1 + 4 * 7] * 16 + [0] * 16
+    np.testing.assert_array_equal(domain.select(path, bar=2).example[0], stored[1])
+    assert domain.select(path, bar=8).example.shape == (1, 32, 2)
+    assert domain.spec.condition == (32, 49) and plain.spec.condition is None
+
+    batch = domain.to_batch(torch.from_numpy(np.repeat(stored[1:2], 500, axis=0)), torch.Generator().manual_seed(0))
+    shift = batch.target[:, 0, 0] - int(stored[1, 0, 0])
+    assert set(shift.tolist()) == set(range(-6, 6))
+    assert torch.equal((batch.condition[:, 0] - 2) // 4, (9 + shift) % 12)
+    assert torch.equal((batch.condition[:, 16] - 1) // 4, (7 + shift) % 12)
+    still = domain.to_batch(torch.from_numpy(stored))
+    assert still.condition.dtype == torch.int64 and torch.equal(
+        still.condition, torch.from_numpy(stored[..., 1]).long()
+    )
+    assert torch.equal(still.target, domain.to_tensor(torch.from_numpy(stored)))
+    np.testing.assert_array_equal(domain.identity(stored), plain.identity(stored[..., :1]))
+
+
+def test_files_without_notes_keep_the_column_of_chords(tmp_path: Path) -> None:
+    (tmp_path / "x.abc").write_text("X:1\nT:A\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n\nX:2\nT:B\nM:4/4\nL:1/4\nK:C\nz4|z4|\n")
+    assert MusicDomain(MusicConfig(chords=True)).read(tmp_path / "x.abc").examples.shape == (1, 32, 2)
