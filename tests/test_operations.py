@@ -186,7 +186,7 @@ def test_a_square_has_the_reconstructions_in_its_corners(music, tmp_path):
     assert names(whole.parent) == sorted([*columns, "square.mid", "square.png", "square.wav"])
     music.interpolate(files[0], files[1], 3, spacing="uniform", out=tmp_path / "path")
     assert notes(whole.with_name("column-01.mid")) == notes(tmp_path / "path" / "interpolation.mid")
-    music.interpolate(files[2], files[3], 3, out=tmp_path / "path")
+    music.interpolate(files[2], files[3], 3, spacing="uniform", out=tmp_path / "path")
     assert notes(whole.with_name("column-03.mid")) == notes(tmp_path / "path" / "interpolation.mid")
     in_a_row = [
         (start + 24 * number, end + 24 * number, pitch)
