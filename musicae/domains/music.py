@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pretty_midi
 import torch
-from symusic.core import ScoreTick
 
 from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.domains.music_config import MusicConfig
@@ -40,6 +39,7 @@ from musicae.domains.music_tensors import (
     vary_drums,
 )
 from musicae.errors import MusicaeError, unknown_name
+from musicae.score.checking import NamedScore
 from musicae.score.chords import parse_progression, spread
 from musicae.score.lines import extract_piece
 from musicae.score.reading import ABC_SUFFIXES, MIDI_SUFFIXES, read_scores
@@ -87,15 +87,17 @@ class MusicDomain(Domain):
 
     def read(self, path: Path | pretty_midi.PrettyMIDI) -> Reading:
         """Reads every window of a file; the tunes of an ABC file are groups of their own."""
-        readings = [self._read_score(named.score) for named in read_scores(path)]
+        readings = [self._read_score(named) for named in read_scores(path)]
         if len(readings) == 1:
             return readings[0]
         return _join_readings(readings)
 
-    def _read_score(self, score: ScoreTick) -> Reading:
-        config = self.config
+    def _read_score(self, named: NamedScore) -> Reading:
+        config, score = self.config, named.score
         try:
-            piece = extract_piece(score, config.plan, config.signature, config.track, chords=config.chords)
+            piece = extract_piece(
+                score, config.plan, config.signature, config.track, chords=config.chords, notes=named.notes
+            )
         except MusicaeError:
             # In a folder some files lack the wanted track: they are counted, not fatal.
             parts = tuple(f"{track}: not used: another track is wanted" for track in summarise_tracks(score))
@@ -107,7 +109,7 @@ class MusicDomain(Domain):
     def starter(self) -> Iterator[tuple[str, Reading]]:
         """The starter tunes and grooves, one item each."""
         for named in starter_scores(self.config.plan):
-            yield named.title, self._read_score(named.score)
+            yield named.title, self._read_score(named)
 
     def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Stored `(batch, steps, columns)` → int64 `(batch, steps, streams)`; with a generator each is transposed.

@@ -7,6 +7,7 @@ from musicae.errors import MusicaeError, unknown_name
 from musicae.models.autoencoder import Autoencoder, Loss, ModelConfig
 from musicae.models.grid import ConvAutoencoder, ConvConfig, MLPAutoencoder, MLPConfig, UNet, UNetConfig
 from musicae.models.musicvae import MusicVAE, MusicVAEConfig
+from musicae.models.restorer import RestorerConfig, StepsRestorer
 from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.spec import Layout, TensorSpec
 
@@ -33,14 +34,14 @@ class ModelEntry(NamedTuple):
         return self.layout is layout and (self.restores if restoring else self.rebuilds)
 
 
-# The first entry of a layout and purpose is its default. Two bars of notes fit a small code whole, so
-# that the models of steps restore by rebuilding; pictures and sounds don't.
+# The first entry of a layout and purpose is its default.
 MODELS: dict[str, ModelEntry] = {
     "conv": ModelEntry(ConvAutoencoder, ConvConfig, Layout.GRID, True, False),
     "mlp": ModelEntry(MLPAutoencoder, MLPConfig, Layout.GRID, True, False),
     "unet": ModelEntry(UNet, UNetConfig, Layout.GRID, False, True),
-    "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, True, True),
-    "musicvae": ModelEntry(MusicVAE, MusicVAEConfig, Layout.STEPS, True, True),
+    "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, True, False),
+    "restorer": ModelEntry(StepsRestorer, RestorerConfig, Layout.STEPS, False, True),
+    "musicvae": ModelEntry(MusicVAE, MusicVAEConfig, Layout.STEPS, True, False),
 }
 
 

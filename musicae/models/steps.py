@@ -104,11 +104,7 @@ class StepsAutoencoder(Autoencoder):
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits `(batch, steps, vocabulary sizes summed)`, each step given z and the bar before it."""
-        before = self.before.previous(self._side_by_side(target))
-        if self.training and self.config.replaced > 0:
-            before = replace_some(before, self.config.replaced)
-        hidden = self.causal(self._features(z, condition) + self.before(before))
-        return self.head(hidden).unflatten(0, (-1, self.bars)).flatten(1, 2)
+        return self._shown(self._features(z, condition), target)
 
     def decode(
         self,
@@ -120,7 +116,20 @@ class StepsAutoencoder(Autoencoder):
         condition: Tensor | None = None,
     ) -> Tensor:
         """z → symbols; in every bar one step after the other, each given the symbols decoded before it."""
-        features = self._features(z, condition)  # (batch · bars, bar steps, step width)
+        return self._unrolled(self._features(z, condition), temperature, top_p, generator)
+
+    def _shown(self, features: Tensor, target: Tensor) -> Tensor:
+        """Features `(batch · bars, bar steps, step width)` → logits, each step given the target's steps before it."""
+        before = self.before.previous(self._side_by_side(target))
+        if self.training and self.config.replaced > 0:
+            before = replace_some(before, self.config.replaced)
+        hidden = self.causal(features + self.before(before))
+        return self.head(hidden).unflatten(0, (-1, self.bars)).flatten(1, 2)
+
+    def _unrolled(
+        self, features: Tensor, temperature: float, top_p: float, generator: torch.Generator | None
+    ) -> Tensor:
+        """Features `(batch · bars, bar steps, step width)` → symbols `(batch, steps, streams)`."""
         symbols = self.before.start.expand(len(features), -1)
         memory = self.causal.start()
         decoded = []
