@@ -6,6 +6,7 @@ Draws pieces from each model's prior, writes them as `musicae sample` does, and 
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def listen(name: str, folder: Path, count: int, seed: int) -> dict[str, Any]:
         WAV of all pieces, and `silent_s`, the longest stretch of it below -60 dBFS.
     """
     model = load(name, "cpu")
+    shutil.rmtree(folder / name, ignore_errors=True)  # an earlier run may have left more
     whole = model.sample(count, seed=seed, out=folder / name)
     assert isinstance(whole, Path)
     files = sorted(path for path in whole.parent.glob("*.mid") if path != whole)

@@ -1,6 +1,6 @@
 """The same melodies by way of pretty_midi: what `music.py` compares the speed of reading with.
 
-The track is chosen by the same rules, and quantising and cutting use the same vectorised functions, so
+The track is chosen by its name or polyphony, and quantising and cutting use the same vectorised functions, so
 what is compared is the reading; the store that musicae also writes is left out.
 """
 

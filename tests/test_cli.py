@@ -271,6 +271,9 @@ def test_a_square_and_whole_songs_are_interpolated(tiny_run: Run) -> None:
     assert songs.stdout.splitlines() == ["songs/step-01.mid", "songs/step-02.mid"]
     refused = musicae("interpolate", A, B, "--whole", "--model", run, "--bar-a", 1, code=2)
     assert "--whole takes two whole files" in refused.stderr
+    for many in (["--whole"], ["--corners", A, B]):
+        refused = musicae("interpolate", A, B, *many, "--spacing", "even", "--model", run, code=2)
+        assert "--spacing is for a path" in refused.stderr
 
 
 def test_a_path_between_identical_files_says_so(tiny_run: Run) -> None:

@@ -18,18 +18,10 @@ from musicae.evaluation.generation_quality import path_quality, sample_quality
 from musicae.models import Autoencoder, ModelConfig
 from musicae.models.autoencoder import Decoded
 from musicae.nn.posterior import Posterior
-from musicae.score.statistics import Statistics, part_statistics
 from musicae.spec import Layout
 from musicae.trained import TrainedModel, load
 
 Run = Callable[[str], Path]
-
-
-class DescribedMusic(MusicDomain):
-    """Melodies that say what they are made up of."""
-
-    def statistics(self, tensor: Tensor) -> Statistics:
-        return part_statistics(tensor.cpu().numpy(), self.config.plan.streams, self.config.steps_per_bar)
 
 
 class Songbook(Autoencoder):
@@ -80,8 +72,8 @@ def songbook(domain: Domain, book: Tensor) -> TrainedModel:
 
 
 @pytest.fixture
-def music() -> tuple[DescribedMusic, DataSet]:
-    domain = DescribedMusic()
+def music() -> tuple[MusicDomain, DataSet]:
+    domain = MusicDomain()
     return domain, load_dataset(domain, [])
 
 
@@ -92,7 +84,7 @@ def windows(domain: Domain, dataset: DataSet, split: str) -> Tensor:
 # Draws
 
 
-def test_samples_have_the_promised_scores(music: tuple[DescribedMusic, DataSet]) -> None:
+def test_samples_have_the_promised_scores(music: tuple[MusicDomain, DataSet]) -> None:
     domain, dataset = music
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 50)
     distances = {f"{name}_js_bits" for name in ("pitch_class", "interval", "duration", "density")}
@@ -105,7 +97,7 @@ def test_samples_have_the_promised_scores(music: tuple[DescribedMusic, DataSet])
 
 
 def test_a_model_that_knows_its_training_music_by_heart_copies_all_of_it(
-    music: tuple[DescribedMusic, DataSet],
+    music: tuple[MusicDomain, DataSet],
 ) -> None:
     domain, dataset = music
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 200)
@@ -115,7 +107,7 @@ def test_a_model_that_knows_its_training_music_by_heart_copies_all_of_it(
     assert scores["held_out_copied_bars"] < 1
 
 
-def test_real_music_is_near_the_floor_and_noise_is_far_from_it(music: tuple[DescribedMusic, DataSet]) -> None:
+def test_real_music_is_near_the_floor_and_noise_is_far_from_it(music: tuple[MusicDomain, DataSet]) -> None:
     domain, dataset = music
     held_out = torch.from_numpy(np.array(dataset.examples[unseen(domain, dataset, "test")])).long()
     noise = torch.randint(0, 90, held_out.shape, generator=torch.Generator().manual_seed(3))
@@ -127,14 +119,14 @@ def test_real_music_is_near_the_floor_and_noise_is_far_from_it(music: tuple[Desc
     assert random["sample_copied"] == real["sample_copied"] == 0
 
 
-def test_a_model_that_says_one_thing_is_not_distinct(music: tuple[DescribedMusic, DataSet]) -> None:
+def test_a_model_that_says_one_thing_is_not_distinct(music: tuple[MusicDomain, DataSet]) -> None:
     domain, dataset = music
     scores = sample_quality(songbook(domain, windows(domain, dataset, "test")[:1]), dataset, 40)
     assert scores["sample_distinct"] == 1 / 40
     assert scores["held_out_distinct"] > 0.5
 
 
-def test_copies_are_found_where_the_store_has_no_identities(music: tuple[DescribedMusic, DataSet]) -> None:
+def test_copies_are_found_where_the_store_has_no_identities(music: tuple[MusicDomain, DataSet]) -> None:
     domain, dataset = music
     trained = songbook(domain, windows(domain, dataset, "train"))
     bare = dataclasses.replace(dataset, identity=None)
@@ -142,7 +134,7 @@ def test_copies_are_found_where_the_store_has_no_identities(music: tuple[Describ
 
 
 def test_a_single_bar_has_no_bars_to_compare() -> None:
-    domain = DescribedMusic(MusicConfig(bars=1))
+    domain = MusicDomain(MusicConfig(bars=1))
     dataset = load_dataset(domain, [])
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 20)
     assert "sample_copied" in scores
@@ -189,7 +181,7 @@ def of_windows(domain: Domain, held_out: Tensor) -> DataSet:
 
 
 def test_even_and_uneven_paths_are_told_apart() -> None:
-    domain = DescribedMusic()
+    domain = MusicDomain()
     even, uneven = ramp(domain, [4] * 11), ramp(domain, [1] * 5 + [32] + [1] * 5)
     found = []
     for book in (even, uneven):
@@ -202,7 +194,7 @@ def test_even_and_uneven_paths_are_told_apart() -> None:
 
 
 def test_a_crossfade_takes_each_step_once_from_the_other_end() -> None:
-    domain = DescribedMusic()
+    domain = MusicDomain()
     book = torch.stack([torch.full((32, 1), 30), torch.full((32, 1), 40)])
     scores = path_quality(songbook(domain, book), of_windows(domain, book), 50)
     assert scores["crossfade_change"] == pytest.approx(1 / 12)
@@ -211,7 +203,7 @@ def test_a_crossfade_takes_each_step_once_from_the_other_end() -> None:
     assert 1.5 < scores["crossfade_jump"] < 4
 
 
-def test_the_model_finds_its_own_paths_likely_and_a_crossfade_not(music: tuple[DescribedMusic, DataSet]) -> None:
+def test_the_model_finds_its_own_paths_likely_and_a_crossfade_not(music: tuple[MusicDomain, DataSet]) -> None:
     domain, dataset = music
     scores = path_quality(songbook(domain, windows(domain, dataset, "test")), dataset, 20)
     assert scores["path_nll_nats"] == pytest.approx(scores["ends_nll_nats"], abs=5)
@@ -221,7 +213,7 @@ def test_the_model_finds_its_own_paths_likely_and_a_crossfade_not(music: tuple[D
 
 
 def test_ends_that_are_the_same_to_the_model_have_no_jump() -> None:
-    domain = DescribedMusic()
+    domain = MusicDomain()
     held_out = torch.stack([torch.full((32, 1), 30), torch.arange(30, 62)[:, None]])
     scores = path_quality(songbook(domain, held_out[:1]), of_windows(domain, held_out), 3)
     assert scores["path_change"] == scores["crossfade_change"] == 0
@@ -229,7 +221,7 @@ def test_ends_that_are_the_same_to_the_model_have_no_jump() -> None:
 
 
 def test_a_path_needs_two_examples() -> None:
-    domain = DescribedMusic()
+    domain = MusicDomain()
     held_out = torch.full((1, 32, 1), 30)
     with pytest.raises(MusicaeError, match="two examples that do not stand in training, and test has 1"):
         path_quality(songbook(domain, held_out), of_windows(domain, held_out), 3)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from musicae.domains.image import ImageConfig, ImageDomain
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.picture_files import PICTURE_SUFFIXES, PictureTooLargeError, read_idx, read_picture
+from musicae.pictures.files import PICTURE_SUFFIXES, PictureTooLargeError, read_idx, read_picture
 
 
 def _domain(size: int = 16, channels: int = 1, **settings) -> ImageDomain:
@@ -285,8 +285,8 @@ def test_noise_has_the_strength_it_was_set_to():
     assert strong.min() == 0
     assert strong.max() == 1
     assert domain.corruption("reconstruct") is None
-    with pytest.raises(ValueError, match="got 'upscale'"):
-        domain.corruption("upscale")
+    with pytest.raises(ValueError, match="got 'sharpen'"):
+        domain.corruption("sharpen")
 
 
 def test_identity_is_of_the_content():

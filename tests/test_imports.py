@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors config train_config spec starter precision",
-        "likelihoods latent_space score sound nn plots render figures picture_files",
+        "likelihoods latent_space score sound nn plots render figures pictures",
         "models domains",
         "datasets checkpoint",
         "shipped",

@@ -195,6 +195,23 @@ def test_bars_are_decoded_without_knowing_each_other_given_z():
     assert torch.equal(before[:, 16:], after[:, 16:]) and not torch.equal(before[:, :16], after[:, :16])
 
 
+def test_codes_side_by_side_reach_their_own_phrases():
+    long = MELODY.model_copy(update={"shape": (4 * MELODY.shape[0], 1)})
+    sizes = {**SMALL["steps"], "prior": "standard", "phrase_size": 8}
+    with pytest.raises(ValueError, match="latent_size 32"):
+        build_model("steps", long, {**sizes, "side_by_side": True, "latent_size": 16})
+    torch.manual_seed(0)
+    model = build_model("steps", long, {**sizes, "side_by_side": True, "latent_size": 32}).eval()
+    for layer in (model.join_phrases[-1], model.part_phrases[-1]):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    x = batch_of(long)
+    codes = model.encode(x).mean.unflatten(1, (4, 8))
+    x[:, : MELODY.shape[0]] = 0
+    moved = (model.encode(x).mean.unflatten(1, (4, 8)) - codes).abs().amax((0, 2))
+    assert moved[0] > 3 * moved[1:].max() > 0  # the others hear of it by attention
+
+
 def test_the_reference_network_has_the_published_size():
     model = build_model("musicvae", MELODY, {})
     doubled = sum(bias.numel() for name, bias in model.named_parameters() if "bias_hh" in name)  # torch has two biases

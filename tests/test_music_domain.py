@@ -290,7 +290,6 @@ def test_a_task_that_is_not_there_is_named_with_those_that_are(domain: MusicDoma
 
 
 def test_a_preview_is_a_picture_and_a_file_to_listen_to(domain: MusicDomain, tmp_path: Path) -> None:
-    pytest.importorskip("musicae.plots")
     tensor = domain.to_tensor(torch.from_numpy(random_windows(3)))
     files = domain.preview({"original": tensor, "model": tensor}, tmp_path / "deep.name", MusicSource(tempo_bpm=80))
     assert [path.name for path in files] == ["deep.name.png", "deep.name.mid", "deep.name.wav"]

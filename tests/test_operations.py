@@ -112,7 +112,8 @@ def test_a_low_top_p_draws_what_is_most_probable(music):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"temperature": -0.1}, "temperature is 0 or more, got -0.1"),
+        ({"temperature": -0.1}, "temperature is a number of 0 or more, got -0.1"),
+        ({"temperature": float("inf")}, "temperature is a number of 0 or more, got inf"),
         ({"top_p": 0.0}, "top_p is above 0 and at most 1, got 0"),
         ({"top_p": 1.5}, "top_p is above 0 and at most 1, got 1.5"),
         ({"length": 0}, "length is 1 bar or more, got 0"),
@@ -175,6 +176,22 @@ def test_a_path_between_identical_files_is_of_equal_steps_and_says_so(music, tmp
     assert "both ends are the same to the model, so every step is the same" in music.remarks
     music.interpolate(A, B, 3, out=tmp_path / "other")
     assert not any("the same" in remark for remark in music.remarks)
+
+
+def test_a_shorter_result_leaves_nothing_of_a_longer_one_and_no_file_of_the_users(music, tmp_path):
+    music.interpolate(A, B, 4, out=tmp_path)
+    (tmp_path / "step-04.txt").write_text("my notes")
+    (tmp_path / "mine.mid").write_bytes(B.read_bytes())
+    music.interpolate(A, B, 2, out=tmp_path)
+    assert [name for name in names(tmp_path) if name.startswith("step")] == [
+        "step-01.mid",
+        "step-02.mid",
+        "step-04.txt",
+    ]
+    music.sample(3, seed=0, out=tmp_path)
+    music.sample(2, seed=0, length=4, out=tmp_path)  # pieces of several windows have no sound and picture in common
+    assert not {"samples.wav", "samples.png", "sample-03.mid"} & set(names(tmp_path))
+    assert {"samples.mid", "step-01.mid", "mine.mid"} <= set(names(tmp_path))
 
 
 def test_a_square_has_the_reconstructions_in_its_corners(music, tmp_path):

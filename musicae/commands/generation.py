@@ -65,8 +65,7 @@ def sample(
 @click.option(
     "--spacing",
     type=click.Choice(["even", "uniform"]),
-    default="even",
-    help="Steps that change about as much as each other, or equal parts of the path.  [two files only]",
+    help="Steps that change about as much as each other, or equal parts of the path; for two files.  [default: even]",
 )
 @click.option(
     "--corners",
@@ -89,7 +88,7 @@ def interpolate(
     model: str,
     steps: int,
     method: str,
-    spacing: str,
+    spacing: str | None,
     corners: tuple[Path, Path] | None,
     whole: bool,
     bar_a: int | None,
@@ -108,6 +107,8 @@ def interpolate(
     choices = [read_choice(bar, track) for bar, track in ((bar_a, track_a), (bar_b, track_b))]
     if whole and (corners or any(choices)):
         raise click.UsageError("--whole takes two whole files; leave --corners, --bar-… and --track-… out.")
+    if spacing and (whole or corners):
+        raise click.UsageError("--spacing is for a path between two windows; leave it out with --whole and --corners.")
     trained = load(model)
     if whole:
         for path in trained.interpolate_songs(a, b, steps, method=method, out=out):
@@ -117,7 +118,7 @@ def interpolate(
     else:
         first, second = choices
         path = trained.interpolate(
-            a, b, steps, method=method, spacing=spacing, out=out, choice_a=first, choice_b=second
+            a, b, steps, method=method, spacing=spacing or "even", out=out, choice_a=first, choice_b=second
         )
         echo_row(path)
     echo_remarks(trained.remarks)

@@ -59,7 +59,7 @@ bar_option = click.option(
     "--bar", type=click.IntRange(1), metavar="BAR", help="First bar of the window.  [default: the densest window]"
 )
 track_option = click.option("--track", metavar="TRACK", help="By number from 0 or name.  [default: chosen]")
-seed_option = click.option("--seed", type=click.IntRange(0), metavar="N", help="Same seed, same result.")
+seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Same seed, same result.")
 chords_option = click.option(
     "--chords", metavar="TEXT", help='Harmony to follow, as "C F G Am"; for models trained with chords.'
 )

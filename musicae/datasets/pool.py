@@ -5,6 +5,7 @@ number of processes. A file that takes too long, that wants too much memory or t
 reported as damaged, and reading goes on. Only `Domain.read` and `Domain.identity` are called.
 """
 
+import math
 import os
 import pickle
 import queue
@@ -49,8 +50,11 @@ class Guard:
     memory_gb: float = 2.0
 
     def __post_init__(self) -> None:
-        if not (self.seconds > 0 and self.memory_gb > 0):
-            raise ValueError(f"a file's seconds and memory_gb must be positive, got {self.seconds}, {self.memory_gb}.")
+        if not (self.seconds > 0 and 0 < self.memory_gb < math.inf):
+            raise ValueError(
+                f"a file's seconds and memory_gb must be positive, and memory_gb finite, got {self.seconds}, "
+                f"{self.memory_gb}."
+            )
 
 
 def is_sendable(domain: Domain) -> bool:

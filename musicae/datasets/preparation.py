@@ -45,7 +45,8 @@ def prepare_lines(
     prepared = prepare_store(domain, places, processes=processes)
     dataset = open_dataset(domain, prepared)
     report = dataset.report
-    yield f"{report.examples:,} examples of {report.items:,} items in {len(prepared.files):,} files"
+    files = f" in {len(prepared.files):,} files" if prepared.files else ", the starter data"
+    yield f"{report.examples:,} examples of {report.items:,} items{files}"
     counts = {split: len(rows) for split, rows in dataset.splits.items()}
     yield "  " + ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
     share = report.duplicates / report.examples
@@ -88,7 +89,7 @@ def _speed(prepared: Prepared) -> str:
         return "all of it was read by an earlier call"
     files, examples = prepared.files_read / prepared.seconds, prepared.examples_read / prepared.seconds
     readers = f"{prepared.processes} process{'es' * (prepared.processes > 1)}" if prepared.processes else "this process"
-    earlier = len(prepared.files) - prepared.files_read
+    earlier = max(0, len(prepared.files) - prepared.files_read)
     rest = f"; {earlier:,} files were read by an earlier call" if earlier else ""
     return (
         f"read {prepared.files_read:,} files in {prepared.seconds:.1f} s by {readers}: "

@@ -221,6 +221,10 @@ def writing_folder(store: Path) -> Iterator[Path | None]:
         try:
             # The folder may have been published or removed between being made and being locked.
             if folder.is_dir() and os.path.samestat(os.fstat(lock), folder.stat()):
+                if is_whole(store):  # published after this process last looked
+                    with suppress(OSError):
+                        folder.rmdir()
+                    break
                 yield folder
                 return
         finally:

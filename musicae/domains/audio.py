@@ -213,7 +213,7 @@ class AudioDomain(Domain):
             frames = np.pad(frames, (0, max(0, source.frames - len(frames))))[: source.frames]
         write_sound(frames * source.rms / LEVEL_RMS, path, source.sample_rate_hz, subtype=source.subtype)
 
-    def map_file(self, path: Path, target: Path, function: TensorFunction) -> None:
+    def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
         config = self.config
         map_sound(path, target, function, Framing(config.sample_rate_hz, config.n_fft, config.chunk_samples, LEVEL_RMS))
 

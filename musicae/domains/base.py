@@ -171,10 +171,16 @@ class Domain(ABC):
         """Writes `(examples, *spec.shape)` as one file: bars in a row, pictures side by side."""
 
     @abstractmethod
-    def map_file(self, path: Path, target: Path, function: TensorFunction) -> None:
+    def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
         """Puts a whole file through a tensor function and writes a file of the same kind and length.
 
         Memory stays bounded whatever the length. Nothing is left at `target` on failure.
+
+        Args:
+            path: a file of this domain.
+            target: the file to write.
+            function: what a model makes of a batch.
+            task: one of `tasks`: a restorer may take, and give, other sizes than the spec's.
         """
 
     @abstractmethod

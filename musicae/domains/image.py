@@ -1,6 +1,6 @@
 """Pictures as grids: folders of pictures, IDX files such as MNIST's, and scikit-learn's digits.
 
-Every picture is brought to one square size (see `musicae.picture_files` for how), grey or colour, and
+Every picture is brought to one square size (see `musicae.pictures.files` for how), grey or colour, and
 stored as uint8 `(pictures, channels, height, width)`; its tensor is 0…1. Nothing is augmented: a digit
 mirrored is another thing, and what may be changed depends on the pictures. Knows no networks.
 """
@@ -8,6 +8,7 @@ mirrored is another thing, and what may be changed depends on the pictures. Know
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -18,8 +19,10 @@ from pydantic import Field
 
 from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.picture_files import (
+from musicae.pictures import damage
+from musicae.pictures.files import (
     IDX_SUFFIXES,
+    MAX_PIXELS,
     MAX_SIDE,
     PICTURE_SUFFIXES,
     PictureTooLargeError,
@@ -29,11 +32,12 @@ from musicae.picture_files import (
     picture_kind,
     read_idx,
     read_picture,
+    read_whole_picture,
     resize_pictures,
     write_picture,
     written_format,
 )
-from musicae.sound.corruptions import gaussian_noise
+from musicae.pictures.whole import in_tiles
 from musicae.spec import Layout, TensorSpec
 
 _STARTER_SIZE = 8
@@ -50,8 +54,11 @@ class ImageConfig(DomainConfig):
     size: int | None = Field(default=None, ge=_SMALLEST, le=_LARGEST)  # side of the square, in pixels
     channels: Literal[1, 3] | None = None  # grey or colour
     likelihood: Literal["bernoulli", "gaussian"] | None = None  # None: bernoulli for grey, gaussian for colour
-    noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of the noise that `denoise` adds; black is 0, white 1
-    noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # its standard deviation
+    damage: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
+    noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
+    noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
+    damaged_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
+    scale: Literal[2, 3, 4] = 2  # how many times `upscale` enlarges
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class ImageDomain(Domain):
     name = "image"
     suffixes: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES + IDX_SUFFIXES
     output_suffix = ".png"
-    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise")
+    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
     Config = ImageConfig
     config: ImageConfig
 
@@ -136,13 +143,21 @@ class ImageDomain(Domain):
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
-        """Gaussian noise for `denoise`, cut off at black and white as a camera would."""
+        """The config's damage for `denoise`; for `upscale` a grid so many times coarser, enlarged again (bicubic)."""
         if task not in self.tasks:
             raise ValueError(f"task is one of {', '.join(self.tasks)}, got {task!r}")
+        config = self.config
         if task == "reconstruct":
             return None
-        mean, deviation = self.config.noise_mean, self.config.noise_deviation
-        return lambda batch, generator: gaussian_noise(batch, generator, mean=mean, deviation=deviation)
+        if task == "upscale":
+            return lambda batch, generator: damage.coarse(batch, config.scale)
+        kinds: dict[str, Corruption] = {
+            "gaussian": partial(damage.gaussian_noise, mean=config.noise_mean, deviation=config.noise_deviation),
+            "speckle": partial(damage.speckle, deviation=config.noise_deviation),
+            "salt_and_pepper": partial(damage.salt_and_pepper, share=config.damaged_share),
+            "blocks": partial(damage.dropped_blocks, share=config.damaged_share),
+        }
+        return kinds[config.damage]
 
     def select(self, path: Path, **choice: Any) -> Selection:
         """The picture of a file, or one of an IDX file's.
@@ -176,19 +191,41 @@ class ImageDomain(Domain):
         sheet = sheet.reshape(rows, columns, *pixels.shape[1:]).transpose(2, 0, 3, 1, 4)
         write_picture(sheet.reshape(self.channels, rows * self.size, columns * self.size), path)
 
-    def map_file(self, path: Path, target: Path, function: TensorFunction) -> None:
-        """Puts one picture through a function; the result has the model's size, not the picture's."""
+    def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
+        """Puts one picture through a function.
+
+        A restored picture keeps its size, or is `scale` times as large, in tiles; a reconstructed one has the
+        model's size. Grey stays grey and colour stays colour.
+        """
         written_format(target)
         if is_idx(path):
             raise MusicaeError(f"{path} holds a whole set; give one picture, or evaluate the model on the set.")
-        picture = read_picture(path, size=self.size, channels=self.channels)
-        self.write(function(self.to_tensor(torch.from_numpy(picture[None]))), target)
+        if task == "reconstruct":
+            picture = read_picture(path, size=self.size, channels=self.channels)
+            self.write(function(self.to_tensor(torch.from_numpy(picture[None]))), target)
+            return
+        pixels = read_whole_picture(path)
+        scale = self.config.scale if task == "upscale" else 1
+        if pixels[0].size * scale**2 > MAX_PIXELS:
+            raise MusicaeError(
+                f"{path} enlarged {scale} times has more than {MAX_PIXELS // 10**6} million pixels; cut it into pieces."
+            )
+        write_picture(in_tiles(pixels, function, scale=scale, channels=self.channels), target)
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`mse`, `psnr_db` (100 where equal), `ssim` (Wang et al., 2004), of the values as they are, not cut to 0…1."""
+        """`mse`, `psnr_db` (100 where equal), `ssim` (Wang et al., 2004), of the values as they are, not cut to 0…1.
+
+        Where the input was damaged, its `psnr_in_db` and `ssim_in` stand beside them.
+        """
+        scores = self._likeness(estimate.float(), target.float())
+        if damaged is not target:
+            before = self._likeness(damaged.float(), target.float())
+            scores |= {"psnr_in_db": before["psnr_db"], "ssim_in": before["ssim"]}
+        return scores
+
+    def _likeness(self, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         from torchmetrics.functional.image import structural_similarity_index_measure
 
-        estimate, target = estimate.float(), target.float()
         mse = (estimate - target).square().flatten(1).mean(1)
         # The window of 11 pixels that is customary (σ = 1.5) does not fit into the smallest pictures.
         sigma = min(1.5, self.size * 3 / 16)

@@ -178,7 +178,7 @@ class MusicDomain(Domain):
         self.spec.check(tuple(tensor.shape))
         return windows_midi(tensor.detach().cpu().numpy(), self.config, source or MusicSource())
 
-    def map_file(self, path: Path, target: Path, function: TensorFunction) -> None:
+    def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
         """Puts a piece through a function, window after window, and writes a piece as long.
 
         The last window of each stretch is filled with rests. Bars in another metre are copied.

@@ -39,6 +39,8 @@ class MusicConfig(DomainConfig):
     def _chords_under_notes(self) -> "MusicConfig":
         if self.chords and all(stream.is_drums for stream in self.plan.streams):
             raise ValueError("chords go with a melody or a trio; drums have none")
+        if self.chords and self.recombined:
+            raise ValueError("streams of several pieces have no chords in common; leave out chords or recombined")
         return self
 
     @property

@@ -179,7 +179,8 @@ def map_piece(file: MusicFile, config: MusicConfig, function: WindowFunction) ->
             own.append(Notes(onset[heard], end[heard], pitch[heard]))
     timeline = Timeline(
         max(finish, rescale(piece.end, quarter)),
-        [(rescale(tick, quarter), tempo_bpm) for tick, tempo_bpm in _tempi(score)],
+        # One after the end would make the file as long.
+        [(rescale(tick, quarter), tempo_bpm) for tick, tempo_bpm in _tempi(score) if tick <= piece.end],
         [
             (rescale(line.stretch.start, quarter), line.stretch.numerator, line.stretch.denominator)
             for line in piece.lines

@@ -57,7 +57,8 @@ def sample_quality(
     kept = unseen(domain, dataset, split)
     if not len(kept):
         raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
-    held_out = _augmented(coder, dataset, _drawn(kept, count, random), generator)
+    chosen = _drawn(kept, count, random)
+    held_out = _augmented(coder, dataset, chosen, generator)
     told = held_out.condition
     if told is not None:  # each draw is told what some held-out example is
         told = told[torch.arange(count, device=told.device) % len(told)]
@@ -69,7 +70,7 @@ def sample_quality(
     result = {"samples": float(count)}
     result |= _compared({name: domain.statistics(batch) for name, batch in compared.items()})
     if domain.spec.layout is Layout.STEPS and len(train):
-        result |= _copied(domain, dataset, samples, held_out.target)
+        result |= _copied(domain, dataset, samples, dataset.examples[chosen])
         result["held_out_copied"] = 1 - len(kept) / len(dataset.splits[split])
     return result
 
@@ -176,18 +177,19 @@ def _compared(statistics: dict[str, Statistics]) -> dict[str, float]:
     return {name: found[name] for name in sorted(found) if not math.isnan(found[name])}
 
 
-def _copied(domain: Domain, dataset: DataSet, samples: Tensor, held_out: Tensor) -> dict[str, float]:
+def _copied(domain: Domain, dataset: DataSet, samples: Tensor, held_out: np.ndarray) -> dict[str, float]:
+    """What stands in training; held-out examples as they are stored, since augmentation makes others of them."""
     train = dataset.splits["train"]
     known = domain.identity(dataset.examples[train]) if dataset.identity is None else dataset.identity[train]
     own = domain.identity(samples.cpu().numpy())
     found = {"sample_copied": float(np.isin(own, known).mean())}
-    for name, identity in (("sample", own), ("held_out", domain.identity(held_out.cpu().numpy()))):
+    for name, identity in (("sample", own), ("held_out", domain.identity(held_out))):
         found[f"{name}_distinct"] = len(np.unique(identity)) / len(identity)
     if domain.spec.segments > 1:
         parts = np.array_split(train, -(-len(train) // _WINDOWS_PER_PART))
         known = np.unique(np.concatenate([np.unique(_bars(domain, dataset.examples[part])) for part in parts]))
-        for name, batch in (("sample", samples), ("held_out", held_out)):
-            found[f"{name}_copied_bars"] = float(np.isin(_bars(domain, batch.cpu().numpy()), known).mean())
+        for name, windows in (("sample", samples.cpu().numpy()), ("held_out", held_out)):
+            found[f"{name}_copied_bars"] = float(np.isin(_bars(domain, windows), known).mean())
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Literal, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
 from musicae.nn.attention import AmongPositions
@@ -38,6 +39,7 @@ class StepsConfig(ModelConfig):
     width: int = Field(default=768, ge=1)  # of the MLPs
     depth: int = Field(default=1, ge=0)  # residual blocks in each of them
     phrase_size: int = Field(default=256, ge=4, multiple_of=4)  # numbers that stand for a phrase of a longer piece
+    side_by_side: bool = False  # z of a longer piece is its phrases' codes, phrases · phrase_size, and what is added
     phrase_layers: int = Field(default=2, ge=0)  # attention among the phrases, in encoder and decoder each
     unrolled: int = Field(default=64, ge=1)  # numbers that a phrase is unrolled to for each step
     step_width: int = Field(default=128, ge=1)  # of the causal stack
@@ -74,7 +76,10 @@ class StepsAutoencoder(Autoencoder):
                 config.latent_size, width, self.phrases * phrase_size, depth, dropout=dropout
             )
             self.among_parted = AmongPositions(self.phrases, phrase_size, config.phrase_layers)
-        start_precise(cast(nn.Linear, (self.join_phrases if is_long else self.join)[-1]), self.latent)
+        if is_long and config.side_by_side:
+            self._start_with_the_codes()
+        else:
+            start_precise(cast(nn.Linear, (self.join_phrases if is_long else self.join)[-1]), self.latent)
         self.widen = nn.Linear(config.unrolled, config.step_width)
         self.before = SymbolEmbedding(spec.vocabulary, config.step_width)
         self.causal = CausalStack(config.step_width, reach=self.bar_steps)
@@ -82,6 +87,16 @@ class StepsAutoencoder(Autoencoder):
         if spec.condition is not None:
             self.told_encoder = nn.Embedding(spec.condition[1], config.embedding)
             self.told_decoder = nn.Embedding(spec.condition[1], config.step_width)
+
+    def _start_with_the_codes(self) -> None:
+        """Lets z be the phrases' codes at first, about as precise as a short model's."""
+        numbers = self.phrases * self.config.phrase_size
+        if self.config.latent_size != numbers:
+            raise ValueError(f"side_by_side needs latent_size {numbers} (phrases · phrase_size)")
+        with torch.no_grad():
+            for layer in (self.join_phrases[-1], self.part_phrases[-1]):
+                layer.get_parameter("weight").mul_(0.1)
+            self.join_phrases[-1].get_parameter("bias")[numbers:] -= 1.5
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -99,8 +114,11 @@ class StepsAutoencoder(Autoencoder):
         read = self.join(seen.unflatten(1, (self.phrases, self.phrase_steps)).flatten(2))
         if self.phrases == 1:
             return self.latent(read.squeeze(1))
-        phrases = self.among_read(read[..., : self.config.phrase_size])
-        return self.latent(self.join_phrases(phrases.flatten(1)))
+        phrases = self.among_read(read[..., : self.config.phrase_size]).flatten(1)
+        joined = self.join_phrases(phrases)
+        if self.config.side_by_side:
+            joined = joined + F.pad(phrases, (0, joined.shape[1] - phrases.shape[1]))
+        return self.latent(joined)
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits `(batch, steps, vocabulary sizes summed)`, each step given z and the bar before it."""
@@ -151,7 +169,8 @@ class StepsAutoencoder(Autoencoder):
         """What z and the condition say about each step, `(batch · bars, bar steps, step width)`."""
         code = z
         if self.phrases > 1:
-            code = self.among_parted(self.part_phrases(z).unflatten(1, (self.phrases, -1))).flatten(0, 1)
+            parted = self.part_phrases(z) + z if self.config.side_by_side else self.part_phrases(z)
+            code = self.among_parted(parted.unflatten(1, (self.phrases, -1))).flatten(0, 1)
         features = self.widen(self.conduct(code).unflatten(1, (self.phrase_steps, -1)))  # (batch · phrases, ...)
         features = features.reshape(-1, self.bar_steps, features.shape[-1])
         if self.spec.condition is not None:

@@ -135,7 +135,7 @@ def readings(domain: Domain, sources: Sequence[Any], remarks: list[str]) -> Iter
         else:
             remarks.append(f"{name}: left out: {told_reasons(reading.skipped, {})}")
     if used == 0:
-        if len(damaged) == len(named):
+        if damaged and len(damaged) == len(named):
             raise DamagedFileError(
                 next(iter(damaged.values())) if len(damaged) == 1 else f"all {len(damaged)} files are damaged."
             )

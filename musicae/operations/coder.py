@@ -150,7 +150,7 @@ class Coder:
             remarks.append(self.domain.remark(result))
             return result
 
-        self.domain.map_file(source, target, answer)
+        self.domain.map_file(source, target, answer, self.task)
         if remarks and remarks[0] is not None and None not in remarks:
             self.remarks.append(f"{target.name}: {remarks[0]}")
         return target

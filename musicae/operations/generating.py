@@ -1,5 +1,6 @@
 """New examples from the prior, alone and near a file; pieces longer than a window are walks."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,8 @@ def write_variations(coder: Coder, batch: Tensor, file: Any, source: Any, out: P
 
 def check_draw(temperature: float, top_p: float) -> None:
     """Raises `ValueError` for a temperature below 0, or a top-p outside of 0 to 1."""
-    if not temperature >= 0:
-        raise ValueError(f"temperature is 0 or more, got {temperature}")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature is a number of 0 or more, got {temperature}")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p is above 0 and at most 1, got {top_p}")
 

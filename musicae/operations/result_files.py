@@ -19,6 +19,8 @@ from musicae.errors import MusicaeError
 _MOST_DRAWN = 100
 """Parts in one picture and one sound: beyond, the picture can't be read and the sound lasts for hours."""
 
+_WRITTEN = (".mid", ".png", ".wav")
+
 Parts = Mapping[str, Tensor]
 """Name of a file without its ending → the examples in it, `(examples, *spec.shape)`."""
 
@@ -107,9 +109,16 @@ def _label(stem: str) -> str:
     return re.sub(r"-0*(?=\d)", " ", stem)
 
 
+def _series(file: Path) -> str:
+    """`step-03.mid` → `step`, `samples.wav` → `samples`: what files of one result have in common."""
+    return re.sub(r"-\d+$", "", file.stem)
+
+
 @contextmanager
 def files_into(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder whose files are moved into `folder` if the block ends well.
+
+    What an earlier result of the same kind left there, such as `step-13.mid` of a longer path, is removed.
 
     Raises:
         MusicaeError: there is a file of that name, or nothing can be written there.
@@ -125,7 +134,12 @@ def files_into(folder: Path) -> Iterator[Path]:
         yield temporary
         try:
             folder.mkdir(exist_ok=True)
-            for file in sorted(temporary.iterdir()):
+            made = sorted(temporary.iterdir())
+            series = {_series(file) for file in made}
+            for old in list(folder.iterdir()):
+                if old.suffix in _WRITTEN and _series(old) in series:
+                    old.unlink()
+            for file in made:
                 file.replace(folder / file.name)
         except OSError as error:
             raise unwritable(folder, error) from None

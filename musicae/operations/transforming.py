@@ -34,7 +34,6 @@ def restore(coder: Coder, task: str, source: Any, out: Path | str | None, chords
     target = _target(coder, source, task, out)
     if chords is None:
         return coder.map_file(source, target, coder.reconstruct)
-    wanted = coder.condition(chords)  # a bad progression is refused before the file is read
     wanted = coder.condition(chords, len(windows_of_file(coder, source)))
     done = 0
 

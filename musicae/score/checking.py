@@ -120,6 +120,6 @@ def _drop_meaningless(score: ScoreTick) -> None:
     ]
     if len(meant) < len(metres):
         score.time_signatures = type(metres)(meant)
-    lasting = [tempo for tempo in tempi if 0 < tempo.mspq < MOST_MICROSECONDS and tempo.time >= 0]
+    lasting = [tempo for tempo in tempi if 0 < tempo.mspq < MOST_MICROSECONDS and 0 <= tempo.time <= last_tick]
     if len(lasting) < len(tempi):
         score.tempos = type(tempi)(lasting)

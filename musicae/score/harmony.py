@@ -71,21 +71,24 @@ def chord_line(score: ScoreTick, melody_track: int | None) -> ChordLine:
 
 def _from_markers(score: ScoreTick) -> ChordLine | None:
     """Chord symbols in markers; None where there are too few to be chords."""
-    found: list[tuple[int, int]] = []
-    for marker in score.markers:
-        try:
-            found.append((marker.time, parse_chord(marker.text)))
-        except MusicaeError:
-            continue  # "Verse 2" and the like
-    letters = [marker.text.strip() for marker in score.markers]
-    are_sections = [letter for letter in dict.fromkeys(letters) if len(letter) == 1] == list("ABCDEFG")[
-        : len(set(letters))
-    ]
+    # "Verse 2" and the like are none.
+    found = [(marker.time, parse_chord(marker.text)) for marker in score.markers if _is_chord(marker.text)]
+    # A, B, C in the order of the alphabet, and no other chord beside them, are sections of a song.
+    chords = dict.fromkeys(marker.text.strip() for marker in score.markers if _is_chord(marker.text))
+    are_sections = list(chords) == list("ABCDEFG")[: len(chords)]
     if len(found) < _FEWEST_MARKERS or 2 * len(found) < len(score.markers) or are_sections:
         return None
     found.sort(key=lambda chord: chord[0])
     start, classes = zip(*found, strict=True)
     return ChordLine(np.array(start, np.int64), np.array(classes, np.uint8), "markers")
+
+
+def _is_chord(text: str) -> bool:
+    try:
+        parse_chord(text)
+    except MusicaeError:
+        return False
+    return True
 
 
 def _inferred(score: ScoreTick, tracks: list[TrackTick], source: str) -> ChordLine:

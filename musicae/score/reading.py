@@ -15,6 +15,7 @@ from symusic.core import NoteTickList, ScoreTick, TempoTick, TimeSignatureTick, 
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.score.abc_tunes import read_abc
 from musicae.score.checking import (
+    DENOMINATORS,
     MICROSECONDS_PER_MINUTE,
     MOST_MICROSECONDS,
     MOST_QUARTERS,
@@ -85,8 +86,10 @@ def _from_pretty_midi(midi: pretty_midi.PrettyMIDI) -> ScoreTick:
             raise DamagedFileError("the PrettyMIDI object has a note whose time or pitch is not a number; mend it.")
         if (times < 0).any() or (values < 0).any() or (values > 127).any():
             raise DamagedFileError("the PrettyMIDI object has a note below time 0 or outside 0–127; mend it.")
-        if times.size and times.max() > MOST_QUARTERS:
-            raise DamagedFileError(f"the PrettyMIDI object lasts over {MOST_QUARTERS:,} s; check its times.")
+        if times.size and midi.time_to_tick(times.max()) > MOST_QUARTERS * midi.resolution:
+            raise DamagedFileError(f"the PrettyMIDI object lasts over {MOST_QUARTERS:,} quarters; check its times.")
+        if not 0 <= instrument.program <= 127:
+            raise DamagedFileError(f"the PrettyMIDI object has a program of {instrument.program}; 0 to 127 are known.")
         start = np.array([midi.time_to_tick(second) for second in times[:, 0]], dtype=np.int32)
         end = np.array([midi.time_to_tick(second) for second in times[:, 1]], dtype=np.int32)
         notes = NoteTickList.from_numpy(
@@ -97,6 +100,8 @@ def _from_pretty_midi(midi: pretty_midi.PrettyMIDI) -> ScoreTick:
         track.notes = notes
         score.tracks.append(track)
     for metre in midi.time_signature_changes:
+        if metre.denominator not in DENOMINATORS or not 0 < metre.numerator < 256:
+            continue  # a file's would be dropped as well
         tick = midi.time_to_tick(metre.time)
         score.time_signatures.append(TimeSignatureTick(tick, metre.numerator, metre.denominator))
     for second, tempo_bpm in zip(*midi.get_tempo_changes(), strict=True):

@@ -70,22 +70,6 @@ def mix_at_snr(clean: Tensor, noise: Tensor, snr_db: Tensor, *, silent_power: fl
     return clean + noise * scale.view(-1, 1, 1, 1)
 
 
-def gaussian_noise(batch: Tensor, generator: torch.Generator, *, mean: float, deviation: float) -> Tensor:
-    """Adds N(mean, deviation²) to every value of a picture and cuts the sum off at 0 and 1.
-
-    Args:
-        batch: `(batch, channels, height, width)` in 0…1.
-        generator: on the batch's device.
-        mean: of the noise; above 0 it brightens.
-        deviation: its standard deviation.
-
-    Returns:
-        The same shape, in 0…1.
-    """
-    noise = torch.randn(batch.shape, generator=generator, device=batch.device, dtype=batch.dtype)
-    return (batch + mean + deviation * noise).clamp(0, 1)
-
-
 def _uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=generator, device=generator.device)
 

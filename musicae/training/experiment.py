@@ -4,6 +4,7 @@ This is what `musicae train` calls, and what a script should. Settings are one f
 belongs to the domain, the model or the training, whichever has it.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,8 @@ class Experiment:
         if config.start_from is not None and not resume:
             take_over(model, find_model(config.start_from))
         best = train(self.domain, model, dataset, config, manifest, folder, resume=resume)
-        attribute_vectors.store(best, dataset)
+        if os.environ.get("RANK", "0") == "0":  # of several processes one is enough
+            attribute_vectors.store(best, dataset)
         return best
 
 

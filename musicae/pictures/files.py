@@ -71,6 +71,18 @@ def read_picture(path: Path, *, size: int, channels: int) -> np.ndarray:
         return _square(_plain(picture, "L" if channels == 1 else "RGB"), size)
 
 
+def read_whole_picture(path: Path) -> np.ndarray:
+    """Reads one picture at its own size: uint8 `(1 or 3, height, width)`, upright, transparency on white.
+
+    Raises:
+        DamagedFileError: not a picture, or truncated.
+        PictureTooLargeError: wider or larger than is decoded.
+    """
+    with _opened(path) as picture:
+        pixels = np.asarray(_plain(picture, "L" if picture.mode in _GREY_MODES else "RGB"))
+    return pixels[None].copy() if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
 def picture_kind(path: Path) -> tuple[int, int, bool]:
     """`(width, height, is colour)` of a picture. A colour file whose pixels are all grey is grey."""
     with _opened(path) as picture:

@@ -1,0 +1,68 @@
+"""Damage to pictures for the tasks of the shared loop: noise of four kinds, and a coarser grid.
+
+Every function takes a batch `(batch, channels, height, width)` in 0…1 and a generator on its device, and
+returns the same shape in 0…1. Every draw is fresh. A pixel is damaged in all its channels at once where
+a camera's or a wire's fault would be.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def gaussian_noise(batch: Tensor, generator: torch.Generator, *, mean: float, deviation: float) -> Tensor:
+    """Adds N(mean, deviation²) to every value and cuts the sum off at black and white, as a camera would.
+
+    Args:
+        batch: pictures.
+        generator: on their device.
+        mean: of the noise; above 0 it brightens.
+        deviation: its standard deviation.
+    """
+    return (batch + mean + deviation * _normal(batch.shape, batch, generator)).clamp(0, 1)
+
+
+def speckle(batch: Tensor, generator: torch.Generator, *, deviation: float) -> Tensor:
+    """Multiplies every value by N(1, deviation²), as coherent light does (radar, ultrasound)."""
+    return (batch * (1 + deviation * _normal(batch.shape, batch, generator))).clamp(0, 1)
+
+
+def salt_and_pepper(batch: Tensor, generator: torch.Generator, *, share: float) -> Tensor:
+    """Makes a share of the pixels black or white, each as likely."""
+    draw = torch.rand(_one_channel(batch), generator=generator, device=batch.device)
+    damaged = torch.where(draw < share / 2, torch.zeros_like(batch), batch)
+    return torch.where(draw > 1 - share / 2, torch.ones_like(batch), damaged)
+
+
+def dropped_blocks(batch: Tensor, generator: torch.Generator, *, share: float) -> Tensor:
+    """Blackens squares, an eighth of the short side wide, that lie on a grid; each with probability `share`."""
+    height, width = batch.shape[-2:]
+    side = max(1, min(height, width) // 8)
+    cells = (len(batch), 1, -(-height // side), -(-width // side))
+    dropped = (torch.rand(cells, generator=generator, device=batch.device) < share).to(batch.dtype)
+    mask = F.interpolate(dropped, scale_factor=float(side), mode="nearest")[..., :height, :width]
+    return batch * (1 - mask)
+
+
+def coarse(batch: Tensor, scale: int) -> Tensor:
+    """Shrinks by `scale` and enlarges again, both bicubic: what `upscale` has to sharpen.
+
+    Shrinking filters first, so that nothing folds back; values are cut off at 0 and 1 both times.
+    """
+    height, width = batch.shape[-2:]
+    size = (max(1, round(height / scale)), max(1, round(width / scale)))
+    small = F.interpolate(batch, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+    return enlarged(small, (height, width))
+
+
+def enlarged(batch: Tensor, size: tuple[int, int]) -> Tensor:
+    """Brings pictures to a larger `(height, width)`, bicubic, in 0…1."""
+    return F.interpolate(batch, size=size, mode="bicubic", antialias=False).clamp(0, 1)
+
+
+def _normal(shape: torch.Size, like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def _one_channel(batch: Tensor) -> tuple[int, int, int, int]:
+    return (len(batch), 1, *batch.shape[-2:])
