@@ -85,12 +85,11 @@ _SIDE_BY_SIDE = {"side_by_side": True, "latent_size": 2048, "prior": "standard",
 _ON = {"kl_warmup": 0, "learning_rate": 5e-4}
 _MUSIC_SCORES = (
     "accuracy_free_running",
-    "accuracy_free_running_mean",
-    "accuracy_teacher_forced",
     "onset_f1",
     "kl_bits",
-    "active_units",
-    "elbo_nats",
+    "accuracy_melody",
+    "accuracy_bass",
+    "accuracy_drums",
     "sample_in_scale",
     "path_jump",
 )

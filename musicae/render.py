@@ -20,6 +20,7 @@ from musicae.sound.files import resample, write_sound
 if TYPE_CHECKING:
     from symusic.core import ScoreTick
 
+SAMPLE_RATE_HZ = 44_100
 PEAK = 0.9
 TAIL_S = 2.0
 # A broken delta time can make a file last for years.
@@ -30,7 +31,7 @@ _SYNTH_PARTIALS = 6
 
 
 def render_midi(
-    midi: pretty_midi.PrettyMIDI | Path, *, sample_rate_hz: int = 44_100, backend: str | None = None
+    midi: pretty_midi.PrettyMIDI | Path, *, sample_rate_hz: int = SAMPLE_RATE_HZ, backend: str | None = None
 ) -> np.ndarray:
     """Plays a MIDI file or object.
 
@@ -52,7 +53,7 @@ def render_midi(
     end_s = music.get_end_time()
     if end_s > LONGEST_S:
         raise MusicaeError(f"the music lasts {end_s / 3600:.0f} hours; up to {LONGEST_S / 3600:.0f} are rendered.")
-    if not any(instrument.notes for instrument in music.instruments):
+    if not _has_notes(music):
         return np.zeros(round(TAIL_S * sample_rate_hz), np.float32)
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f"expected a backend of {', '.join(BACKENDS)}, got {backend!r}")
@@ -63,7 +64,7 @@ def render_midi(
     raise ValueError(f"backend {backend!r} does not work on this computer; leave it out to use one that does")
 
 
-def render_file(path: Path, target: Path, *, sample_rate_hz: int = 44_100) -> Path:
+def render_file(path: Path, target: Path, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Path:
     """Plays a MIDI or ABC file (its first tune) into a WAV.
 
     Args:
@@ -72,9 +73,15 @@ def render_file(path: Path, target: Path, *, sample_rate_hz: int = 44_100) -> Pa
         sample_rate_hz: of the WAV.
 
     Returns:
-        `target`. Raises as `render_midi`.
+        `target`.
+
+    Raises:
+        MusicaeError: a file without notes; else as `render_midi`.
     """
-    write_wav(render_midi(path, sample_rate_hz=sample_rate_hz), target, sample_rate_hz)
+    music = _read_music(path)
+    if not _has_notes(music):
+        raise MusicaeError(f"{path.name} has no notes; choose another file.")
+    write_wav(render_midi(music, sample_rate_hz=sample_rate_hz), target, sample_rate_hz)
     return target
 
 
@@ -113,6 +120,10 @@ def playable_score(score: "ScoreTick") -> pretty_midi.PrettyMIDI:
         part.pitch_bends = [pretty_midi.PitchBend(bend.value, bend.time) for bend in track.pitch_bends]
         music.instruments.append(part)
     return music
+
+
+def _has_notes(music: pretty_midi.PrettyMIDI) -> bool:
+    return any(instrument.notes for instrument in music.instruments)
 
 
 def _playable_copy(midi: pretty_midi.PrettyMIDI) -> pretty_midi.PrettyMIDI:

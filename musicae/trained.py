@@ -72,7 +72,7 @@ class TrainedModel:
 
     def decode(
         self, z: Tensor, *, temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
-        chords: str | None = None,
+        chords: str | None = None, label: str | None = None,
     ) -> Tensor:  # fmt: skip
         """`(batch, *latent_shape)` → `(batch, *spec.shape)`.
 
@@ -81,26 +81,29 @@ class TrainedModel:
             temperature: 0 is the mean (pictures, sound) or the most probable symbols (music).
             top_p: symbols are drawn from the most probable ones that together have this probability.
             seed: of the draws at temperatures above 0.
-            chords: what the model is told, as in `sample`.
+            chords, label: what the model is told, as in `sample`.
         """
         coder = self._started("decode a code alone")
         generating.check_draw(temperature, top_p)
-        condition = None if chords is None else coder.condition(chords)
+        told = _either(chords, label)
+        condition = None if told is None else coder.condition(told)
         return coder.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=coder.generator(seed))
 
-    def reconstruct(self, source: Any, out: Path | str | None = None, *, chords: str | None = None) -> Path | Tensor:
+    def reconstruct(
+        self, source: Any, out: Path | str | None = None, *, chords: str | None = None, label: str | None = None
+    ) -> Path | Tensor:
         """Puts a file or a batch through the model.
 
         Args:
             source: a file (or an object the domain reads), taken whole however long, or a batch
                 `(batch, *spec.shape)`.
             out: the file to write; by default `NAME-reconstruct` in the working folder.
-            chords: another harmony, as in `sample`: the code stays, and is decoded with these.
+            chords, label: another harmony or class, as in `sample`: the code stays, and is decoded with it.
 
         Returns:
             The file written, or the batch.
         """
-        return transforming.restore(self._started(), "reconstruct", source, out, chords)
+        return transforming.restore(self._started(), "reconstruct", source, out, _either(chords, label))
 
     def denoise(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
         """Cleans or repairs a file or a batch; as `reconstruct`, for models trained with task `denoise`."""
@@ -112,7 +115,8 @@ class TrainedModel:
 
     def sample(
         self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, seed: int | None = None,
-        length: int | None = None, chords: str | None = None, out: Path | str | None = None,
+        length: int | None = None, chords: str | None = None, label: str | None = None,
+        out: Path | str | None = None,
     ) -> Path | Tensor:  # fmt: skip
         """Decodes draws from the prior.
 
@@ -123,7 +127,8 @@ class TrainedModel:
             seed: of all draws; None draws anew each time.
             length: bars of each (music), rounded up to whole windows; windows follow each other on a
                 walk through latent space of which each point is a draw from the prior.
-            chords: what a model with a condition is told, such as "C F G Am"; see `Domain.condition`.
+            chords: what a model of music with chords is told, such as "C F G Am"; see `Domain.condition`.
+            label: what a model of pictures with labels is told, such as "7".
             out: a folder for one file a sample, all in a row, and a picture; None returns a batch.
 
         Returns:
@@ -135,7 +140,7 @@ class TrainedModel:
         """
         coder = self._started("sample")
         batch = generating.sample_pieces(
-            coder, count, length=length, chords=chords, temperature=temperature, top_p=top_p, seed=seed
+            coder, count, length=length, told=_either(chords, label), temperature=temperature, top_p=top_p, seed=seed
         )
         if out is None:
             return batch[:, 0] if length is None else batch
@@ -295,3 +300,10 @@ def load(model: str | Path, device: str | None = None) -> TrainedModel:
 
 
 __all__ = ["PRETRAINED", "TrainedModel", "load", "shipped_models"]
+
+
+def _either(chords: str | None, label: str | None) -> str | None:
+    """What a model is told, whatever its domain calls it."""
+    if chords is not None and label is not None:
+        raise ValueError("give chords (music) or a label (pictures), not both")
+    return label if chords is None else chords

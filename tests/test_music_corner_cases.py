@@ -60,6 +60,13 @@ def notes(path: str | Path) -> list[tuple[int, int, int]]:
     return sorted((n.start // unit, n.end // unit, n.pitch) for track in score.tracks for n in track.notes)
 
 
+def quarters(z: torch.Tensor, **_: object) -> torch.Tensor:
+    """Four notes in each bar of two, whatever the code."""
+    tokens = torch.zeros(len(z), 32, 1, dtype=torch.int64)
+    tokens[:, ::4] = 40
+    return tokens
+
+
 def scale(count: int, length: float = 1.0) -> Notes:
     return [(number * length, (number + 1) * length, 60 + number % 12) for number in range(count)]
 
@@ -102,6 +109,28 @@ def test_the_ends_of_a_path_between_identical_files_are_the_same(model: list[obj
     assert steps[0] == steps[1] == steps[2] != []
 
 
+@pytest.mark.parametrize(("bars_a", "bars_b"), [(3, 4), (4, 3), (1, 2), (5, 6)])
+def test_whole_songs_of_as_many_windows_are_as_long_as_the_longer(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch, bars_a: int, bars_b: int
+) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    monkeypatch.setattr(trained.model, "decode", quarters)
+    a, b = write("a.mid", scale(4 * bars_a)), write("b.mid", scale(4 * bars_b)[::-1])
+    steps = trained.interpolate_songs(a, b, 3, out="out")
+    assert [len(notes(step)) for step in steps] == [4 * max(bars_a, bars_b)] * 3
+    told = "a is shorter; tempo and length are those of b" if bars_a < bars_b else "b is shorter; tempo and length"
+    assert trained.remarks[0].startswith(told)
+
+
+def test_bars_of_rest_at_the_end_count_where_songs_are_compared(tiny_run: Run, tmp_path: Path) -> None:
+    trained = load(tiny_run("music"), "cpu")
+    rests = torch.zeros(2, 32, 1, dtype=torch.int64)
+    rests[:, 0], rests[:, 4] = 40, 1
+    trained.domain.write(rests, tmp_path / "rests.mid")
+    trained.interpolate_songs(write("busy.mid", scale(12)), "rests.mid", 2, out="out")
+    assert trained.remarks == ["busy is shorter; tempo and length are those of rests"]
+
+
 # Unusual, and refused
 
 
@@ -113,13 +142,48 @@ def test_only_drums_are_told_their_model(model: list[object], tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir() if path.name != ".musicae-cache"] == ["beat.mid"]
 
 
-@pytest.mark.parametrize("metre", [(5, 4), (3, 4)])
-def test_another_metre_is_told_which_there_are(model: list[object], metre: tuple[int, int]) -> None:
+def test_only_drums_in_a_metre_that_no_shipped_model_reads_are_told_no_model(model: list[object]) -> None:
+    beat = write("beat.mid", [(n / 2, n / 2 + 0.1, (36, 42, 38)[n % 3]) for n in range(64)], drums=True, metre=(6, 8))
+    refused = musicae("reconstruct", beat, *model, code=2).stderr
+    assert refused == "Error: beat.mid has only drums (channel 10), no melody; expected a track with a melody.\n"
+    assert "--model" not in musicae("inspect", beat, code=2).stderr
+
+
+@pytest.mark.parametrize("pitches", [range(13), range(109, 121)])
+def test_a_melody_that_no_token_can_say_is_refused_by_every_command(model: list[object], pitches: range) -> None:
+    far = write("far.mid", [(n, n + 1, pitches[n % 12]) for n in range(16)])
+    for command in (
+        ["reconstruct", far],
+        ["interpolate", far, A],
+        ["interpolate", far, A, "--whole"],
+        ["interpolate", A, far, "--whole"],
+        ["vary", far],
+    ):
+        refused = musicae(*command, *model, "--out", "out.mid", code=2).stderr
+        assert "far.mid has no window in 4/4 with notes from A0 to C8; choose another file or track." in refused
+        assert not Path("out.mid").exists()
+
+
+def test_a_melody_that_no_token_can_say_is_not_shifted(model: list[object]) -> None:
+    far = write("far.mid", [(n, n + 1, n % 12) for n in range(16)])
+    refused = musicae("shift", far, "--attribute", "density", *model, "--out", "out.mid", code=2).stderr
+    assert "no window in 4/4 with notes from A0 to C8" in refused and not Path("out.mid").exists()
+
+
+@pytest.mark.parametrize(
+    ("metre", "advice"),
+    [
+        ((5, 4), "choose another file: no model can be trained for 5/4"),
+        ((3, 4), "choose another file, or train a model for 3/4"),
+        ((3, 8), "choose another file, or train a model for 6/8"),
+    ],
+)
+def test_another_metre_is_told_which_there_are(model: list[object], metre: tuple[int, int], advice: str) -> None:
     file = write("odd.mid", scale(60), metre=metre)
-    told = f"odd.mid is in {metre[0]}/{metre[1]}; this model reads 4/4; "
+    told = f"odd.mid is in {metre[0]}/{metre[1]}; this model reads 4/4; {advice} ({METRES})."
     for command in (["reconstruct", file], ["interpolate", file, A], ["interpolate", A, file, "--whole"]):
         refused = musicae(*command, *model, code=2).stderr
-        assert told in refused and METRES in refused
+        assert told in refused
     assert f"metre {metre[0]}/{metre[1]} (this model reads 4/4" in musicae("inspect", file, code=2).stderr
 
 

@@ -233,6 +233,42 @@ def test_mapping_a_file_through_nothing_gives_the_same_melody(domain: MusicDomai
     np.testing.assert_allclose(tempi, [93], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("bars", "passages"),
+    [(0, None), (1, "bar 3 in 3/4 is"), (2, "bars 3–4 in 3/4 are")],
+)
+def test_bars_in_another_metre_are_told(domain: MusicDomain, tmp_path: Path, bars: int, passages: str | None) -> None:
+    back = 32 + 12 * bars
+    metres = ((4, 4, 0), (3, 4, 32), (4, 4, back)) if bars else ((4, 4, 0),)
+    path = make_midi(tmp_path / "a.mid", scale(2) + scale(2, back), metres=metres)
+    for copied in (True, False):
+        told = domain.passed_over(path, copied=copied)
+        if passages is None:
+            assert told == []
+        else:
+            done = ("copied as it is" if bars == 1 else "copied as they are") if copied else "left out"
+            assert told == [f"a.mid: {passages} {done}: this model reads 4/4"]
+
+
+def test_many_passages_in_another_metre_are_counted(domain: MusicDomain, tmp_path: Path) -> None:
+    changes = [((4, 4, 28 * number), (3, 4, 28 * number + 16)) for number in range(4)]
+    path = make_midi(tmp_path / "a.mid", scale(7), metres=tuple(metre for pair in changes for metre in pair))
+    told = "a.mid: 4 of 8 bars, in 3/4, are copied as they are: this model reads 4/4"
+    assert domain.passed_over(path) == [told]
+    path = make_midi(tmp_path / "b.mid", scale(4)[:14], metres=((4, 4, 0), (3, 4, 16), (6, 8, 28), (4, 4, 40)))
+    assert domain.passed_over(path) == [
+        "b.mid: bar 2 in 3/4, bar 3 in 6/8 are copied as they are: this model reads 4/4"
+    ]
+
+
+def test_of_many_tunes_the_first_is_taken_and_said_to_be(domain: MusicDomain, tmp_path: Path) -> None:
+    tune = "X:{0}\nT:{1}\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|cBAG|\n"
+    (tmp_path / "x.abc").write_text(tune.format(1, "One") + "\n" + tune.format(2, "Two"))
+    assert domain.passed_over(tmp_path / "x.abc") == ["x.abc holds 2 tunes; the first, One, is taken"]
+    (tmp_path / "y.abc").write_text(tune.format(1, "One"))
+    assert domain.passed_over(tmp_path / "y.abc") == []
+
+
 def test_mapping_keeps_length_and_every_tempo(domain: MusicDomain, tmp_path: Path) -> None:
     midi = pretty_midi.PrettyMIDI(resolution=240, initial_tempo=100)
     midi._tick_scales = [(0, 60 / (100 * 240)), (960, 60 / (50 * 240))]

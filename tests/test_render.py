@@ -104,6 +104,14 @@ def test_music_without_notes_is_silence(midi: pretty_midi.PrettyMIDI) -> None:
     assert not samples.any()
 
 
+def test_a_file_without_notes_is_refused(tmp_path: Path) -> None:
+    music().write(str(tmp_path / "none.mid"))
+
+    with pytest.raises(MusicaeError, match=r"none\.mid has no notes"):
+        render_file(tmp_path / "none.mid", tmp_path / "none.wav")
+    assert not (tmp_path / "none.wav").exists()
+
+
 def test_a_path_sounds_like_the_object(tmp_path: Path) -> None:
     midi = music((80, 60, 0.0, 1.0))
     midi.write(str(tmp_path / "a.mid"))

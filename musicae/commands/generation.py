@@ -9,6 +9,7 @@ from musicae.commands.options import (
     chords_option,
     echo_remarks,
     echo_row,
+    label_option,
     load,
     model_option,
     out_option,
@@ -33,6 +34,7 @@ from musicae.commands.options import (
     help="Of each; beyond the model's window by a walk through latent space.  [default: one window]",
 )
 @chords_option
+@label_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("output/samples"), metavar="FOLDER", help="Where.")
 def sample(
     model: str,
@@ -42,6 +44,7 @@ def sample(
     seed: int | None,
     length: int | None,
     chords: str | None,
+    label: str | None,
     out: Path,
 ) -> None:
     """Decode draws from the prior.
@@ -49,7 +52,9 @@ def sample(
     Example: musicae sample --count 8 --temperature 0.5 --seed 1
     """
     trained = load(model)
-    path = trained.sample(count, temperature=temperature, top_p=top_p, seed=seed, length=length, chords=chords, out=out)
+    path = trained.sample(
+        count, temperature=temperature, top_p=top_p, seed=seed, length=length, chords=chords, label=label, out=out
+    )
     echo_row(path)
     echo_remarks(trained.remarks)
 

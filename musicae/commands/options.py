@@ -63,6 +63,9 @@ seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar=
 chords_option = click.option(
     "--chords", metavar="TEXT", help='Harmony to follow, as "C F G Am"; for models trained with chords.'
 )
+label_option = click.option(
+    "--label", metavar="NAME", help="Class to draw; for models of pictures trained with labels."
+)
 temperature_option = click.option(
     "--temperature", type=click.FloatRange(0), default=1.0, metavar="T", help="0: the most probable symbols."
 )

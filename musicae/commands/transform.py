@@ -4,23 +4,24 @@ from pathlib import Path
 
 import click
 
-from musicae.commands.options import chords_option, echo_remarks, load, model_option, out_option
+from musicae.commands.options import chords_option, echo_remarks, label_option, load, model_option, out_option
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @model_option("melody-2bar")
 @chords_option
+@label_option
 @out_option("FILE", "NAME-reconstruct")
-def reconstruct(file: Path, model: str, chords: str | None, out: Path | None) -> None:
+def reconstruct(file: Path, model: str, chords: str | None, label: str | None, out: Path | None) -> None:
     """Put a file through a model: what does it keep?
 
-    With --chords the code stays and the harmony changes.
+    With --chords or --label the code stays and the harmony or the class changes.
 
     Example: musicae reconstruct song.mid --out heard-by-the-model.mid
     """
     trained = load(model)
-    click.echo(trained.reconstruct(file, out, chords=chords))
+    click.echo(trained.reconstruct(file, out, chords=chords, label=label))
     echo_remarks(trained.remarks)
 
 

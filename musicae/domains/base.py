@@ -230,8 +230,8 @@ class Domain(ABC):
             MusicaeError: the models of this domain's settings are told nothing, or the text can't be read.
         """
         raise MusicaeError(
-            "this model was trained without chords and can follow none; train one with --set chords=true "
-            "(music only), or choose another with --model."
+            "this model was trained without chords or labels and can follow none; train one with --set chords=true "
+            "(music) or --set labels=true (pictures), or choose another with --model."
         )
 
     @abstractmethod

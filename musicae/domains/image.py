@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
+from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.pictures import damage
 from musicae.pictures.files import (
@@ -37,6 +37,7 @@ from musicae.pictures.files import (
     write_picture,
     written_format,
 )
+from musicae.pictures.labels import NONE, class_number, class_numbers, find_classes, idx_labels
 from musicae.pictures.whole import in_tiles
 from musicae.spec import Layout, TensorSpec
 
@@ -44,6 +45,8 @@ _STARTER_SIZE = 8
 _PICTURE_SIZE = 64
 _SMALLEST, _LARGEST = 4, 512
 _PICTURES_A_ROW = 16
+_DIGITS = tuple("0123456789")  # of the starter data
+_UNTOLD_SHARE = 0.1
 # Pictures that are the same to the last bit have no error; 100 dB stands for it.
 _LEAST_MSE = 1e-10
 
@@ -54,6 +57,8 @@ class ImageConfig(DomainConfig):
     size: int | None = Field(default=None, ge=_SMALLEST, le=_LARGEST)  # side of the square, in pixels
     channels: Literal[1, 3] | None = None  # grey or colour
     likelihood: Literal["bernoulli", "gaussian"] | None = None  # None: bernoulli for grey, gaussian for colour
+    labels: bool = False  # whether the model is told each picture's class: its sub-folder, or an IDX file's labels
+    classes: tuple[str, ...] = ()  # their names; taken from the data
     damage: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
@@ -97,6 +102,8 @@ class ImageDomain(Domain):
         if config.size is None or config.channels is None:
             size, channels = _kind_of_first(files)
             settled = {"size": config.size or size, "channels": config.channels or channels}
+        if config.labels and not config.classes:
+            settled["classes"] = find_classes(files) if files else _DIGITS
         if config.likelihood is None:
             is_grey = settled.get("channels", config.channels) == 1
             # A restored picture is its input plus a correction, in pixels and not in logits.
@@ -111,31 +118,57 @@ class ImageDomain(Domain):
     def spec(self) -> TensorSpec:
         """A grid `(channels, size, size)`."""
         shape = (self.channels, self.size, self.size)
-        return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=cast(str, self.config.likelihood))
+        condition = (1, len(self.config.classes) + 1) if self.config.labels else None
+        likelihood = cast(str, self.config.likelihood)
+        return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=likelihood, condition=condition)
 
     def read(self, path: Path) -> Reading:
         """One example of a picture, all of an IDX file; each of those is its own group."""
         if is_idx(path):
             pictures = self._resized(read_idx(path))
             count, height, width = idx_shape(path)
+            labels = idx_labels(path)
+            pictures = self._labelled(pictures, [] if labels is None else [str(label) for label in labels])
             return Reading(pictures, parts=(f"{count} pictures of {height}×{width}",), groups=np.arange(count))
         try:
             picture = read_picture(path, size=self.size, channels=self.channels)
         except PictureTooLargeError:
             none = np.zeros((0, *self.spec.shape), np.uint8)
-            return Reading(none, skipped={f"larger than is decoded (at most {MAX_SIDE} pixels a side)": 1})
-        return Reading(picture[None], parts=(f"a picture, brought to {self.size}×{self.size}",))
+            return Reading(
+                self._labelled(none, []), skipped={f"larger than is decoded (at most {MAX_SIDE} pixels a side)": 1}
+            )
+        picture = self._labelled(picture[None], [path.parent.name])
+        return Reading(picture, parts=(f"a picture, brought to {self.size}×{self.size}",))
 
     def starter(self) -> Iterator[tuple[str, Reading]]:
         """scikit-learn's 1,797 digits, 8×8 with 17 grey values (Alpaydin & Kaynak, 1998)."""
         from sklearn.datasets import load_digits
 
-        digits = np.floor(load_digits().images * (255 / 16) + 0.5).astype(np.uint8)  # (1797, 8, 8)
-        yield "digits", Reading(self._resized(digits), groups=np.arange(len(digits)))
+        data = load_digits()
+        digits = np.floor(data.images * (255 / 16) + 0.5).astype(np.uint8)  # (1797, 8, 8)
+        stored = self._labelled(self._resized(digits), [str(label) for label in data.target])
+        yield "digits", Reading(stored, groups=np.arange(len(digits)))
 
     def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """uint8 `(batch, channels, height, width)` → float32 in 0…1; nothing is augmented."""
-        return stored.to(torch.float32) / 255
+        return stored[..., : self.size, :].to(torch.float32) / 255
+
+    def to_batch(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> Batch:
+        """As `to_tensor`, with each picture's class; in training some are not told, so that a model can do without."""
+        pictures = self.to_tensor(stored, generator)
+        if not self.config.labels:
+            return Batch(pictures)
+        told = stored[:, 0, self.size, :1].long()
+        if generator is not None:
+            draw = torch.rand(told.shape, generator=generator, device=told.device)
+            told = torch.where(draw < _UNTOLD_SHARE, NONE, told)
+        return Batch(pictures, told)
+
+    def condition(self, text: str, windows: int = 1) -> torch.Tensor:
+        """Reads a class by its name."""
+        if not self.config.labels:
+            return super().condition(text, windows)
+        return torch.full((windows, 1), class_number(text.strip(), self.config.classes))
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
         """A hash of the pixels."""
@@ -173,11 +206,14 @@ class ImageDomain(Domain):
             if index:
                 raise MusicaeError(f"{path} holds one picture; it has no number {index}.")
             picture = read_picture(path, size=self.size, channels=self.channels)
-            return Selection(picture[None], f"{path.name}, at {self.size}×{self.size}", PictureSource(path))
+            stored = self._labelled(picture[None], [path.parent.name])
+            return Selection(stored, f"{path.name}, at {self.size}×{self.size}", PictureSource(path))
         pictures = read_idx(path)
         if not 0 <= index < len(pictures):
             raise MusicaeError(f"{path} holds pictures 0 to {len(pictures) - 1}; it has no number {index}.")
+        labels = idx_labels(path)
         picture = self._resized(pictures[index : index + 1])
+        picture = self._labelled(picture, [] if labels is None else [str(labels[index])])
         return Selection(picture, f"picture {index} of {path.name}", PictureSource(path, index))
 
     def write(self, tensor: torch.Tensor, path: Path, source: Any = None) -> None:
@@ -202,7 +238,8 @@ class ImageDomain(Domain):
             raise MusicaeError(f"{path} holds a whole set; give one picture, or evaluate the model on the set.")
         if task == "reconstruct":
             picture = read_picture(path, size=self.size, channels=self.channels)
-            self.write(function(self.to_tensor(torch.from_numpy(picture[None]))), target)
+            batch = self.to_batch(torch.from_numpy(self._labelled(picture[None], [path.parent.name])))
+            self.write(function(batch.target) if batch.condition is None else function(*batch), target)
             return
         pixels = read_whole_picture(path)
         scale = self.config.scale if task == "upscale" else 1
@@ -239,6 +276,15 @@ class ImageDomain(Domain):
         path = stem.with_name(f"{stem.name}.png")
         image_rows({label: [_for_drawing(picture) for picture in batch] for label, batch in rows.items()}, path)
         return [path]
+
+    def _labelled(self, pictures: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """Adds a row to the stored pictures that begins with the class, where the model is to be told it."""
+        if not self.config.labels:
+            return pictures
+        row = np.zeros((*pictures.shape[:2], 1, self.size), np.uint8)
+        if len(names) == len(pictures):
+            row[:, 0, 0, 0] = class_numbers(names, self.config.classes)
+        return np.concatenate([pictures, row], axis=2)
 
     def _resized(self, pictures: np.ndarray) -> np.ndarray:
         return resize_pictures(pictures, size=self.size, channels=self.channels)

@@ -23,6 +23,7 @@ from musicae.domains.music_files import (
     describe_window,
     map_piece,
     open_piece,
+    unread_bars,
     window_from,
     windows_midi,
 )
@@ -42,7 +43,7 @@ from musicae.errors import MusicaeError, unknown_name
 from musicae.score.checking import NamedScore
 from musicae.score.chords import parse_progression, spread
 from musicae.score.lines import extract_piece
-from musicae.score.reading import ABC_SUFFIXES, MIDI_SUFFIXES, read_scores
+from musicae.score.reading import ABC_SUFFIXES, MIDI_SUFFIXES, first_of_many, read_scores
 from musicae.score.rolls import part_rolls
 from musicae.score.starters import starter_scores
 from musicae.score.statistics import Statistics, part_statistics
@@ -193,6 +194,16 @@ class MusicDomain(Domain):
 
         write_midi(map_piece(open_piece(path, self.config, None), self.config, on_windows), Path(target))
 
+    def passed_over(self, path: Path | pretty_midi.PrettyMIDI, *, copied: bool = True) -> list[str]:
+        """What `map_file` doesn't put through the function: tunes after the first, and bars in another metre.
+
+        Args:
+            path: what `map_file` takes.
+            copied: whether such bars are copied, or left out.
+        """
+        told = (first_of_many(path), unread_bars(open_piece(path, self.config, None), self.config, copied=copied))
+        return [remark for remark in told if remark is not None]
+
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
         """Scores windows `(batch, steps, streams)`: see `musicae.domains.music_metrics`."""
         del damaged
@@ -227,7 +238,7 @@ class MusicDomain(Domain):
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
         """Draws piano rolls, and writes the examples as MIDI and WAV: the first of every row, then the second."""
         from musicae.plots import piano_rolls  # brings matplotlib
-        from musicae.render import render_file
+        from musicae.render import SAMPLE_RATE_HZ, render_midi, write_wav
 
         tokens = {label: tensor.detach().cpu().numpy() for label, tensor in rows.items()}
         picture, sound = Path(f"{stem}.png"), Path(f"{stem}.mid")
@@ -239,7 +250,9 @@ class MusicDomain(Domain):
         if not order:
             return [picture]
         self.write(torch.from_numpy(np.stack(order)), sound, source)
-        return [picture, sound, render_file(sound, Path(f"{stem}.wav"))]
+        heard = Path(f"{stem}.wav")
+        write_wav(render_midi(sound), heard, SAMPLE_RATE_HZ)
+        return [picture, sound, heard]
 
 
 def _join_readings(readings: list[Reading]) -> Reading:

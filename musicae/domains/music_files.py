@@ -13,7 +13,7 @@ from musicae.errors import MusicaeError
 from musicae.score.checking import MICROSECONDS_PER_MINUTE, NamedScore
 from musicae.score.codec import HOLD
 from musicae.score.lines import Line, Notes, Piece, extract_piece
-from musicae.score.metres import METRES
+from musicae.score.metres import METRES, metres_for
 from musicae.score.reading import read_scores
 from musicae.score.windows import cut_windows, line_at, window_at
 from musicae.score.writing import (
@@ -30,6 +30,8 @@ from musicae.score.writing import (
 WindowFunction = Callable[[np.ndarray], np.ndarray]
 """Windows `(batch, steps, streams)` → as many, of the same shape."""
 _WINDOWS_PER_MAP = 64
+_PASSAGES_NAMED = 3
+"""Passages in another metre that are told one by one; of more only the number of bars."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,17 @@ def open_piece(path: Path | pretty_midi.PrettyMIDI, config: MusicConfig, track: 
     if not piece.choice.complete:
         raise MusicaeError(f"{label} has {piece.choice.reason}; expected {config.plan.wanted}.")
     if not any(line.file_bars for line in piece.lines):
-        there = sorted({line.stretch.metre for line in piece.lines})
-        raise MusicaeError(
-            f"{label} is in {', '.join(there)}; this model reads {config.metre}; choose another file, or train a model "
-            f"for its metre (there are {', '.join(METRES)})."
-        )
+        raise _in_another_metre(label, sorted({line.stretch.metre for line in piece.lines}), config)
     return MusicFile(named, piece, label)
+
+
+def _in_another_metre(label: str, metres: list[str], config: MusicConfig) -> MusicaeError:
+    there, readers = ", ".join(metres), metres_for(metres)
+    advice = f", or train a model for {' or '.join(readers)}" if readers else f": no model can be trained for {there}"
+    return MusicaeError(
+        f"{label} is in {there}; this model reads {config.metre}; choose another file{advice} "
+        f"(there are {', '.join(METRES)})."
+    )
 
 
 def densest_window(file: MusicFile, config: MusicConfig) -> tuple[int, np.ndarray]:
@@ -103,7 +110,11 @@ def densest_window(file: MusicFile, config: MusicConfig) -> tuple[int, np.ndarra
             window = window_at(piece, line.stretch.first_bar, config.bars)
             if _onset_counts(piece, window[None])[0]:
                 return line.stretch.first_bar, window
-    raise MusicaeError(
+    raise _nothing_sounds(file, config)
+
+
+def _nothing_sounds(file: MusicFile, config: MusicConfig) -> MusicaeError:
+    return MusicaeError(
         f"{file.label} has no window in {config.metre} with {config.plan.sound}; choose another file or track."
     )
 
@@ -137,7 +148,7 @@ def describe_window(file: MusicFile, config: MusicConfig, bar: int) -> tuple[str
     piece, score = file.piece, file.named.score
     line = line_at(piece, bar)
     last = min(bar + config.bars * line.file_bars, line.stretch.first_bar + line.stretch.bars) - 1
-    where = f"bar {bar}" if last == bar else f"bars {bar}–{last}"
+    where = _bars(bar, last - bar + 1)
     tracks = [
         f"track {name!r}" if name else f"track {indices[0]}"
         for name, indices in zip(piece.names, piece.choice.tracks, strict=True)
@@ -161,8 +172,18 @@ def map_piece(file: MusicFile, config: MusicConfig, function: WindowFunction) ->
 
     The last window of each stretch is filled with rests. Bars in another metre are copied. Tempi and
     metres stay; the other tracks are left out.
+
+    Raises:
+        MusicaeError: nothing sounds in the bars that the model reads.
     """
     piece, score = file.piece, file.named.score
+    if not any(
+        stream.onsets(tokens).any()
+        for line in piece.lines
+        if line.file_bars
+        for stream, tokens in zip(piece.part.streams, line.streams, strict=True)
+    ):
+        raise _nothing_sounds(file, config)
     quarter = score.tpq
     notes: list[list[Notes]] = [[] for _ in piece.part.streams]
     last = piece.lines[-1]
@@ -191,6 +212,32 @@ def map_piece(file: MusicFile, config: MusicConfig, function: WindowFunction) ->
         for stream, own, program, name in zip(piece.part.streams, notes, piece.programs, piece.names, strict=True)
     ]
     return voices_midi(voices, timeline)
+
+
+def unread_bars(file: MusicFile, config: MusicConfig, *, copied: bool) -> str | None:
+    """Says which bars are in a metre that the model doesn't read; None where it reads all.
+
+    Args:
+        file: a piece.
+        config: of the model.
+        copied: whether these bars are copied, as `map_piece` does, or left out.
+    """
+    others = [line.stretch for line in file.piece.lines if not line.file_bars]
+    if not others:
+        return None
+    bars = sum(stretch.bars for stretch in others)
+    if len(others) <= _PASSAGES_NAMED:
+        where = ", ".join(f"{_bars(stretch.first_bar, stretch.bars)} in {stretch.metre}" for stretch in others)
+    else:
+        metres = sorted({stretch.metre for stretch in others})
+        where = f"{bars} of {file.piece.bars} bars, in {', '.join(metres)},"
+    verb, as_before = ("is", "it is") if bars == 1 else ("are", "they are")
+    done = f"copied as {as_before}" if copied else "left out"
+    return f"{file.label}: {where} {verb} {done}: this model reads {config.metre}"
+
+
+def _bars(first: int, count: int) -> str:
+    return f"bar {first}" if count == 1 else f"bars {first}–{first + count - 1}"
 
 
 def _map_line(piece: Piece, line: Line, steps: int, function: WindowFunction) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
 from musicae.nn.convolution import Downward, Upward, from_patches, lay_channels_last, level_sizes, to_patches
@@ -48,8 +49,8 @@ class GridAutoencoder(Autoencoder):
 
     def __init__(self, spec: TensorSpec, config: ModelConfig) -> None:
         super().__init__(spec, config)
-        if spec.condition is not None:
-            raise ValueError("the grid models take no condition")
+        length, classes = spec.condition or (0, 0)
+        self.told_numbers = length * classes
         self.channels, self.height, self.width = spec.shape
         self._build_latent()
 
@@ -67,18 +68,27 @@ class GridAutoencoder(Autoencoder):
         condition: Tensor | None = None,
     ) -> Tensor:
         """The mean at any temperature: a draw of pixels given z is the mean with specks of noise on it."""
-        return self.likelihood.mean(self.parameters_of(z).float())
+        return self.likelihood.mean(self.parameters_of(z, condition).float())
 
-    def parameters_of(self, z: Tensor) -> Tensor:
+    def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """The likelihood's parameters at z, `(batch, width, height, width)`."""
         raise ValueError("this model corrects its input and cannot decode a latent alone")
 
     def _decoded(
         self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
     ) -> Decoded:
-        posterior = self.encode(x)
+        posterior = self.encode(x, condition)
         z = posterior.sample(generator)
-        return Decoded(posterior, z, self.parameters_of(z))
+        return Decoded(posterior, z, self.parameters_of(z, condition))
+
+    def _told(self, numbers: Tensor, condition: Tensor | None) -> Tensor:
+        """`(batch, n)` → `(batch, n + told_numbers)`: the classes follow as ones among zeros (Sohn et al., 2015)."""
+        if self.spec.condition is None:
+            return numbers
+        if condition is None:
+            condition = torch.zeros(len(numbers), self.spec.condition[0], dtype=torch.int64, device=numbers.device)
+        ones = F.one_hot(condition, self.spec.condition[1]).flatten(1)
+        return torch.cat([numbers, ones.to(numbers.dtype)], dim=1)
 
 
 class ConvAutoencoder(GridAutoencoder):
@@ -92,17 +102,17 @@ class ConvAutoencoder(GridAutoencoder):
         self.coarsest = (config.widths[-1], *self.sizes[-1])
         cells = config.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
         self.encoder = Downward(self.channels, config.widths, config.blocks)
-        self.to_latent = nn.Linear(cells, config.latent_size * self.latent.outputs_per_number)
-        self.from_latent = nn.Linear(config.latent_size, cells)
+        self.to_latent = nn.Linear(cells + self.told_numbers, config.latent_size * self.latent.outputs_per_number)
+        self.from_latent = nn.Linear(config.latent_size + self.told_numbers, cells)
         self.decoder = Upward(config.widths, self.likelihood.width, config.blocks, skips=False)
         lay_channels_last(self)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)
-        return self.latent(self.to_latent(self.encoder(x)[-1].flatten(1)))
+        return self.latent(self.to_latent(self._told(self.encoder(x)[-1].flatten(1), condition)))
 
-    def parameters_of(self, z: Tensor) -> Tensor:
-        return self.decoder(self.from_latent(z).unflatten(1, self.coarsest), self.sizes)
+    def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.decoder(self.from_latent(self._told(z, condition)).unflatten(1, self.coarsest), self.sizes)
 
 
 class MLPAutoencoder(GridAutoencoder):
@@ -114,9 +124,10 @@ class MLPAutoencoder(GridAutoencoder):
         super().__init__(spec, config)
         outputs = config.latent_size * self.latent.outputs_per_number
         self.output_shape = (self.likelihood.width, self.height, self.width)
-        self.encoder = ResidualMLP(spec.numel, config.width, outputs, config.depth, linear_path=True)
+        inputs = spec.numel + self.told_numbers
+        self.encoder = ResidualMLP(inputs, config.width, outputs, config.depth, linear_path=True)
         self.decoder = ResidualMLP(
-            config.latent_size,
+            config.latent_size + self.told_numbers,
             config.width,
             self.likelihood.width * self.height * self.width,
             config.depth,
@@ -125,10 +136,10 @@ class MLPAutoencoder(GridAutoencoder):
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)
-        return self.latent(self.encoder(x.flatten(1)))
+        return self.latent(self.encoder(self._told(x.flatten(1), condition)))
 
-    def parameters_of(self, z: Tensor) -> Tensor:
-        return self.decoder(z).unflatten(1, self.output_shape)
+    def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.decoder(self._told(z, condition)).unflatten(1, self.output_shape)
 
 
 class UNet(GridAutoencoder):
@@ -141,6 +152,8 @@ class UNet(GridAutoencoder):
 
     def __init__(self, spec: TensorSpec, config: UNetConfig) -> None:
         super().__init__(spec, config)
+        if spec.condition is not None:
+            raise ValueError("this model corrects its input and is told no labels; leave out labels=true")
         if not self.likelihood.parameters_are_values:
             raise ValueError(f"a model that corrects its input needs likelihood=gaussian, not {spec.likelihood}")
         self.correction = CORRECTIONS[spec.correction](self.channels)

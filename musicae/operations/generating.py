@@ -23,7 +23,7 @@ def sample_pieces(
     count: int,
     *,
     length: int | None = None,
-    chords: str | None = None,
+    told: str | None = None,
     temperature: float = 1.0,
     top_p: float = 1.0,
     seed: int | None = None,
@@ -40,7 +40,7 @@ def sample_pieces(
     windows = _windows(coder, length)
     if count * windows > MAX_WINDOWS:
         raise ValueError(f"{count} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
-    condition = None if chords is None else coder.condition(chords, windows).repeat(count, 1)
+    condition = None if told is None else coder.condition(told, windows).repeat(count, 1)
     generator = coder.generator(seed)
     draws = coder.draws(count * windows, generator).unflatten(0, (count, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)

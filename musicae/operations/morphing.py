@@ -4,6 +4,7 @@ Paths are drawn in the space where the prior is a standard normal. A condition (
 in-between: each point is told that of the nearer end.
 """
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from musicae.domains.base import Batch
-from musicae.errors import unknown_name
+from musicae.errors import MusicaeError, unknown_name
 from musicae.latent_space import METHODS, even_spacing, square
 from musicae.operations.coder import Code, Coder
 from musicae.operations.result_files import files_into, numbered, stem_of, write_parts, write_square
@@ -119,23 +120,42 @@ def morph_songs(coder: Coder, a: Any, b: Any, steps: int, method: str, out: Path
     suffix, digits = coder.domain.output_suffix, max(2, len(str(steps)))
     with files_into(folder) as temporary:
         seen = [windows_of_file(coder, source) for source in (a, b)]
-        frame = a if len(seen[0]) >= len(seen[1]) else b
-        windows = max(map(len, seen))
+        sizes = [len(windows) for windows in seen]
+        windows, shorter_is = max(sizes), "shorter and repeated"
+        if sizes[0] == sizes[1]:
+            sizes, shorter_is = [_length(coder, source) for source in (a, b)], "shorter"
+        longer, shorter = (a, b) if sizes[0] >= sizes[1] else (b, a)
         starts, ends = (_repeated(coder, part, windows) for part in seen)
         if torch.equal(starts.base, ends.base):
             coder.remarks.append("both files are the same to the model, so every step is the same")
-        elif len(seen[0]) != len(seen[1]):
-            shorter, longer = sorted((a, b), key=lambda source: source is frame)
-            coder.remarks.append(
-                f"{stem_of(shorter)} is shorter and repeated; tempo and length are those of {stem_of(longer)}"
-            )
+        elif sizes[0] != sizes[1]:
+            coder.remarks.append(f"{stem_of(shorter)} is {shorter_is}; tempo and length are those of {stem_of(longer)}")
         pairs = zip(starts.base, ends.base, strict=True)
         paths = torch.stack([METHODS[method](start, end, steps) for start, end in pairs])
         names = [f"step-{number:0{digits}d}{suffix}" for number in range(1, steps + 1)]
         for number, name in enumerate(names):
             condition = (starts if number * 2 < steps else ends).condition
-            _write_song(coder, frame, temporary / name, paths[:, number], condition)
+            _write_song(coder, longer, temporary / name, paths[:, number], condition)
     return [folder / name for name in names]
+
+
+def _length(coder: Coder, source: Any) -> int:
+    """How many symbols a file as long as the source holds; 0 for pictures and sound, which have none.
+
+    Windows don't tell, as the last is filled up. So the file is written full of sound, and read again.
+    """
+    spec = coder.domain.spec
+    if spec.layout is not Layout.STEPS:
+        return 0
+    sound = torch.tensor(spec.vocabulary) - 1  # the last symbol of every stream is heard
+    with tempfile.TemporaryDirectory(prefix="musicae-") as folder:
+        full = Path(folder) / f"full{coder.domain.output_suffix}"
+        coder.domain.map_file(coder.readable(source), full, lambda batch, *_: sound.expand_as(batch))
+        try:
+            windows = windows_of_file(coder, full)
+        except MusicaeError:  # the model's settings name a track by its number, which what is written lacks
+            return 0
+    return sum(int((window.target == sound).sum()) for window in windows)
 
 
 def _write_song(coder: Coder, frame: Any, target: Path, base: Tensor, condition: Tensor | None) -> None:

@@ -19,31 +19,31 @@ _WEAK = 0.25
 """In standard deviations; an attribute whose vector does less is said to be out of the model's reach."""
 
 
-def restore(coder: Coder, task: str, source: Any, out: Path | str | None, chords: str | None = None) -> Path | Tensor:
+def restore(coder: Coder, task: str, source: Any, out: Path | str | None, told: str | None = None) -> Path | Tensor:
     """Puts a file or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
     if task != "reconstruct" and coder.task != task:
         raise MusicaeError(
             f"this model was trained to {coder.task}, not to {task}; train one with --task {task}, "
             f"or choose another with --model."
         )
-    if chords is not None:
-        coder.refuse_restorer("follow other chords")
+    if told is not None:
+        coder.refuse_restorer("follow other chords or labels")
     if isinstance(source, Tensor):
-        wanted = None if chords is None else coder.condition(chords)
+        wanted = None if told is None else coder.condition(told)
         return coder.reconstruct(Batch(source), wanted).cpu()
     target = _target(coder, source, task, out)
-    if chords is None:
+    if told is None:
         return coder.map_file(source, target, coder.reconstruct)
-    wanted = coder.condition(chords, len(windows_of_file(coder, source)))
+    wanted = coder.condition(told, len(windows_of_file(coder, source)))
     done = 0
 
-    def told(batch: Batch) -> Tensor:
+    def answer(batch: Batch) -> Tensor:
         nonlocal done
         part = wanted[done : done + len(batch.target)]
         done += len(batch.target)
         return coder.reconstruct(batch, part)
 
-    return coder.map_file(source, target, told)
+    return coder.map_file(source, target, answer)
 
 
 def shift(

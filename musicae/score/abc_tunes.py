@@ -37,6 +37,16 @@ def read_abc(data: bytes, path: Path) -> list[NamedScore]:
     Raises:
         DamagedFileError: no tune in it, or a tune that cannot be converted.
     """
+    return [_read_tune(block, path) for block in _blocks(data, path)]
+
+
+def read_titles(data: bytes, path: Path) -> list[str]:
+    """The title of every tune of an ABC file; raises `DamagedFileError` where there is none."""
+    return [_title(block, path) for block in _blocks(data, path)]
+
+
+def _blocks(data: bytes, path: Path) -> list[str]:
+    """The text of every tune."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -47,14 +57,18 @@ def read_abc(data: bytes, path: Path) -> list[NamedScore]:
         raise DamagedFileError(
             f"{path.name} holds no ABC tune; expected a header that starts with X: and ends with K:."
         )
-    blocks = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
-    return [_read_tune(block, path) for block in blocks]
+    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
+def _title(block: str, path: Path) -> str:
+    """What a tune says of itself, or the file's name and the tune's number."""
+    field = re.search(r"^T:\s*(.*?)\s*$", block, re.MULTILINE)
+    number = block[2 : block.find("\n")].strip()
+    return field.group(1) if field and field.group(1) else f"{path.stem} {number}"
 
 
 def _read_tune(block: str, path: Path) -> NamedScore:
-    field = re.search(r"^T:\s*(.*?)\s*$", block, re.MULTILINE)
-    number = block[2 : block.find("\n")].strip()
-    title = field.group(1) if field and field.group(1) else f"{path.stem} {number}"
+    title = _title(block, path)
     name = f"{path.name}, tune {title!r}"
     key = _KEY_LINE.search(block)
     if key is None or len(block) > LARGEST_TUNE_CHARACTERS:

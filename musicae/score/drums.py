@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from musicae.score.told import Told
-from musicae.score.tracks import TrackChoice, TrackSummary, find_wanted
+from musicae.score.tracks import TrackChoice, TrackSummary, find_wanted, no_tracks
 
 DRUM_PITCHES: dict[str, tuple[int, ...]] = {
     "kick": (36, 35),
@@ -29,7 +29,8 @@ DRUM_PITCHES: dict[str, tuple[int, ...]] = {
 """Class → pitches, the first of which is written."""
 VOCABULARY = 2 ** len(DRUM_PITCHES)
 WRITTEN_PITCH = np.array([pitches[0] for pitches in DRUM_PITCHES.values()])
-ONLY_MELODY = "no drums (channel 10), only other tracks (use --model melody-2bar)"
+ONLY_MELODY = "no drums (channel 10), only other tracks"
+MELODY_MODEL = "use --model melody-2bar"
 
 _NO_CLASS = 0
 _BIT_OF_PITCH = np.full(128, _NO_CLASS, dtype=np.int64)
@@ -93,8 +94,8 @@ def choose_drums(summaries: Sequence[TrackSummary], wanted: int | str | None = N
         chosen = [track for track in summaries if track.is_drum and track.notes]
         why = "channel 10"
     if not chosen:
-        reason = ONLY_MELODY if any(track.notes for track in summaries) else "no notes"
-        return TrackChoice(((),), reason, Told(lambda: [f"{track}: not used" for track in summaries]))
+        missing = (ONLY_MELODY, MELODY_MODEL) if any(track.notes for track in summaries) else ("no notes", "")
+        return no_tracks(summaries, *missing)
     indices = tuple(track.index for track in chosen)
     return TrackChoice((indices,), why, Told(lambda: [_explain(track, indices, why) for track in summaries]))
 

@@ -141,6 +141,8 @@ def extract_piece(
     table = note_table(score) if notes is None else notes
     summaries = summarise_tracks(score, table)
     choice = part.choose(summaries, wanted)
+    if choice.advice and not _in_common_time(score, table):
+        choice = replace(choice, advice="")  # the shipped models that it names read 4/4
     played = [_notes(table, tracks) for tracks in choice.tracks]
     quarter = score.tpq
     stretches = _stretches(score, part, played)
@@ -165,6 +167,12 @@ def extract_piece(
         table,
         chords,
     )
+
+
+def _in_common_time(score: ScoreTick, table: NoteTable) -> bool:
+    """Whether any stretch of a score with notes is read as 4/4."""
+    stretches = find_stretches(score, end_tick(score, int(table.end.max()) + 1))
+    return any((stretch.numerator, stretch.denominator) in COMMON_TIME.file_bars for stretch in stretches)
 
 
 def _notes(table: NoteTable, tracks: tuple[int, ...]) -> Notes:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from musicae.score.told import Told
-from musicae.score.tracks import TrackChoice, TrackSummary, find_wanted
+from musicae.score.tracks import TrackChoice, TrackSummary, find_wanted, no_tracks
 
 MELODY_NAMES = ("melody", "vocal", "lead")
 FEWEST_NOTES = 8
 LEAST_SHARE = 0.1  # of the notes of the largest track; a short solo isn't the song's melody
-ONLY_DRUMS = "only drums (channel 10), no melody (use --model drums-2bar)"
+ONLY_DRUMS = "only drums (channel 10), no melody"
+DRUMS_MODEL = "use --model drums-2bar"
 
 
 def choose_melody(summaries: Sequence[TrackSummary], wanted: int | str | None = None) -> TrackChoice:
@@ -34,8 +35,8 @@ def choose_melody(summaries: Sequence[TrackSummary], wanted: int | str | None = 
         return _choice(summaries, chosen, "chosen by the user", "another track was chosen")
     pitched = [track for track in summaries if track.notes and not track.is_drum]
     if not pitched:
-        reason = ONLY_DRUMS if any(track.notes for track in summaries) else "no notes"
-        return TrackChoice(((),), reason, Told(lambda: [f"{track}: not used" for track in summaries]))
+        missing = (ONLY_DRUMS, DRUMS_MODEL) if any(track.notes for track in summaries) else ("no notes", "")
+        return no_tracks(summaries, *missing)
     for word in MELODY_NAMES:
         named = [track for track in pitched if word in track.name.casefold()]
         if named:

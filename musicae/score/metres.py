@@ -5,7 +5,7 @@ twice the bar lines, so a 4/4 model reads both, 2/4 in pairs of bars; 3/8 is rea
 This module knows neither notes nor files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -43,7 +43,11 @@ METRES: dict[str, Metre] = {
 
 def metre_is_another(signature: str, metre: Metre) -> str:
     """Says that a file's metre is not the model's, and where no model has it, which metres there are."""
-    numerator, _, denominator = signature.partition("/")
-    known = any((int(numerator), int(denominator)) in other.file_bars for other in METRES.values())
-    there = "" if known else f"; there are {', '.join(METRES)}"
+    there = "" if metres_for([signature]) else f"; there are {', '.join(METRES)}"
     return f"{signature} (this model reads {metre.name}{there})"
+
+
+def metres_for(signatures: Iterable[str]) -> list[str]:
+    """Names of the metres that read one of some time signatures."""
+    pairs = {(int(upper), int(lower)) for upper, lower in (signature.split("/") for signature in signatures)}
+    return [name for name, metre in METRES.items() if pairs & metre.file_bars.keys()]

@@ -13,7 +13,7 @@ import pretty_midi
 from symusic.core import NoteTickList, ScoreTick, TempoTick, TimeSignatureTick, TrackTick
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.score.abc_tunes import read_abc
+from musicae.score.abc_tunes import read_abc, read_titles
 from musicae.score.checking import (
     DENOMINATORS,
     MICROSECONDS_PER_MINUTE,
@@ -53,6 +53,19 @@ def read_scores(source: Path | str | pretty_midi.PrettyMIDI) -> list[NamedScore]
     score = parse_midi(data, path.name)
     notes = note_table(score)
     return [NamedScore(path.stem, checked(score, path.name, notes), notes)]
+
+
+def first_of_many(source: Path | str | pretty_midi.PrettyMIDI) -> str | None:
+    """Says of a file of several tunes which one is taken where one is wanted; None of any other.
+
+    Raises:
+        As `read_scores`.
+    """
+    if isinstance(source, pretty_midi.PrettyMIDI) or Path(source).suffix.lower() not in ABC_SUFFIXES:
+        return None
+    path = Path(source)
+    titles = read_titles(_read_bytes(path), path)
+    return f"{path.name} holds {len(titles)} tunes; the first, {titles[0]}, is taken" if len(titles) > 1 else None
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -63,13 +63,20 @@ class TrackChoice:
 
     Attributes:
         tracks: for each stream of the part the indices of its tracks; empty where it has none.
-        reason: why these tracks, or what is missing; reads on its own.
+        why: why these tracks, or what is missing.
         parts: one line for each track: what it is, and whether and why it is used.
+        advice: what reads the file instead; empty where nothing does.
     """
 
     tracks: tuple[tuple[int, ...], ...]
-    reason: str
+    why: str
     parts: Told
+    advice: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why these tracks, or what is missing and what to do; reads on its own."""
+        return f"{self.why} ({self.advice})" if self.advice else self.why
 
     @property
     def complete(self) -> bool:
@@ -80,6 +87,11 @@ class TrackChoice:
     def track(self) -> int | None:
         """The first stream's first track."""
         return self.tracks[0][0] if self.tracks[0] else None
+
+
+def no_tracks(summaries: Sequence[TrackSummary], why: str, advice: str) -> TrackChoice:
+    """The choice of a part of one stream where no track has it."""
+    return TrackChoice(((),), why, Told(lambda: [f"{track}: not used" for track in summaries]), advice)
 
 
 def summarise_tracks(score: ScoreTick, notes: NoteTable | None = None) -> list[TrackSummary]:

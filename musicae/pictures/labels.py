@@ -1,0 +1,78 @@
+"""What pictures are labelled with: the sub-folder they lie in, or the labels beside an IDX file.
+
+Classes are names, in the order of the alphabet, numbers in their own; 0 stands for "none" and the first
+class is 1.
+"""
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from musicae.errors import DamagedFileError, MusicaeError, unknown_name
+from musicae.pictures.files import is_idx
+
+NONE = 0
+MOST_CLASSES = 255
+_IDX_LABELS = 0x00000801  # uint8, one axis
+
+
+def idx_labels(images: Path) -> np.ndarray | None:
+    """Labels `(pictures,)` uint8 beside an IDX file of pictures (`train-labels-idx1-ubyte.gz`); None without one.
+
+    Raises:
+        DamagedFileError: the file is there and is not what it claims to be.
+    """
+    path = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        magic, count = struct.unpack(">2I", content[:8])
+    except (OSError, EOFError, struct.error, zlib.error) as error:
+        raise DamagedFileError(f"{path} is truncated or damaged ({error}).") from error
+    if magic != _IDX_LABELS or len(content) != 8 + count:
+        raise DamagedFileError(f"{path} holds no IDX labels, or not as many as its header says.")
+    return np.frombuffer(content, np.uint8, offset=8)
+
+
+def find_classes(files: Iterable[Path]) -> tuple[str, ...]:
+    """Names of the classes of some pictures.
+
+    Raises:
+        MusicaeError: fewer than two, or more than are stored.
+    """
+    found = set[str]()
+    for path in files:
+        labels = idx_labels(path) if is_idx(path) else None
+        if labels is not None:
+            found |= {str(label) for label in np.unique(labels)}
+        elif not is_idx(path):
+            found.add(path.parent.name)
+    if not 2 <= len(found) <= MOST_CLASSES:
+        raise MusicaeError(
+            f"labels=true needs 2 to {MOST_CLASSES} classes, and the data has {len(found)}; "
+            "put each class into a sub-folder of its own, or the labels beside an IDX file."
+        )
+    return tuple(sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
+
+
+def class_numbers(names: Iterable[str], classes: Sequence[str]) -> np.ndarray:
+    """Names → uint8 numbers from 1; 0 for a name that is no class."""
+    number_of = {name: number for number, name in enumerate(classes, 1)}
+    return np.array([number_of.get(name, NONE) for name in names], np.uint8)
+
+
+def class_number(name: str, classes: Sequence[str]) -> int:
+    """The number of one class.
+
+    Raises:
+        MusicaeError: there is no such class.
+    """
+    if name not in classes:
+        raise MusicaeError(unknown_name("label", name, classes))
+    return classes.index(name) + 1

@@ -1,0 +1,136 @@
+"""Classes of pictures: found, stored, told to a model, and asked for."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from musicae.datasets.dataset import load_dataset
+from musicae.domains.image import ImageConfig, ImageDomain
+from musicae.errors import DamagedFileError, MusicaeError
+from musicae.models import build_model
+from musicae.pictures.labels import find_classes, idx_labels
+from musicae.trained import TrainedModel, load
+from musicae.training.experiment import Experiment
+
+
+def write_idx(folder: Path, labels: list[int], name: str = "train") -> Path:
+    pictures = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
+    path = folder / f"{name}-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(struct.pack(">4I", 0x803, *pictures.shape) + pictures.tobytes()))
+    content = struct.pack(">2I", 0x801, len(labels)) + bytes(labels)
+    (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+    return path
+
+
+def labelled(*classes: str) -> ImageDomain:
+    return ImageDomain(ImageConfig(size=8, channels=1, labels=True, classes=classes))
+
+
+def test_an_idx_file_has_the_labels_beside_it(tmp_path: Path) -> None:
+    path = write_idx(tmp_path, [3, 1, 10, 3])
+    assert find_classes([path]) == ("1", "3", "10")
+    domain = labelled("1", "3", "10")
+    reading = domain.read(path)
+    assert reading.examples.shape == (4, 1, 9, 8)
+    batch = domain.to_batch(torch.from_numpy(reading.examples))
+    assert batch.condition is not None
+    assert batch.condition.flatten().tolist() == [2, 1, 3, 2]
+    assert batch.target.shape == (4, 1, 8, 8)
+    selection = domain.select(path, index=2)
+    assert domain.to_batch(torch.from_numpy(selection.example)).condition.item() == 3
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(b"no labels at all")
+    with pytest.raises(DamagedFileError, match="holds no IDX labels"):
+        idx_labels(path)
+    (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
+    assert domain.to_batch(torch.from_numpy(domain.read(path).examples)).condition.tolist() == [[0]] * 4
+
+
+def test_sub_folders_are_classes(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
+    files = sorted(tmp_path.rglob("*.png"))
+    config = ImageDomain.suited(ImageConfig(labels=True), files)
+    assert config.classes == ("cats", "dogs")
+    domain = ImageDomain(config)
+    assert domain.spec.condition == (1, 3)
+    told = [domain.to_batch(torch.from_numpy(domain.read(path).examples)).condition.item() for path in files]
+    assert told == [1, 2]
+    assert domain.condition("dogs").tolist() == [[2]]
+    with pytest.raises(MusicaeError, match="unknown label 'dog'"):
+        domain.condition("dog")
+    with pytest.raises(MusicaeError, match="needs 2 to 255 classes, and the data has 1"):
+        ImageDomain.suited(ImageConfig(labels=True), files[:1])
+
+
+def test_some_are_not_told_in_training_and_all_are_in_use() -> None:
+    domain = ImageDomain(ImageConfig(labels=True))
+    ((_, reading),) = domain.starter()
+    stored = torch.from_numpy(reading.examples)
+    assert (domain.to_batch(stored).condition > 0).all()
+    told = domain.to_batch(stored, torch.Generator().manual_seed(0)).condition
+    assert (told == 0).float().mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["conv", "mlp"])
+def test_a_class_reaches_encoder_and_decoder_and_none_is_class_zero(name: str) -> None:
+    spec = labelled("a", "b").spec
+    torch.manual_seed(0)
+    model = build_model(name, spec, {"latent_size": 4}).eval()
+    x, a, b = torch.rand(2, 1, 8, 8), torch.full((2, 1), 1), torch.full((2, 1), 2)
+    assert not torch.allclose(model.encode(x, a).mean, model.encode(x, b).mean)
+    z = torch.randn(2, 4)
+    assert not torch.allclose(model.decode(z, condition=a), model.decode(z, condition=b))
+    assert torch.equal(model.decode(z), model.decode(z, condition=torch.zeros(2, 1, dtype=torch.int64)))
+
+
+def test_a_restorer_is_told_nothing() -> None:
+    with pytest.raises(ValueError, match="is told no labels"):
+        spec = labelled("a", "b").spec.model_copy(update={"likelihood": "gaussian"})
+        build_model("unet", spec, {})
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    """A conditional VAE of the starter digits."""
+    settings = {"labels": True, "steps": 400, "evaluate_every": 400, "latent_size": 4, "width": 256, "precision": "no"}
+    experiment = Experiment.resolve("image", model="mlp", settings={**settings, "learning_rate": 2e-3})
+    return load(experiment.run(tmp_path_factory.mktemp("digits"), experiment.read()), "cpu")
+
+
+def test_what_is_asked_for_is_drawn(digits: TrainedModel, tmp_path: Path) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    dataset = load_dataset(digits.domain, [])
+    train = digits.domain.to_batch(torch.from_numpy(np.array(dataset.examples[dataset.splits["train"]])))
+    judge = KNeighborsClassifier(3).fit(train.target.flatten(1), train.condition.flatten())
+    agreed = []
+    for number in range(10):
+        drawn = digits.sample(40, seed=number, label=str(number))
+        assert isinstance(drawn, torch.Tensor)
+        agreed.append((judge.predict(drawn.flatten(1)) == number + 1).mean())
+    assert np.mean(agreed) > 0.8, agreed
+    with pytest.raises(MusicaeError, match="unknown label 'x'"):
+        digits.sample(1, label="x")
+    with pytest.raises(ValueError, match="not both"):
+        digits.sample(1, label="1", chords="C")
+
+
+def test_a_picture_takes_another_class(digits: TrainedModel, tmp_path: Path) -> None:
+    digits.domain.write(digits.sample(1, seed=0, label="3"), tmp_path / "three.png")
+    paths = [digits.reconstruct(tmp_path / "three.png", tmp_path / f"as-{label}.png", label=label) for label in "38"]
+    pixels = []
+    for path in paths:
+        with Image.open(path) as picture:
+            pixels.append(np.asarray(picture).astype(int))
+    assert np.abs(pixels[0] - pixels[1]).mean() > 5
+
+
+def test_a_model_without_labels_says_how_to_get_one(tiny_run, tmp_path: Path) -> None:
+    with pytest.raises(MusicaeError, match="labels=true"):
+        load(tiny_run("image"), "cpu").sample(1, label="7")
