@@ -138,7 +138,15 @@ FIGURES: dict[str, Figure] = {
         ("openewld", "nottingham", "pop909"), 12, chords=True, kl_warmup=0, start_from="melody-2bar"
     ),
     "trio-2bar": _music(("trio",), 15, **_TRIO, beta=0.12, evaluate_every=300),
-    "trio-16bar": _music(("trio",), 34, **{**_LONG, **_TRIO, **_SIDE_BY_SIDE}, beta=0.25, start_from="trio-2bar"),
+    "trio-16bar-start": _music(("trio",), 34, **{**_LONG, **_TRIO, **_SIDE_BY_SIDE}, beta=0.25, start_from="trio-2bar"),
+    "trio-16bar": _music(
+        ("trio",),
+        12,
+        **{**_LONG, **_TRIO, **_SIDE_BY_SIDE},
+        beta=0.4,
+        learning_rate=5e-4,
+        start_from="trio-16bar-start",
+    ),
 }
 
 

@@ -16,7 +16,7 @@ from musicae.models import Autoencoder
 from musicae.operations import attribute_table, generating, latent_map, morphing, transforming
 from musicae.operations.attribute_table import AttributeTable
 from musicae.operations.attribute_vectors import AttributeVectors
-from musicae.operations.coder import Coder
+from musicae.operations.coder import Coder, either
 from musicae.shipped import PRETRAINED, find_model, shipped_models
 
 Choice = dict[str, Any]
@@ -85,7 +85,7 @@ class TrainedModel:
         """
         coder = self._started("decode a code alone")
         generating.check_draw(temperature, top_p)
-        told = _either(chords, label)
+        told = either(chords, label)
         condition = None if told is None else coder.condition(told)
         return coder.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=coder.generator(seed))
 
@@ -103,7 +103,7 @@ class TrainedModel:
         Returns:
             The file written, or the batch.
         """
-        return transforming.restore(self._started(), "reconstruct", source, out, _either(chords, label))
+        return transforming.restore(self._started(), "reconstruct", source, out, either(chords, label))
 
     def denoise(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
         """Cleans or repairs a file or a batch; as `reconstruct`, for models trained with task `denoise`."""
@@ -140,7 +140,7 @@ class TrainedModel:
         """
         coder = self._started("sample")
         batch = generating.sample_pieces(
-            coder, count, length=length, told=_either(chords, label), temperature=temperature, top_p=top_p, seed=seed
+            coder, count, length=length, told=either(chords, label), temperature=temperature, top_p=top_p, seed=seed
         )
         if out is None:
             return batch[:, 0] if length is None else batch
@@ -300,10 +300,3 @@ def load(model: str | Path, device: str | None = None) -> TrainedModel:
 
 
 __all__ = ["PRETRAINED", "TrainedModel", "load", "shipped_models"]
-
-
-def _either(chords: str | None, label: str | None) -> str | None:
-    """What a model is told, whatever its domain calls it."""
-    if chords is not None and label is not None:
-        raise ValueError("give chords (music) or a label (pictures), not both")
-    return label if chords is None else chords

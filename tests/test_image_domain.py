@@ -289,6 +289,19 @@ def test_noise_has_the_strength_it_was_set_to():
         domain.corruption("sharpen")
 
 
+def test_binarised_pictures_are_drawn_from_their_grey_and_always_the_same_to_be_scored():
+    domain = ImageDomain(ImageConfig(size=16, binarised=True))
+    assert domain.spec.likelihood == "bernoulli"
+    stored = torch.full((64, 1, 16, 16), 64, dtype=torch.uint8)
+    drawn = domain.to_tensor(stored, torch.Generator().manual_seed(1))
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    assert drawn.mean().item() == pytest.approx(64 / 255, abs=0.01)
+    assert torch.equal(domain.to_tensor(stored), domain.to_tensor(stored))
+    assert not torch.equal(drawn, domain.to_tensor(stored, torch.Generator().manual_seed(2)))
+    with pytest.raises(ValidationError, match="grey"):
+        ImageConfig(binarised=True, channels=3)
+
+
 def test_identity_is_of_the_content():
     pictures = _noise(50, 3, 8, 8)
     pictures[7] = pictures[3]

@@ -8,18 +8,16 @@ mirrored is another thing, and what may be changed depends on the pictures. Know
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
-from musicae.errors import DamagedFileError, MusicaeError
-from musicae.pictures import damage
+from musicae.domains.image_config import ImageConfig, damage_of, settled
+from musicae.errors import MusicaeError
 from musicae.pictures.files import (
     IDX_SUFFIXES,
     MAX_PIXELS,
@@ -29,7 +27,6 @@ from musicae.pictures.files import (
     idx_shape,
     is_idx,
     is_idx_test,
-    picture_kind,
     read_idx,
     read_picture,
     read_whole_picture,
@@ -37,33 +34,14 @@ from musicae.pictures.files import (
     write_picture,
     written_format,
 )
-from musicae.pictures.labels import NONE, class_number, class_numbers, find_classes, idx_labels
+from musicae.pictures.labels import NONE, class_number, class_numbers, idx_labels
 from musicae.pictures.whole import in_tiles
 from musicae.spec import Layout, TensorSpec
 
-_STARTER_SIZE = 8
-_PICTURE_SIZE = 64
-_SMALLEST, _LARGEST = 4, 512
 _PICTURES_A_ROW = 16
-_DIGITS = tuple("0123456789")  # of the starter data
 _UNTOLD_SHARE = 0.1
 # Pictures that are the same to the last bit have no error; 100 dB stands for it.
 _LEAST_MSE = 1e-10
-
-
-class ImageConfig(DomainConfig):
-    """What an image model reads. What is None is taken from the data (see `ImageDomain.suited`)."""
-
-    size: int | None = Field(default=None, ge=_SMALLEST, le=_LARGEST)  # side of the square, in pixels
-    channels: Literal[1, 3] | None = None  # grey or colour
-    likelihood: Literal["bernoulli", "gaussian"] | None = None  # None: bernoulli for grey, gaussian for colour
-    labels: bool = False  # whether the model is told each picture's class: its sub-folder, or an IDX file's labels
-    classes: tuple[str, ...] = ()  # their names; taken from the data
-    damage: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
-    noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
-    noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
-    damaged_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
-    scale: Literal[2, 3, 4] = 2  # how many times `upscale` enlarges
 
 
 @dataclass(frozen=True)
@@ -98,17 +76,7 @@ class ImageDomain(Domain):
         short side of the first if that is less; colour if the first has any.
         """
         assert isinstance(config, ImageConfig)
-        settled: dict[str, Any] = {}
-        if config.size is None or config.channels is None:
-            size, channels = _kind_of_first(files)
-            settled = {"size": config.size or size, "channels": config.channels or channels}
-        if config.labels and not config.classes:
-            settled["classes"] = find_classes(files) if files else _DIGITS
-        if config.likelihood is None:
-            is_grey = settled.get("channels", config.channels) == 1
-            # A restored picture is its input plus a correction, in pixels and not in logits.
-            settled["likelihood"] = "bernoulli" if is_grey and task == "reconstruct" else "gaussian"
-        return config.model_copy(update=settled)
+        return settled(config, files, task)
 
     def split_of(self, path: Path) -> str | None:
         """`test` for the test part of an IDX set (`t10k-images-…`)."""
@@ -150,8 +118,15 @@ class ImageDomain(Domain):
         yield "digits", Reading(stored, groups=np.arange(len(digits)))
 
     def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """uint8 `(batch, channels, height, width)` → float32 in 0…1; nothing is augmented."""
-        return stored[..., : self.size, :].to(torch.float32) / 255
+        """uint8 `(batch, channels, height, width)` → float32 in 0…1; nothing is augmented.
+
+        Binarised, the draw is anew with a generator, and always the same without one.
+        """
+        pictures = stored[..., : self.size, :].to(torch.float32) / 255
+        if not self.config.binarised:
+            return pictures
+        own = torch.Generator(pictures.device).manual_seed(0) if generator is None else generator
+        return torch.bernoulli(pictures, generator=own)
 
     def to_batch(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> Batch:
         """As `to_tensor`, with each picture's class; in training some are not told, so that a model can do without."""
@@ -179,18 +154,7 @@ class ImageDomain(Domain):
         """The config's damage for `denoise`; for `upscale` a grid so many times coarser, enlarged again (bicubic)."""
         if task not in self.tasks:
             raise ValueError(f"task is one of {', '.join(self.tasks)}, got {task!r}")
-        config = self.config
-        if task == "reconstruct":
-            return None
-        if task == "upscale":
-            return lambda batch, generator: damage.coarse(batch, config.scale)
-        kinds: dict[str, Corruption] = {
-            "gaussian": partial(damage.gaussian_noise, mean=config.noise_mean, deviation=config.noise_deviation),
-            "speckle": partial(damage.speckle, deviation=config.noise_deviation),
-            "salt_and_pepper": partial(damage.salt_and_pepper, share=config.damaged_share),
-            "blocks": partial(damage.dropped_blocks, share=config.damaged_share),
-        }
-        return kinds[config.damage]
+        return damage_of(task, self.config)
 
     def select(self, path: Path, **choice: Any) -> Selection:
         """The picture of a file, or one of an IDX file's.
@@ -288,20 +252,6 @@ class ImageDomain(Domain):
 
     def _resized(self, pictures: np.ndarray) -> np.ndarray:
         return resize_pictures(pictures, size=self.size, channels=self.channels)
-
-
-def _kind_of_first(files: Sequence[Path]) -> tuple[int, int]:
-    """`(size, channels)` by the first file that can be read; damaged ones are reported when all are read."""
-    for path in files:
-        try:
-            if is_idx(path):
-                _, height, width = idx_shape(path)
-                return min(max(min(height, width), _SMALLEST), _LARGEST), 1
-            width, height, colour = picture_kind(path)
-        except (DamagedFileError, PictureTooLargeError):
-            continue
-        return max(min(width, height, _PICTURE_SIZE), _SMALLEST), 3 if colour else 1
-    return (_PICTURE_SIZE, 3) if files else (_STARTER_SIZE, 1)
 
 
 def _for_drawing(picture: torch.Tensor) -> np.ndarray:

@@ -188,3 +188,10 @@ class Coder:
         else:
             generator.manual_seed(seed)
         return generator
+
+
+def either(chords: str | None, label: str | None) -> str | None:
+    """What a model is told, whatever its domain calls it."""
+    if chords is not None and label is not None:
+        raise ValueError("give chords (music) or a label (pictures), not both")
+    return label if chords is None else chords
