@@ -23,7 +23,6 @@ from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate, evaluate_files
 from musicae.likelihoods import Gaussian
 from musicae.models import Autoencoder, ModelConfig
-from musicae.models.autoencoder import Decoded
 from musicae.nn.posterior import Posterior
 from musicae.score.baselines import bar_before
 from musicae.spec import Layout, TensorSpec
@@ -77,14 +76,10 @@ class Copier(Autoencoder):
     ) -> Tensor:
         return x
 
-    def _decoded(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Decoded:
-        posterior = self.encode(x)
-        parameters = x
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         if self.spec.layout is Layout.STEPS:
-            parameters = torch.nn.functional.one_hot(target[..., 0], self.spec.vocabulary[0]) * 100.0
-        return Decoded(posterior, posterior.sample(generator), parameters)
+            return torch.nn.functional.one_hot(target[..., 0], self.spec.vocabulary[0]) * 100.0
+        return x
 
 
 class LinearGaussian(Autoencoder):
@@ -125,12 +120,8 @@ class LinearGaussian(Autoencoder):
     ) -> Tensor:
         return (z @ self.loadings.T + self.centre).view(-1, *self.spec.shape)
 
-    def _decoded(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Decoded:
-        posterior = self.encode(x)
-        z = posterior.sample(generator)
-        return Decoded(posterior, z, self.decode(z))
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return self.decode(z)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The exact log p(x), `(batch,)`."""

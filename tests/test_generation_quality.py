@@ -16,7 +16,6 @@ from musicae.domains.music import MusicConfig, MusicDomain
 from musicae.errors import MusicaeError
 from musicae.evaluation.generation_quality import path_quality, sample_quality
 from musicae.models import Autoencoder, ModelConfig
-from musicae.models.autoencoder import Decoded
 from musicae.nn.posterior import Posterior
 from musicae.spec import Layout
 from musicae.trained import TrainedModel, load
@@ -57,13 +56,8 @@ class Songbook(Autoencoder):
         share = torch.atan2(z[:, 1].abs(), z[:, 0]) / torch.pi
         return self.book[(share * len(self.book)).long().clamp_max(len(self.book) - 1)]
 
-    def _decoded(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Decoded:
-        posterior = self.encode(x)
-        z = posterior.sample(generator)
-        logits = torch.nn.functional.one_hot(self.decode(z)[..., 0], self.spec.vocabulary[0]) * 100.0
-        return Decoded(posterior, z, logits)
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return torch.nn.functional.one_hot(self.decode(z)[..., 0], self.spec.vocabulary[0]) * 100.0
 
 
 def songbook(domain: Domain, book: Tensor) -> TrainedModel:

@@ -115,8 +115,9 @@ def test_a_model_reloads_bit_identically(name, tmp_path):
 @pytest.mark.parametrize("size", [(7, 9), (28, 28), (31, 5), (33, 64)], ids=str)
 def test_convolutions_take_any_size(size):
     spec = TensorSpec(layout=Layout.GRID, shape=(1, *size), likelihood="bernoulli")
-    model = build_model("conv", spec, {"widths": (8, 8, 8), "latent_size": 4})
-    assert model.reconstruct(torch.rand(2, 1, *size)).shape == (2, 1, *size)
+    for patch in (1, 2, 3):
+        model = build_model("conv", spec, {"widths": (8, 8), "latent_size": 4, "patch": patch})
+        assert model.reconstruct(torch.rand(2, 1, *size)).shape == (2, 1, *size)
 
 
 def test_a_restorer_takes_other_lengths_than_it_was_built_for():

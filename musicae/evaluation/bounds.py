@@ -35,6 +35,6 @@ def negative_log_likelihood(
         return model.score(x, target, generator, condition).loss.total.double()
     # Joined one by one, so that memory does not grow with k.
     joined = torch.full((len(target),), -math.inf, dtype=torch.float64, device=target.device)
-    for _ in range(draws):
-        joined = torch.logaddexp(joined, model.log_weight(x, target, generator, condition).double())
+    for weight in model.log_weights(x, target, draws, generator, condition):
+        joined = torch.logaddexp(joined, weight.double())
     return math.log(draws) - joined

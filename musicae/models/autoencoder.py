@@ -10,6 +10,7 @@ not say it.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -147,10 +148,16 @@ class Autoencoder(nn.Module, ABC):
         return self.decode(posterior.mean if generator is None else posterior.sample(generator), condition=condition)
 
     @abstractmethod
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        """The likelihood's parameters for `target` at z; a restorer sees its input x too."""
+
     def _decoded(
         self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
     ) -> Decoded:
         """Encodes `x`, draws z, and gives the likelihood's parameters for `target`."""
+        posterior = self.encode(x, condition)
+        z = posterior.sample(generator)
+        return Decoded(posterior, z, self._parameters_at(z, x, target, condition))
 
     def forward(
         self,
@@ -189,18 +196,21 @@ class Autoencoder(nn.Module, ABC):
         kl = self.latent.kl(posterior, z)
         return Scored(Loss(reconstruction + kl, reconstruction, kl), self.likelihood.mode(parameters), posterior, z)
 
-    def log_weight(
+    def log_weights(
         self,
         x: Tensor,
         target: Tensor,
+        draws: int,
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
-    ) -> Tensor:
-        """log p(target | z) + log p(z) - log q(z | x) at one draw z, in nats, `(batch,)`.
+    ) -> Iterator[Tensor]:
+        """log p(target | z) + log p(z) - log q(z | x) at one draw of z after the other, in nats, `(batch,)` each.
 
-        The mean of its exponential over k draws is the importance-weighted bound on p(target) (Burda et
-        al., 2016, equation 8).
+        The mean of their exponentials over k draws is the importance-weighted bound on p(target) (Burda et
+        al., 2016, equation 8). The input is encoded once.
         """
-        posterior, z, parameters = self._decoded(x, target, generator, condition)
-        log_likelihood = self.likelihood.log_prob(parameters.float(), target)
-        return log_likelihood + self.latent.log_prob(z) - posterior.log_prob(z)
+        posterior = self.encode(x, condition)
+        for _ in range(draws):
+            z = posterior.sample(generator)
+            log_likelihood = self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
+            yield log_likelihood + self.latent.log_prob(z) - posterior.log_prob(z)

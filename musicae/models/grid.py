@@ -24,6 +24,7 @@ class ConvConfig(ModelConfig):
     """A convolutional pyramid with a vector latent."""
 
     widths: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # channels of each level, finest first
+    patch: int = Field(default=1, ge=1)  # side of the squares that enter, and leave, as one cell
     blocks: int = Field(default=1, ge=0)  # residual blocks a level
 
 
@@ -74,12 +75,8 @@ class GridAutoencoder(Autoencoder):
         """The likelihood's parameters at z, `(batch, width, height, width)`."""
         raise ValueError("this model corrects its input and cannot decode a latent alone")
 
-    def _decoded(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Decoded:
-        posterior = self.encode(x, condition)
-        z = posterior.sample(generator)
-        return Decoded(posterior, z, self.parameters_of(z, condition))
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return self.parameters_of(z, condition)
 
     def _told(self, numbers: Tensor, condition: Tensor | None) -> Tensor:
         """`(batch, n)` → `(batch, n + told_numbers)`: the classes follow as ones among zeros (Sohn et al., 2015)."""
@@ -98,21 +95,24 @@ class ConvAutoencoder(GridAutoencoder):
 
     def __init__(self, spec: TensorSpec, config: ConvConfig) -> None:
         super().__init__(spec, config)
-        self.sizes = level_sizes(self.height, self.width, len(config.widths))
+        cells, height, width = config.patch**2, -(-self.height // config.patch), -(-self.width // config.patch)
+        self.sizes = level_sizes(height, width, len(config.widths))
         self.coarsest = (config.widths[-1], *self.sizes[-1])
-        cells = config.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
-        self.encoder = Downward(self.channels, config.widths, config.blocks)
-        self.to_latent = nn.Linear(cells + self.told_numbers, config.latent_size * self.latent.outputs_per_number)
-        self.from_latent = nn.Linear(config.latent_size + self.told_numbers, cells)
-        self.decoder = Upward(config.widths, self.likelihood.width, config.blocks, skips=False)
+        numbers = config.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
+        self.encoder = Downward(self.channels * cells, config.widths, config.blocks)
+        self.to_latent = nn.Linear(numbers + self.told_numbers, config.latent_size * self.latent.outputs_per_number)
+        self.from_latent = nn.Linear(config.latent_size + self.told_numbers, numbers)
+        self.decoder = Upward(config.widths, self.likelihood.width * cells, config.blocks, skips=False)
         lay_channels_last(self)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)
-        return self.latent(self.to_latent(self._told(self.encoder(x)[-1].flatten(1), condition)))
+        features = self.encoder(to_patches(x, self.config.patch))[-1].flatten(1)
+        return self.latent(self.to_latent(self._told(features, condition)))
 
     def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.decoder(self.from_latent(self._told(z, condition)).unflatten(1, self.coarsest), self.sizes)
+        cells = self.decoder(self.from_latent(self._told(z, condition)).unflatten(1, self.coarsest), self.sizes)
+        return from_patches(cells, self.config.patch, self.height, self.width)
 
 
 class MLPAutoencoder(GridAutoencoder):
@@ -187,14 +187,20 @@ class UNet(GridAutoencoder):
     ) -> Decoded:
         return self._restore(x, generator, use_mean=False)
 
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return self._corrected(z, x, self._features(x))
+
     def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> Decoded:
         features = self._features(x)
         posterior = self.latent(self.to_latent(features[-1]))
         z = posterior.mean if use_mean else posterior.sample(generator)
+        return Decoded(posterior, z, self._corrected(z, x, features))
+
+    def _corrected(self, z: Tensor, x: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in features]
         output = self.decoder(self.from_latent(z), sizes, features).float()
         output = from_patches(output, self.config.patch, *x.shape[-2:])
-        return Decoded(posterior, z, self.correction.apply_to(x, output))
+        return self.correction.apply_to(x, output)
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:
         """The encoder's feature maps, finest first."""

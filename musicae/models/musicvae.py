@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
+from musicae.models.autoencoder import Autoencoder, ModelConfig
 from musicae.nn.posterior import Posterior
 from musicae.spec import TensorSpec
 
@@ -136,12 +136,8 @@ class MusicVAE(Autoencoder):
             decoded.append(symbols)
         return self._as_steps(torch.cat(decoded, 1))
 
-    def _decoded(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Decoded:
-        posterior = self.encode(x)
-        z = posterior.sample(generator)
-        return Decoded(posterior, z, self.teacher_forced(z, target))
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return self.teacher_forced(z, target)
 
     def _codes(self, z: Tensor) -> Tensor:
         """What each decoded stretch starts from: z itself, or the conductor's embedding of each bar, side by side."""

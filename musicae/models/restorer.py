@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Decoded
 from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.spec import TensorSpec
 
@@ -61,12 +60,8 @@ class StepsRestorer(StepsAutoencoder):
         z = posterior.mean if generator is None else posterior.sample(generator)
         return self._unrolled(self._seeing(x, z, condition), 0.0, 1.0, None)
 
-    def _decoded(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Decoded:
-        posterior = self.encode(x, condition)
-        z = posterior.sample(generator)
-        return Decoded(posterior, z, self._shown(self._seeing(x, z, condition), target))
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return self._shown(self._seeing(x, z, condition), target)
 
     def _seeing(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
         """What z, the condition and the damaged steps around say about each step."""

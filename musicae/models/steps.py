@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
+from musicae.models.autoencoder import Autoencoder, ModelConfig
 from musicae.nn.attention import AmongPositions
 from musicae.nn.dense import ResidualMLP
 from musicae.nn.latent import start_precise
@@ -158,12 +158,8 @@ class StepsAutoencoder(Autoencoder):
             decoded.append(symbols)
         return torch.stack(decoded, dim=1).unflatten(0, (-1, self.bars)).flatten(1, 2)
 
-    def _decoded(
-        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Decoded:
-        posterior = self.encode(x, condition)
-        z = posterior.sample(generator)
-        return Decoded(posterior, z, self.teacher_forced(z, target, condition))
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return self.teacher_forced(z, target, condition)
 
     def _features(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """What z and the condition say about each step, `(batch · bars, bar steps, step width)`."""
