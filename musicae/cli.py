@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from musicae import __version__
-from musicae.commands.generation import interpolate, sample, shift, vary
+from musicae.commands.generation import grid, interpolate, sample, shift, vary
 from musicae.commands.looking import attributes, embed, inspect, models
 from musicae.commands.prepare import prepare
 from musicae.commands.scoring import evaluate
@@ -53,7 +53,7 @@ def main() -> None:
 
 for _command in (
     *(train, evaluate),
-    *(sample, interpolate, vary, shift),
+    *(sample, grid, interpolate, vary, shift),
     *(reconstruct, denoise, upscale, render),
     *(prepare, inspect, attributes, embed, models),
 ):

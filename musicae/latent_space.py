@@ -152,3 +152,22 @@ def _perpendicular(direction: Tensor) -> Tensor:
     axis = torch.zeros_like(flat)
     axis[flat.abs().argmin()] = 1.0
     return (axis - (axis * flat).sum() * flat).view_as(direction)
+
+
+def normal_grid(side: int) -> Tensor:
+    """A square of codes in two dimensions whose cells have equal probability under the standard normal prior.
+
+    Row i, column j is the inverse normal distribution function at ((j + ½) / side, 1 - (i + ½) / side): the
+    second number falls from row to row, as on a map (Kingma & Welling, 2014, figure 4).
+
+    Args:
+        side: codes to a side, at least 1.
+
+    Returns:
+        `(side, side, 2)`.
+    """
+    if side < 1:
+        raise ValueError(f"a grid has at least 1 code to a side, got {side}")
+    quantiles = torch.special.ndtri((torch.arange(side, dtype=torch.float64) + 0.5) / side).float()
+    second, first = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+    return torch.stack([first, second], dim=-1)

@@ -228,6 +228,24 @@ class TrainedModel:
         batch, record = generating.vary_example(coder, source, amount, count, seed, temperature, choice or {})
         return generating.write_variations(coder, batch, source, record, out)
 
+    def grid(
+        self, side: int = 15, *, label: str | None = None, chords: str | None = None, out: Path | str = "output/grid"
+    ) -> Path:
+        """Decodes a square over a latent of two numbers, evenly under the prior, and draws it.
+
+        Args:
+            side: examples to a side.
+            label, chords: what the model is told, as in `sample`.
+            out: a folder for the square as one file, each column as one, and a picture.
+
+        Returns:
+            The file with the whole square.
+
+        Raises:
+            MusicaeError: the latent has more than two numbers, or the model restores.
+        """
+        return generating.write_grid(self._started(), side, out, either(chords, label))
+
     def attributes(self, *sources: Any, each_window: bool = False) -> AttributeTable:
         """Measures what the domain can name (note density, range) in files, folders or objects.
 

@@ -33,6 +33,7 @@ COMMANDS = [
     "denoise",
     "embed",
     "evaluate",
+    "grid",
     "inspect",
     "interpolate",
     "models",

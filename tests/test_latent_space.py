@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicae.latent_space import METHODS, even_spacing, lerp, slerp, square, varied, walk
+from musicae.latent_space import METHODS, even_spacing, lerp, normal_grid, slerp, square, varied, walk
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -131,3 +131,14 @@ def test_a_path_that_stands_still_keeps_its_ends():
 def test_even_spacing_refuses_more_points_than_there_are(points):
     with pytest.raises(ValueError, match="a path of 9 points gives 2 to 9"):
         even_spacing(torch.ones(8), points)
+
+
+def test_cells_of_a_grid_are_equally_probable_and_laid_out_as_on_a_map():
+    grid = normal_grid(4)
+    assert grid.shape == (4, 4, 2)
+    normal = torch.distributions.Normal(0, 1)
+    across, down = normal.cdf(grid[0, :, 0]), normal.cdf(grid[:, 0, 1])
+    assert across.tolist() == pytest.approx([0.125, 0.375, 0.625, 0.875], abs=1e-6)
+    assert down.tolist() == pytest.approx([0.875, 0.625, 0.375, 0.125], abs=1e-6)
+    with pytest.raises(ValueError, match="at least 1"):
+        normal_grid(0)

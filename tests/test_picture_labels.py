@@ -134,3 +134,22 @@ def test_a_picture_takes_another_class(digits: TrainedModel, tmp_path: Path) -> 
 def test_a_model_without_labels_says_how_to_get_one(tiny_run, tmp_path: Path) -> None:
     with pytest.raises(MusicaeError, match="labels=true"):
         load(tiny_run("image"), "cpu").sample(1, label="7")
+
+
+def test_a_grid_shows_what_lies_where(tmp_path: Path, tiny_run) -> None:
+    settings = {"steps": 60, "evaluate_every": 60, "latent_size": 2, "width": 64, "precision": "no", "labels": True}
+    experiment = Experiment.resolve("image", model="mlp", settings=settings)
+    model = load(experiment.run(tmp_path / "run", experiment.read()), "cpu")
+    whole = model.grid(3, label="5", out=tmp_path / "grid")
+    assert whole.name == "grid.png"
+    assert sorted(path.name for path in whole.parent.iterdir()) == [
+        *(f"column-0{n}.png" for n in (1, 2, 3)),
+        whole.name,
+    ]
+    with Image.open(whole) as picture:
+        assert np.asarray(picture).std() > 10
+    with pytest.raises(MusicaeError, match="latent of two numbers, and this model's has 4"):
+        load(tiny_run("image"), "cpu").grid(3, out=tmp_path / "none")
+    with pytest.raises(MusicaeError, match="restores"):
+        load(tiny_run("audio"), "cpu").grid(3, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -60,6 +60,21 @@ def sample(
 
 
 @click.command()
+@click.option("--model", required=True, metavar="FOLDER", help="A run with --latent-size 2.")
+@click.option("--side", type=click.IntRange(1, 100), default=15, metavar="N", help="Examples to a side.")
+@label_option
+@click.option("--out", type=click.Path(path_type=Path), default=Path("output/grid"), metavar="FOLDER", help="Where.")
+def grid(model: str, side: int, label: str | None, out: Path) -> None:
+    """Show what lies where in a latent of two numbers.
+
+    Example: musicae grid --model runs/image-reconstruct --side 20
+    """
+    trained = load(model)
+    echo_row(trained.grid(side, label=label, out=out))
+    echo_remarks(trained.remarks)
+
+
+@click.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @model_option("melody-2bar")

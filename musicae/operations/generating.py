@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from musicae.errors import MusicaeError
-from musicae.latent_space import varied, walk
+from musicae.latent_space import normal_grid, varied, walk
 from musicae.operations.coder import Coder
-from musicae.operations.result_files import numbered, stem_of, write_parts
+from musicae.operations.result_files import numbered, stem_of, write_parts, write_square
 
 MAX_COUNT = 1000
 MAX_WINDOWS = 10_000  # of all pieces together
@@ -74,6 +74,23 @@ def vary_example(
         f"against the reconstruction: {told}"
     )
     return torch.cat([original, batch]), selection.source
+
+
+def write_grid(coder: Coder, side: int, out: Path | str, told: str | None) -> Path:
+    """Decodes a square over a latent of two numbers; see `TrainedModel.grid`."""
+    coder.refuse_restorer("show its latent")
+    if coder.model.latent_shape != (2,):
+        raise MusicaeError(
+            f"a grid needs a latent of two numbers, and this model's has {math.prod(coder.model.latent_shape)}; "
+            "train one with --latent-size 2."
+        )
+    codes = normal_grid(side)
+    condition = None if told is None else coder.condition(told)
+    decoded = coder.decode(codes.flatten(0, 1), condition)
+    cells = decoded.unflatten(0, (side, side))
+    whole, remarks = write_square(coder.domain, cells, Path(out), "grid")
+    coder.remarks.extend(remarks)
+    return whole
 
 
 def write_samples(coder: Coder, batch: Tensor, out: Path | str) -> Path:
