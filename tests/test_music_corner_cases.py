@@ -122,6 +122,38 @@ def test_whole_songs_of_as_many_windows_are_as_long_as_the_longer(
     assert trained.remarks[0].startswith(told)
 
 
+def write_mixed(name: str) -> str:
+    """Writes four bars in 4/4, two in 6/8 and two in 4/4."""
+    midi = pretty_midi.PrettyMIDI(initial_tempo=60)
+    midi.time_signature_changes = [pretty_midi.TimeSignature(*each) for each in ((4, 4, 0), (6, 8, 16), (4, 4, 22))]
+    midi.instruments.append(pretty_midi.Instrument(0))
+    midi.instruments[0].notes = [pretty_midi.Note(90, pitch, start, end) for start, end, pitch in scale(30)]
+    midi.write(name)
+    return name
+
+
+def test_bars_in_another_metre_are_told_by_every_command_on_whole_files(model: list[object]) -> None:
+    mixed, long = write_mixed("mixed.mid"), write("long.mid", scale(60))
+    copied = "mixed.mid: bars 5–6 in 6/8 are copied as they are: this model reads 4/4\n"
+    assert musicae("reconstruct", mixed, *model).stderr == copied
+    assert copied in musicae("shift", mixed, "--attribute", "density", *model).stderr
+    few = write("few.mid", scale(8))
+    assert musicae("interpolate", few, mixed, "--whole", "--steps", 3, *model).stderr.count(copied) == 1
+    told = musicae("interpolate", mixed, long, "--whole", "--steps", 2, *model).stderr
+    assert "mixed.mid: bars 5–6 in 6/8 are left out: this model reads 4/4\n" in told
+
+
+def test_the_first_of_many_tunes_is_told_by_every_command(model: list[object]) -> None:
+    tune = "X:{0}\nT:{1}\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|cBAG|\n"
+    Path("tunes.abc").write_text(tune.format(1, "One") + "\n" + tune.format(2, "Two"))
+    told = "tunes.abc holds 2 tunes; the first, One, is taken\n"
+    assert musicae("reconstruct", "tunes.abc", *model).stderr == told
+    assert told in musicae("shift", "tunes.abc", "--attribute", "density", *model).stderr
+    assert told in musicae("interpolate", "tunes.abc", A, "--whole", "--steps", 2, *model).stderr
+    assert musicae("render", "tunes.abc").stderr == told
+    assert musicae("render", A, "--out", "a.wav").stderr == ""
+
+
 def test_bars_of_rest_at_the_end_count_where_songs_are_compared(tiny_run: Run, tmp_path: Path) -> None:
     trained = load(tiny_run("music"), "cpu")
     rests = torch.zeros(2, 32, 1, dtype=torch.int64)

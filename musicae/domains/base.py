@@ -183,6 +183,16 @@ class Domain(ABC):
             task: one of `tasks`: a restorer may take, and give, other sizes than the spec's.
         """
 
+    def passed_over(self, path: Path, *, copied: bool = True) -> list[str]:
+        """What `map_file` doesn't put through the function, for people: a line each. None unless a domain can tell.
+
+        Args:
+            path: what `map_file` takes.
+            copied: whether it is copied, as `map_file` does, or left out.
+        """
+        del path, copied
+        return []
+
     @abstractmethod
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
         """Scores a batch: name → `(batch,)`, units in the names (`psnr_db`).

@@ -125,6 +125,8 @@ def morph_songs(coder: Coder, a: Any, b: Any, steps: int, method: str, out: Path
         if sizes[0] == sizes[1]:
             sizes, shorter_is = [_length(coder, source) for source in (a, b)], "shorter"
         longer, shorter = (a, b) if sizes[0] >= sizes[1] else (b, a)
+        for source in (a, b):
+            coder.remarks.extend(coder.domain.passed_over(coder.readable(source), copied=source is longer))
         starts, ends = (_repeated(coder, part, windows) for part in seen)
         if torch.equal(starts.base, ends.base):
             coder.remarks.append("both files are the same to the model, so every step is the same")

@@ -32,6 +32,7 @@ def restore(coder: Coder, task: str, source: Any, out: Path | str | None, told: 
         wanted = None if told is None else coder.condition(told)
         return coder.reconstruct(Batch(source), wanted).cpu()
     target = _target(coder, source, task, out)
+    coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
     if told is None:
         return coder.map_file(source, target, coder.reconstruct)
     wanted = coder.condition(told, len(windows_of_file(coder, source)))
@@ -74,6 +75,7 @@ def shift(
         return result
 
     target = coder.map_file(source, _target(coder, source, "shift", out), answer)
+    coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
     means = {when: _means(parts) for when, parts in seen.items()}
     coder.remarks.append(
         f"{attribute}: {means['before'][attribute]:.3g} in the file, {means['plainly'][attribute]:.3g} reconstructed, "

@@ -56,8 +56,9 @@ def coarse(batch: Tensor, scale: int) -> Tensor:
 
 
 def enlarged(batch: Tensor, size: tuple[int, int]) -> Tensor:
-    """Brings pictures to a larger `(height, width)`, bicubic, in 0…1."""
-    return F.interpolate(batch, size=size, mode="bicubic", antialias=False).clamp(0, 1)
+    """Brings pictures to a larger `(height, width)`, in 0…1; bicubic as Pillow has it (a = -0.5)."""
+    # Only with antialias is torch's bicubic that one; to enlarge there is nothing to filter.
+    return F.interpolate(batch, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _normal(shape: torch.Size, like: Tensor, generator: torch.Generator) -> Tensor:
