@@ -1,8 +1,9 @@
 """What all pictures share: the figure, its ink and margins, and how it is saved."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from musicae.whole_files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,10 +43,5 @@ def plain(axes: "Axes") -> None:
 
 def save(figure: "Figure", path: Path) -> None:
     """Writes a PNG under a temporary name and renames it, so that no half picture is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_whole(path) as partial:
         figure.savefig(partial, format="png")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ PACKAGE = Path(musicae.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors config train_config spec starter precision",
+        "errors config train_config spec starter precision whole_files",
         "likelihoods latent_space score sound nn plots render figures pictures",
         "models domains",
         "datasets checkpoint",

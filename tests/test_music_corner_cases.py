@@ -249,9 +249,17 @@ def test_a_map_and_a_table_that_cannot_be_written_are_refused_before_anything_is
 
 def test_a_place_that_cannot_be_written_is_called_by_its_own_name(model: list[object]) -> None:
     Path("file").write_text("mine")
-    refused = musicae("sample", *model, "--out", "file/deep", code=2).stderr
-    assert refused.startswith(f"Error: {Path('file/deep')} cannot be written (")
-    assert refused.endswith("); choose another --out or free space.\n") and ".writing" not in refused
+    Path("folder").mkdir()
+    below, folder = ("file/deep.mid", "since file is a file"), ("folder", "is a folder; --out wants a file")
+    for command, wrong in (
+        (["sample", *model], [below]),
+        (["reconstruct", A, *model], [below, folder]),
+        (["shift", A, "--attribute", "density", *model], [below, folder]),
+        (["render", A], [("file/deep.wav", below[1]), folder]),
+    ):
+        for place, told in wrong:
+            refused = musicae(*command, "--out", place, code=2).stderr
+            assert told in refused and refused.startswith(f"Error: {Path(place)} ") and ".writing" not in refused
 
 
 # Silence, and what is read back

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from musicae import plots
+from musicae.errors import MusicaeError
 
 
 def _melody(steps: int = 32, pitch: int = 64) -> np.ndarray:
@@ -130,7 +131,7 @@ def test_a_failed_drawing_leaves_the_old_picture_and_no_other_file(tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(MusicaeError, match=r"a\.png cannot be written \(No space"):
         plots.image_rows({"a": [np.ones((4, 4))]}, path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]

@@ -34,7 +34,7 @@ def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | N
 
     Example: musicae attributes my_midi/ --out table.csv
     """
-    from musicae.operations.result_files import refuse_place
+    from musicae.whole_files import refuse_place
 
     if out is not None:
         refuse_place(out)

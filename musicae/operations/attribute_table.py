@@ -1,6 +1,5 @@
 """Attributes of files, measured: a table on the screen or as CSV. It needs a domain and no model."""
 
-import contextlib
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from musicae.datasets.dataset import find_files, told_reasons
 from musicae.domains import DOMAINS
 from musicae.domains.base import Domain, Reading
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.operations.result_files import refuse_place, unwritable
+from musicae.whole_files import written_whole
 
 _WINDOWS_PER_PART = 4096
 
@@ -159,17 +158,8 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> Path:
     Raises:
         MusicaeError: the place is a folder, or cannot be written to.
     """
-    refuse_place(path)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     return path

@@ -17,7 +17,6 @@ prior is a standard normal.
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -34,6 +33,7 @@ from musicae.datasets.dataset import DataSet
 from musicae.domains.base import Batch
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.operations.coder import Coder
+from musicae.whole_files import written_whole
 
 FILE = "attributes.safetensors"
 _MOST_WINDOWS = 20_000
@@ -77,15 +77,13 @@ class AttributeVectors(NamedTuple):
     def save(self, folder: Path) -> Path:
         """Writes `attributes.safetensors` into a checkpoint's folder; the rest is JSON in its header."""
         told = {name: info.model_dump(mode="json") for name, info in self.info.items()}
-        path, partial = folder / FILE, folder / f".{FILE}.{os.getpid()}.partial"
+        path = folder / FILE
         tensors = {name: vector.detach().cpu().contiguous() for name, vector in self.vectors.items()}
         try:
-            save_file(tensors, partial, {"attributes": json.dumps(told), "windows": str(self.windows)})
-            os.replace(partial, path)
+            with written_whole(path) as partial:
+                save_file(tensors, partial, {"attributes": json.dumps(told), "windows": str(self.windows)})
         except SafetensorError as error:
-            raise MusicaeError(f"cannot write {path}: {error}; free some space or choose another folder.") from error
-        finally:
-            partial.unlink(missing_ok=True)
+            raise MusicaeError(f"{path} cannot be written ({error}); free some space.") from error
         return path
 
     @classmethod

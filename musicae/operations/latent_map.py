@@ -14,7 +14,7 @@ import torch
 from musicae.errors import MusicaeError, unknown_name
 from musicae.operations.attribute_table import attributes_of, readings, write_csv
 from musicae.operations.coder import Coder
-from musicae.operations.result_files import refuse_place
+from musicae.whole_files import refuse_place
 
 MAP_METHODS = ("pca", "tsne", "latent")
 _PERPLEXITY = 30.0

@@ -1,6 +1,5 @@
 """Folders of results: each part as a file, all in one file, and a picture; all of them or none."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from musicae.domains.base import Domain
-from musicae.errors import MusicaeError
+from musicae.whole_files import refuse_place, unwritable
 
 _MOST_DRAWN = 100
 """Parts in one picture and one sound: beyond, the picture can't be read and the sound lasts for hours."""
@@ -123,8 +122,7 @@ def files_into(folder: Path) -> Iterator[Path]:
     Raises:
         MusicaeError: there is a file of that name, or nothing can be written there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise MusicaeError(f"{folder} is a file; --out wants a folder.")
+    refuse_place(folder, folder=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
@@ -145,19 +143,3 @@ def files_into(folder: Path) -> Iterator[Path]:
             raise unwritable(folder, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def unwritable(place: Path, error: OSError) -> MusicaeError:
-    """The error for a place that cannot be written to, by its own name and not by a temporary one."""
-    return MusicaeError(f"{place} cannot be written ({error.strerror or error}); choose another --out or free space.")
-
-
-def refuse_place(path: Path) -> None:
-    """Raises `MusicaeError` where a file could not be written, before long work is done for it."""
-    if path.is_dir():
-        raise MusicaeError(f"{path} is a folder; --out wants a file.")
-    there = next(place for place in (path.parent, *path.parent.parents) if place.exists())
-    if not there.is_dir():
-        raise MusicaeError(f"{path} cannot be written, since {there} is a file; choose another --out.")
-    if not os.access(there, os.W_OK):
-        raise MusicaeError(f"{path} cannot be written: {there} may not be changed; choose another --out.")

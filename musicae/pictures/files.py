@@ -7,7 +7,6 @@ here knows tensors or domains.
 """
 
 import gzip
-import os
 import re
 import struct
 import warnings
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from musicae.errors import DamagedFileError, MusicaeError
+from musicae.whole_files import written_whole
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 IDX_SUFFIXES = ("images-idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte", "images.idx3-ubyte.gz")
@@ -143,13 +143,8 @@ def write_picture(pixels: np.ndarray, path: Path) -> None:
     content = BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
     picture.save(content, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_whole(path) as partial:
         partial.write_bytes(content.getvalue())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def written_format(path: Path) -> str:

@@ -6,8 +6,6 @@ readers take as the length. Files are written under a temporary name and renamed
 nothing behind.
 """
 
-import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from musicae.errors import MusicaeError
 from musicae.score.checking import MICROSECONDS_PER_MINUTE
 from musicae.score.grid import STEPS_PER_QUARTER
 from musicae.score.parts import Part
+from musicae.whole_files import written_whole
 
 TICKS_PER_QUARTER = 480
 TICKS_PER_STEP = TICKS_PER_QUARTER // STEPS_PER_QUARTER
@@ -163,18 +162,7 @@ def write_midi(midi: pretty_midi.PrettyMIDI, path: Path) -> None:
         MusicaeError: a name of another kind of file, a folder that cannot be written to, or a full disk.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".mid", ".midi"):
+    if path.suffix.lower() not in (".mid", ".midi") and not path.is_dir():
         raise MusicaeError(f"can't write MIDI as {path.name!r}; choose a name ending in .mid.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            midi.write(file)
-        temporary.replace(path)
-    except OSError as error:
-        raise MusicaeError(
-            f"{path} cannot be written ({error.strerror}); choose another place or free space."
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with written_whole(path) as partial, partial.open("wb") as file:
+        midi.write(file)

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.sound.decoding import SoundInfo, open_sound, reason
+from musicae.whole_files import partial_name, refuse_place
 
 BLOCK_FRAMES = 65_536
 # Subtypes that a WAV keeps as they are; sound from a lossy file is written with 16 bits.
@@ -142,11 +142,12 @@ def sound_writer(target: Path, *, sample_rate_hz: int, channels: int, subtype: s
     """
     import soundfile
 
-    if target.suffix.lower() != ".wav":
+    if target.suffix.lower() != ".wav" and not target.is_dir():
         raise MusicaeError(f"cannot write {target}: sounds are written as .wav; choose a name ending in .wav.")
     kept = _WAV_SUBTYPES.get(subtype, "PCM_16")
     large = frames * channels * _BYTES_PER_SAMPLE[kept] > _WAV_LIMIT_BYTES
-    partial = target.with_name(f".{target.stem[:40]}-{uuid4().hex[:8]}.partial")
+    refuse_place(target)
+    partial = partial_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file = soundfile.SoundFile(partial, "w", sample_rate_hz, channels, kept, format="RF64" if large else "WAV")
