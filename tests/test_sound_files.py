@@ -262,5 +262,5 @@ def test_another_ending_than_wav_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(MusicaeError, match="since .*file is a file"):
+    with pytest.raises(MusicaeError, match=r"since .*file is a file"):
         write_sound(noise(10), tmp_path / "file" / "a.wav", 8_000)
