@@ -24,6 +24,7 @@ class TrainConfig(Config):
     ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
     beta: float = Field(default=1.0, ge=0)  # weight of the KL
     free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
+    sparsity: float = Field(default=0.0, ge=0)  # weight of the sum of the code's absolute values
     kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
     evaluate_every: int = Field(default=500, ge=1)  # steps
     evaluate_examples: int = Field(default=2048, ge=1)  # of the validation split, at most

@@ -170,6 +170,19 @@ def test_beta_weighs_the_kl_and_free_nats_are_free():
     torch.testing.assert_close(free.total, plain.reconstruction)
 
 
+def test_sparsity_weighs_the_absolute_values_of_the_code_and_empties_it():
+    model, batch = small("mlp", latent="deterministic"), batch_of(IMAGE, 16)
+    plain, sparse = (model(batch, batch, sparsity=weight).total for weight in (0.0, 2.0))
+    size = model.encode(batch).mean.abs().sum(1).mean()
+    assert (sparse - plain).item() == pytest.approx(2 * size.item(), rel=1e-4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(batch, batch, sparsity=50.0).total.backward()
+        optimizer.step()
+    assert model.encode(batch).mean.abs().sum(1).mean() < 0.1 * size
+
+
 def test_a_step_by_step_decoder_gives_what_teacher_forcing_would():
     model = small("steps").eval()
     z = torch.randn(5, 16)

@@ -165,6 +165,7 @@ class Autoencoder(nn.Module, ABC):
         target: Tensor,
         beta: float = 1.0,
         free_nats: float = 0.0,
+        sparsity: float = 0.0,
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Loss:
@@ -175,11 +176,14 @@ class Autoencoder(nn.Module, ABC):
             target: the clean batch, same shape.
             beta: weight of the KL.
             free_nats: KL an example may spend at no cost.
+            sparsity: weight of the code's absolute values, the posterior mean's (a sparse autoencoder).
             generator: draws z; None uses torch's default generator.
             condition: as in `encode`.
         """
-        part = self.score(x, target, generator, condition).loss
+        part, _, posterior, _ = self.score(x, target, generator, condition)
         total = part.reconstruction + beta * (part.kl - free_nats).clamp_min(0.0)
+        if sparsity:
+            total = total + sparsity * posterior.mean.float().abs().flatten(1).sum(1)
         return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean())
 
     def score(

@@ -147,9 +147,8 @@ class TrainingRun:
             group["lr"] = learning_rate
         self.model.train()
         beta, free_nats = self.config.beta_at(self.progress), self.config.free_bits / _BITS_PER_NAT
-        loss: Loss = self.model(
-            damaged, target, beta=beta, free_nats=free_nats, generator=generator, condition=condition
-        )
+        weights = {"beta": beta, "free_nats": free_nats, "sparsity": self.config.sparsity}
+        loss: Loss = self.model(damaged, target, **weights, generator=generator, condition=condition)
         # Divided by the size of an example, gradients and the clip mean the same in every domain.
         self.accelerator.backward(loss.total / self.domain.spec.numel)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
@@ -179,7 +178,8 @@ class TrainingRun:
         with torch.no_grad():
             for rows in torch.arange(len(self.validation_table)).split(self.domain.spec.evaluation_batch):
                 target, damaged, condition = self._validation_batch(rows, generator)
-                loss = model(damaged, target, beta=self.config.beta, generator=generator, condition=condition)
+                weights = {"beta": self.config.beta, "sparsity": self.config.sparsity}
+                loss = model(damaged, target, **weights, generator=generator, condition=condition)
                 sums += len(rows) * torch.stack([part.double().cpu() for part in loss])
         total, reconstruction, kl = (sums / len(self.validation_table)).tolist()
         metrics = {
