@@ -256,7 +256,7 @@ PARTS = ("reading", "training", "sampling", "interpolate")
 @click.option("--sets", type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
 @click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="Part; may be repeated.  [default: all]")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of which the median is taken.")
-@click.option("--copies", type=click.IntRange(1), default=10, show_default=True, help="For one and two processes.")
+@click.option("--copies", type=click.IntRange(1), default=28, show_default=True, help="28 are 100,000 files.")
 @click.option("--updates", type=click.IntRange(1), default=20, show_default=True, help="Of training, a round.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="JSON that is written and added to.")
 def main(sets: Path | None, parts: tuple[str, ...], rounds: int, copies: int, updates: int, out: Path) -> None:
