@@ -191,7 +191,7 @@ def _machine() -> str:
 
 
 def _training(name: str, results: dict[str, dict[str, Any]]) -> str:
-    """Minutes of a run and of those whose weights it went on from, and where."""
+    """Minutes of a run, where, and which run's weights it went on from."""
     start = FIGURES[name].settings.get("start_from")
     text = f"{results[name]['minutes']:.0f} min, {results[name]['machine']}"
     return text if start is None else f"{text}, after `{start}`"

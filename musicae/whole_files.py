@@ -45,7 +45,7 @@ def refuse_place(path: Path, *, folder: bool = False) -> None:
         raise MusicaeError(f"{path} is a file; --out wants a folder.")
     if not folder and path.is_dir():
         raise MusicaeError(f"{path} is a folder; --out wants a file.")
-    there = next(place for place in (path.parent, *path.parent.parents) if place.exists())
+    there = next(place for place in (*([path] if folder else []), path.parent, *path.parent.parents) if place.exists())
     if not there.is_dir():
         raise MusicaeError(f"{path} cannot be written, since {there} is a file; choose another --out.")
     if not os.access(there, os.W_OK):

@@ -300,6 +300,8 @@ def test_binarised_pictures_are_drawn_from_their_grey_and_always_the_same_to_be_
     assert not torch.equal(drawn, domain.to_tensor(stored, torch.Generator().manual_seed(2)))
     with pytest.raises(ValidationError, match="grey"):
         ImageConfig(binarised=True, channels=3)
+    with pytest.raises(MusicaeError, match="leave binarised out to denoise"):
+        ImageDomain.suited(ImageConfig(binarised=True), (), "denoise")
 
 
 def test_identity_is_of_the_content():

@@ -181,13 +181,11 @@ def test_a_path_between_identical_files_is_of_equal_steps_and_says_so(music, tmp
 def test_a_shorter_result_leaves_nothing_of_a_longer_one_and_no_file_of_the_users(music, tmp_path):
     music.interpolate(A, B, 4, out=tmp_path)
     (tmp_path / "step-04.txt").write_text("my notes")
+    (tmp_path / "step-2024.mid").write_bytes(A.read_bytes())  # not numbered as ours are
     (tmp_path / "mine.mid").write_bytes(B.read_bytes())
     music.interpolate(A, B, 2, out=tmp_path)
-    assert [name for name in names(tmp_path) if name.startswith("step")] == [
-        "step-01.mid",
-        "step-02.mid",
-        "step-04.txt",
-    ]
+    steps = [name for name in names(tmp_path) if name.startswith("step")]
+    assert steps == ["step-01.mid", "step-02.mid", "step-04.txt", "step-2024.mid"]
     music.sample(3, seed=0, out=tmp_path)
     music.sample(2, seed=0, length=4, out=tmp_path)  # pieces of several windows have no sound and picture in common
     assert not {"samples.wav", "samples.png", "sample-03.mid"} & set(names(tmp_path))
@@ -445,3 +443,13 @@ def test_pictures_have_no_attributes_to_measure_or_to_shift(image, tmp_path):
         with pytest.raises(MusicaeError, match="image knows no attributes; models of these domains do: "):
             refused()
     assert names(tmp_path) == ["samples"]
+
+
+def test_many_pictures_are_a_sheet_and_a_few_a_row(image, tmp_path):
+    sizes = {}
+    for count in (4, 40):
+        with Image.open(image.sample(count, seed=0, out=tmp_path / str(count))) as picture:
+            sizes[count] = picture.size
+    width, height = image.domain.spec.shape[2], image.domain.spec.shape[1]
+    assert sizes[40] == (16 * width, 3 * height)
+    assert sizes[4][0] > 100

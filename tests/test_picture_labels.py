@@ -50,6 +50,33 @@ def test_an_idx_file_has_the_labels_beside_it(tmp_path: Path) -> None:
     assert domain.to_batch(torch.from_numpy(domain.read(path).examples)).condition.tolist() == [[0]] * 4
 
 
+def test_labels_are_looked_at_only_where_they_are_wanted_and_must_be_as_many(tmp_path: Path) -> None:
+    path = write_idx(tmp_path, [3, 1, 10, 3])
+    labels = tmp_path / "train-labels-idx1-ubyte.gz"
+    labels.write_bytes(gzip.compress(struct.pack(">2I", 0x801, 3) + bytes([3, 1, 10])))
+    plain, domain = ImageDomain(ImageConfig(size=8, channels=1)), labelled("1", "3", "10")
+    assert plain.read(path).examples.shape == (4, 1, 8, 8)
+    assert plain.select(path, index=3).example.shape == (1, 1, 8, 8)
+    for use in (domain.read, domain.select):
+        with pytest.raises(DamagedFileError, match="holds 4 pictures, and the file beside it 3 labels"):
+            use(path)
+    shouted = path.rename(tmp_path / "TRAIN-IMAGES-IDX3-UBYTE.GZ")
+    assert plain.read(shouted).examples.shape == (4, 1, 8, 8)
+    labels.unlink()
+    write_idx(tmp_path, [3, 1, 10, 3])
+    assert find_classes([shouted]) == ("1", "3", "10")
+
+
+def test_a_picture_is_the_same_whatever_it_is_labelled_with() -> None:
+    domain = labelled("a", "b")
+    stored = np.random.default_rng(0).integers(0, 256, (2, 1, 9, 8), dtype=np.uint8)
+    stored[1, :, :8] = stored[0, :, :8]
+    stored[:, :, 8] = 0
+    stored[:, 0, 8, 0] = (1, 2)
+    first, second = domain.identity(stored)
+    assert first == second
+
+
 def test_sub_folders_are_classes(tmp_path: Path) -> None:
     for name in ("cats", "dogs"):
         (tmp_path / name).mkdir()

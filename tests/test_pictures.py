@@ -11,6 +11,7 @@ from musicae.domains.image import ImageConfig, ImageDomain
 from musicae.errors import MusicaeError
 from musicae.models import build_model
 from musicae.pictures import damage, whole
+from musicae.pictures.files import read_whole_picture
 from musicae.pictures.whole import in_tiles
 from musicae.spec import Layout, TensorSpec
 
@@ -126,6 +127,37 @@ def test_files_are_restored_at_their_own_size_and_enlarged(tmp_path: Path):
     domain.map_file(tmp_path / "a.png", tmp_path / "c.png", lambda batch: batch, "upscale")
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.size == (270, 180)
+
+
+def test_a_turned_tiff_is_upright_and_a_broken_exif_block_is_no_damage(tmp_path: Path):
+    pixels = np.arange(32, dtype=np.uint8).reshape(4, 8)
+    Image.fromarray(pixels).save(tmp_path / "turned.tif", tiffinfo={274: 6})
+    assert np.array_equal(read_whole_picture(tmp_path / "turned.tif")[0], np.rot90(pixels, -1))
+    Image.fromarray(pixels).save(tmp_path / "broken.png", exif=b"garbage!")
+    assert np.array_equal(read_whole_picture(tmp_path / "broken.png")[0], pixels)
+
+
+def test_deep_greys_keep_their_range(tmp_path: Path):
+    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    wanted = np.round(ramp * 255)
+    for name, values in (
+        ("real", np.where(ramp == 1, np.float32(1.01), ramp)),
+        ("wide", (ramp * 65535).astype(np.uint16)),
+        ("wider", (ramp.astype(np.float64) * (2**31 - 1)).astype(np.int32)),
+    ):
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+        found = read_whole_picture(tmp_path / f"{name}.tif")[0].astype(int)
+        expected = wanted / 2 if name == "wider" else wanted  # 2³¹ of 2³²
+        assert np.abs(found - expected).max() <= 1, name
+
+
+def test_a_result_that_its_format_cannot_hold_is_refused(tmp_path: Path):
+    Image.new("L", (9000, 4)).save(tmp_path / "a.png")
+    domain = ImageDomain(ImageConfig(size=16, channels=1, scale=4))
+    for name, side in (("b.webp", 16383), ("b.png", 30000)):
+        with pytest.raises(MusicaeError, match=f"or {side} a side"):
+            domain.map_file(tmp_path / "a.png", tmp_path / name, lambda batch: batch, "upscale")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_a_result_too_large_to_read_again_is_refused(tmp_path: Path):

@@ -7,7 +7,6 @@ mirrored is another thing, and what may be changed depends on the pictures. Know
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -17,16 +16,16 @@ import torch
 
 from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.domains.image_config import ImageConfig, damage_of, settled
-from musicae.errors import MusicaeError
+from musicae.errors import DamagedFileError, MusicaeError
 from musicae.pictures.files import (
     IDX_SUFFIXES,
     MAX_PIXELS,
     MAX_SIDE,
     PICTURE_SUFFIXES,
     PictureTooLargeError,
-    idx_shape,
     is_idx,
     is_idx_test,
+    largest_side,
     read_idx,
     read_picture,
     read_whole_picture,
@@ -42,14 +41,6 @@ _PICTURES_A_ROW = 16
 _UNTOLD_SHARE = 0.1
 # Pictures that are the same to the last bit have no error; 100 dB stands for it.
 _LEAST_MSE = 1e-10
-
-
-@dataclass(frozen=True)
-class PictureSource:
-    """Where a selected picture comes from: its file, and its number in an IDX file."""
-
-    path: Path
-    index: int = 0
 
 
 class ImageDomain(Domain):
@@ -93,10 +84,9 @@ class ImageDomain(Domain):
     def read(self, path: Path) -> Reading:
         """One example of a picture, all of an IDX file; each of those is its own group."""
         if is_idx(path):
-            pictures = self._resized(read_idx(path))
-            count, height, width = idx_shape(path)
-            labels = idx_labels(path)
-            pictures = self._labelled(pictures, [] if labels is None else [str(label) for label in labels])
+            pictures = read_idx(path)
+            count, height, width = pictures.shape
+            pictures = self._labelled(self._resized(pictures), self._idx_names(path, count))
             return Reading(pictures, parts=(f"{count} pictures of {height}×{width}",), groups=np.arange(count))
         try:
             picture = read_picture(path, size=self.size, channels=self.channels)
@@ -120,7 +110,7 @@ class ImageDomain(Domain):
     def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """uint8 `(batch, channels, height, width)` → float32 in 0…1; nothing is augmented.
 
-        Binarised, the draw is anew with a generator, and always the same without one.
+        Binarised, the draw is anew with a generator; without one it is the same for the same batch.
         """
         pictures = stored[..., : self.size, :].to(torch.float32) / 255
         if not self.config.binarised:
@@ -146,8 +136,9 @@ class ImageDomain(Domain):
         return torch.full((windows, 1), class_number(text.strip(), self.config.classes))
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
-        """A hash of the pixels."""
-        digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in examples]
+        """A hash of the pixels; whatever a picture is labelled with, it is the same picture."""
+        pictures = examples[..., : self.size, :]
+        digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in pictures]
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
@@ -171,14 +162,13 @@ class ImageDomain(Domain):
                 raise MusicaeError(f"{path} holds one picture; it has no number {index}.")
             picture = read_picture(path, size=self.size, channels=self.channels)
             stored = self._labelled(picture[None], [path.parent.name])
-            return Selection(stored, f"{path.name}, at {self.size}×{self.size}", PictureSource(path))
+            return Selection(stored, f"{path.name}, at {self.size}×{self.size}")
         pictures = read_idx(path)
         if not 0 <= index < len(pictures):
             raise MusicaeError(f"{path} holds pictures 0 to {len(pictures) - 1}; it has no number {index}.")
-        labels = idx_labels(path)
-        picture = self._resized(pictures[index : index + 1])
-        picture = self._labelled(picture, [] if labels is None else [str(labels[index])])
-        return Selection(picture, f"picture {index} of {path.name}", PictureSource(path, index))
+        names = self._idx_names(path, len(pictures))[index : index + 1]
+        picture = self._labelled(self._resized(pictures[index : index + 1]), names)
+        return Selection(picture, f"picture {index} of {path.name}")
 
     def write(self, tensor: torch.Tensor, path: Path, source: Any = None) -> None:
         """Writes pictures side by side, 16 to a row, on white where the last row is not full."""
@@ -194,8 +184,8 @@ class ImageDomain(Domain):
     def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
         """Puts one picture through a function.
 
-        A restored picture keeps its size, or is `scale` times as large, in tiles; a reconstructed one has the
-        model's size. Grey stays grey and colour stays colour.
+        A restored picture keeps its size, or is `scale` times as large, in tiles; grey stays grey and colour
+        stays colour. A reconstructed one has the model's size and channels.
         """
         written_format(target)
         if is_idx(path):
@@ -207,9 +197,11 @@ class ImageDomain(Domain):
             return
         pixels = read_whole_picture(path)
         scale = self.config.scale if task == "upscale" else 1
-        if pixels[0].size * scale**2 > MAX_PIXELS:
+        longest, side = scale * max(pixels.shape[1:]), largest_side(target)
+        if pixels[0].size * scale**2 > MAX_PIXELS or longest > side:
             raise MusicaeError(
-                f"{path} enlarged {scale} times has more than {MAX_PIXELS // 10**6} million pixels; cut it into pieces."
+                f"{path} enlarged {scale} times has more than {MAX_PIXELS // 10**6} million pixels, or {side} a side; "
+                "cut it into pieces."
             )
         write_picture(in_tiles(pixels, function, scale=scale, channels=self.channels), target)
 
@@ -240,6 +232,15 @@ class ImageDomain(Domain):
         path = stem.with_name(f"{stem.name}.png")
         image_rows({label: [_for_drawing(picture) for picture in batch] for label, batch in rows.items()}, path)
         return [path]
+
+    def _idx_names(self, path: Path, count: int) -> list[str]:
+        """Classes of the pictures of an IDX file; none where the model is told none, or there are none."""
+        labels = idx_labels(path) if self.config.labels else None
+        if labels is None:
+            return []
+        if len(labels) != count:
+            raise DamagedFileError(f"{path} holds {count} pictures, and the file beside it {len(labels)} labels.")
+        return [str(label) for label in labels]
 
     def _labelled(self, pictures: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """Adds a row to the stored pictures that begins with the class, where the model is to be told it."""

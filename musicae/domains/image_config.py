@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from musicae.domains.base import Corruption, DomainConfig
-from musicae.errors import DamagedFileError
+from musicae.errors import DamagedFileError, MusicaeError
 from musicae.pictures import damage
 from musicae.pictures.files import PictureTooLargeError, idx_shape, is_idx, picture_kind
 from musicae.pictures.labels import find_classes
@@ -43,6 +43,8 @@ class ImageConfig(DomainConfig):
 
 def settled(config: ImageConfig, files: Sequence[Path], task: str) -> ImageConfig:
     """What the config leaves to the data; see `ImageDomain.suited`."""
+    if config.binarised and task != "reconstruct":
+        raise MusicaeError(f"binarised pictures are for likelihoods; leave binarised out to {task}.")
     found: dict[str, Any] = {}
     if config.size is None or config.channels is None:
         size, channels = _kind_of_first(files)

@@ -1,6 +1,6 @@
 """`Autoencoder`: encoder → latent → decoder, and the loss. It knows tensors, and no files.
 
-    total = -log p(target | z) + β · max(KL(q(z | input) ‖ p(z)) - free, 0)
+    total = -log p(target | z) + β · max(KL(q(z | input) ‖ p(z)) - free, 0) + sparsity · Σ|mean of z|
 
 With a deterministic latent the KL is zero and this is a plain autoencoder; with a Gaussian one and
 β = 1 it is the negative ELBO (Kingma & Welling, 2014). The prior p(z) is a standard normal or learned
@@ -211,7 +211,7 @@ class Autoencoder(nn.Module, ABC):
         """log p(target | z) + log p(z) - log q(z | x) at one draw of z after the other, in nats, `(batch,)` each.
 
         The mean of their exponentials over k draws is the importance-weighted bound on p(target) (Burda et
-        al., 2016, equation 8). The input is encoded once.
+        al., 2016, equation 8). The input is encoded once, but for what a restorer shows its decoder.
         """
         posterior = self.encode(x, condition)
         for _ in range(draws):

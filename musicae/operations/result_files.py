@@ -18,6 +18,8 @@ from musicae.whole_files import refuse_place, unwritable
 _MOST_DRAWN = 100
 """Parts in one picture and one sound: beyond, the picture can't be read and the sound lasts for hours."""
 
+_MOST_IN_A_ROW = 16
+"""Pictures that are large enough to be looked at side by side."""
 _WRITTEN = (".mid", ".png", ".wav")
 
 Parts = Mapping[str, Tensor]
@@ -65,8 +67,8 @@ def write_parts(domain: Domain, parts: Parts, folder: Path, name: str, source: A
             domain.preview(drawn, temporary / name, source)
         # After the preview, which writes what it drew under the same name.
         domain.write(whole, temporary / f"{name}{suffix}", source)
-        # For pictures the preview is last: it is the whole too, large enough to be looked at.
-        if not domain.drawn_below:
+        # For pictures the preview is last: it is the whole too, large enough to be looked at. Many are a sheet.
+        if not domain.drawn_below and (len(parts) <= _MOST_IN_A_ROW or not are_single):
             domain.preview({f"{name}": whole} if are_single else labelled, temporary / name, source)
     silent = ((stem, domain.remark(batch)) for stem, batch in parts.items())
     remarks = [f"{stem}{suffix}: {remark}" for stem, remark in silent if remark is not None]
@@ -108,16 +110,18 @@ def _label(stem: str) -> str:
     return re.sub(r"-0*(?=\d)", " ", stem)
 
 
-def _series(file: Path) -> str:
-    """`step-03.mid` → `step`, `samples.wav` → `samples`: what files of one result have in common."""
-    return re.sub(r"-\d+$", "", file.stem)
+def _series(file: Path) -> tuple[str, int]:
+    """`step-03.mid` → `("step", 2)`, `samples.wav` → `("samples", 0)`: what the files of one result have in common."""
+    found = re.fullmatch(r"(.+)-(\d+)", file.stem)
+    return (found[1], len(found[2])) if found else (file.stem, 0)
 
 
 @contextmanager
 def files_into(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder whose files are moved into `folder` if the block ends well.
 
-    What an earlier result of the same kind left there, such as `step-13.mid` of a longer path, is removed.
+    What an earlier, longer result left there, such as `step-13.mid` beside the new `step-01.mid` to
+    `step-05.mid`, is removed once the new files are there.
 
     Raises:
         MusicaeError: there is a file of that name, or nothing can be written there.
@@ -125,7 +129,9 @@ def files_into(folder: Path) -> Iterator[Path]:
     refuse_place(folder, folder=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
+        # A folder that is there may be on another disk than its parent, or the only one that may be written to.
+        place = folder if folder.is_dir() else folder.parent
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=place))
     except OSError as error:
         raise unwritable(folder, error) from None
     try:
@@ -133,12 +139,12 @@ def files_into(folder: Path) -> Iterator[Path]:
         try:
             folder.mkdir(exist_ok=True)
             made = sorted(temporary.iterdir())
-            series = {_series(file) for file in made}
-            for old in list(folder.iterdir()):
-                if old.suffix in _WRITTEN and _series(old) in series:
-                    old.unlink()
             for file in made:
                 file.replace(folder / file.name)
+            names, series = {file.name for file in made}, {_series(file) for file in made}
+            for old in list(folder.iterdir()):
+                if old.suffix in _WRITTEN and old.name not in names and _series(old) in series:
+                    old.unlink()
         except OSError as error:
             raise unwritable(folder, error) from None
     finally:

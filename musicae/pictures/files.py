@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -43,6 +43,8 @@ _WRITTEN = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+_HOW: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+_LARGEST_SIDE = {"WEBP": 16_383}
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 
 
@@ -142,9 +144,14 @@ def write_picture(pixels: np.ndarray, path: Path) -> None:
     kind = written_format(path)
     content = BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
-    picture.save(content, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
+    picture.save(content, format=kind, **_HOW.get(kind, {}))
     with written_whole(path) as partial:
         partial.write_bytes(content.getvalue())
+
+
+def largest_side(path: Path) -> int:
+    """Pixels a side that a picture of this name may have, so that it can be written and read again."""
+    return min(MAX_SIDE, _LARGEST_SIDE.get(written_format(path), MAX_SIDE))
 
 
 def written_format(path: Path) -> str:
@@ -161,7 +168,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata, and of sizes that are checked here.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as picture:
+            # Opened by us: by name, Pillow maps some files into memory and then reads turned ones garbled.
+            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as picture:
                 width, height = picture.size
                 if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                     raise PictureTooLargeError(
@@ -189,7 +197,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _plain(picture: Image.Image, mode: str) -> Image.Image:
     """Decodes to `L` or `RGB`, upright, transparency on white."""
-    upright = ImageOps.exif_transpose(picture)
+    picture.load()
+    try:
+        upright = ImageOps.exif_transpose(picture)
+    except Exception:  # whatever a broken EXIF block makes Pillow trip on; the pixels are sound
+        upright = picture
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
         upright = Image.fromarray(_eight_bits(np.asarray(upright)))
     if upright.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in upright.info:
@@ -201,12 +213,14 @@ def _plain(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Deep grey values → uint8, by the range they are in: 0…1 (if real), 0…255 or 0…65535."""
+    """Deep grey values → uint8, by the range they are in: 0…1 (if real), 0…255, 0…65535 or 0…2³²."""
     deep = np.nan_to_num(values.astype(np.float64))
     highest = deep.max(initial=0.0)
-    if values.dtype.kind == "f" and highest <= 1.0:
+    if values.dtype.kind == "f" and highest <= 2.0:  # resizing overshoots 1 a little
         deep = deep * 255
-    elif highest > 255 or values.dtype == np.uint16:
+    elif highest > 65535:
+        deep = deep / 2**24
+    elif highest > 255 or (values.dtype.kind == "u" and values.dtype.itemsize == 2):
         deep = deep / 257
     return np.clip(np.floor(deep + 0.5), 0, 255).astype(np.uint8)
 

@@ -5,6 +5,7 @@ class is 1.
 """
 
 import gzip
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -26,8 +27,9 @@ def idx_labels(images: Path) -> np.ndarray | None:
     Raises:
         DamagedFileError: the file is there and is not what it claims to be.
     """
-    path = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
-    if not path.is_file():
+    name = re.sub("idx3", "idx1", re.sub("images", "labels", images.name, flags=re.IGNORECASE), flags=re.IGNORECASE)
+    path = next((file for file in images.parent.iterdir() if file.name.lower() == name.lower()), None)
+    if path is None:
         return None
     try:
         content = path.read_bytes()
