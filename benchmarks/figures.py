@@ -116,6 +116,8 @@ FIGURES: dict[str, Figure] = {
     # The damage of the lesson; most of it is darkness that is not dark any more.
     "mnist-denoise": _pictures("mnist", "denoise", 8, noise_mean=0.5, noise_deviation=0.5),
     "mnist-upscale-2": _pictures("mnist", "upscale", 8, scale=2),
+    # Enlarges photographs too (image.py).
+    "satellite-upscale-2": _pictures("eurosat64", "upscale", 8, scale=2, batch_size=32),
     # Trained on the starter tunes too, so that it keeps music; scored on speech.
     "denoise-16k": Figure(
         "audio",
