@@ -20,7 +20,7 @@ lint: $(STAMP)  ## style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(STAMP)  ## trains and scores what the README quotes (about 80 minutes): make bench SETS=FOLDER
+bench: $(STAMP)  ## trains and scores what the README quotes (about eight hours on one core): make bench SETS=FOLDER
 	$(PY) benchmarks/figures.py --sets $(SETS)
 
 clean:  ## everything that was made, but neither data nor trained models

@@ -9,6 +9,8 @@ import pytest
 import torch
 from tiny_models import train_tiny
 
+from musicae.trained import TrainedModel, load
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -51,6 +53,18 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return runs[name]
 
     return run
+
+
+@pytest.fixture
+def music(tiny_run: Callable[[str], Path]) -> TrainedModel:
+    """Learned the starter tunes."""
+    return load(tiny_run("music"), "cpu")
+
+
+@pytest.fixture
+def image(tiny_run: Callable[[str], Path]) -> TrainedModel:
+    """Learned the starter digits."""
+    return load(tiny_run("image"), "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 import pretty_midi
 import pytest
 import torch
+from midi_notes import notes
 from own_domains import CountedMusic, ToldMusic
 from PIL import Image
 from symusic import Score
@@ -21,20 +22,10 @@ from musicae.operations.attribute_vectors import fit
 from musicae.operations.coder import Coder
 from musicae.operations.latent_map import flattened
 from musicae.starter import starter_file
-from musicae.trained import TrainedModel, load
+from musicae.trained import TrainedModel
 
 Run = Callable[[str], Path]
 A, B = starter_file("a.mid"), starter_file("b.mid")
-
-
-@pytest.fixture
-def music(tiny_run: Run) -> TrainedModel:
-    return load(tiny_run("music"), "cpu")
-
-
-@pytest.fixture
-def image(tiny_run: Run) -> TrainedModel:
-    return load(tiny_run("image"), "cpu")
 
 
 @pytest.fixture
@@ -46,12 +37,6 @@ def told(music: TrainedModel) -> TrainedModel:
     for embedding in (model.told_encoder, model.told_decoder):
         torch.nn.init.normal_(embedding.weight, std=5.0)
     return TrainedModel(model, domain, music.manifest, "cpu")
-
-
-def notes(path: Path) -> list[tuple[float, float, int]]:
-    """`(start, end, pitch)` in beats."""
-    score = Score(str(path))
-    return sorted((n.start / score.tpq, n.end / score.tpq, n.pitch) for track in score.tracks for n in track.notes)
 
 
 def names(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ import pretty_midi
 import pytest
 import soundfile
 import torch
+from midi_notes import notes
 from PIL import Image
 from symusic import Score
 from tiny_models import write_chords
@@ -22,16 +23,6 @@ Run = Callable[[str], Path]
 
 
 @pytest.fixture
-def music(tiny_run: Run) -> TrainedModel:
-    return load(tiny_run("music"), "cpu")
-
-
-@pytest.fixture
-def image(tiny_run: Run) -> TrainedModel:
-    return load(tiny_run("image"), "cpu")
-
-
-@pytest.fixture
 def plain(tiny_run: Run) -> TrainedModel:
     return load(tiny_run("plain"), "cpu")
 
@@ -42,12 +33,6 @@ def audio(tiny_run: Run) -> TrainedModel:
 
 
 A, B = starter_file("a.mid"), starter_file("b.mid")
-
-
-def notes(path: Path) -> list[tuple[float, float, int]]:
-    """`(start, end, pitch)` in beats."""
-    score = Score(str(path))
-    return sorted((n.start / score.tpq, n.end / score.tpq, n.pitch) for track in score.tracks for n in track.notes)
 
 
 def picture(path: Path, size: int = 8, seed: int = 0) -> Path:
