@@ -118,6 +118,8 @@ FIGURES: dict[str, Figure] = {
     "mnist-upscale-2": _pictures("mnist", "upscale", 8, scale=2),
     # Enlarges photographs too (image.py).
     "satellite-upscale-2": _pictures("eurosat64", "upscale", 8, scale=2, batch_size=32),
+    "satellite-upscale-3": _pictures("eurosat64", "upscale", 7, scale=3, batch_size=32),
+    "satellite-upscale-4": _pictures("eurosat64", "upscale", 7, scale=4, batch_size=32),
     # Trained on the starter tunes too, so that it keeps music; scored on speech.
     "denoise-16k": Figure(
         "audio",
