@@ -20,6 +20,7 @@ from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 
 RESULTS = Path(__file__).parent / "figures.json"
+_PLAIN = "deterministic"
 _CLOCK = 1_000_000  # steps: more than any of these runs gets to, so that the clock ends it
 
 
@@ -54,8 +55,13 @@ class Figure:
 
 def _mnist(minutes: float, size: int, latent: str, model: str = "mlp", **settings: Any) -> Figure:
     chosen = {"likelihood": "gaussian", "batch_size": 512, "latent_size": size, "latent": latent, "minutes": minutes}
-    reported = ("mse", "mse_mean", "pca_mse", "kl_bits")
+    reported = ("mse", "mse_mean", "pca_mse", "kl_bits", "knn_accuracy", "pca_knn_accuracy")
     return Figure("image", ("mnist",), {**chosen, "steps": _CLOCK, **settings}, reported, model=model)
+
+
+def _convolutional(minutes: float, size: int, latent: str, **settings: Any) -> Figure:
+    chosen = {"widths": (32, 64, 96), "batch_size": 64, "learning_rate": 2e-3, **settings}
+    return _mnist(minutes, size, latent, model="conv", **chosen)
 
 
 def _pictures(name: str, task: str, minutes: float, **settings: Any) -> Figure:
@@ -98,11 +104,14 @@ _MUSIC_SCORES = (
 
 FIGURES: dict[str, Figure] = {
     "mnist-vae-2": _mnist(5, 2, "gaussian", depth=3),
-    "mnist-ae-32": _mnist(9.5, 32, "deterministic"),
-    # Convolutions: with so many numbers an MLP learns the training digits by heart (notebooks/LOG.md).
-    "mnist-ae-128": _mnist(
-        9.5, 128, "deterministic", model="conv", widths=(32, 64, 96), batch_size=64, learning_rate=2e-3
-    ),
+    # Convolutions: an MLP learns the training digits by heart (notebooks/LOG.md).
+    "mnist-ae-2": _convolutional(20, 2, _PLAIN, widths=(32, 64, 128), patch=2, batch_size=256),
+    "mnist-ae-8": _convolutional(20, 8, _PLAIN, widths=(32, 64, 128), patch=2, batch_size=128),
+    "mnist-ae-32": _convolutional(15, 32, _PLAIN),
+    "mnist-ae-128": _convolutional(9.5, 128, _PLAIN),
+    # Adversarial and conditional: what their samples are like is measured by image.py.
+    "mnist-aae-8": _convolutional(12, 8, "adversarial", patch=2, batch_size=128),
+    "mnist-conditional": _convolutional(8, 16, "gaussian", patch=2, batch_size=128, labels=True),
     # Black and white drawn anew from the grey of each digit: likelihoods that can be compared.
     "mnist-vae-40": Figure(
         "image",
@@ -116,6 +125,7 @@ FIGURES: dict[str, Figure] = {
     # The damage of the lesson; most of it is darkness that is not dark any more.
     "mnist-denoise": _pictures("mnist", "denoise", 8, noise_mean=0.5, noise_deviation=0.5),
     "mnist-upscale-2": _pictures("mnist", "upscale", 8, scale=2),
+    "mnist-upscale-4": _pictures("mnist", "upscale", 8, scale=4),
     # Enlarges photographs too (image.py).
     "satellite-upscale-2": _pictures("eurosat64", "upscale", 8, scale=2, batch_size=32),
     "satellite-upscale-3": _pictures("eurosat64", "upscale", 7, scale=3, batch_size=32),

@@ -274,7 +274,7 @@ class TrainedModel:
         return None if self.folder is None else AttributeVectors.load(self.folder)
 
     def embed(
-        self, *sources: Any, out: Path | str, colour: str = "folder", method: str = "pca",
+        self, *sources: Any, out: Path | str, colour: str | None = None, method: str = "pca",
         each_file: bool = False, seed: int = 0,
     ) -> list[Path]:  # fmt: skip
         """Draws a map of the windows of files, as CSV and PNG.
@@ -282,7 +282,8 @@ class TrainedModel:
         Args:
             *sources: files and folders, or objects the domain reads.
             out: the CSV to write; the picture stands beside it.
-            colour: `folder`, `file`, a label of the domain (`key`) or an attribute.
+            colour: `folder`, `file`, a label of the domain (`key` of music, `label` of pictures) or an attribute; by
+                default the label of pictures that have classes, else the folder.
             method: `pca`, `tsne`, or `latent`: the two numbers that vary most.
             each_file: a point for each file, the mean of its codes.
             seed: of t-SNE.

@@ -18,8 +18,9 @@ class CountedMusic(MusicDomain):
         pitch = (tensor[..., 0] * onset).sum(1) / count.clamp(min=1)
         return {"density": count, "height": pitch, "off_beat": off_beat / count.clamp(min=1)}
 
-    def labels(self, tensor: Tensor) -> dict[str, list[str]]:
-        return {"last": ["high" if token else "low" for token in (tensor[..., 0].amax(1) > 50).tolist()]}
+    def labels(self, stored: Tensor) -> dict[str, list[str]]:
+        is_high = self.to_tensor(stored)[..., 0].amax(1) > 50
+        return {"last": ["high" if each else "low" for each in is_high.tolist()]}
 
     def remark(self, tensor: Tensor) -> str | None:
         return None if (tensor >= 2).any() else "silent"

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import distributions
 
+from musicae.domains.image import ImageDomain
 from musicae.errors import MusicaeError
 from musicae.models import build_model
-from musicae.nn.latent import LATENTS, DeterministicLatent, GaussianLatent
+from musicae.nn.latent import LATENTS, AdversarialLatent, DeterministicLatent, GaussianLatent
 from musicae.nn.posterior import Posterior
 from musicae.nn.prior import PRIORS, FlowPrior, MixturePrior, StandardPrior
 from musicae.spec import Layout, TensorSpec
@@ -26,7 +27,12 @@ def trained_flow(numbers: int = 5) -> FlowPrior:
 
 
 def test_the_tables_hold_what_the_settings_offer():
-    assert set(PRIORS) == {"standard", "flow", "mixture"} and set(LATENTS) == {"deterministic", "gaussian"}
+    assert set(PRIORS) == {"standard", "flow", "mixture"}
+    assert set(LATENTS) == {
+        "deterministic",
+        "gaussian",
+        "adversarial",
+    }
 
 
 def test_a_posterior_has_the_entropy_and_density_of_a_normal():
@@ -126,3 +132,62 @@ def test_a_plain_autoencoder_has_no_prior_to_draw_from_and_wants_none():
         build_model("mlp", IMAGE, {"latent": "deterministic", "prior": "flow"})
     steps = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,), segment=16)
     assert build_model("steps", steps, {"latent": "deterministic", "width": 16}).config.prior == "standard"
+
+
+def test_a_discriminator_and_the_codes_each_get_only_their_own_gradient():
+    torch.manual_seed(0)
+    latent = AdversarialLatent((4,), "standard")
+    z = torch.randn(16, 4, requires_grad=True)
+    penalty = latent.penalty(z, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        # What the discriminator learns adds nothing to the value.
+        assert torch.allclose(latent.penalty(z), penalty, atol=1e-6)
+        certainty = latent.discriminator(z).squeeze(1)
+    assert torch.allclose(penalty, -torch.nn.functional.logsigmoid(certainty) - math.log(2), atol=1e-6)
+    penalty.mean().backward()
+    learned = [weight.grad.clone() for weight in latent.discriminator.parameters()]
+    # Of the codes: -log D(z). Of the discriminator: -log D(draw) - log(1 - D(code)).
+    own = z.detach().clone().requires_grad_()
+    (-torch.nn.functional.logsigmoid(latent.discriminator(own))).mean().backward()
+    assert torch.allclose(z.grad, own.grad, atol=1e-6)
+    latent.zero_grad()
+    drawn = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    judge = torch.nn.functional.logsigmoid
+    (-judge(latent.discriminator(drawn)) - judge(-latent.discriminator(z.detach()))).mean().backward()
+    for weight, expected in zip(latent.discriminator.parameters(), learned, strict=True):
+        assert torch.allclose(weight.grad, expected, atol=1e-6)
+
+
+def test_adversarial_codes_become_like_the_prior_and_the_discriminator_learns():
+    torch.manual_seed(0)
+    ((_, digits),) = ImageDomain().starter()
+    pictures = ImageDomain().to_tensor(torch.from_numpy(digits.examples))
+    model = build_model("mlp", IMAGE, {"width": 128, "depth": 1, "latent_size": 4, "latent": "adversarial"})
+    before = [weight.clone() for weight in model.latent.discriminator.parameters()]
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.encoder[-1].parameters():
+        parameter.data += 1.0  # far from where codes are wanted
+
+    def distance() -> float:
+        with torch.no_grad():
+            z = model.encode(pictures).mean
+        return (z.mean(0).square().mean() + (z.std(0) - 1).square().mean()).item()
+
+    at_first, errors = distance(), []
+    for _ in range(600):
+        batch = pictures[torch.randint(len(pictures), (128,), generator=generator)]
+        loss = model(batch, batch, generator=generator)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        errors.append(loss.reconstruction.item())
+    assert distance() < 0.2 < at_first
+    assert errors[-1] < 0.8 * errors[0]
+    after = model.latent.discriminator.parameters()
+    assert all((new - old).abs().mean() > 1e-3 for new, old in zip(after, before, strict=True))
+    assert loss.kl.item() == 0
+    drawn = model.latent.sample(2000, generator)
+    assert drawn.std().item() == pytest.approx(1, abs=0.05)
+    with pytest.raises(MusicaeError, match="no density"):
+        model.latent.log_prob(drawn)

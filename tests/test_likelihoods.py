@@ -10,6 +10,7 @@ from musicae.nn.posterior import Posterior
 from musicae.spec import Layout, TensorSpec
 
 GRID = {"layout": Layout.GRID, "shape": (2, 5, 7)}
+LOGISTIC = TensorSpec(layout=Layout.GRID, shape=(3, 4, 4), likelihood="discretised_logistic")
 STEPS = TensorSpec(layout=Layout.STEPS, shape=(6, 2), likelihood="categorical", vocabulary=(5, 3))
 
 
@@ -25,6 +26,53 @@ def test_gaussian_log_probability_is_that_of_torch():
     mean, target = torch.randn(4, 2, 5, 7), torch.randn(4, 2, 5, 7)
     expected = distributions.Normal(mean, likelihood.log_sigma.exp()).log_prob(target).sum((1, 2, 3))
     torch.testing.assert_close(likelihood.log_prob(mean, target), expected, atol=1e-3, rtol=1e-5)
+
+
+def test_discretised_logistic_shares_out_all_probability_to_the_levels():
+    likelihood = build_likelihood(LOGISTIC)
+    assert likelihood.width == 6
+    parameters = 3 * torch.randn(1, 6, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    levels = [torch.full((1, 3, 4, 4), level / 255, dtype=torch.float64) for level in range(256)]
+    # Each pixel's 256 probabilities sum to one: all cells but one at a fixed level cancel out.
+    base = likelihood.log_prob(parameters, levels[7])
+    for cell in ((0, 0, 0), (1, 2, 3), (2, 3, 1)):
+        total = 0.0
+        at_seven = None
+        for number, level in enumerate(levels):
+            target = levels[7].clone()
+            target[0][cell] = level[0][cell]
+            share = (likelihood.log_prob(parameters, target) - base).exp().item()
+            total += share
+            at_seven = share if number == 7 else at_seven
+        assert at_seven == pytest.approx(1)
+        centre, log_scale = likelihood._split(parameters)
+        uniform = distributions.Uniform(torch.tensor(0.0).double(), torch.tensor(1.0).double())
+        moved = distributions.AffineTransform(centre[0][cell], log_scale[0][cell].exp())
+        logistic = distributions.TransformedDistribution(uniform, [distributions.SigmoidTransform().inv, moved])
+        expected = logistic.cdf(torch.tensor(7.5 / 255).double()) - logistic.cdf(torch.tensor(6.5 / 255).double())
+        assert 1 / total == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_discretised_logistic_keeps_a_gradient_at_any_parameters():
+    likelihood = build_likelihood(LOGISTIC)
+    for size in (0.0, 5.0, 50.0):
+        parameters = (size * torch.randn(4, 6, 4, 4, generator=torch.Generator().manual_seed(1))).requires_grad_()
+        target = torch.randint(0, 256, (4, 3, 4, 4), generator=torch.Generator().manual_seed(2)) / 255
+        likelihood.log_prob(parameters, target).sum().backward()
+        assert torch.isfinite(parameters.grad).all()
+        assert size == 50.0 or (parameters.grad != 0).float().mean() > 0.9
+
+
+def test_discretised_logistic_draws_levels_around_its_centres():
+    likelihood = build_likelihood(LOGISTIC)
+    parameters = torch.zeros(500, 6, 4, 4)
+    parameters[:, :3] = -0.2
+    parameters[:, 3:] = -4.0
+    drawn = likelihood.sample(parameters, torch.Generator().manual_seed(0))
+    assert torch.equal((drawn * 255).round() / 255, drawn)
+    assert drawn.mean().item() == pytest.approx(0.3, abs=0.01)
+    assert torch.allclose(likelihood.mean(parameters), torch.tensor(0.3))
+    assert torch.allclose(likelihood.mode(parameters), torch.tensor(76 / 255))
 
 
 def test_categorical_log_probability_sums_the_streams():
@@ -71,7 +119,7 @@ def test_spectral_score_of_silence_is_finite_with_a_finite_gradient():
 
 
 def test_every_likelihood_is_built_by_its_name():
-    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "categorical", "spectral"}
+    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "discretised_logistic", "categorical", "spectral"}
     with pytest.raises(ValueError, match="'bernoulli'"):
         build_likelihood(TensorSpec(**GRID, likelihood="bernouli"))
 

@@ -33,7 +33,7 @@ def labelled(*classes: str) -> ImageDomain:
 
 def test_an_idx_file_has_the_labels_beside_it(tmp_path: Path) -> None:
     path = write_idx(tmp_path, [3, 1, 10, 3])
-    assert find_classes([path]) == ("1", "3", "10")
+    assert find_classes([path], required=True) == ("1", "3", "10")
     domain = labelled("1", "3", "10")
     reading = domain.read(path)
     assert reading.examples.shape == (4, 1, 9, 8)
@@ -50,13 +50,18 @@ def test_an_idx_file_has_the_labels_beside_it(tmp_path: Path) -> None:
     assert domain.to_batch(torch.from_numpy(domain.read(path).examples)).condition.tolist() == [[0]] * 4
 
 
-def test_labels_are_looked_at_only_where_they_are_wanted_and_must_be_as_many(tmp_path: Path) -> None:
+def test_labels_must_be_as_many_as_pictures_where_they_are_wanted(tmp_path: Path) -> None:
     path = write_idx(tmp_path, [3, 1, 10, 3])
     labels = tmp_path / "train-labels-idx1-ubyte.gz"
     labels.write_bytes(gzip.compress(struct.pack(">2I", 0x801, 3) + bytes([3, 1, 10])))
-    plain, domain = ImageDomain(ImageConfig(size=8, channels=1)), labelled("1", "3", "10")
+    plain, domain = ImageDomain(ImageConfig(size=8, channels=1, classes=())), labelled("1", "3", "10")
     assert plain.read(path).examples.shape == (4, 1, 8, 8)
     assert plain.select(path, index=3).example.shape == (1, 1, 8, 8)
+    with_classes = ImageDomain(ImageConfig(size=8, channels=1, classes=("1", "3", "10")))
+    stored = torch.from_numpy(with_classes.read(path).examples)
+    assert with_classes.labels(stored) == {"label": ["none"] * 4}
+    assert with_classes.to_batch(stored).condition is None
+    assert find_classes([path], required=False) == ()
     for use in (domain.read, domain.select):
         with pytest.raises(DamagedFileError, match="holds 4 pictures, and the file beside it 3 labels"):
             use(path)
@@ -64,7 +69,7 @@ def test_labels_are_looked_at_only_where_they_are_wanted_and_must_be_as_many(tmp
     assert plain.read(shouted).examples.shape == (4, 1, 8, 8)
     labels.unlink()
     write_idx(tmp_path, [3, 1, 10, 3])
-    assert find_classes([shouted]) == ("1", "3", "10")
+    assert find_classes([shouted], required=True) == ("1", "3", "10")
 
 
 def test_a_picture_is_the_same_whatever_it_is_labelled_with() -> None:
@@ -89,6 +94,10 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     told = [domain.to_batch(torch.from_numpy(domain.read(path).examples)).condition.item() for path in files]
     assert told == [1, 2]
     assert domain.condition("dogs").tolist() == [[2]]
+    untold = ImageDomain(ImageDomain.suited(ImageConfig(), files))
+    assert untold.spec.condition is None
+    assert untold.labels(torch.from_numpy(untold.read(files[1]).examples)) == {"label": ["dogs"]}
+    assert ImageDomain.suited(ImageConfig(), files[:1]).classes == ()
     with pytest.raises(MusicaeError, match="unknown label 'dog'"):
         domain.condition("dog")
     with pytest.raises(MusicaeError, match="needs 2 to 255 classes, and the data has 1"):

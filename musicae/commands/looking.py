@@ -50,7 +50,11 @@ def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | N
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @model_option("melody-2bar")
-@click.option("--colour", default="folder", metavar="NAME", help="folder, file, key, or an attribute such as density.")
+@click.option(
+    "--colour",
+    metavar="NAME",
+    help="folder, file, label (pictures), key (music), or an attribute such as density.  [default: label or folder]",
+)
 @click.option(
     "--method",
     type=click.Choice(["pca", "tsne", "latent"]),
@@ -62,7 +66,9 @@ def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | N
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("output/map.csv"), metavar="FILE", help="CSV; PNG beside it."
 )
-def embed(paths: tuple[Path, ...], model: str, colour: str, method: str, files: bool, seed: int, out: Path) -> None:
+def embed(
+    paths: tuple[Path, ...], model: str, colour: str | None, method: str, files: bool, seed: int, out: Path
+) -> None:
     """Draw a map of files: near in the picture is near in latent space.
 
     Example: musicae embed my_midi/ --colour density

@@ -42,8 +42,8 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
 )
 @click.option(
     "--latent",
-    type=click.Choice(["gaussian", "deterministic"]),
-    help="VAE or plain autoencoder.  [default: gaussian; deterministic to restore]",
+    type=click.Choice(["gaussian", "deterministic", "adversarial"]),
+    help="VAE, plain or adversarial autoencoder.  [default: gaussian; deterministic to restore]",
 )
 @click.option(
     "--latent-size", type=click.IntRange(1), metavar="N", help="Numbers in the latent.  [default: the model's]"

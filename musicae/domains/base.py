@@ -216,9 +216,12 @@ class Domain(ABC):
         del tensor
         return Statistics({}, {})
 
-    def labels(self, tensor: torch.Tensor) -> dict[str, list[str]]:
-        """Sorts examples by what has no order, such as a key: name → `(batch,)` labels. None unless a domain can."""
-        del tensor
+    def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
+        """Sorts stored examples by what has no order, such as a key or a class: name → `(batch,)` labels.
+
+        None unless a domain can.
+        """
+        del stored
         return {}
 
     def remark(self, tensor: torch.Tensor) -> str | None:

@@ -16,7 +16,7 @@ import torch
 
 from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.domains.image_config import ImageConfig, damage_of, settled
-from musicae.errors import DamagedFileError, MusicaeError
+from musicae.errors import MusicaeError
 from musicae.pictures.files import (
     IDX_SUFFIXES,
     MAX_PIXELS,
@@ -33,7 +33,7 @@ from musicae.pictures.files import (
     write_picture,
     written_format,
 )
-from musicae.pictures.labels import NONE, class_number, class_numbers, idx_labels
+from musicae.pictures.labels import NONE, class_number, class_numbers, idx_names
 from musicae.pictures.whole import in_tiles
 from musicae.spec import Layout, TensorSpec
 
@@ -54,10 +54,14 @@ class ImageDomain(Domain):
     config: ImageConfig
 
     def __init__(self, config: DomainConfig | None = None) -> None:
+        given = cast(ImageConfig, config if config is not None else ImageConfig())
+        if given.classes is None and not given.labels:
+            given = given.model_copy(update={"classes": ()})  # only data can say that there are any
         # Whatever is still open is settled as for the starter digits.
-        super().__init__(self.suited(config if config is not None else ImageConfig(), ()))
+        super().__init__(self.suited(given, ()))
         self.size = cast(int, self.config.size)
         self.channels = cast(int, self.config.channels)
+        self.classes = cast(tuple[str, ...], self.config.classes)
 
     @classmethod
     def suited(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
@@ -77,7 +81,7 @@ class ImageDomain(Domain):
     def spec(self) -> TensorSpec:
         """A grid `(channels, size, size)`."""
         shape = (self.channels, self.size, self.size)
-        condition = (1, len(self.config.classes) + 1) if self.config.labels else None
+        condition = (1, len(self.classes) + 1) if self.config.labels else None
         likelihood = cast(str, self.config.likelihood)
         return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=likelihood, condition=condition)
 
@@ -86,7 +90,7 @@ class ImageDomain(Domain):
         if is_idx(path):
             pictures = read_idx(path)
             count, height, width = pictures.shape
-            pictures = self._labelled(self._resized(pictures), self._idx_names(path, count))
+            pictures = self._labelled(self._resized(pictures), self._idx_names(path))
             return Reading(pictures, parts=(f"{count} pictures of {height}×{width}",), groups=np.arange(count))
         try:
             picture = read_picture(path, size=self.size, channels=self.channels)
@@ -123,7 +127,7 @@ class ImageDomain(Domain):
         pictures = self.to_tensor(stored, generator)
         if not self.config.labels:
             return Batch(pictures)
-        told = stored[:, 0, self.size, :1].long()
+        told = self._class_numbers(stored)[:, None]
         if generator is not None:
             draw = torch.rand(told.shape, generator=generator, device=told.device)
             told = torch.where(draw < _UNTOLD_SHARE, NONE, told)
@@ -133,13 +137,20 @@ class ImageDomain(Domain):
         """Reads a class by its name."""
         if not self.config.labels:
             return super().condition(text, windows)
-        return torch.full((windows, 1), class_number(text.strip(), self.config.classes))
+        return torch.full((windows, 1), class_number(text.strip(), self.classes))
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
         """A hash of the pixels; whatever a picture is labelled with, it is the same picture."""
         pictures = examples[..., : self.size, :]
         digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in pictures]
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+    def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
+        """The class of each picture (`label`), where the data has any; "none" for one of no known class."""
+        if not self.classes:
+            return {}
+        names = ("none", *self.classes)
+        return {"label": [names[number] for number in self._class_numbers(stored).tolist()]}
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
         """The config's damage for `denoise`; for `upscale` a grid so many times coarser, enlarged again (bicubic)."""
@@ -166,7 +177,7 @@ class ImageDomain(Domain):
         pictures = read_idx(path)
         if not 0 <= index < len(pictures):
             raise MusicaeError(f"{path} holds pictures 0 to {len(pictures) - 1}; it has no number {index}.")
-        names = self._idx_names(path, len(pictures))[index : index + 1]
+        names = self._idx_names(path)[index : index + 1]
         picture = self._labelled(self._resized(pictures[index : index + 1]), names)
         return Selection(picture, f"picture {index} of {path.name}")
 
@@ -233,22 +244,21 @@ class ImageDomain(Domain):
         image_rows({label: [_for_drawing(picture) for picture in batch] for label, batch in rows.items()}, path)
         return [path]
 
-    def _idx_names(self, path: Path, count: int) -> list[str]:
-        """Classes of the pictures of an IDX file; none where the model is told none, or there are none."""
-        labels = idx_labels(path) if self.config.labels else None
-        if labels is None:
-            return []
-        if len(labels) != count:
-            raise DamagedFileError(f"{path} holds {count} pictures, and the file beside it {len(labels)} labels.")
-        return [str(label) for label in labels]
+    def _idx_names(self, path: Path) -> list[str]:
+        """Classes of the pictures of an IDX file; none where it has none."""
+        return (idx_names(path, required=self.config.labels) or []) if self.classes else []
+
+    def _class_numbers(self, stored: torch.Tensor) -> torch.Tensor:
+        """Stored pictures of a domain with classes → int64 `(batch,)`, 0 for none."""
+        return stored[:, 0, self.size, 0].long()
 
     def _labelled(self, pictures: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """Adds a row to the stored pictures that begins with the class, where the model is to be told it."""
-        if not self.config.labels:
+        """Adds a row to the stored pictures that begins with the class, where there are classes."""
+        if not self.classes:
             return pictures
         row = np.zeros((*pictures.shape[:2], 1, self.size), np.uint8)
         if len(names) == len(pictures):
-            row[:, 0, 0, 0] = class_numbers(names, self.config.classes)
+            row[:, 0, 0, 0] = class_numbers(names, self.classes)
         return np.concatenate([pictures, row], axis=2)
 
     def _resized(self, pictures: np.ndarray) -> np.ndarray:

@@ -24,10 +24,11 @@ class ImageConfig(DomainConfig):
 
     size: int | None = Field(default=None, ge=SMALLEST, le=LARGEST)  # side of the square, in pixels
     channels: Literal[1, 3] | None = None  # grey or colour
-    likelihood: Literal["bernoulli", "gaussian"] | None = None  # None: bernoulli for grey, gaussian for colour
+    # None: bernoulli for grey, gaussian for colour and to restore.
+    likelihood: Literal["bernoulli", "gaussian", "discretised_logistic"] | None = None
     binarised: bool = False  # whether grey is taken for the probability of white, and black and white are drawn from it
     labels: bool = False  # whether the model is told each picture's class: its sub-folder, or an IDX file's labels
-    classes: tuple[str, ...] = ()  # their names; taken from the data
+    classes: tuple[str, ...] | None = None  # their names; where there are any, each picture's is kept with it
     damage: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
@@ -36,7 +37,7 @@ class ImageConfig(DomainConfig):
 
     @model_validator(mode="after")
     def _binary_grey(self) -> "ImageConfig":
-        if self.binarised and (self.channels == 3 or self.likelihood == "gaussian"):
+        if self.binarised and (self.channels == 3 or self.likelihood not in (None, "bernoulli")):
             raise ValueError("binarised pictures are grey and have a bernoulli likelihood")
         return self
 
@@ -50,8 +51,8 @@ def settled(config: ImageConfig, files: Sequence[Path], task: str) -> ImageConfi
         size, channels = _kind_of_first(files)
         channels = 1 if config.binarised else channels
         found = {"size": config.size or size, "channels": config.channels or channels}
-    if config.labels and not config.classes:
-        found["classes"] = find_classes(files) if files else _DIGITS
+    if config.classes is None:
+        found["classes"] = find_classes(files, required=config.labels) if files else _DIGITS
     if config.likelihood is None:
         is_grey = found.get("channels", config.channels) == 1
         # A restored picture is its input plus a correction, in pixels and not in logits.

@@ -217,9 +217,9 @@ class MusicDomain(Domain):
         """Histograms of pitches, intervals, lengths and density: see `musicae.score.statistics`."""
         return part_statistics(tensor.detach().cpu().numpy(), self.config.plan.streams, self.config.steps_per_bar)
 
-    def labels(self, tensor: torch.Tensor) -> dict[str, list[str]]:
+    def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
         """The key of the first stream, where it has pitches."""
-        return keys_of(self.config, tensor)
+        return keys_of(self.config, self.to_tensor(stored))
 
     def remark(self, tensor: torch.Tensor) -> str | None:
         """Says so where nothing sounds."""

@@ -29,8 +29,8 @@ def negative_log_likelihood(
     Raises:
         MusicaeError: a plain autoencoder, under which nothing has a probability.
     """
-    if not model.latent.is_generative:
-        raise MusicaeError("a plain autoencoder gives no likelihood; use a model trained with --latent gaussian.")
+    if not model.latent.has_density:
+        raise MusicaeError("a code without noise gives no likelihood; use a model trained with --latent gaussian.")
     if draws == 0:
         return model.score(x, target, generator, condition).loss.total.double()
     # Joined one by one, so that memory does not grow with k.

@@ -7,7 +7,7 @@ beside it as `…_mean`. Test examples that also stand in training are left out 
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,11 @@ from torch import Tensor
 
 from musicae.config import read_config
 from musicae.datasets.dataset import DataSet, ExampleTable, load_dataset, unseen
-from musicae.domains.base import Domain
 from musicae.errors import MusicaeError
+from musicae.evaluation.baselines import linear_scores, symbol_guesses
 from musicae.evaluation.bootstrap import mean_intervals
 from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.evaluation.generation_quality import path_quality, sample_quality
-from musicae.score.baselines import always, bar_before, most_frequent
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
@@ -31,9 +30,7 @@ _FITTED_ON = {"test": ("train", "validation"), "validation": ("train",)}
 _BITS_PER_NAT = 1 / math.log(2)
 # A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
 _ACTIVE_VARIANCE = 0.01
-_LARGEST_EXACT_PCA = 2048
-_FREQUENCIES_FROM = 20_000  # examples, at most about twice as many
-_WITHOUT_INTERVAL = ("_mean", "_teacher_forced", "_damaged", "_hold", "_copy", "reconstruction_nats")
+_WITHOUT_INTERVAL = ("_mean", "_teacher_forced", "_damaged", "_hold", "_copy", "reconstruction_nats", "kl_nats")
 
 
 @torch.no_grad()
@@ -79,10 +76,10 @@ def evaluate(
         raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
     table = ExampleTable(dataset.examples, kept, trained.device, 0)
     fitted_on = np.concatenate([dataset.splits[name] for name in _FITTED_ON[split]])
-    guesses = _guesses(domain, dataset, fitted_on if len(fitted_on) else kept)
+    guesses = symbol_guesses(domain, dataset, fitted_on if len(fitted_on) else kept)
     damage = domain.corruption(trained.manifest.task, split=split)
     generator, own_generator = (torch.Generator(trained.device).manual_seed(number) for number in (seed, seed + 1))
-    gaussian = model.latent.is_generative
+    gaussian = model.latent.has_density
     scores: dict[str, list[Tensor]] = defaultdict(list)
     means: list[Tensor] = []
     for rows in torch.arange(len(table)).split(domain.spec.evaluation_batch):
@@ -93,6 +90,7 @@ def evaluate(
         estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
         if gaussian:
             estimates["_mean"] = model.reconstruct(damaged, condition=condition)
+            scores["kl_nats"].append(loss.kl)
             scores["kl_bits"].append(loss.kl * _BITS_PER_NAT)
             scores["elbo_nats"].append(-(loss.reconstruction + loss.kl))
             means.append(posterior.mean.flatten(1).cpu())
@@ -116,10 +114,11 @@ def evaluate(
     if gaussian:
         variance = torch.cat(means).var(0, correction=0)
         result["active_units"] = int((variance > _ACTIVE_VARIANCE).sum())
+        result["bits_per_number"] = -result["elbo_nats"] * _BITS_PER_NAT / domain.spec.numel
     if importance:
         result["importance_draws"] = importance
-    if "mse" in result and len(model.latent_shape) == 1 and domain.spec.layout is Layout.GRID and len(fitted_on):
-        result["pca_mse"] = _pca_mse(trained, dataset, fitted_on, kept)
+        result["nll_importance_bits_per_number"] = result["nll_importance_nats"] * _BITS_PER_NAT / domain.spec.numel
+    result |= linear_scores(trained, dataset, fitted_on, kept, seed)
     if samples:
         result |= sample_quality(trained, dataset, samples, split=split, seed=seed)
     if pairs:
@@ -130,24 +129,6 @@ def evaluate(
 def _free_running(autoregressive: bool, name: str) -> str:
     """`accuracy` of a decoder that sees its own symbols is said to be so."""
     return f"{name}_free_running" if autoregressive and name == "accuracy" else name
-
-
-def _guesses(domain: Domain, dataset: DataSet, fitted_on: np.ndarray) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Baselines of symbols: the ending of their scores' names → a function of the target."""
-    spec = domain.spec
-    if spec.layout is not Layout.STEPS:
-        return {}
-    stride = max(1, len(fitted_on) // _FREQUENCIES_FROM)
-    stored = torch.from_numpy(np.array(dataset.examples[fitted_on[::stride]]))
-    symbols = most_frequent(domain.to_tensor(stored).numpy())
-
-    def hold(target: Tensor) -> Tensor:
-        return torch.from_numpy(always(symbols, target.cpu().numpy())).to(target.device)
-
-    def copy(target: Tensor) -> Tensor:
-        return torch.from_numpy(bar_before(symbols, target.cpu().numpy(), spec.segment)).to(target.device)
-
-    return {"_hold": hold, "_copy": copy} if spec.segments > 1 else {"_hold": hold}
 
 
 def _with_intervals(values: dict[str, np.ndarray], group: np.ndarray | None, seed: int) -> dict[str, float]:
@@ -161,22 +142,6 @@ def _with_intervals(values: dict[str, np.ndarray], group: np.ndarray | None, see
         if name in ends:
             result[f"{name}_low"], result[f"{name}_high"] = map(float, ends[name])
     return result
-
-
-def _pca_mse(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, kept: np.ndarray) -> float:
-    """MSE of a PCA with as many components as the latent has numbers, on examples it was not fitted on."""
-    from sklearn.decomposition import PCA
-
-    def flat(indices: np.ndarray) -> np.ndarray:
-        return trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices]))).flatten(1).numpy()
-
-    numbers = trained.domain.spec.numel
-    components = min(trained.model.latent_shape[0], numbers, len(fitted_on))
-    # The exact solution takes time with the cube of an example's size; the random one is close beyond.
-    solver = "covariance_eigh" if numbers <= _LARGEST_EXACT_PCA else "randomized"
-    pca = PCA(components, svd_solver=solver, random_state=0).fit(flat(fitted_on))
-    target = flat(kept)
-    return float(np.mean((pca.inverse_transform(pca.transform(target)) - target) ** 2))
 
 
 def evaluate_files(

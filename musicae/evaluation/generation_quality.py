@@ -139,7 +139,7 @@ def _point_scores(
     for share, flat in trained.domain.statistics(each).shares.items():
         values = flat.reshape(points.shape[:2])
         found |= {f"{name}_midpoint_{share}": values[:, _POINTS // 2], f"ends_{share}": values[:, [0, -1]]}
-    if trained.model.latent.is_generative:
+    if trained.model.latent.has_density:
         size = trained.domain.spec.evaluation_batch
         conditions = [None] * len(each.split(size)) if told is None else told.split(size)
         parts = [

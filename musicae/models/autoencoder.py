@@ -1,10 +1,11 @@
 """`Autoencoder`: encoder → latent → decoder, and the loss. It knows tensors, and no files.
 
-    total = -log p(target | z) + β · max(KL(q(z | input) ‖ p(z)) - free, 0) + sparsity · Σ|mean of z|
+    total = -log p(target | z) + β · (max(KL(q(z | input) ‖ p(z)) - free, 0) + penalty(z)) + sparsity · Σ|mean of z|
 
 With a deterministic latent the KL is zero and this is a plain autoencoder; with a Gaussian one and
-β = 1 it is the negative ELBO (Kingma & Welling, 2014). The prior p(z) is a standard normal or learned
-with the model. The input may be a damaged version of the target: then the same loss trains a
+β = 1 it is the negative ELBO (Kingma & Welling, 2014); with an adversarial one a discriminator's verdict
+on the codes, the penalty, stands in for the KL. The prior p(z) is a standard normal or learned with the
+model. The input may be a damaged version of the target: then the same loss trains a
 restorer. Where the spec has a condition (chords, labels), encoder and decoder are told it and z need
 not say it.
 """
@@ -27,18 +28,18 @@ from musicae.spec import TensorSpec
 class ModelConfig(Config):
     """What every model is told; each adds its own sizes."""
 
-    latent: Literal["deterministic", "gaussian"] = "gaussian"
+    latent: Literal["deterministic", "gaussian", "adversarial"] = "gaussian"
     latent_size: int = Field(default=32, ge=1, le=65536)  # numbers in a vector latent, channels in a spatial one
     prior: Literal["standard", "flow", "mixture"] = "standard"  # of a Gaussian latent: N(0, I), or learned
 
     @model_validator(mode="before")
     @classmethod
     def _no_prior_without_a_posterior(cls, given: Any) -> Any:
-        """A plain autoencoder has no prior, whatever a model's default is; to ask for one is a mistake."""
-        if not isinstance(given, dict) or given.get("latent", cls.model_fields["latent"].default) != "deterministic":
+        """Only a Gaussian latent learns a prior, whatever a model's default is; to ask it of others is a mistake."""
+        if not isinstance(given, dict) or given.get("latent", cls.model_fields["latent"].default) == "gaussian":
             return given
         if given.get("prior", "standard") != "standard":
-            raise ValueError(f"a plain autoencoder has no prior, so prior {given['prior']!r} needs latent gaussian")
+            raise ValueError(f"a code without noise learns no prior, so prior {given['prior']!r} needs latent gaussian")
         return {**given, "prior": "standard"}
 
 
@@ -49,11 +50,13 @@ class Loss(NamedTuple):
         total: what is differentiated.
         reconstruction: -log p(target | z).
         kl: KL before β and free bits.
+        penalty: what is asked of codes besides: a discriminator's verdict before β, and their sparsity.
     """
 
     total: Tensor
     reconstruction: Tensor
     kl: Tensor
+    penalty: Tensor
 
 
 class Scored(NamedTuple):
@@ -174,17 +177,17 @@ class Autoencoder(nn.Module, ABC):
         Args:
             x: the input, `(batch, *spec.shape)`, damaged or not.
             target: the clean batch, same shape.
-            beta: weight of the KL.
+            beta: weight of the KL and of an adversarial latent's penalty.
             free_nats: KL an example may spend at no cost.
             sparsity: weight of the code's absolute values, the posterior mean's (a sparse autoencoder).
             generator: draws z; None uses torch's default generator.
             condition: as in `encode`.
         """
-        part, _, posterior, _ = self.score(x, target, generator, condition)
-        total = part.reconstruction + beta * (part.kl - free_nats).clamp_min(0.0)
-        if sparsity:
-            total = total + sparsity * posterior.mean.float().abs().flatten(1).sum(1)
-        return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean())
+        part, _, posterior, z = self.score(x, target, generator, condition)
+        verdict = self.latent.penalty(z, generator)
+        sparse = sparsity * posterior.mean.float().abs().flatten(1).sum(1)
+        total = part.reconstruction + beta * ((part.kl - free_nats).clamp_min(0.0) + verdict) + sparse
+        return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), (verdict + sparse).mean())
 
     def score(
         self,
@@ -198,7 +201,8 @@ class Autoencoder(nn.Module, ABC):
         parameters = parameters.float()
         reconstruction = -self.likelihood.log_prob(parameters, target)
         kl = self.latent.kl(posterior, z)
-        return Scored(Loss(reconstruction + kl, reconstruction, kl), self.likelihood.mode(parameters), posterior, z)
+        loss = Loss(reconstruction + kl, reconstruction, kl, torch.zeros_like(kl))
+        return Scored(loss, self.likelihood.mode(parameters), posterior, z)
 
     def log_weights(
         self,

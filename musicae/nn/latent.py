@@ -1,14 +1,18 @@
-"""Latents: what stands between encoder and decoder, deterministic or Gaussian, vector or spatial.
+"""Latents: what stands between encoder and decoder: deterministic, Gaussian or adversarial, vector or spatial.
 
 A latent turns what the encoder gives into a posterior, says what a code costs, and draws new codes
-from its prior. Every difference between a plain autoencoder and a VAE is in this module.
+from its prior. Every difference between a plain autoencoder, a VAE and an adversarial autoencoder is in
+this module.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
 from musicae.errors import MusicaeError
 from musicae.nn.posterior import Posterior
@@ -28,7 +32,9 @@ class Latent(nn.Module, ABC):
     outputs_per_number: ClassVar[int]
     """Numbers the encoder gives for each number of the code."""
     is_generative: ClassVar[bool]
-    """Whether there is a prior to draw from, and codes have a cost."""
+    """Whether there is a prior to draw from."""
+    has_density: ClassVar[bool]
+    """Whether codes have a density given the input and under the prior, hence a cost in nats."""
 
     def __init__(self, shape: tuple[int, ...], prior: str) -> None:
         super().__init__()
@@ -41,6 +47,16 @@ class Latent(nn.Module, ABC):
     @abstractmethod
     def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
         """What the code costs: KL(q ‖ p) in nats, `(batch,)`; z is a draw from the posterior."""
+
+    def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What training asks of codes besides their cost, `(batch,)`; zeros unless a latent asks for something.
+
+        Args:
+            z: codes, `(batch, *shape)`.
+            generator: of draws from the prior that they are compared with.
+        """
+        del generator
+        return z.new_zeros(len(z))
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
@@ -68,6 +84,7 @@ class DeterministicLatent(Latent):
 
     outputs_per_number = 1
     is_generative = False
+    has_density = False
 
     def forward(self, projected: Tensor) -> Posterior:
         return Posterior(projected.float())
@@ -76,7 +93,7 @@ class DeterministicLatent(Latent):
         return posterior.kl().flatten(1).sum(1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        raise MusicaeError("a plain autoencoder has no prior; train with --latent gaussian.")
+        raise MusicaeError("a code without noise has no density; train with --latent gaussian.")
 
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         raise MusicaeError("a plain autoencoder has no prior to sample from; train with --latent gaussian.")
@@ -97,6 +114,7 @@ class GaussianLatent(Latent):
 
     outputs_per_number = 2
     is_generative = True
+    has_density = True
 
     def __init__(self, shape: tuple[int, ...], prior: str) -> None:
         super().__init__(shape, prior)
@@ -122,17 +140,59 @@ class GaussianLatent(Latent):
         return self.prior.from_base(base)
 
 
+class AdversarialLatent(DeterministicLatent):
+    """The code of an adversarial autoencoder (Makhzani et al., 2016): without noise, and all together like the prior.
+
+    A discriminator learns to tell codes from draws of N(0, I), and the encoder learns to give codes that it
+    takes for draws. Both learn in the same step by the same loss: the encoder's term sees the discriminator
+    with its weights held fixed, the discriminator's term sees codes that pass no gradient back and adds
+    nothing to the value, so that the loss means what the autoencoder does.
+    """
+
+    is_generative = True
+    HIDDEN = 256
+
+    def __init__(self, shape: tuple[int, ...], prior: str) -> None:
+        super().__init__(shape, prior)
+        self.discriminator = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(math.prod(shape), self.HIDDEN), nn.LeakyReLU(0.2),
+            nn.Linear(self.HIDDEN, self.HIDDEN), nn.LeakyReLU(0.2),
+            nn.Linear(self.HIDDEN, 1),
+        )  # fmt: skip
+
+    def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """-log of the probability that the discriminator takes a code for a draw, less log 2: 0 where it can't tell."""
+        fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
+        logit = functional_call(self.discriminator, fixed, (z,)).float().squeeze(1)
+        fooling = F.softplus(-logit) - math.log(2)
+        if not torch.is_grad_enabled():
+            return fooling
+        drawn = torch.randn(z.shape, generator=generator, device=z.device)
+        told = self.discriminator(torch.cat([drawn, z.detach()])).float().squeeze(1)
+        of_drawn, of_codes = told.chunk(2)
+        judging = F.softplus(-of_drawn) + F.softplus(of_codes)
+        return fooling + judging - judging.detach()
+
+    def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(count, *self.shape, generator=generator, device=generator.device)
+
+
 def start_precise(projection: nn.Linear, latent: Latent) -> None:
     """Makes the layer that a vector latent reads start with codes that stand out of their own noise.
 
     From σ = 1 on, an untrained encoder says less than its noise, and a decoder that sees its own past learns
     to do without z before z says anything. With means three times as large and σ = 1/e, z is heard first.
     """
-    if latent.is_generative:
+    if latent.has_density:
         numbers = latent.shape[0]
         with torch.no_grad():
             projection.weight[:numbers] *= 3.0
             projection.bias[numbers:] -= 2.0
 
 
-LATENTS: dict[str, type[Latent]] = {"deterministic": DeterministicLatent, "gaussian": GaussianLatent}
+LATENTS: dict[str, type[Latent]] = {
+    "deterministic": DeterministicLatent,
+    "gaussian": GaussianLatent,
+    "adversarial": AdversarialLatent,
+}

@@ -62,18 +62,21 @@ def refuse_map(out: Path) -> None:
 
 
 def embed_files(
-    coder: Coder, sources: Sequence[Any], *, colour: str, method: str, each_file: bool, seed: int
+    coder: Coder, sources: Sequence[Any], *, colour: str | None, method: str, each_file: bool, seed: int
 ) -> LatentMap:
     """Maps the windows of files; see `TrainedModel.embed`."""
     if method not in MAP_METHODS:
         raise ValueError(unknown_name("method", method, MAP_METHODS))
+    chosen = colour or "folder"
     files: list[str] = []
     windows: list[int] = []
     codes: list[np.ndarray] = []
     colours: list[Any] = []
     for name, reading in readings(coder.domain, sources, coder.remarks):
-        batch = coder.domain.to_batch(torch.from_numpy(np.ascontiguousarray(reading.examples)))
-        found = _colours(coder, name, batch.target, colour)
+        stored = torch.from_numpy(np.ascontiguousarray(reading.examples))
+        batch = coder.domain.to_batch(stored)
+        chosen = colour or ("label" if "label" in coder.domain.labels(stored) else "folder")
+        found = _colours(coder, name, stored, batch.target, chosen)
         code = coder.encode(batch).base.flatten(1).cpu().numpy()
         if each_file:
             code = code.mean(0, keepdims=True)
@@ -84,7 +87,7 @@ def embed_files(
         colours += list(found)
     points = flattened(np.concatenate(codes), method, seed)
     is_number = not isinstance(colours[0], str)
-    return LatentMap(files, windows, points, np.array(colours, np.float64) if is_number else colours, colour)
+    return LatentMap(files, windows, points, np.array(colours, np.float64) if is_number else colours, chosen)
 
 
 def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
@@ -118,13 +121,15 @@ def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
     return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
 
 
-def _colours(coder: Coder, name: str, tensor: torch.Tensor, colour: str) -> list[str] | np.ndarray:
+def _colours(
+    coder: Coder, name: str, stored: torch.Tensor, tensor: torch.Tensor, colour: str
+) -> list[str] | np.ndarray:
     """A label or a number for each window of a file."""
     if colour == "file":
         return [name] * len(tensor)
     if colour == "folder":
         return [PurePosixPath(name).parent.as_posix()] * len(tensor)
-    labels = coder.domain.labels(tensor)
+    labels = coder.domain.labels(stored)
     if colour in labels:
         return labels[colour]
     measured = attributes_of(coder.domain, tensor) if coder.domain.attributes(tensor[:1]) else {}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from musicae.errors import DamagedFileError, MusicaeError, unknown_name
-from musicae.pictures.files import is_idx
+from musicae.pictures.files import idx_shape, is_idx
 
 NONE = 0
 MOST_CLASSES = 255
@@ -42,20 +42,51 @@ def idx_labels(images: Path) -> np.ndarray | None:
     return np.frombuffer(content, np.uint8, offset=8)
 
 
-def find_classes(files: Iterable[Path]) -> tuple[str, ...]:
+def idx_names(images: Path, *, required: bool) -> list[str] | None:
+    """Class names of the pictures of an IDX file, in their order; None where there are none.
+
+    Args:
+        images: the file of pictures; `idx_labels` says where its labels are.
+        required: whether labels that can't be read are an error, or none.
+    """
+    try:
+        labels = idx_labels(images)
+    except DamagedFileError:
+        if required:
+            raise
+        return None
+    if labels is None:
+        return None
+    if len(labels) == idx_shape(images)[0]:
+        return [str(label) for label in labels]
+    if required:
+        raise DamagedFileError(
+            f"{images} holds {idx_shape(images)[0]} pictures, and the file beside it {len(labels)} labels."
+        )
+    return None
+
+
+def find_classes(files: Iterable[Path], *, required: bool) -> tuple[str, ...]:
     """Names of the classes of some pictures.
 
+    Args:
+        files: pictures and IDX files.
+        required: whether a model is to be told them. If not, labels that can't be read are none, and pictures
+            of one class, or of more than are stored, have no classes.
+
     Raises:
-        MusicaeError: fewer than two, or more than are stored.
+        MusicaeError: they are required, and there are fewer than two, or more than are stored.
+        DamagedFileError: they are required, and a file of labels is damaged.
     """
     found = set[str]()
     for path in files:
-        labels = idx_labels(path) if is_idx(path) else None
-        if labels is not None:
-            found |= {str(label) for label in np.unique(labels)}
-        elif not is_idx(path):
+        if is_idx(path):
+            found |= set(idx_names(path, required=required) or ())
+        else:
             found.add(path.parent.name)
     if not 2 <= len(found) <= MOST_CLASSES:
+        if not required:
+            return ()
         raise MusicaeError(
             f"labels=true needs 2 to {MOST_CLASSES} classes, and the data has {len(found)}; "
             "put each class into a sub-folder of its own, or the labels beside an IDX file."

@@ -1,0 +1,82 @@
+"""What scores are compared with: the same by scikit-learn, and by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from musicae.datasets.dataset import load_dataset, unseen
+from musicae.evaluation.evaluate import evaluate
+from musicae.evaluation.probes import class_accuracy
+from musicae.trained import load
+from musicae.training.experiment import Experiment
+
+
+def test_pca_is_scikit_learns(tiny_run) -> None:
+    trained = load(tiny_run("image"), "cpu")
+    dataset = load_dataset(trained.domain, [])
+    pixels = dataset.examples[..., :8, :].reshape(len(dataset.examples), -1) / 255.0
+    for split, learned in (("test", ("train", "validation")), ("validation", ("train",))):
+        kept = unseen(trained.domain, dataset, split)
+        pca = PCA(trained.model.latent_shape[0]).fit(np.concatenate([pixels[dataset.splits[name]] for name in learned]))
+        expected = np.mean((pca.inverse_transform(pca.transform(pixels[kept])) - pixels[kept]) ** 2)
+        assert evaluate(trained, dataset, split=split)["pca_mse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_classes_in_the_codes_are_found_as_scikit_learn_finds_them(tiny_run) -> None:
+    trained = load(tiny_run("plain"), "cpu")
+    dataset = load_dataset(trained.domain, [])
+    kept = unseen(trained.domain, dataset, "test")
+    learned = np.concatenate([dataset.splits[name] for name in ("train", "validation")])
+    classes = load_digits().target
+    assert len(classes) == len(dataset.examples)
+    codes = trained.encode(trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples)))).numpy()
+    scores = evaluate(trained, dataset)
+    neighbours = KNeighborsClassifier(5).fit(codes[learned], classes[learned])
+    assert scores["knn_accuracy"] == pytest.approx(neighbours.score(codes[kept], classes[kept]), abs=0.011)
+    assert scores["knn_accuracy"] > 0.5
+    pixels = dataset.examples[..., :8, :].reshape(len(classes), -1) / 255.0
+    pca = PCA(codes.shape[1]).fit(pixels[learned])
+    components = StandardScaler().fit_transform(pca.transform(pixels))
+    probe = LogisticRegression(max_iter=1000).fit(components[learned], classes[learned])
+    found = probe.score(components[kept], classes[kept])
+    assert scores["pca_probe_accuracy"] == pytest.approx(found, abs=0.03)
+
+
+def test_a_restorer_stands_beside_ridge_regression(tmp_path: Path) -> None:
+    settings = {"damage": "salt_and_pepper", "steps": 2, "widths": (8,), "evaluate_every": 2, "precision": "no"}
+    experiment = Experiment.resolve("image", task="denoise", settings=settings)
+    trained = load(experiment.run(tmp_path / "run", experiment.read()), "cpu")
+    dataset = load_dataset(trained.domain, [])
+    scores = evaluate(trained, dataset)
+    target = trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples)))
+    damage = trained.domain.corruption("denoise")
+    damaged = damage(target, torch.Generator().manual_seed(5))
+    learned = np.concatenate([dataset.splits[name] for name in ("train", "validation")])
+    kept = unseen(trained.domain, dataset, "test")
+    flat, clean = damaged.flatten(1).numpy(), target.flatten(1).numpy()
+    # The same by its normal equations, with damage of its own.
+    inputs = flat[learned] - flat[learned].mean(0)
+    weights = np.linalg.solve(inputs.T @ inputs + np.eye(64), inputs.T @ (clean[learned] - clean[learned].mean(0)))
+    restored = (flat[kept] - flat[learned].mean(0)) @ weights + clean[learned].mean(0)
+    assert scores["ridge_mse"] == pytest.approx(np.mean((restored - clean[kept]) ** 2), rel=0.05)
+    assert scores["ridge_psnr_db"] > scores["psnr_in_db"]
+
+
+def test_codes_that_are_the_classes_give_them_away_and_noise_does_not():
+    random = np.random.default_rng(0)
+    classes = random.integers(0, 3, 600)
+    told = np.eye(3)[classes] + 0.01 * random.normal(size=(600, 3))
+    found = class_accuracy(told[:400], classes[:400], told[400:], classes[400:])
+    assert found == {"knn_accuracy": 1.0, "probe_accuracy": 1.0}
+    noise = random.normal(size=(600, 3))
+    found = class_accuracy(noise[:400], classes[:400], noise[400:], classes[400:])
+    assert all(value == pytest.approx(1 / 3, abs=0.12) for value in found.values())
+    with pytest.raises(ValueError, match="one class alone"):
+        class_accuracy(told, np.zeros(600), told, classes)
