@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.models.grid import ConvAutoencoder
+from musicae.models.grid import ConvAutoencoder, UNet
 from musicae.train_config import TrainConfig
 from musicae.trained import load
 from musicae.training.experiment import Experiment
@@ -194,6 +194,26 @@ def test_two_processes_lose_what_one_does(tmp_path):
     assert list(histories[0]) == list(histories[1]) == [4, 8, 12]
     for step, loss in histories[0].items():
         assert histories[1][step] == pytest.approx(loss, rel=1e-4)
+
+
+def test_every_batch_is_damaged_anew_and_in_evaluation_always_alike(tmp_path, monkeypatch):
+    forward, noises = UNet.forward, {True: [], False: []}
+
+    def recording(self, x, target, *args, **kwargs):
+        noises[self.training].append(x - target)
+        return forward(self, x, target, *args, **kwargs)
+
+    monkeypatch.setattr(UNet, "forward", recording)
+    settings = {"widths": (8,), "latent_size": 4, "batch_size": 32, "precision": "no", "evaluate_examples": 32}
+    experiment = Experiment.resolve("image", task="denoise", settings={**settings, "steps": 8, "evaluate_every": 4})
+    experiment.run(tmp_path / "run", experiment.read())
+    drawn = torch.stack(noises[True]).flatten(1)
+    assert len(drawn) == 8
+    likeness = torch.corrcoef(drawn) - torch.eye(8)
+    assert likeness.abs().max() < 0.3  # one tensor of noise for all batches would give 1
+    assert torch.corrcoef(torch.stack(noises[True])[0].flatten(1)).fill_diagonal_(0).abs().max() < 0.9
+    first, second = noises[False]
+    assert torch.equal(first, second)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
