@@ -1,45 +1,33 @@
-"""What pictures are labelled with: the sub-folder they lie in, or the labels beside an IDX file.
+"""What pictures are labelled with: the sub-folder they lie in, or the labels of a set (see `PICTURE_SETS`).
 
 Classes are names, in the order of the alphabet, numbers in their own; 0 stands for "none" and the first
 class is 1.
 """
 
-import gzip
-import re
-import struct
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from musicae.errors import DamagedFileError, MusicaeError, unknown_name
-from musicae.pictures.files import is_idx
+from musicae.pictures.picture_sets import picture_set
 
 NONE = 0
 MOST_CLASSES = 255
-_IDX_LABELS = 0x00000801  # uint8, one axis
 
 
-def idx_labels(images: Path) -> np.ndarray | None:
-    """Labels `(pictures,)` uint8 beside an IDX file of pictures (`train-labels-idx1-ubyte.gz`); None without one.
+def set_names(path: Path) -> list[str] | None:
+    """Class names of the pictures of a set's file, in their order; None where there are none.
 
     Raises:
-        DamagedFileError: the file is there and is not what it claims to be.
+        DamagedFileError: the labels can't be read, or are not as many as the pictures.
     """
-    name = re.sub("idx3", "idx1", re.sub("images", "labels", images.name, flags=re.IGNORECASE), flags=re.IGNORECASE)
-    path = next((file for file in images.parent.iterdir() if file.name.lower() == name.lower()), None)
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        magic, count = struct.unpack(">2I", content[:8])
-    except (OSError, EOFError, struct.error, zlib.error) as error:
-        raise DamagedFileError(f"{path} is truncated or damaged ({error}).") from error
-    if magic != _IDX_LABELS or len(content) != 8 + count:
-        raise DamagedFileError(f"{path} holds no IDX labels, or not as many as its header says.")
-    return np.frombuffer(content, np.uint8, offset=8)
+    known = picture_set(path)
+    assert known is not None
+    names = known.labels(path)
+    if names is not None and len(names) != (count := known.shape(path)[0]):
+        raise DamagedFileError(f"{path} holds {count} pictures, and the file beside it {len(names)} labels.")
+    return names
 
 
 def find_classes(files: Iterable[Path]) -> tuple[str, ...]:
@@ -47,14 +35,11 @@ def find_classes(files: Iterable[Path]) -> tuple[str, ...]:
 
     Raises:
         MusicaeError: fewer than two, or more than are stored.
+        DamagedFileError: the labels of a set can't be read, or are not as many as its pictures.
     """
     found = set[str]()
     for path in files:
-        labels = idx_labels(path) if is_idx(path) else None
-        if labels is not None:
-            found |= {str(label) for label in np.unique(labels)}
-        elif not is_idx(path):
-            found.add(path.parent.name)
+        found |= {path.parent.name} if picture_set(path) is None else set(set_names(path) or ())
     if not 2 <= len(found) <= MOST_CLASSES:
         raise MusicaeError(
             f"labels=true needs 2 to {MOST_CLASSES} classes, and the data has {len(found)}; "
