@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from musicae.domains.image import ImageConfig, ImageDomain
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.pictures.files import PICTURE_SUFFIXES, PictureTooLargeError, read_idx, read_picture
+from musicae.pictures.files import PICTURE_SUFFIXES, PictureTooLargeError, read_picture
+from musicae.pictures.idx import read_idx
 
 
 def _domain(size: int = 16, channels: int = 1, **settings) -> ImageDomain:

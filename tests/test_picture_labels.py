@@ -13,7 +13,8 @@ from musicae.datasets.dataset import load_dataset
 from musicae.domains.image import ImageConfig, ImageDomain
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.models import build_model
-from musicae.pictures.labels import find_classes, idx_labels
+from musicae.pictures.idx import idx_labels
+from musicae.pictures.labels import find_classes
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from musicae.datasets.named_sets import NAMED_SETS
 from musicae.errors import MusicaeError
 
 
@@ -53,7 +54,7 @@ data_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Folder, file, or mnist; may be repeated.",
+    help=f"Folder, file, or a set of pictures by name ({', '.join(NAMED_SETS)}); may be repeated.",
 )
 bar_option = click.option(
     "--bar", type=click.IntRange(1), metavar="BAR", help="First bar of the window.  [default: the densest window]"

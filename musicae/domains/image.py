@@ -1,4 +1,4 @@
-"""Pictures as grids: folders of pictures, IDX files such as MNIST's, and scikit-learn's digits.
+"""Pictures as grids: folders of pictures, sets such as MNIST in one file, and scikit-learn's digits.
 
 Every picture is brought to one square size (see `musicae.pictures.files` for how), grey or colour, and
 stored as uint8 `(pictures, channels, height, width)`; its tensor is 0…1. Nothing is augmented: a digit
@@ -18,22 +18,19 @@ from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Readin
 from musicae.domains.image_config import ImageConfig, damage_of, settled
 from musicae.errors import MusicaeError
 from musicae.pictures.files import (
-    IDX_SUFFIXES,
     MAX_PIXELS,
     MAX_SIDE,
     PICTURE_SUFFIXES,
     PictureTooLargeError,
-    is_idx,
-    is_idx_test,
     largest_side,
-    read_idx,
     read_picture,
     read_whole_picture,
     resize_pictures,
     write_picture,
     written_format,
 )
-from musicae.pictures.labels import NONE, class_number, class_numbers, idx_names
+from musicae.pictures.labels import NONE, class_number, class_numbers, set_names
+from musicae.pictures.picture_sets import PICTURE_SET_SUFFIXES, picture_set
 from musicae.pictures.whole import in_tiles
 from musicae.spec import Layout, TensorSpec
 
@@ -47,7 +44,7 @@ class ImageDomain(Domain):
     """Square pictures, grey or colour."""
 
     name = "image"
-    suffixes: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES + IDX_SUFFIXES
+    suffixes: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES + PICTURE_SET_SUFFIXES
     output_suffix = ".png"
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
     Config = ImageConfig
@@ -67,15 +64,16 @@ class ImageDomain(Domain):
     def suited(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
         """Settles size, channels and likelihood by the first file that can be read.
 
-        No files: the digits' 8×8, grey. An IDX file: its own size, grey. Pictures: 64 pixels or the
-        short side of the first if that is less; colour if the first has any.
+        No files: the digits' 8×8, grey. A set's file: its own size and channels. Pictures: 64
+        pixels or the short side of the first if that is less; colour if the first has any.
         """
         assert isinstance(config, ImageConfig)
         return settled(config, files, task)
 
     def split_of(self, path: Path) -> str | None:
-        """`test` for the test part of an IDX set (`t10k-images-…`)."""
-        return "test" if is_idx_test(path) else None
+        """`test` for the test part of a set (`t10k-images-…`, `test_batch.bin`)."""
+        known = picture_set(path)
+        return "test" if known is not None and known.is_test(path) else None
 
     @property
     def spec(self) -> TensorSpec:
@@ -86,11 +84,11 @@ class ImageDomain(Domain):
         return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=likelihood, condition=condition)
 
     def read(self, path: Path) -> Reading:
-        """One example of a picture, all of an IDX file; each of those is its own group."""
-        if is_idx(path):
-            pictures = read_idx(path)
-            count, height, width = pictures.shape
-            pictures = self._labelled(self._resized(pictures), self._idx_names(path))
+        """One example of a picture, all of a set's file; each of those is its own group."""
+        if (known := picture_set(path)) is not None:
+            pictures = known.read(path)
+            count, _, height, width = pictures.shape
+            pictures = self._labelled(self._resized(pictures), self._set_names(path))
             return Reading(pictures, parts=(f"{count} pictures of {height}×{width}",), groups=np.arange(count))
         try:
             picture = read_picture(path, size=self.size, channels=self.channels)
@@ -107,7 +105,7 @@ class ImageDomain(Domain):
         from sklearn.datasets import load_digits
 
         data = load_digits()
-        digits = np.floor(data.images * (255 / 16) + 0.5).astype(np.uint8)  # (1797, 8, 8)
+        digits = np.floor(data.images * (255 / 16) + 0.5).astype(np.uint8)[:, None]  # (1797, 1, 8, 8)
         stored = self._labelled(self._resized(digits), [str(label) for label in data.target])
         yield "digits", Reading(stored, groups=np.arange(len(digits)))
 
@@ -159,25 +157,26 @@ class ImageDomain(Domain):
         return damage_of(task, self.config)
 
     def select(self, path: Path, **choice: Any) -> Selection:
-        """The picture of a file, or one of an IDX file's.
+        """The picture of a file, or one of a set's.
 
         Args:
-            path: a picture or an IDX file.
-            **choice: `index`: number of the picture in an IDX file, from 0; the first by default.
+            path: a picture or a set's file.
+            **choice: `index`: number of the picture in a set's file, from 0; the first by default.
         """
         index = choice.pop("index", None) or 0
         if choice:
             raise MusicaeError(f"a picture has no {' or '.join(sorted(choice))} to choose.")
-        if not is_idx(path):
+        known = picture_set(path)
+        if known is None:
             if index:
                 raise MusicaeError(f"{path} holds one picture; it has no number {index}.")
             picture = read_picture(path, size=self.size, channels=self.channels)
             stored = self._labelled(picture[None], [path.parent.name])
             return Selection(stored, f"{path.name}, at {self.size}×{self.size}")
-        pictures = read_idx(path)
+        pictures = known.read(path)
         if not 0 <= index < len(pictures):
             raise MusicaeError(f"{path} holds pictures 0 to {len(pictures) - 1}; it has no number {index}.")
-        names = self._idx_names(path)[index : index + 1]
+        names = self._set_names(path)[index : index + 1]
         picture = self._labelled(self._resized(pictures[index : index + 1]), names)
         return Selection(picture, f"picture {index} of {path.name}")
 
@@ -199,7 +198,7 @@ class ImageDomain(Domain):
         stays colour. A reconstructed one has the model's size and channels.
         """
         written_format(target)
-        if is_idx(path):
+        if picture_set(path) is not None:
             raise MusicaeError(f"{path} holds a whole set; give one picture, or evaluate the model on the set.")
         if task == "reconstruct":
             picture = read_picture(path, size=self.size, channels=self.channels)
@@ -244,9 +243,9 @@ class ImageDomain(Domain):
         image_rows({label: [_for_drawing(picture) for picture in batch] for label, batch in rows.items()}, path)
         return [path]
 
-    def _idx_names(self, path: Path) -> list[str]:
-        """Classes of the pictures of an IDX file; none where it has none."""
-        return (idx_names(path, required=self.config.labels) or []) if self.classes else []
+    def _set_names(self, path: Path) -> list[str]:
+        """Classes of the pictures of a set's file; none where it has none."""
+        return (set_names(path, required=self.config.labels) or []) if self.classes else []
 
     def _class_numbers(self, stored: torch.Tensor) -> torch.Tensor:
         """Stored pictures of a domain with classes → int64 `(batch,)`, 0 for none."""

@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 from musicae.domains.base import Corruption, DomainConfig
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.pictures import damage
-from musicae.pictures.files import PictureTooLargeError, idx_shape, is_idx, picture_kind
+from musicae.pictures.files import PictureTooLargeError, picture_kind
 from musicae.pictures.labels import find_classes
+from musicae.pictures.picture_sets import picture_set
 
 SMALLEST, LARGEST = 4, 512
 _STARTER_SIZE = 8
@@ -27,7 +28,7 @@ class ImageConfig(DomainConfig):
     # None: bernoulli for grey, gaussian for colour and to restore.
     likelihood: Literal["bernoulli", "gaussian", "discretised_logistic"] | None = None
     binarised: bool = False  # whether grey is taken for the probability of white, and black and white are drawn from it
-    labels: bool = False  # whether the model is told each picture's class: its sub-folder, or an IDX file's labels
+    labels: bool = False  # whether the model is told each picture's class: its sub-folder, or its set's label
     classes: tuple[str, ...] | None = None  # their names; where there are any, each picture's is kept with it
     damage: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
@@ -79,9 +80,9 @@ def _kind_of_first(files: Sequence[Path]) -> tuple[int, int]:
     """`(size, channels)` by the first file that can be read; damaged ones are reported when all are read."""
     for path in files:
         try:
-            if is_idx(path):
-                _, height, width = idx_shape(path)
-                return min(max(min(height, width), SMALLEST), LARGEST), 1
+            if (known := picture_set(path)) is not None:
+                _, channels, height, width = known.shape(path)
+                return min(max(min(height, width), SMALLEST), LARGEST), channels
             width, height, colour = picture_kind(path)
         except (DamagedFileError, PictureTooLargeError):
             continue

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from musicae.config import read_config
 from musicae.datasets.dataset import DataSet, ExampleTable, load_dataset, unseen
+from musicae.datasets.named_sets import locate
 from musicae.errors import MusicaeError
 from musicae.evaluation.baselines import linear_scores, symbol_guesses
 from musicae.evaluation.bootstrap import mean_intervals
@@ -160,8 +161,8 @@ def evaluate_files(
 
     Args:
         trained: the model and its domain.
-        paths: files and folders, named as in training (the split goes by the names of folder and file);
-            none for what it was trained on.
+        paths: files and folders, named as in training (the split goes by the names of folder and file),
+            and names in `NAMED_SETS`; none for what it was trained on.
         settings: keys of the domain's config to change, such as the noise of a test.
         split, limit, seed, importance, samples, pairs: as in `evaluate`.
     """
@@ -174,8 +175,8 @@ def evaluate_files(
     if not paths and trained.manifest.data.get("sets"):
         sets = ", ".join(trained.manifest.data["sets"])
         raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
-    paths = tuple(paths) or tuple(Path(path) for path in trained.manifest.data.get("paths", ()))
-    dataset = load_dataset(domain, paths)
+    places = [locate(path, domain.name) for path in paths or map(Path, trained.manifest.data.get("paths", ()))]
+    dataset = load_dataset(domain, places)
     scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))
     return evaluate(
         scored, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs

@@ -26,6 +26,10 @@ class ConvConfig(ModelConfig):
     widths: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # channels of each level, finest first
     patch: int = Field(default=1, ge=1)  # side of the squares that enter, and leave, as one cell
     blocks: int = Field(default=1, ge=0)  # residual blocks a level
+    # Residual dense blocks between the coarsest cells and the code, each way; 0 is one matrix product. A code of
+    # few numbers has to be bent far before cells can be made of it.
+    dense_blocks: int = Field(default=0, ge=0)
+    dense_width: int = Field(default=512, ge=1)
 
 
 class MLPConfig(ModelConfig):
@@ -100,10 +104,16 @@ class ConvAutoencoder(GridAutoencoder):
         self.coarsest = (config.widths[-1], *self.sizes[-1])
         numbers = config.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
         self.encoder = Downward(self.channels * cells, config.widths, config.blocks)
-        self.to_latent = nn.Linear(numbers + self.told_numbers, config.latent_size * self.latent.outputs_per_number)
-        self.from_latent = nn.Linear(config.latent_size + self.told_numbers, numbers)
+        outputs = config.latent_size * self.latent.outputs_per_number
+        self.to_latent = self._dense(numbers + self.told_numbers, outputs)
+        self.from_latent = self._dense(config.latent_size + self.told_numbers, numbers)
         self.decoder = Upward(config.widths, self.likelihood.width * cells, config.blocks, skips=False)
         lay_channels_last(self)
+
+    def _dense(self, inputs: int, outputs: int) -> nn.Module:
+        if not self.config.dense_blocks:
+            return nn.Linear(inputs, outputs)
+        return ResidualMLP(inputs, self.config.dense_width, outputs, self.config.dense_blocks, linear_path=True)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)

@@ -1,4 +1,4 @@
-"""Picture files to square uint8 arrays and back: PNG, JPEG and the like, and IDX files of digits.
+"""Picture files to square uint8 arrays and back: PNG, JPEG and the like.
 
 A picture of any size becomes a square: turned as its EXIF says, laid on white where it is transparent,
 cropped to its centre and resized (Lanczos). Cropping keeps proportions, at the price of the long side's
@@ -6,16 +6,12 @@ ends. The size is checked in the header before a pixel is decoded. Colour profil
 here knows tensors or domains.
 """
 
-import gzip
-import re
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,14 +20,9 @@ from musicae.errors import DamagedFileError, MusicaeError
 from musicae.whole_files import written_whole
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-IDX_SUFFIXES = ("images-idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte", "images.idx3-ubyte.gz")
-"""Endings of the whole name; MNIST's are `train-images-idx3-ubyte.gz` and `t10k-images-idx3-ubyte.gz`."""
 
 MAX_SIDE = 30_000
 MAX_PIXELS = 120_000_000
-_MAX_IDX_BYTES = 4 * 2**30
-_BLOCK_BYTES = 16 * 2**20
-_IDX_IMAGES = 0x00000803  # uint8, three axes
 # By name, since Pillow would otherwise try every format it knows on a file called .png.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 _WRITTEN = {
@@ -97,54 +88,20 @@ def picture_kind(path: Path) -> tuple[int, int, bool]:
 
 
 def resize_pictures(pictures: np.ndarray, *, size: int, channels: int) -> np.ndarray:
-    """Grey uint8 `(pictures, height, width)` → `(pictures, channels, size, size)`, as `read_picture` would."""
-    if pictures.shape[1:] != (size, size):
-        resized = [_square(Image.fromarray(picture), size)[0] for picture in pictures]
-        pictures = np.stack(resized) if resized else np.zeros((0, size, size), np.uint8)
-    return np.repeat(pictures[:, None], channels, axis=1)
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """Reads the pictures of an IDX file: uint8 `(pictures, height, width)`.
-
-    Raises:
-        DamagedFileError: not IDX, not pictures, or more or fewer bytes than its header says.
-    """
-    with _idx_opened(path) as (stream, shape):
-        expected = int(np.prod(shape, dtype=np.int64))
-        if expected > _MAX_IDX_BYTES:
-            raise DamagedFileError(f"{path} says it holds {expected:,} bytes; at most {_MAX_IDX_BYTES:,} are read.")
-        content = bytearray()
-        while len(content) <= expected and (block := stream.read(min(_BLOCK_BYTES, expected + 1 - len(content)))):
-            content += block
-        if len(content) != expected:
-            kind = "is truncated" if len(content) < expected else "goes on past its end"
-            raise DamagedFileError(f"{path} {kind}: its header says {shape[0]} pictures of {shape[1]}×{shape[2]}.")
-    return np.frombuffer(bytes(content), np.uint8).reshape(shape)
-
-
-def idx_shape(path: Path) -> tuple[int, int, int]:
-    """`(pictures, height, width)` as an IDX file's header says."""
-    with _idx_opened(path) as (_, shape):
-        return shape
-
-
-def is_idx(path: Path) -> bool:
-    """Whether the name is that of an IDX file of pictures."""
-    return path.name.lower().endswith(IDX_SUFFIXES)
-
-
-def is_idx_test(path: Path) -> bool:
-    """Whether the name is that of the test part of an IDX set (`t10k-…`, `test-…`, `emnist-…-test-…`)."""
-    return is_idx(path) and re.search(r"(^|-)(t10k|test)-images", path.name.lower()) is not None
+    """uint8 `(pictures, 1 or 3, height, width)` → `(pictures, channels, size, size)`, as `read_picture` would."""
+    given = pictures.shape[1]
+    if given > channels or pictures.shape[2:] != (size, size):
+        mode = "RGB" if given == channels == 3 else "L"
+        squares = [_square(_image(picture).convert(mode), size) for picture in pictures]
+        pictures = np.stack(squares) if squares else np.zeros((0, min(given, channels), size, size), np.uint8)
+    return np.repeat(pictures, channels // pictures.shape[1], axis=1)
 
 
 def write_picture(pixels: np.ndarray, path: Path) -> None:
     """Writes uint8 `(channels, height, width)`, under a temporary name that is then renamed."""
     kind = written_format(path)
     content = BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
-    picture.save(content, format=kind, **_HOW.get(kind, {}))
+    _image(pixels).save(content, format=kind, **_HOW.get(kind, {}))
     with written_whole(path) as partial:
         partial.write_bytes(content.getvalue())
 
@@ -212,6 +169,11 @@ def _plain(picture: Image.Image, mode: str) -> Image.Image:
     return upright.convert(mode)
 
 
+def _image(pixels: np.ndarray) -> Image.Image:
+    """uint8 `(1 or 3, height, width)` → `L` or `RGB`."""
+    return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+
+
 def _eight_bits(values: np.ndarray) -> np.ndarray:
     """Deep grey values → uint8, by the range they are in: 0…1 (if real), 0…255, 0…65535 or 0…2³²."""
     deep = np.nan_to_num(values.astype(np.float64))
@@ -234,24 +196,3 @@ def _square(picture: Image.Image, size: int) -> np.ndarray:
         picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture)
     return pixels[None].copy() if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-@contextmanager
-def _idx_opened(path: Path) -> Iterator[tuple[BinaryIO, tuple[int, int, int]]]:
-    """Opens an IDX file, gzipped or not, and reads its header."""
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
-            magic, *shape = struct.unpack(">4I", stream.read(16))
-            if magic != _IDX_IMAGES:
-                raise DamagedFileError(f"{path} is no IDX file of pictures: it begins 0x{magic:08x}, not 0x00000803.")
-            count, height, width = shape
-            if min(shape) < 1 or max(height, width) > MAX_SIDE:
-                raise DamagedFileError(f"{path} says it holds {count} pictures of {height}×{width} pixels.")
-            yield stream, (count, height, width)
-    except FileNotFoundError:
-        raise MusicaeError(f"no such file: {path}") from None
-    except (OSError, EOFError, struct.error, zlib.error) as error:
-        raise DamagedFileError(f"{path} is truncated or damaged ({error}).") from error

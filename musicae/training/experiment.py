@@ -58,7 +58,7 @@ class Experiment:
         Args:
             domain: a key of `DOMAINS`.
             task: one of the domain's tasks.
-            data: files, folders and names of sets (`mnist`); none for the starter data.
+            data: files, folders and names in `NAMED_SETS`; none for the starter data.
             model: a key of `MODELS`; by default the one for the domain's layout and the task.
             settings: keys of the domain's, the model's and the training's config.
 
