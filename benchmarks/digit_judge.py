@@ -8,7 +8,6 @@ cannot be compared with a FID.
 
 import numpy as np
 import torch
-from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -72,5 +71,8 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     """|m₁ - m₂|² + tr(C₁ + C₂ - 2·(C₁·C₂)^½) of two sets of features `(examples, FEATURES)`."""
     mean = ((first.mean(0) - second.mean(0)) ** 2).sum()
     covariances = np.cov(first.T), np.cov(second.T)
-    root = sqrtm(covariances[0] @ covariances[1])
-    return float(mean + np.trace(covariances[0] + covariances[1] - 2 * np.real(root)))
+    values, axes = np.linalg.eigh(covariances[0])
+    root = axes * np.sqrt(values.clip(0)) @ axes.T
+    # C₁·C₂ has the eigenvalues of the symmetric C₁^½·C₂·C₁^½, and the root's trace is the sum of theirs.
+    crossed = np.linalg.eigvalsh(root @ covariances[1] @ root)
+    return float(mean + np.trace(covariances[0] + covariances[1]) - 2 * np.sqrt(crossed.clip(0)).sum())

@@ -69,9 +69,9 @@ DRAWN = ("mnist-vae-40", "mnist-aae-8", "mnist-conditional", "mnist-ae-8", "mnis
 
 def drawn(models: dict[str, TrainedModel], digits: Path) -> dict[str, float]:
     """Fréchet distances of draws to the test digits, and how often the judge agrees with the label asked for."""
-    plain = models["mnist-ae-32"]
-    dataset = load_dataset(plain.domain, [digits])
-    train, test = (labelled(plain, dataset, dataset.splits[split]) for split in ("train", "test"))
+    told = models["mnist-conditional"]
+    dataset = load_dataset(told.domain, [digits])
+    train, test = (labelled(told, dataset, dataset.splits[split]) for split in ("train", "test"))
     judge = train_judge(*train)
     wanted = judge.describe(test[0])
 
@@ -87,7 +87,7 @@ def drawn(models: dict[str, TrainedModel], digits: Path) -> dict[str, float]:
             pictures, found["label_agreement"] = asked(model, judge)
             found[name] = distance(pictures)
         elif model.model.latent.is_generative:
-            found[name] = distance(batch(model.sample(DRAWS, seed=0)))
+            found[name] = distance(many(model, DRAWS, seed=0))
         else:
             codes = model.encode(train[0]).double()
             generator = torch.Generator().manual_seed(0)
@@ -100,9 +100,15 @@ def drawn(models: dict[str, TrainedModel], digits: Path) -> dict[str, float]:
 
 def asked(model: TrainedModel, judge: Judge) -> tuple[Tensor, float]:
     """As many draws of each class, and the share that the judge takes for it."""
-    each = [batch(model.sample(DRAWS // 10, label=str(digit), seed=digit)) for digit in range(10)]
+    each = [many(model, DRAWS // 10, seed=digit, label=str(digit)) for digit in range(10)]
     agreed = [(judge.classify(pictures) == digit).float().mean() for digit, pictures in enumerate(each)]
     return torch.cat(each), float(torch.stack(agreed).mean())
+
+
+def many(model: TrainedModel, count: int, seed: int, label: str | None = None) -> Tensor:
+    """Draws from the prior, some at a time."""
+    parts = range(0, count, 500)
+    return torch.cat([batch(model.sample(500, seed=1000 * seed + start, label=label)) for start in parts])
 
 
 def labelled(model: TrainedModel, dataset: DataSet, indices: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -173,6 +173,25 @@ def test_a_model_without_labels_says_how_to_get_one(tiny_run, tmp_path: Path) ->
         load(tiny_run("image"), "cpu").sample(1, label="7")
 
 
+def test_a_map_of_pictures_is_coloured_by_their_labels(tiny_run, tmp_path: Path) -> None:
+    for label in "37":
+        (tmp_path / "digits" / label).mkdir(parents=True)
+        for number in range(3):
+            Image.new("L", (8, 8), 40 * int(label) - number).save(tmp_path / "digits" / label / f"{number}.png")
+    model = load(tiny_run("image"), "cpu")
+    table, picture = model.embed(tmp_path / "digits", out=tmp_path / "map.csv")
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    assert rows[0] == ["file", "window", "x", "y", "label"]
+    assert [row[4] for row in rows[1:]] == ["3"] * 3 + ["7"] * 3
+    with Image.open(picture) as image:
+        assert np.asarray(image).std() > 5
+    labels = write_idx(tmp_path, [3, 1, 4])
+    table, _ = model.embed(labels, out=tmp_path / "idx.csv", method="latent")
+    assert [line.rsplit(",", 1)[1] for line in table.read_text().splitlines()] == ["label", "3", "1", "4"]
+    table, _ = model.embed(labels, out=tmp_path / "idx.csv", colour="file")
+    assert table.read_text().splitlines()[0].endswith(",file")
+
+
 def test_a_grid_shows_what_lies_where(tmp_path: Path, tiny_run) -> None:
     settings = {"steps": 60, "evaluate_every": 60, "latent_size": 2, "width": 64, "precision": "no", "labels": True}
     experiment = Experiment.resolve("image", model="mlp", settings=settings)

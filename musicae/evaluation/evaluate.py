@@ -63,10 +63,14 @@ def evaluate(
         `left_out_seen_in_training` how many were not. `…_low` and `…_high` are the ends of a 95% bootstrap
         interval, drawn by item (song, recording) where the data knows it. Of symbols, `…_hold` is the score
         of the most frequent symbol throughout, `…_copy` that of every bar as the bar before it, and
-        `…_damaged` that of what a model that restores was given.
+        `…_damaged` that of what a model that restores was given. Of pictures, `…_in` is the score of what a model
+        that restores was given (for `upscale` enlarged by bicubic interpolation); for what else stands beside them,
+        `pca_…`, `ridge_…`, `knn_accuracy` and `probe_accuracy`, see `baselines.linear_scores`. `bits_per_number`
+        is the negative ELBO of one number of an example.
 
     Raises:
-        MusicaeError: no example of the split is left, or a plain autoencoder is asked for a likelihood or samples.
+        MusicaeError: no example of the split is left, or a model without densities is asked for a likelihood, or one
+            without a prior for samples.
     """
     model, domain = trained.model, trained.domain
     kept = unseen(domain, dataset, split)
