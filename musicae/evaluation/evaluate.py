@@ -18,11 +18,13 @@ from torch import Tensor
 from musicae.config import read_config
 from musicae.datasets.dataset import DataSet, ExampleTable, load_dataset, unseen
 from musicae.datasets.named_sets import locate
+from musicae.domains.base import Batch
 from musicae.errors import MusicaeError
 from musicae.evaluation.baselines import linear_scores, symbol_guesses
 from musicae.evaluation.bootstrap import mean_intervals
 from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.evaluation.generation_quality import path_quality, sample_quality
+from musicae.nn.posterior import Posterior
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
@@ -84,39 +86,26 @@ def evaluate(
     guesses = symbol_guesses(domain, dataset, fitted_on if len(fitted_on) else kept)
     damage = domain.corruption(trained.manifest.task, split=split)
     generator, own_generator = (torch.Generator(trained.device).manual_seed(number) for number in (seed, seed + 1))
-    gaussian = model.latent.has_density
     scores: dict[str, list[Tensor]] = defaultdict(list)
     means: list[Tensor] = []
     for rows in torch.arange(len(table)).split(domain.spec.evaluation_batch):
-        target, condition = domain.to_batch(table.batch(rows))
-        damaged = target if damage is None else damage(target, generator)
-        loss, predicted, posterior, _ = model.score(damaged, target, generator, condition)
-        scores["reconstruction_nats"].append(loss.reconstruction)
-        estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
-        if gaussian:
-            estimates["_mean"] = model.reconstruct(damaged, condition=condition)
-            scores["kl_nats"].append(loss.kl)
-            scores["kl_bits"].append(loss.kl * _BITS_PER_NAT)
-            scores["elbo_nats"].append(-(loss.reconstruction + loss.kl))
-            means.append(posterior.mean.flatten(1).cpu())
-        for suffix, estimate in estimates.items():
-            for name, values in domain.metrics(estimate, target, damaged).items():
-                scores[_free_running(model.autoregressive, name) + suffix].append(values)
-        if model.autoregressive:
-            scores["accuracy_teacher_forced"].append(domain.metrics(predicted, target, damaged)["accuracy"])
-        if damage is not None and domain.spec.layout is Layout.STEPS:
-            for name, values in domain.metrics(damaged, target, damaged).items():
-                scores[name + "_damaged"].append(values)
+        batch = domain.to_batch(table.batch(rows))
+        damaged = batch.target if damage is None else damage(batch.target, generator)
+        found, posterior = _batch_scores(trained, batch, damaged, generator)
         for suffix, guess in guesses.items():
-            for name, values in domain.metrics(guess(target), target, damaged).items():
-                scores[name + suffix].append(values)
+            for name, values in domain.metrics(guess(batch.target), batch.target, damaged).items():
+                found[name + suffix] = values
         if importance:
-            nll = negative_log_likelihood(model, damaged, target, importance, own_generator, condition)
-            scores["nll_importance_nats"].append(nll)
+            found["nll_importance_nats"] = negative_log_likelihood(
+                model, damaged, batch.target, importance, own_generator, batch.condition
+            )
+        for name, values in found.items():
+            scores[name].append(values)
+        means.append(posterior.mean.flatten(1).cpu())
     owner: np.ndarray | None = dataset.owner
     each = {name: torch.cat([part.double().cpu() for part in parts]).numpy() for name, parts in scores.items()}
     result = _with_intervals(each, None if owner is None else owner[kept], seed)
-    if gaussian:
+    if model.latent.has_density:
         variance = torch.cat(means).var(0, correction=0)
         result["active_units"] = int((variance > _ACTIVE_VARIANCE).sum())
         result["bits_per_number"] = -result["elbo_nats"] * _BITS_PER_NAT / domain.spec.numel
@@ -129,6 +118,29 @@ def evaluate(
     if pairs:
         result |= path_quality(trained, dataset, pairs, split=split, draws=importance, seed=seed)
     return result | {"examples": len(kept), "left_out_seen_in_training": left_out}
+
+
+def _batch_scores(
+    trained: TrainedModel, batch: Batch, damaged: Tensor, generator: torch.Generator
+) -> tuple[dict[str, Tensor], Posterior]:
+    """The model's own scores of a batch, example by example, and what it made of the input."""
+    model, domain, (target, condition) = trained.model, trained.domain, batch
+    loss, predicted, posterior, _ = model.score(damaged, target, generator, condition)
+    scores = {"reconstruction_nats": loss.reconstruction}
+    estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
+    if model.latent.has_density:
+        estimates["_mean"] = model.reconstruct(damaged, condition=condition)
+        scores |= {"kl_nats": loss.kl, "kl_bits": loss.kl * _BITS_PER_NAT}
+        scores["elbo_nats"] = -(loss.reconstruction + loss.kl)
+    for suffix, estimate in estimates.items():
+        for name, values in domain.metrics(estimate, target, damaged).items():
+            scores[_free_running(model.autoregressive, name) + suffix] = values
+    if model.autoregressive:
+        scores["accuracy_teacher_forced"] = domain.metrics(predicted, target, damaged)["accuracy"]
+    if damaged is not target and domain.spec.layout is Layout.STEPS:
+        for name, values in domain.metrics(damaged, target, damaged).items():
+            scores[name + "_damaged"] = values
+    return scores, posterior
 
 
 def _free_running(autoregressive: bool, name: str) -> str:
