@@ -117,7 +117,7 @@ FIGURES: dict[str, Figure] = {
     "mnist-ae-128": _convolutional(9.5, 128, _PLAIN),
     # Adversarial and conditional: what their samples are like is measured by image.py.
     "mnist-aae-8": _convolutional(12, 8, "adversarial", **_DRAWING),
-    "mnist-conditional": _convolutional(8, 16, "gaussian", **_DRAWING, labels=True),
+    "mnist-conditional": _convolutional(10, 16, "gaussian", **_DRAWING, labels=True, prior="flow"),
     # Black and white drawn anew from the grey of each digit: likelihoods that can be compared.
     "mnist-vae-40": Figure(
         "image",

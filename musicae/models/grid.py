@@ -26,9 +26,10 @@ class ConvConfig(ModelConfig):
     widths: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # channels of each level, finest first
     patch: int = Field(default=1, ge=1)  # side of the squares that enter, and leave, as one cell
     blocks: int = Field(default=1, ge=0)  # residual blocks a level
-    # Residual dense blocks between the coarsest cells and the code, each way; 0 is one matrix product. A code of
-    # few numbers has to be bent far before cells can be made of it.
-    dense_blocks: int = Field(default=0, ge=0)
+    # Residual dense blocks between the coarsest cells and the code, each way; with 0, one matrix product. A code of
+    # few numbers has to be bent far before cells can be made of it, and what a model is told can only change what the
+    # code says together with it. None: 2 where the model is told something, else 0.
+    dense_blocks: int | None = Field(default=None, ge=0)
     dense_width: int = Field(default=512, ge=1)
 
 
@@ -111,9 +112,12 @@ class ConvAutoencoder(GridAutoencoder):
         lay_channels_last(self)
 
     def _dense(self, inputs: int, outputs: int) -> nn.Module:
-        if not self.config.dense_blocks:
+        blocks = self.config.dense_blocks
+        if blocks is None:
+            blocks = 2 if self.told_numbers else 0
+        if blocks == 0:
             return nn.Linear(inputs, outputs)
-        return ResidualMLP(inputs, self.config.dense_width, outputs, self.config.dense_blocks, linear_path=True)
+        return ResidualMLP(inputs, self.config.dense_width, outputs, blocks, linear_path=True)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)
