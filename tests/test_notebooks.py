@@ -25,10 +25,12 @@ SENTENCES = {
         r"\d\d\.\d dB damaged, \d+\.\d dB restored",
         r"\d\d\.\d dB enlarged, \d+\.\d dB sharpened",
         r"digits 0\.\d{4}, photographs 0\.\d{4}",
+        r"mean and deviation of the two numbers: -?\d",
         r"temple: bicubic \d\d\.\d\d dB, model \d+\.\d\d dB\nflower: bicubic",
     ],
     "02_vae": [
-        r"ELBO -\d+\.\d nats = -\(\d+\.\d nats of reconstruction \+ KL of \d+\.\d nats\)",
+        r"reconstruction \d+\.\d nats \+ KL \d+\.\d nats \(\d+\.\d bits\) = \d+\.\d nats, the negative ELBO",
+        r"mean and deviation of the two numbers: -?\d",
         r"\(-1\.28, \+1\.28\)\n\(-0\.52, \+1\.28\)\n\(\+0\.00, \+1\.28\)",
         r"plain 0\.\d{4}, VAE at the mean 0\.\d{4}",
         r"(?m)\A.*KL, bits.*\n( *[\d.]+ +\d+\.\d\d +\d+\.\d\d +0\.\d{4}\n){4}",
@@ -93,7 +95,8 @@ def test_there_are_two_notebooks():
 
 
 @pytest.mark.slow
-def test_a_notebook_runs_and_leaves_nothing_behind(name, working_folder):
+@pytest.mark.timeout(900)  # three times the usual, for a machine that does something else as well
+def test_a_notebook_runs_and_leaves_nothing_where_it_ran(name, working_folder):
     notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
     for cell in _code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
@@ -101,7 +104,6 @@ def test_a_notebook_runs_and_leaves_nothing_behind(name, working_folder):
     NotebookClient(notebook, timeout=240, kernel_name="python3", coalesce_streams=True, resources=place).execute()
     _check(name, notebook)
     assert list(working_folder.iterdir()) == []
-    assert not list((working_folder.parent / "kept").glob("musicae-*"))
 
 
 def test_a_notebook_is_kept_as_it_ran(name):
