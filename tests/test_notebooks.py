@@ -1,0 +1,119 @@
+"""The notebooks run from the first cell to the last, on a few steps and in a folder of their own."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+MOST_BYTES = 1_500_000
+
+FIGURES = {"01_autoencoders": 15, "02_vae": 13}
+"""Figures that each notebook draws."""
+SENTENCES = {
+    "01_autoencoders": [
+        r"1611 pictures to learn from, 95 to test on, of 8 × 8 pixels",
+        r"with 8 numbers: autoencoder 0\.\d{4}, PCA 0\.02\d\d",
+        r"\d\d\.\d dB damaged, \d+\.\d dB restored",
+        r"\d\d\.\d dB enlarged, \d+\.\d dB sharpened",
+        r"digits 0\.\d{4}, photographs 0\.\d{4}",
+        r"mean and deviation of the two numbers: -?\d",
+        r"temple: bicubic \d\d\.\d\d dB, model \d+\.\d\d dB\nflower: bicubic",
+    ],
+    "02_vae": [
+        r"reconstruction \d+\.\d nats \+ KL \d+\.\d nats \(\d+\.\d bits\) = \d+\.\d nats, the negative ELBO",
+        r"mean and deviation of the two numbers: -?\d",
+        r"\(-1\.28, \+1\.28\)\n\(-0\.52, \+1\.28\)\n\(\+0\.00, \+1\.28\)",
+        r"plain 0\.\d{4}, VAE at the mean 0\.\d{4}",
+        r"(?m)\A.*KL, bits.*\n( *[\d.]+ +\d+\.\d\d +\d+\.\d\d +0\.\d{4}\n){4}",
+        r"not told: KL \d+\.\d bits\ntold: KL \d+\.\d bits",
+        r"dense: [\d,]+ weights, ELBO -\d+\.\d\d nats, KL \d+\.\d bits\nconvolutional: ",
+    ],
+}
+"""What each notebook prints, in this order."""
+
+
+@pytest.fixture(params=sorted(NOTEBOOKS))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run in; what Python, Jupyter and the notebook keep lies beside it."""
+    for folder in ("work", "kept", "jupyter"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("MUSICAE_NOTEBOOK_STEPS", "12")
+    monkeypatch.delenv("MUSICAE_MNIST", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "kept"))
+    for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / "jupyter"))
+    return tmp_path / "work"
+
+
+def _code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in _code_cells(notebook) for output in cell.outputs]
+
+
+def _figures(notebook: NotebookNode) -> list[np.ndarray]:
+    pictures = (output.data["image/png"] for output in _outputs(notebook) if "image/png" in output.get("data", {}))
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L")) for picture in pictures]
+
+
+def _check(name: str, notebook: NotebookNode) -> None:
+    """All cells ran, in order and without a complaint; every figure holds something, every sentence is there."""
+    cells, outputs = _code_cells(notebook), _outputs(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    figures = _figures(notebook)
+    assert len(figures) == FIGURES[name]
+    assert all(min(figure.shape) > 100 and figure.std() > 5 for figure in figures)
+    wanted = SENTENCES[name]
+    printed = [output.text for output in outputs if output.output_type == "stream"]
+    places = [next((place for place, text in enumerate(printed) if re.search(what, text)), None) for what in wanted]
+    assert None not in places, wanted[places.index(None)]
+    assert places == sorted(places)
+    assert "nan" not in " ".join(printed)
+
+
+def test_there_are_two_notebooks():
+    assert set(NOTEBOOKS) == set(FIGURES) == set(SENTENCES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # three times the usual, for a machine that does something else as well
+def test_a_notebook_runs_and_leaves_nothing_where_it_ran(name, working_folder):
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    for cell in _code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
+    place = {"metadata": {"path": str(working_folder)}}
+    NotebookClient(notebook, timeout=240, kernel_name="python3", coalesce_streams=True, resources=place).execute()
+    _check(name, notebook)
+    assert list(working_folder.iterdir()) == []
+
+
+def test_a_notebook_is_kept_as_it_ran(name):
+    content = NOTEBOOKS[name].read_text(encoding="utf-8")
+    notebook = nbformat.reads(content, as_version=4)
+    _check(name, notebook)
+    assert notebook.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    assert len(content.encode()) < MOST_BYTES
+    text = str([{**cell, "outputs": []} for cell in notebook.cells]) + str([o.get("text") for o in _outputs(notebook)])
+    assert not re.search(r"/(home|root|tmp|work|Users|var)\b", text), "a path of the machine it ran on"
