@@ -196,14 +196,15 @@ def scatter(points: np.ndarray, colours: Sequence[str] | np.ndarray, path: Path,
         raise ValueError("expected at least one point to draw, got none")
     figure = new_figure(9.0, 7.0)
     axes = figure.add_axes((0.04, 0.04, 0.72, 0.92))
-    size = float(np.clip(6000 / len(points), 3, 40))
+    size = float(np.clip(9000 / len(points), 5, 40))
     if isinstance(colours, np.ndarray):
         shown = axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, cmap="viridis", linewidths=0)
         scale = figure.add_axes((0.79, 0.2, 0.02, 0.6))
         figure.colorbar(shown, cax=scale).set_label(title)
         plain(scale)
     else:
-        named = [label for label, _ in Counter(colours).most_common(len(_LABEL_COLOURS))]
+        frequent = (label for label, _ in Counter(colours).most_common(len(_LABEL_COLOURS)))
+        named = sorted(frequent, key=lambda label: label.zfill(12) if label.isdecimal() else label)  # 2 before 10
         kinds = np.array([named.index(label) if label in named else len(named) for label in colours])
         for kind, label in enumerate([*named, "others"]):
             if (kinds == kind).any():
@@ -211,9 +212,15 @@ def scatter(points: np.ndarray, colours: Sequence[str] | np.ndarray, path: Path,
                 x, y = points[kinds == kind].T
                 axes.scatter(x, y, color=colour, s=size, linewidths=0, alpha=0.85, label=label)
         axes.legend(
-            title=title, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=7, title_fontsize=8, frameon=False
+            title=title,
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            fontsize=8,
+            title_fontsize=9,
+            frameon=False,
+            markerscale=max(1.0, (30 / size) ** 0.5),  # dots of a large map are too small to tell their colour by
         )
-    axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    axes.set(aspect="equal", adjustable="datalim")
     plain(axes)
     save(figure, path)
 
