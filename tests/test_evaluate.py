@@ -178,8 +178,11 @@ def test_a_plain_autoencoder_has_no_bits(tiny_run: Run) -> None:
 def test_audio_scores_have_the_promised_names(tiny_run: Run) -> None:
     scores = evaluate_files(load(tiny_run("audio"), "cpu"), [])
     # One starter sound is kept for testing, and one recording says nothing of how much others differ.
-    promised = {"si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1"}
+    of_both = {"si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1", "log_spectral_distance_db", "multi_resolution_distance"}
+    promised = {"si_sdr_in_db", *of_both, *(f"{name}_wiener" for name in of_both)}
     assert set(scores) == promised | {"reconstruction_nats"} | COUNTS
+    gain_db = scores["si_sdr_out_db_wiener"] - scores["si_sdr_in_db"]
+    assert scores["si_sdr_gain_db_wiener"] == pytest.approx(gain_db, abs=1e-3)
     assert scores["si_sdr_gain_db"] == pytest.approx(scores["si_sdr_out_db"] - scores["si_sdr_in_db"], abs=1e-3)
 
 

@@ -133,3 +133,32 @@ def test_gradient_flows_through_the_inverse() -> None:
 
     assert spectrum.grad is not None
     assert spectrum.grad.isfinite().all()
+
+
+def test_the_multi_resolution_distance_is_its_formula_and_grows_with_the_noise() -> None:
+    target = noise(2, 8192)
+    assert torch.equal(signal.multi_resolution_distance(target, target), torch.zeros(2))
+    distances = [
+        signal.multi_resolution_distance(target + level * noise(2, 8192, 1), target) for level in (0.1, 0.5, 1.0)
+    ]
+    assert (distances[0] < distances[1]).all() and (distances[1] < distances[2]).all()
+    # Twice as loud: all magnitudes are off by as much as they are, and their logarithms by log 2.
+    assert signal.multi_resolution_distance(2 * target, target).tolist() == pytest.approx(
+        [1 + math.log(2)] * 2, rel=1e-4
+    )
+    assert torch.isfinite(signal.multi_resolution_distance(target, torch.zeros_like(target))).all()
+
+
+def test_the_log_spectral_distance_of_a_gain_is_that_gain_where_it_is_looked_for() -> None:
+    target = signal.stft(noise(2, 8192), n_fft=512)
+    louder = target * 10 ** (6 / 20)
+    distance = signal.log_spectral_distance_db(louder, target, sample_rate_hz=16_000)
+    assert distance.tolist() == pytest.approx([6, 6], abs=1e-3)
+    without_treble = target.clone()
+    without_treble[:, :, 129:] = 0  # above 4 kHz
+    below, above = (
+        signal.log_spectral_distance_db(cut, target, sample_rate_hz=16_000, lowest_hz=lowest_hz)
+        for cut, lowest_hz in ((target[:, :, :], 4_040.0), (without_treble, 4_040.0))
+    )
+    assert below.tolist() == [0, 0]
+    assert (above > 60).all()

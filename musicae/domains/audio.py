@@ -25,6 +25,7 @@ from musicae.sound.excerpts import find_excerpt, heard_chunks, root_mean_square
 from musicae.sound.files import read_mono, read_mono_blocks, resample, sound_info, write_sound
 from musicae.sound.mapping import Framing, map_sound
 from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise
+from musicae.sound.wiener import wiener_filtered
 from musicae.spec import Layout, TensorSpec
 
 # −20 dB of full scale leaves room for peaks, and makes a cell of the spectrum about 1.
@@ -218,15 +219,21 @@ class AudioDomain(Domain):
         map_sound(path, target, function, Framing(config.sample_rate_hz, config.n_fft, config.chunk_samples, LEVEL_RMS))
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
-        samples = self.config.chunk_samples
+        samples, rate_hz = self.config.chunk_samples, self.config.sample_rate_hz
         waveforms = [signal.inverse_stft(batch, samples=samples) for batch in (estimate, target, damaged)]
         before, after = signal.si_sdr_db(waveforms[2], waveforms[1]), signal.si_sdr_db(waveforms[0], waveforms[1])
         return {
             "si_sdr_in_db": before,
             "si_sdr_out_db": after,
             "si_sdr_gain_db": after - before,
-            "log_mel_l1": signal.log_mel_l1(estimate, target, sample_rate_hz=self.config.sample_rate_hz),
+            "log_mel_l1": signal.log_mel_l1(estimate, target, sample_rate_hz=rate_hz),
+            "log_spectral_distance_db": signal.log_spectral_distance_db(estimate, target, sample_rate_hz=rate_hz),
+            "multi_resolution_distance": signal.multi_resolution_distance(waveforms[0], waveforms[1]),
         }
+
+    def untrained(self, task: str) -> dict[str, TensorFunction]:
+        """A Wiener filter, see `musicae.sound.wiener`."""
+        return {"wiener": wiener_filtered} if task == "denoise" else {}
 
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
         from musicae.plots import spectrograms

@@ -203,6 +203,14 @@ class Domain(ABC):
             damaged: the model's input; the same as `target` for `reconstruct`.
         """
 
+    def untrained(self, task: str) -> dict[str, TensorFunction]:
+        """Restorers that learn nothing, to compare a model with: name → function of a damaged batch.
+
+        None unless a domain knows some.
+        """
+        del task
+        return {}
+
     def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
         """Measures what people name and want to change: name → `(batch,)`, of `(batch, *spec.shape)`.
 

@@ -137,6 +137,10 @@ def _batch_scores(
             scores[_free_running(model.autoregressive, name) + suffix] = values
     if model.autoregressive:
         scores["accuracy_teacher_forced"] = domain.metrics(predicted, target, damaged)["accuracy"]
+    for rival, restored in domain.untrained(trained.manifest.task).items():
+        for name, values in domain.metrics(restored(damaged), target, damaged).items():
+            if "_in" not in name:  # what was given is the same for both
+                scores[f"{name}_{rival}"] = values
     if damaged is not target and domain.spec.layout is Layout.STEPS:
         for name, values in domain.metrics(damaged, target, damaged).items():
             scores[name + "_damaged"] = values

@@ -1,4 +1,4 @@
-"""Waveforms and spectra: the short-time Fourier transform, mel, loudness and two distances. Pure functions.
+"""Waveforms and spectra: the short-time Fourier transform, mel, loudness and distances. Pure functions.
 
 A complex spectrum travels as two real channels, `(batch, 2, frequency, time)`, because convolutions, mixed
 precision and safetensors know real numbers only. Frames are centred, every hop is a quarter of the window,
@@ -17,6 +17,9 @@ LOG_MEL_FLOOR = 1e-3
 MEL_BANDS = 80
 # SI-SDR of a perfect or a silent estimate is infinite; one such example must not spoil a mean.
 SI_SDR_LIMIT_DB = 100.0
+# Windows of the multi-resolution distance, in samples.
+RESOLUTIONS = (512, 1024, 2048)
+_LEAST_POWER = 1e-7
 
 
 def stft(waveform: Tensor, *, n_fft: int) -> Tensor:
@@ -111,6 +114,47 @@ def si_sdr_db(estimate: Tensor, target: Tensor) -> Tensor:
     ratio = ratio.clamp(-SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB)
     ratio = ratio.masked_fill(estimate.abs().amax(-1) == 0, -SI_SDR_LIMIT_DB)
     return ratio.masked_fill(target.abs().amax(-1) == 0, 0.0).float()
+
+
+def multi_resolution_distance(estimate: Tensor, target: Tensor) -> Tensor:
+    """Spectral convergence plus mean absolute difference of log magnitudes, averaged over three windows.
+
+    Yamamoto, Song & Kim, 2020 ("Parallel WaveGAN"), equations 3 to 6, as a distance of each example.
+
+    Args:
+        estimate: `(batch, samples)`.
+        target: the same shape.
+
+    Returns:
+        `(batch,)`; 0 for equal waveforms.
+    """
+    distances = []
+    for n_fft in RESOLUTIONS:
+        powers = [stft(waveform, n_fft=n_fft).square().sum(1) for waveform in (estimate, target)]
+        ours, theirs = (power.clamp_min(_LEAST_POWER).sqrt() for power in powers)
+        convergence = (ours - theirs).flatten(1).norm(dim=1) / theirs.flatten(1).norm(dim=1)
+        distances.append(convergence + (ours.log() - theirs.log()).flatten(1).abs().mean(1))
+    return torch.stack(distances).mean(0)
+
+
+def log_spectral_distance_db(
+    estimate: Tensor, target: Tensor, *, sample_rate_hz: int, lowest_hz: float = 0.0, floor_db: float = -60.0
+) -> Tensor:
+    """Root mean square difference of log spectra over frequency, averaged over time (Gray & Markel, 1976).
+
+    Args:
+        estimate: `(batch, 2, frequency, time)`.
+        target: the same shape.
+        sample_rate_hz: of the waveforms behind both.
+        lowest_hz: only frequencies from here on count.
+        floor_db: cells below are taken to be there; the stored level has cells of about 0 dB.
+
+    Returns:
+        `(batch,)`, in dB.
+    """
+    first = round(lowest_hz * 2 * (target.shape[2] - 1) / sample_rate_hz)
+    ours, theirs = (decibels(spectrum[:, :, first:], floor_db=floor_db) for spectrum in (estimate, target))
+    return (ours - theirs).square().mean(1).sqrt().mean(1)
 
 
 def rms(waveform: Tensor) -> Tensor:
