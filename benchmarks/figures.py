@@ -114,7 +114,10 @@ FIGURES: dict[str, Figure] = {
     # With two numbers what counts is how often the digits are seen: a narrow MLP sees them ten times as often. Noise
     # on the code, priced low, keeps what is alike together.
     "mnist-ae-2": _mnist(35, 2, "gaussian", width=512, depth=4, beta=0.3, learning_rate=2e-3),
-    "mnist-ae-8": _convolutional(25, 8, _PLAIN, **_FEW_NUMBERS),
+    "mnist-ae-8-start": _convolutional(25, 8, _PLAIN, **_FEW_NUMBERS),
+    "mnist-ae-8": _convolutional(
+        12, 8, _PLAIN, **{**_FEW_NUMBERS, "learning_rate": 1e-3}, start_from="mnist-ae-8-start"
+    ),
     "mnist-ae-32": _convolutional(15, 32, _PLAIN),
     "mnist-ae-128": _convolutional(9.5, 128, _PLAIN),
     # Adversarial and conditional: what their samples are like is measured by image.py.

@@ -105,9 +105,19 @@ class TrainedModel:
         """
         return transforming.restore(self._started(), "reconstruct", source, out, either(chords, label))
 
-    def denoise(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
-        """Cleans or repairs a file or a batch; as `reconstruct`, for models trained with task `denoise`."""
-        return transforming.restore(self._started(), "denoise", source, out)
+    def denoise(
+        self, source: Any, out: Path | str | None = None, *, strength: float = 1.0,
+        max_attenuation_db: float | None = None,
+    ) -> Path | Tensor:  # fmt: skip
+        """Cleans or repairs a file or a batch; as `reconstruct`, for models trained with task `denoise`.
+
+        Args:
+            source, out: as in `reconstruct`.
+            strength: 0 gives the input back, 1 all that the model would do (pictures and sound).
+            max_attenuation_db: nothing in the spectrum is turned down by more (sound); None for no limit.
+        """
+        restraint = transforming.Restraint(strength, max_attenuation_db)
+        return transforming.restore(self._started(), "denoise", source, out, restraint=restraint)
 
     def upscale(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
         """Fills in what a coarse file or batch lacks; as `reconstruct`, for models trained with task `upscale`."""

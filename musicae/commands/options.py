@@ -1,7 +1,8 @@
 """What several commands share: options, and how their text is read. Heavy imports stay inside functions."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from musicae.datasets.named_sets import NAMED_SETS
 from musicae.errors import MusicaeError
+from musicae.whole_files import refuse_place
 
 
 class DomainChoice(click.Choice[str]):
@@ -133,3 +135,26 @@ def echo_row(path: Path) -> None:
     """Prints what stands beside a written row: the whole, its picture, its sound."""
     for file in sorted(path.parent.glob(f"{path.stem}.*")):
         click.echo(file)
+
+
+def named_results(files: Sequence[Path], out: Path | None, suffix: str) -> list[tuple[Path, Path | None]]:
+    """Each file with the place of its result, None for the default.
+
+    Args:
+        files: one or more.
+        out: the result of one file; a folder for those of several, or of one if the folder is there.
+        suffix: of results in a folder.
+
+    Raises:
+        MusicaeError: two files of one name would have one result.
+    """
+    if len(files) == 1 and (out is None or not out.is_dir()):
+        return [(files[0], out)]
+    twice = [name for name, count in Counter(file.stem for file in files).items() if count > 1]
+    if twice:
+        raise MusicaeError(f"several files are called {twice[0]} and would have one result; take them one by one.")
+    if out is None:
+        return [(file, None) for file in files]
+    refuse_place(out, folder=True)
+    out.mkdir(parents=True, exist_ok=True)
+    return [(file, out / f"{file.stem}{suffix}") for file in files]

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from musicae.commands.options import chords_option, echo_remarks, label_option, load, model_option, out_option
+from musicae.commands.options import (
+    chords_option,
+    echo_remarks,
+    label_option,
+    load,
+    model_option,
+    named_results,
+    out_option,
+)
 
 
 @click.command()
@@ -26,17 +34,34 @@ def reconstruct(file: Path, model: str, chords: str | None, label: str | None, o
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @model_option("denoise-16k")
-@out_option("FILE", "NAME-denoise")
-def denoise(file: Path, model: str, out: Path | None) -> None:
-    """Clean a sound or a picture, or repair a melody; the length stays.
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    metavar="SHARE",
+    help="Of what the model would do; 0 leaves the file as it is.",
+)
+@click.option(
+    "--max-attenuation",
+    "max_attenuation_db",
+    type=click.FloatRange(0),
+    metavar="DB",
+    help="Sound: turn nothing down by more.  [default: (no limit)]",
+)
+@out_option("FILE", "NAME-denoise; of several files a folder")
+def denoise(
+    files: tuple[Path, ...], model: str, strength: float, max_attenuation_db: float | None, out: Path | None
+) -> None:
+    """Clean sounds or pictures, or repair melodies; the length stays.
 
-    Example: musicae denoise noisy.wav --out clean.wav
+    Example: musicae denoise noisy.wav --out clean.wav --strength 0.8
     """
     trained = load(model)
-    click.echo(trained.denoise(file, out))
-    echo_remarks(trained.remarks)
+    for file, target in named_results(files, out, trained.domain.output_suffix):
+        click.echo(trained.denoise(file, target, strength=strength, max_attenuation_db=max_attenuation_db))
+        echo_remarks(trained.remarks)
 
 
 @click.command()

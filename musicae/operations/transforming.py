@@ -3,7 +3,7 @@
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,13 +14,58 @@ from musicae.operations.attribute_table import attributes_of
 from musicae.operations.attribute_vectors import AttributeVectors, moved
 from musicae.operations.coder import Coder
 from musicae.operations.result_files import stem_of
+from musicae.spec import Layout, TensorSpec
 
 _WEAK = 0.25
 """In standard deviations; an attribute whose vector does less is said to be out of the model's reach."""
 
 
-def restore(coder: Coder, task: str, source: Any, out: Path | str | None, told: str | None = None) -> Path | Tensor:
+class Restraint(NamedTuple):
+    """How far a restoration may go.
+
+    Attributes:
+        strength: 0 leaves the input as it is, 1 takes the model's answer.
+        max_attenuation_db: of sound: no part of the spectrum is turned down by more; None for no limit.
+    """
+
+    strength: float = 1.0
+    max_attenuation_db: float | None = None
+
+    def check(self, spec: TensorSpec) -> None:
+        """Raises `ValueError` for values out of range, `MusicaeError` for what this kind of data can't be given."""
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"strength is between 0 and 1, got {self.strength}")
+        if self.strength < 1 and spec.layout is not Layout.GRID:
+            raise MusicaeError("notes are repaired or left, not in part; leave --strength out.")
+        if self.max_attenuation_db is None:
+            return
+        if not 0 <= self.max_attenuation_db < math.inf:
+            raise ValueError(f"max_attenuation_db is 0 dB or more, got {self.max_attenuation_db}")
+        if spec.correction != "mask":
+            raise MusicaeError("only sound is turned down by decibels; leave --max-attenuation out.")
+
+    def applied(self, answer: Tensor, given: Tensor) -> Tensor:
+        """The model's answer, held back; both `(batch, *spec.shape)`."""
+        if self.max_attenuation_db is not None:
+            # A mask on a spectrum: real and imaginary parts are turned down alike.
+            least = given * 10 ** (-self.max_attenuation_db / 20)
+            answer = torch.where(answer.abs() < least.abs(), least, answer)
+        return answer if self.strength == 1 else torch.lerp(given, answer, self.strength)
+
+
+UNRESTRAINED = Restraint()
+
+
+def restore(
+    coder: Coder,
+    task: str,
+    source: Any,
+    out: Path | str | None,
+    told: str | None = None,
+    restraint: Restraint = UNRESTRAINED,
+) -> Path | Tensor:
     """Puts a file or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
+    restraint.check(coder.domain.spec)
     if task != "reconstruct" and coder.task != task:
         raise MusicaeError(
             f"this model was trained to {coder.task}, not to {task}; train one with --task {task}, "
@@ -30,11 +75,15 @@ def restore(coder: Coder, task: str, source: Any, out: Path | str | None, told: 
         coder.refuse_restorer("follow other chords or labels")
     if isinstance(source, Tensor):
         wanted = None if told is None else coder.condition(told)
-        return coder.reconstruct(Batch(source), wanted).cpu()
+        return restraint.applied(coder.reconstruct(Batch(source), wanted).cpu(), source)
     target = _target(coder, source, task, out)
     coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
     if told is None:
-        return coder.map_file(source, target, coder.reconstruct)
+
+        def restored(batch: Batch) -> Tensor:
+            return restraint.applied(coder.reconstruct(batch).cpu(), batch.target)
+
+        return coder.map_file(source, target, restored)
     wanted = coder.condition(told, len(windows_of_file(coder, source)))
     done = 0
 
