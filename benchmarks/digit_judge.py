@@ -52,13 +52,14 @@ def train_judge(pictures: Tensor, classes: Tensor, seed: int = 0) -> Judge:
     """
     torch.manual_seed(seed)
     judge = Judge().train()
-    steps = _EPOCHS * (len(pictures) // _BATCH)
+    steps_an_epoch = len(pictures) // _BATCH
+    steps = _EPOCHS * steps_an_epoch
     optimizer = torch.optim.Adam(judge.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
     for step in range(steps):
-        if step % (len(pictures) // _BATCH) == 0:
+        if step % steps_an_epoch == 0:
             order = torch.randperm(len(pictures))
-        rows = order[step * _BATCH % (len(order) - _BATCH) :][:_BATCH]
+        rows = order[step % steps_an_epoch * _BATCH :][:_BATCH]
         loss = F.cross_entropy(judge(pictures[rows]), classes[rows])
         optimizer.zero_grad()
         loss.backward()

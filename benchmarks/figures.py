@@ -66,6 +66,7 @@ def _convolutional(minutes: float, size: int, latent: str, **settings: Any) -> F
 
 # Under a Gaussian with a small deviation the code's closeness to the prior would weigh next to nothing.
 _DRAWING = {"likelihood": "bernoulli", "patch": 2, "batch_size": 128}
+_TWO_NUMBERS = {"width": 512, "depth": 4}
 # Few numbers have to be bent far before cells can be made of them.
 _FEW_NUMBERS = {"widths": (32, 64, 128), "patch": 2, "dense_blocks": 2, "batch_size": 128}
 
@@ -113,13 +114,14 @@ FIGURES: dict[str, Figure] = {
     # Convolutions: an MLP learns the training digits by heart (notebooks/LOG.md).
     # With two numbers what counts is how often the digits are seen: a narrow MLP sees them ten times as often. Noise
     # on the code, priced low, keeps what is alike together.
-    "mnist-ae-2": _mnist(35, 2, "gaussian", width=512, depth=4, beta=0.3, learning_rate=2e-3),
+    "mnist-ae-2-start": _mnist(35, 2, "gaussian", **_TWO_NUMBERS, beta=0.3, learning_rate=2e-3),
+    "mnist-ae-2": _mnist(12, 2, "gaussian", **_TWO_NUMBERS, **_ON, beta=0.1, start_from="mnist-ae-2-start"),
     "mnist-ae-8-start": _convolutional(25, 8, _PLAIN, **_FEW_NUMBERS),
     "mnist-ae-8": _convolutional(
         12, 8, _PLAIN, **{**_FEW_NUMBERS, "learning_rate": 1e-3}, start_from="mnist-ae-8-start"
     ),
     "mnist-ae-32": _convolutional(15, 32, _PLAIN),
-    "mnist-ae-128": _convolutional(9.5, 128, _PLAIN),
+    "mnist-ae-128": _convolutional(5, 128, _PLAIN),
     # Adversarial and conditional: what their samples are like is measured by image.py.
     "mnist-aae-8": _convolutional(12, 8, "adversarial", **_DRAWING),
     "mnist-conditional": _convolutional(10, 16, "gaussian", **_DRAWING, labels=True, prior="flow"),

@@ -140,21 +140,30 @@ class DiscretisedLogistic(Likelihood):
         return 2 * self.spec.shape[0]
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        return self._each(parameters, target).flatten(1).sum(1)
+
+    def _each(self, parameters: Tensor, target: Tensor) -> Tensor:
+        """Log-probability of every number, the target's shape."""
         centre, log_scale = self._split(parameters)
         half, precision = 0.5 / (self.LEVELS - 1), torch.exp(-log_scale)
         above, below = (target + half - centre) * precision, (target - half - centre) * precision
         # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), s the logistic function.
         between = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * precision))
         lowest, highest = target < half, target > 1 - half
-        each = torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
-        return each.flatten(1).sum(1)
+        return torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """The centres, cut to 0…1."""
-        return self._split(parameters)[0].clamp(0, 1)
+        """Of the logistic distribution with its ends gathered at 0 and 1, in closed form."""
+        centre, log_scale = self._split(parameters)
+        scale = log_scale.exp()
+        return scale * (F.softplus(centre / scale) - F.softplus((centre - 1) / scale))
 
     def mode(self, parameters: Tensor) -> Tensor:
-        return self._levels(self._split(parameters)[0])
+        """The level nearest to the centre, or an end where more is gathered."""
+        nearest = self._levels(self._split(parameters)[0])
+        targets = [nearest, torch.zeros_like(nearest), torch.ones_like(nearest)]
+        likeliest = torch.stack([self._each(parameters, target) for target in targets]).argmax(0)
+        return torch.stack(targets).gather(0, likeliest[None])[0]
 
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         centre, log_scale = self._split(parameters)

@@ -195,7 +195,7 @@ def scatter(points: np.ndarray, colours: Sequence[str] | np.ndarray, path: Path,
     if len(points) == 0:
         raise ValueError("expected at least one point to draw, got none")
     figure = new_figure(9.0, 7.0)
-    axes = figure.add_axes((0.04, 0.04, 0.72, 0.92))
+    axes = figure.add_axes((0.08, 0.05, 0.69, 0.91))
     size = float(np.clip(9000 / len(points), 5, 40))
     if isinstance(colours, np.ndarray):
         shown = axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, cmap="viridis", linewidths=0)

@@ -22,7 +22,7 @@ class TrainConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
     ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
-    beta: float = Field(default=1.0, ge=0)  # weight of the KL
+    beta: float = Field(default=1.0, ge=0)  # weight of the KL, or of a discriminator's verdict on the codes
     free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
     sparsity: float = Field(default=0.0, ge=0)  # weight of the sum of the code's absolute values
     kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0

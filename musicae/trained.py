@@ -293,7 +293,7 @@ class TrainedModel:
             *sources: files and folders, or objects the domain reads.
             out: the CSV to write; the picture stands beside it.
             colour: `folder`, `file`, a label of the domain (`key` of music, `label` of pictures) or an attribute; by
-                default the label of pictures that have classes, else the folder.
+                default the label where any picture has one that the model's data had, else the folder.
             method: `pca`, `tsne`, or `latent`: the two numbers that vary most.
             each_file: a point for each file, the mean of its codes.
             seed: of t-SNE.

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
+from tiny_models import write_chords
 
 from musicae.datasets.dataset import load_dataset, unseen
-from musicae.evaluation.evaluate import evaluate
+from musicae.evaluation.evaluate import evaluate, evaluate_files
 from musicae.evaluation.probes import class_accuracy
 from musicae.trained import load
 from musicae.training.experiment import Experiment
@@ -22,9 +24,9 @@ def test_pca_is_scikit_learns(tiny_run) -> None:
     trained = load(tiny_run("image"), "cpu")
     dataset = load_dataset(trained.domain, [])
     pixels = dataset.examples[..., :8, :].reshape(len(dataset.examples), -1) / 255.0
-    for split, learned in (("test", ("train", "validation")), ("validation", ("train",))):
+    for split in ("test", "validation"):
         kept = unseen(trained.domain, dataset, split)
-        pca = PCA(trained.model.latent_shape[0]).fit(np.concatenate([pixels[dataset.splits[name]] for name in learned]))
+        pca = PCA(trained.model.latent_shape[0]).fit(pixels[dataset.splits["train"]])
         expected = np.mean((pca.inverse_transform(pca.transform(pixels[kept])) - pixels[kept]) ** 2)
         assert evaluate(trained, dataset, split=split)["pca_mse"] == pytest.approx(expected, rel=1e-4)
 
@@ -33,7 +35,7 @@ def test_classes_in_the_codes_are_found_as_scikit_learn_finds_them(tiny_run) -> 
     trained = load(tiny_run("plain"), "cpu")
     dataset = load_dataset(trained.domain, [])
     kept = unseen(trained.domain, dataset, "test")
-    learned = np.concatenate([dataset.splits[name] for name in ("train", "validation")])
+    learned = dataset.splits["train"]
     classes = load_digits().target
     assert len(classes) == len(dataset.examples)
     codes = trained.encode(trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples)))).numpy()
@@ -58,7 +60,7 @@ def test_a_restorer_stands_beside_ridge_regression(tmp_path: Path) -> None:
     target = trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples)))
     damage = trained.domain.corruption("denoise")
     damaged = damage(target, torch.Generator().manual_seed(5))
-    learned = np.concatenate([dataset.splits[name] for name in ("train", "validation")])
+    learned = dataset.splits["train"]
     kept = unseen(trained.domain, dataset, "test")
     flat, clean = damaged.flatten(1).numpy(), target.flatten(1).numpy()
     # The same by its normal equations, with damage of its own.
@@ -80,3 +82,33 @@ def test_codes_that_are_the_classes_give_them_away_and_noise_does_not():
     assert all(value == pytest.approx(1 / 3, abs=0.12) for value in found.values())
     with pytest.raises(ValueError, match="one class alone"):
         class_accuracy(told, np.zeros(600), told, classes)
+
+
+def test_a_class_too_rare_to_be_drawn_costs_the_probe_and_not_the_scores(monkeypatch):
+    monkeypatch.setattr("musicae.evaluation.probes._MOST_PROBED", 50)
+    random = np.random.default_rng(0)
+    classes = np.array(["common"] * 999 + ["rare"])
+    codes = random.normal(size=(1000, 2))
+    found = class_accuracy(codes, classes, codes, classes)
+    assert set(found) <= {"knn_accuracy", "probe_accuracy"}
+    assert found["knn_accuracy"] > 0.99
+
+
+def test_pictures_of_no_known_class_have_no_accuracies(tiny_run, tmp_path):
+    trained = load(tiny_run("plain"), "cpu")
+    random = np.random.default_rng(0)
+    for number in range(40):
+        Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / f"{number}.png")
+    scores = evaluate_files(trained, [tmp_path])
+    assert "pca_mse" in scores
+    assert not any("accuracy" in name for name in scores)
+
+
+def test_sound_that_is_rebuilt_has_no_picture_baselines(tmp_path):
+    settings = {"widths": (4, 8), "latent_size": 8, "n_fft": 256, "sample_rate_hz": 8000, "chunk_s": 0.6}
+    settings |= {"steps": 2, "evaluate_every": 2, "batch_size": 2, "precision": "no"}
+    data = (write_chords(tmp_path / "chords", 4),)
+    experiment = Experiment.resolve("audio", data=data, model="conv", settings=settings)
+    scores = evaluate_files(load(experiment.run(tmp_path / "run", experiment.read()), "cpu"), [])
+    assert "si_sdr_out_db" in scores
+    assert not any(name.startswith(("pca", "ridge", "knn")) for name in scores)

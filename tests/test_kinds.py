@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory):
 
     def model(kind: str) -> TrainedModel:
         if kind not in models:
-            settings = {"widths": (16, 16), "latent_size": 4, "steps": 60, "evaluate_every": 30, "learning_rate": 3e-3}
+            settings = {"widths": (16, 16), "latent_size": 4, "steps": 120, "evaluate_every": 60, "learning_rate": 3e-3}
             settings |= {"warmup_steps": 5, "precision": "no", "evaluate_examples": 64, **KINDS[kind]}
             experiment = Experiment.resolve("image", settings=settings)
             models[kind] = load(experiment.run(folder / kind, experiment.read()), "cpu")
@@ -55,7 +55,7 @@ def test_the_flags_are_those_of_the_readme():
 def test_a_kind_rebuilds_digits_and_is_scored(trained, kind):
     model = trained(kind)
     scores = evaluate_files(model, [])
-    assert scores["mse"] < 0.15  # of one grey for all: 0.14, of noise: about 0.25
+    assert scores["mse"] < 0.07  # the mean digit for all: 0.073
     assert 0 < scores["psnr_db"] < 40
     assert ("elbo_nats" in scores) == (kind not in WITHOUT_DENSITY)
     assert scores["pca_mse"] == pytest.approx(0.0389, abs=0.003)  # the same for all: four components
@@ -74,16 +74,10 @@ def test_a_kind_draws_digits_or_says_why_not(trained, kind):
         return
     first, second = (model.sample(64, seed=seed) for seed in (0, 1))
     assert first.shape == (64, 1, 8, 8)
-    assert 0 <= first.mean() <= 0.6
+    assert 0.1 < first.mean() < 0.6
+    assert first.std(0).mean() > 0.02
     assert not torch.equal(first, second)
     assert torch.equal(first, model.sample(64, seed=0))
-
-
-def test_only_pixels_on_levels_can_be_counted_in_bits(trained):
-    """The least that 8×8 digits of 17 grey values can take, and the most: uniform over 256 levels."""
-    scores = evaluate_files(trained("discretised logistic"), [])
-    assert 0 < scores["bits_per_number"] < 8
-    assert scores["bits_per_number"] * 64 * 0.6931 == pytest.approx(-scores["elbo_nats"], rel=1e-3)
 
 
 def test_a_sparse_code_is_nearer_to_zero_than_a_plain_one(trained):

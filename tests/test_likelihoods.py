@@ -75,6 +75,18 @@ def test_discretised_logistic_draws_levels_around_its_centres():
     assert torch.allclose(likelihood.mode(parameters), torch.tensor(76 / 255))
 
 
+def test_discretised_logistic_has_the_mean_and_mode_of_its_levels():
+    likelihood = build_likelihood(LOGISTIC)
+    parameters = torch.randn(6, 6, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    parameters[:, 3:] *= 2
+    levels = torch.arange(256).double().view(-1, 1, 1, 1, 1) / 255
+    shares = torch.stack([likelihood._each(parameters, level.expand(6, 3, 4, 4)) for level in levels])
+    assert torch.allclose(shares.exp().sum(0), torch.tensor(1.0).double())
+    assert torch.allclose(likelihood.mean(parameters), (shares.exp() * levels).sum(0), atol=1e-4)
+    assert torch.allclose(likelihood.mode(parameters), shares.argmax(0).double() / 255, atol=1e-9)
+    assert ((shares.argmax(0) == 0) | (shares.argmax(0) == 255)).any()
+
+
 def test_categorical_log_probability_sums_the_streams():
     likelihood = build_likelihood(STEPS)
     logits = torch.randn(4, 6, 8)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from musicae.datasets.dataset import load_dataset
+from musicae.domains.base import NO_LABEL
 from musicae.domains.image import ImageConfig, ImageDomain
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.models import build_model
@@ -60,7 +61,7 @@ def test_labels_must_be_as_many_as_pictures_where_they_are_wanted(tmp_path: Path
     assert plain.select(path, index=3).example.shape == (1, 1, 8, 8)
     with_classes = ImageDomain(ImageConfig(size=8, channels=1, classes=("1", "3", "10")))
     stored = torch.from_numpy(with_classes.read(path).examples)
-    assert with_classes.labels(stored) == {"label": ["none"] * 4}
+    assert with_classes.labels(stored) == {"label": [NO_LABEL] * 4}
     assert with_classes.to_batch(stored).condition is None
     assert find_classes([path], required=False) == ()
     for use in (domain.read, domain.select):
@@ -190,6 +191,31 @@ def test_a_map_of_pictures_is_coloured_by_their_labels(tiny_run, tmp_path: Path)
     assert [line.rsplit(",", 1)[1] for line in table.read_text().splitlines()] == ["label", "3", "1", "4"]
     table, _ = model.embed(labels, out=tmp_path / "idx.csv", colour="file")
     assert table.read_text().splitlines()[0].endswith(",file")
+
+
+def test_pictures_of_classes_that_the_model_never_had_are_coloured_by_folder(tiny_run, tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        Image.new("L", (8, 8), 40 * len(name)).save(tmp_path / "pets" / name / "a.png")
+    table, _ = load(tiny_run("image"), "cpu").embed(tmp_path / "pets", out=tmp_path / "map.csv")
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    assert rows[0][4] == "folder"
+    assert {row[4].rpartition("/")[2] for row in rows[1:]} == {"cats", "dogs"}
+
+
+def test_labels_that_change_are_read_anew(tmp_path: Path) -> None:
+    write_idx(tmp_path, [3, 1] * 10)
+    domain = labelled("1", "3")
+    before = load_dataset(domain, [tmp_path])
+    assert load_dataset(domain, [tmp_path]).fingerprint == before.fingerprint
+    write_idx(tmp_path, [1, 1, 3, 3] * 5)
+    after = load_dataset(domain, [tmp_path])
+    assert after.fingerprint != before.fingerprint
+    assert domain.labels(torch.from_numpy(np.array(after.examples[:4])))["label"] == ["1", "1", "3", "3"]
+
+
+def test_no_classes_and_a_model_that_is_told_them_means_that_they_are_looked_for() -> None:
+    assert len(ImageDomain(ImageConfig(labels=True, classes=())).classes) == 10
 
 
 def test_a_grid_shows_what_lies_where(tmp_path: Path, tiny_run) -> None:

@@ -53,7 +53,8 @@ def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | N
 @click.option(
     "--colour",
     metavar="NAME",
-    help="folder, file, label (pictures), key (music), or an attribute such as density.  [default: label or folder]",
+    help="folder, file, label (pictures), key (music), or an attribute such as density.  "
+    "[default: label if known, else folder]",
 )
 @click.option(
     "--method",

@@ -203,7 +203,11 @@ def _from_environment(name: str) -> float | None:
 
 
 def _fingerprint(domain: Domain, files: list[tuple[str, Path]], states: list[os.stat_result], guard: Guard) -> str:
-    listing = [(name, state.st_size, state.st_mtime_ns) for (name, _), state in zip(files, states, strict=True)]
+    listing = [[name, state.st_size, state.st_mtime_ns] for (name, _), state in zip(files, states, strict=True)]
+    for row, (_, path) in zip(listing, files, strict=True):
+        for other in domain.beside(path):
+            state = other.stat()
+            row += [other.name, state.st_size, state.st_mtime_ns]
     content = [__version__, _STORE_FORM, domain.name, domain.config.model_dump(mode="json"), listing]
     # Where more is allowed than usual, files may be read that were given up before.
     content += [] if guard == Guard() else [asdict(guard)]

@@ -85,10 +85,14 @@ def locate(place: Path, domain: str) -> Path:
                 _unpack(fetched, known.members)
     except (OSError, ValueError, tarfile.TarError) as error:  # requests' errors are OSErrors, a checksum's ValueError
         raise MusicaeError(
-            f"could not download {place} ({type(error).__name__}); check the network and try again, "
+            f"could not get {place} ({_first_line(error)}); check the network and the room on the disk and try again, "
             "or give a folder that holds it: --data FOLDER."
         ) from error
     return folder
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _unpack(archive: Path, members: tuple[str, ...]) -> None:

@@ -28,6 +28,10 @@ TensorFunction = Callable[..., torch.Tensor]
 """A batch, and its condition where the spec has one → a batch of the same shape, such as a reconstruction."""
 
 
+NO_LABEL = "(none)"
+"""Stands among labels for an example that has none."""
+
+
 class DomainConfig(Config):
     """Base of the domains' settings."""
 
@@ -115,6 +119,11 @@ class Domain(ABC):
     def reads(self, path: Path) -> bool:
         """Whether a file of this name is one of this domain's (the file is not opened)."""
         return path.name.lower().endswith(self.suffixes)
+
+    def beside(self, path: Path) -> list[Path]:
+        """Other files that are read with this one, such as its labels; when they change it is read anew."""
+        del path
+        return []
 
     def split_of(self, path: Path) -> str | None:
         """The split a file belongs to by its set's own custom: `test`, or None where there is none."""
@@ -227,10 +236,15 @@ class Domain(ABC):
     def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
         """Sorts stored examples by what has no order, such as a key or a class: name → `(batch,)` labels.
 
-        None unless a domain can.
+        `NO_LABEL` where an example has none. None at all unless a domain can.
         """
         del stored
         return {}
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether `labels` tells examples' classes, as `label`."""
+        return False
 
     def remark(self, tensor: torch.Tensor) -> str | None:
         """What a person should know of `(batch, *spec.shape)` that was written, such as that it is silent."""

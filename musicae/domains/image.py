@@ -1,7 +1,8 @@
 """Pictures as grids: folders of pictures, sets such as MNIST in one file, and scikit-learn's digits.
 
 Every picture is brought to one square size (see `musicae.pictures.files` for how), grey or colour, and
-stored as uint8 `(pictures, channels, height, width)`; its tensor is 0…1. Nothing is augmented: a digit
+stored as uint8 `(pictures, channels, height, width)`, with one row more that begins with its class where the
+data has classes; its tensor is 0…1. Nothing is augmented: a digit
 mirrored is another thing, and what may be changed depends on the pictures. Knows no networks.
 """
 
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 
-from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
+from musicae.domains.base import NO_LABEL, Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.domains.image_config import ImageConfig, damage_of, settled
 from musicae.errors import MusicaeError
 from musicae.pictures.files import (
@@ -69,6 +70,11 @@ class ImageDomain(Domain):
         """
         assert isinstance(config, ImageConfig)
         return settled(config, files, task)
+
+    def beside(self, path: Path) -> list[Path]:
+        """The labels of a set."""
+        known = picture_set(path)
+        return [] if known is None else known.beside(path)
 
     def split_of(self, path: Path) -> str | None:
         """`test` for the test part of a set (`t10k-images-…`, `test_batch.bin`)."""
@@ -143,11 +149,15 @@ class ImageDomain(Domain):
         digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in pictures]
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
+    @property
+    def has_classes(self) -> bool:
+        return bool(self.classes)
+
     def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
-        """The class of each picture (`label`), where the data has any; "none" for one of no known class."""
-        if not self.classes:
+        """The class of each picture (`label`), where the data has any."""
+        if not self.has_classes:
             return {}
-        names = ("none", *self.classes)
+        names = (NO_LABEL, *self.classes)
         return {"label": [names[number] for number in self._class_numbers(stored).tolist()]}
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:

@@ -52,7 +52,7 @@ def settled(config: ImageConfig, files: Sequence[Path], task: str) -> ImageConfi
         size, channels = _kind_of_first(files)
         channels = 1 if config.binarised else channels
         found = {"size": config.size or size, "channels": config.channels or channels}
-    if config.classes is None:
+    if config.classes is None or (config.labels and not config.classes):
         found["classes"] = find_classes(files, required=config.labels) if files else _DIGITS
     if config.likelihood is None:
         is_grey = found.get("channels", config.channels) == 1

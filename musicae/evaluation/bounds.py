@@ -27,7 +27,7 @@ def negative_log_likelihood(
         condition: what the model is told.
 
     Raises:
-        MusicaeError: a plain autoencoder, under which nothing has a probability.
+        MusicaeError: a code without noise, under which nothing has a probability.
     """
     if not model.latent.has_density:
         raise MusicaeError("a code without noise gives no likelihood; use a model trained with --latent gaussian.")

@@ -20,16 +20,16 @@ from musicae.datasets.dataset import DataSet, ExampleTable, load_dataset, unseen
 from musicae.datasets.named_sets import locate
 from musicae.domains.base import Batch
 from musicae.errors import MusicaeError
-from musicae.evaluation.baselines import linear_scores, symbol_guesses
+from musicae.evaluation.baselines import symbol_guesses
 from musicae.evaluation.bootstrap import mean_intervals
 from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.evaluation.generation_quality import path_quality, sample_quality
+from musicae.evaluation.linear import pca_scores, ridge_scores
+from musicae.evaluation.probes import code_scores
 from musicae.nn.posterior import Posterior
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
-# What a baseline may learn from when a split is scored.
-_FITTED_ON = {"test": ("train", "validation"), "validation": ("train",)}
 _BITS_PER_NAT = 1 / math.log(2)
 # A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
 _ACTIVE_VARIANCE = 0.01
@@ -66,9 +66,11 @@ def evaluate(
         interval, drawn by item (song, recording) where the data knows it. Of symbols, `…_hold` is the score
         of the most frequent symbol throughout, `…_copy` that of every bar as the bar before it, and
         `…_damaged` that of what a model that restores was given. Of pictures, `…_in` is the score of what a model
-        that restores was given (for `upscale` enlarged by bicubic interpolation); for what else stands beside them,
-        `pca_…`, `ridge_…`, `knn_accuracy` and `probe_accuracy`, see `baselines.linear_scores`. `bits_per_number`
-        is the negative ELBO of one number of an example.
+        that restores was given (for `upscale` enlarged by bicubic interpolation). Beside them stand `pca_mse` or
+        `ridge_…` (see `linear`), and where pictures have classes the accuracies of `probes.class_accuracy`; all of
+        these learn from the training split of the data that is scored. `bits_per_number` is the negative ELBO of one
+        number of an example; only where numbers have levels (symbols, black and white, discretised) can it be
+        compared with other models'.
 
     Raises:
         MusicaeError: no example of the split is left, or a model without densities is asked for a likelihood, or one
@@ -82,7 +84,7 @@ def evaluate(
     if not len(kept):
         raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
     table = ExampleTable(dataset.examples, kept, trained.device, 0)
-    fitted_on = np.concatenate([dataset.splits[name] for name in _FITTED_ON[split]])
+    fitted_on = dataset.splits["train"]
     guesses = symbol_guesses(domain, dataset, fitted_on if len(fitted_on) else kept)
     damage = domain.corruption(trained.manifest.task, split=split)
     generator, own_generator = (torch.Generator(trained.device).manual_seed(number) for number in (seed, seed + 1))
@@ -112,7 +114,12 @@ def evaluate(
     if importance:
         result["importance_draws"] = importance
         result["nll_importance_bits_per_number"] = result["nll_importance_nats"] * _BITS_PER_NAT / domain.spec.numel
-    result |= linear_scores(trained, dataset, fitted_on, kept, seed)
+    task, is_vector = trained.manifest.task, len(model.latent_shape) == 1
+    if "mse" in result and len(fitted_on) and task != "reconstruct":
+        result |= ridge_scores(domain, dataset, fitted_on, kept, task, seed)
+    elif "mse" in result and len(fitted_on) and is_vector:
+        result |= pca_scores(domain, dataset, fitted_on, kept, model.latent_shape[0])
+        result |= code_scores(trained, dataset, fitted_on, kept)
     if samples:
         result |= sample_quality(trained, dataset, samples, split=split, seed=seed)
     if pairs:

@@ -1,9 +1,11 @@
 """What straight lines do with the same task: the baselines that a network has to beat.
 
 A reconstruction is compared with principal components, as many as the code has numbers; a restoration
-with ridge regression from the damaged grid to the clean one. Both are fitted on the examples that the
-model learned from. Knows no network.
+with ridge regression from the damaged grid to the clean one. Both learn from the training split of the data
+that is scored. Knows no network.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,13 +18,8 @@ from musicae.domains.base import Domain
 
 _LARGEST_EXACT_PCA = 2048  # numbers an example
 _LARGEST_RIDGE = 3072  # a colour picture of 32×32; time goes with the cube
-_NUMBERS_FITTED = 50_000_000  # over all examples: 200 MB
+_NUMBERS_FITTED = 50_000_000  # over all examples: 200 MB an array
 _RIDGE_ALPHA = 1.0
-
-
-def tensors(domain: Domain, dataset: DataSet, indices: np.ndarray) -> Tensor:
-    """Examples as a model sees them, `(examples, *spec.shape)`, on the CPU."""
-    return domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices])))
 
 
 def fitted_pca(domain: Domain, dataset: DataSet, indices: np.ndarray, components: int) -> PCA:
@@ -30,20 +27,30 @@ def fitted_pca(domain: Domain, dataset: DataSet, indices: np.ndarray, components
 
     Args:
         domain, dataset: what they are of.
-        indices: examples to fit on.
+        indices: examples to fit on; of very many, some.
         components: at most; no more than an example has numbers, or than there are examples.
     """
-    numbers = domain.spec.numel
+    numbers, chosen = domain.spec.numel, _some(domain, indices)
     # The exact solution takes time with the cube of an example's size; the random one is close beyond.
     solver = "covariance_eigh" if numbers <= _LARGEST_EXACT_PCA else "randomized"
-    pca = PCA(min(components, numbers, len(indices)), svd_solver=solver, random_state=0)
-    return pca.fit(tensors(domain, dataset, indices).flatten(1).numpy())
+    pca = PCA(min(components, numbers, len(chosen)), svd_solver=solver, random_state=0)
+    return pca.fit(tensors(domain, dataset, chosen).flatten(1).numpy())
 
 
-def pca_mse(pca: PCA, target: Tensor) -> float:
-    """Mean squared error of what comes back from principal components, `(examples, *shape)`."""
-    flat = target.flatten(1).numpy()
-    return float(np.mean((pca.inverse_transform(pca.transform(flat)) - flat) ** 2))
+def pca_scores(
+    domain: Domain, dataset: DataSet, fitted_on: np.ndarray, kept: np.ndarray, size: int
+) -> dict[str, float]:
+    """`pca_mse`: the error of as many principal components as a code has numbers."""
+    pca = fitted_pca(domain, dataset, fitted_on, size)
+    errors = 0.0
+    for target in batches(domain, dataset, kept):
+        errors += float((pca_restored(pca, target) - target).double().square().flatten(1).mean(1).sum())
+    return {"pca_mse": errors / len(kept)}
+
+
+def pca_restored(pca: PCA, target: Tensor) -> Tensor:
+    """What comes back from principal components, `(examples, *shape)`."""
+    return torch.from_numpy(pca.inverse_transform(pca.transform(target.flatten(1).numpy()))).view_as(target)
 
 
 def fitted_ridge(domain: Domain, dataset: DataSet, indices: np.ndarray, task: str, seed: int) -> Ridge | None:
@@ -55,9 +62,54 @@ def fitted_ridge(domain: Domain, dataset: DataSet, indices: np.ndarray, task: st
         task: whose damage is undone, drawn once for each example.
         seed: of the damage.
     """
-    numbers, damage = domain.spec.numel, domain.corruption(task, split="train")
-    if numbers > _LARGEST_RIDGE or damage is None:
+    if domain.spec.numel > _LARGEST_RIDGE:
         return None
-    target = tensors(domain, dataset, indices[:: max(1, -(-len(indices) * numbers // _NUMBERS_FITTED))])
+    damage = domain.corruption(task, split="train")
+    assert damage is not None
+    target = tensors(domain, dataset, _some(domain, indices))
     damaged = damage(target, torch.Generator().manual_seed(seed))
     return Ridge(_RIDGE_ALPHA, solver="cholesky").fit(damaged.flatten(1).numpy(), target.flatten(1).numpy())
+
+
+def ridge_scores(
+    domain: Domain, dataset: DataSet, fitted_on: np.ndarray, kept: np.ndarray, task: str, seed: int
+) -> dict[str, float]:
+    """The domain's scores of ridge regression, each with `ridge_` before it; none where examples are too large.
+
+    Args:
+        domain, dataset, task: as in `fitted_ridge`.
+        fitted_on, kept: examples to fit on and to score.
+        seed: of the damage that is undone; the one that is learned from has another.
+    """
+    ridge = fitted_ridge(domain, dataset, fitted_on, task, seed + 1)
+    damage = domain.corruption(task, split="test")
+    if ridge is None or damage is None:
+        return {}
+    generator, sums = torch.Generator().manual_seed(seed), dict[str, float]()
+    for target in batches(domain, dataset, kept):
+        restored = ridge_restored(ridge, damage(target, generator))
+        for name, values in domain.metrics(restored, target, target).items():
+            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+    return {f"ridge_{name}": total / len(kept) for name, total in sums.items()}
+
+
+def ridge_restored(ridge: Ridge, damaged: Tensor) -> Tensor:
+    """What ridge regression makes of damaged examples, same shape."""
+    return torch.from_numpy(ridge.predict(damaged.flatten(1).numpy())).view_as(damaged)
+
+
+def tensors(domain: Domain, dataset: DataSet, indices: np.ndarray) -> Tensor:
+    """Examples as a model sees them, `(examples, *spec.shape)`, on the CPU."""
+    return domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices])))
+
+
+def batches(domain: Domain, dataset: DataSet, indices: np.ndarray) -> Iterator[Tensor]:
+    """The same in parts, so that memory does not grow with them."""
+    size = domain.spec.evaluation_batch
+    for start in range(0, len(indices), size):
+        yield tensors(domain, dataset, indices[start : start + size])
+
+
+def _some(domain: Domain, indices: np.ndarray) -> np.ndarray:
+    """As many of the examples as are fitted on, spread over all."""
+    return indices[:: max(1, -(-len(indices) * domain.spec.numel // _NUMBERS_FITTED))]

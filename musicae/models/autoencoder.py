@@ -50,13 +50,15 @@ class Loss(NamedTuple):
         total: what is differentiated.
         reconstruction: -log p(target | z).
         kl: KL before β and free bits.
-        penalty: what is asked of codes besides: a discriminator's verdict before β, and their sparsity.
+        penalty: what the latent asks of codes besides, before β: a discriminator's verdict.
+        sparsity: the sum of the code's absolute values, before its weight.
     """
 
     total: Tensor
     reconstruction: Tensor
     kl: Tensor
     penalty: Tensor
+    sparsity: Tensor
 
 
 class Scored(NamedTuple):
@@ -184,10 +186,10 @@ class Autoencoder(nn.Module, ABC):
             condition: as in `encode`.
         """
         part, _, posterior, z = self.score(x, target, generator, condition)
-        verdict = self.latent.penalty(z, generator)
-        sparse = sparsity * posterior.mean.float().abs().flatten(1).sum(1)
-        total = part.reconstruction + beta * ((part.kl - free_nats).clamp_min(0.0) + verdict) + sparse
-        return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), (verdict + sparse).mean())
+        penalty = self.latent.penalty(z, generator)
+        size = posterior.mean.float().abs().flatten(1).sum(1)
+        total = part.reconstruction + beta * ((part.kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
+        return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), penalty.mean(), size.mean())
 
     def score(
         self,
@@ -201,7 +203,8 @@ class Autoencoder(nn.Module, ABC):
         parameters = parameters.float()
         reconstruction = -self.likelihood.log_prob(parameters, target)
         kl = self.latent.kl(posterior, z)
-        loss = Loss(reconstruction + kl, reconstruction, kl, torch.zeros_like(kl))
+        nothing = torch.zeros_like(kl)
+        loss = Loss(reconstruction + kl, reconstruction, kl, nothing, nothing)
         return Scored(loss, self.likelihood.mode(parameters), posterior, z)
 
     def log_weights(

@@ -40,6 +40,9 @@ class Latent(nn.Module, ABC):
         super().__init__()
         self.shape = shape
 
+    is_judged: ClassVar[bool] = False
+    """Whether training asks a `penalty` of codes."""
+
     @abstractmethod
     def forward(self, projected: Tensor) -> Posterior:
         """`(batch, size · outputs_per_number, ...)` → posterior over `(batch, *shape)`."""
@@ -79,11 +82,10 @@ class Latent(nn.Module, ABC):
         """The inverse of `to_base`."""
 
 
-class DeterministicLatent(Latent):
-    """The code of a plain autoencoder: a projection, no noise, no cost, no prior."""
+class PointLatent(Latent):
+    """Base of codes without noise: a projection, no cost."""
 
     outputs_per_number = 1
-    is_generative = False
     has_density = False
 
     def forward(self, projected: Tensor) -> Posterior:
@@ -95,14 +97,22 @@ class DeterministicLatent(Latent):
     def log_prob(self, z: Tensor) -> Tensor:
         raise MusicaeError("a code without noise has no density; train with --latent gaussian.")
 
-    def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
-        raise MusicaeError("a plain autoencoder has no prior to sample from; train with --latent gaussian.")
-
     def to_base(self, z: Tensor) -> Tensor:
         return z
 
     def from_base(self, base: Tensor) -> Tensor:
         return base
+
+
+class DeterministicLatent(PointLatent):
+    """The code of a plain autoencoder: no prior."""
+
+    is_generative = False
+
+    def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
+        raise MusicaeError(
+            "a plain autoencoder has no prior to sample from; train with --latent gaussian or adversarial."
+        )
 
 
 class GaussianLatent(Latent):
@@ -140,7 +150,7 @@ class GaussianLatent(Latent):
         return self.prior.from_base(base)
 
 
-class AdversarialLatent(DeterministicLatent):
+class AdversarialLatent(PointLatent):
     """The code of an adversarial autoencoder (Makhzani et al., 2016): without noise, and all together like the prior.
 
     A discriminator learns to tell codes from draws of N(0, I), and the encoder learns to give codes that it
@@ -150,6 +160,7 @@ class AdversarialLatent(DeterministicLatent):
     """
 
     is_generative = True
+    is_judged = True
     HIDDEN = 256
 
     def __init__(self, shape: tuple[int, ...], prior: str) -> None:

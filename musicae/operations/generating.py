@@ -80,7 +80,9 @@ def write_grid(coder: Coder, side: int, out: Path | str, told: str | None) -> Pa
     """Decodes a square over a latent of two numbers; see `TrainedModel.grid`."""
     coder.refuse_restorer("show its latent")
     if not coder.model.latent.is_generative:
-        raise MusicaeError("a plain autoencoder has no prior to lay a grid over; train with --latent gaussian.")
+        raise MusicaeError(
+            "a plain autoencoder has no prior to lay a grid over; train with --latent gaussian or adversarial."
+        )
     if coder.model.latent_shape != (2,):
         raise MusicaeError(
             f"a grid needs a latent of two numbers, and this model's has {math.prod(coder.model.latent_shape)}; "

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from musicae.domains.base import NO_LABEL
 from musicae.errors import MusicaeError, unknown_name
 from musicae.operations.attribute_table import attributes_of, readings, write_csv
 from musicae.operations.coder import Coder
@@ -67,27 +68,33 @@ def embed_files(
     """Maps the windows of files; see `TrainedModel.embed`."""
     if method not in MAP_METHODS:
         raise ValueError(unknown_name("method", method, MAP_METHODS))
-    chosen = colour or "folder"
     files: list[str] = []
     windows: list[int] = []
     codes: list[np.ndarray] = []
     colours: list[Any] = []
+    labels: list[str] = []
     for name, reading in readings(coder.domain, sources, coder.remarks):
         stored = torch.from_numpy(np.ascontiguousarray(reading.examples))
         batch = coder.domain.to_batch(stored)
-        chosen = colour or ("label" if "label" in coder.domain.labels(stored) else "folder")
-        found = _colours(coder, name, stored, batch.target, chosen)
+        found = _colours(coder, name, stored, batch.target, colour or "folder")
         code = coder.encode(batch).base.flatten(1).cpu().numpy()
+        classes = _classes(coder, stored) if colour is None else []
         if each_file:
             code = code.mean(0, keepdims=True)
-            found = found.mean(0, keepdims=True) if isinstance(found, np.ndarray) else [max(found, key=found.count)]
+            found = found.mean(0, keepdims=True) if isinstance(found, np.ndarray) else [_commonest(found)]
+            classes = [_commonest(classes)] if classes else []
         files += [name] * len(code)
         windows += [0] if each_file else range(1, len(code) + 1)
         codes.append(code)
         colours += list(found)
+        labels += classes
+    if any(label != NO_LABEL for label in labels):
+        colour, colours = "label", labels
     points = flattened(np.concatenate(codes), method, seed)
     is_number = not isinstance(colours[0], str)
-    return LatentMap(files, windows, points, np.array(colours, np.float64) if is_number else colours, chosen)
+    return LatentMap(
+        files, windows, points, np.array(colours, np.float64) if is_number else colours, colour or "folder"
+    )
 
 
 def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
@@ -119,6 +126,15 @@ def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
         axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1) + (axes == 0).all(1)[:, None])
         points = centred @ axes.T
     return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+
+
+def _classes(coder: Coder, stored: torch.Tensor) -> list[str]:
+    """The class of each picture; nothing where the model's data had no classes."""
+    return coder.domain.labels(stored).get("label", []) if coder.domain.has_classes else []
+
+
+def _commonest(labels: list[str]) -> str:
+    return max(labels, key=labels.count)
 
 
 def _colours(

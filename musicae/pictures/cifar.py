@@ -41,6 +41,12 @@ def is_cifar_test(path: Path) -> bool:
     return path.name.lower().endswith(_TEST_BATCH)
 
 
+def cifar_beside(path: Path) -> list[Path]:
+    """The file with the names of the classes, if it is there."""
+    names = path.with_name(CIFAR_CLASSES)
+    return [names] if names.is_file() else []
+
+
 def cifar_labels(path: Path) -> list[str]:
     """The class of each picture of a batch: its name, or its number as text where no file of names is there.
 

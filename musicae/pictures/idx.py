@@ -56,16 +56,22 @@ def is_idx_test(path: Path) -> bool:
     return re.search(r"(^|-)(t10k|test)-images", path.name.lower()) is not None
 
 
+def idx_beside(images: Path) -> list[Path]:
+    """The file of labels beside an IDX file of pictures, if it is there."""
+    name = re.sub("idx3", "idx1", re.sub("images", "labels", images.name, flags=re.IGNORECASE), flags=re.IGNORECASE)
+    return [file for file in images.parent.iterdir() if file.name.lower() == name.lower()][:1]
+
+
 def idx_labels(images: Path) -> list[str] | None:
     """Labels beside an IDX file of pictures (in `train-labels-idx1-ubyte.gz`), numbers as text; None without them.
 
     Raises:
         DamagedFileError: the file is there and is not what it claims to be.
     """
-    name = re.sub("idx3", "idx1", re.sub("images", "labels", images.name, flags=re.IGNORECASE), flags=re.IGNORECASE)
-    path = next((file for file in images.parent.iterdir() if file.name.lower() == name.lower()), None)
-    if path is None:
+    beside = idx_beside(images)
+    if not beside:
         return None
+    path = beside[0]
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musicae.pictures.cifar import CIFAR_BATCHES, cifar_labels, cifar_shape, is_cifar_test, read_cifar
-from musicae.pictures.idx import IDX_SUFFIXES, idx_labels, idx_shape, is_idx_test, read_idx
+from musicae.pictures.cifar import CIFAR_BATCHES, cifar_beside, cifar_labels, cifar_shape, is_cifar_test, read_cifar
+from musicae.pictures.idx import IDX_SUFFIXES, idx_beside, idx_labels, idx_shape, is_idx_test, read_idx
 
 
 class PictureSet(NamedTuple):
@@ -21,6 +21,7 @@ class PictureSet(NamedTuple):
         shape: path → `(pictures, channels, height, width)`, without reading the pictures.
         read: path → uint8 `(pictures, channels, height, width)`, 1 or 3 channels.
         labels: path → the class of each picture; None where there are none.
+        beside: path → the files that hold the labels, or what classes are called, if they are there.
         is_test: whether a file is the set's test part, by its name.
     """
 
@@ -28,12 +29,13 @@ class PictureSet(NamedTuple):
     shape: Callable[[Path], tuple[int, int, int, int]]
     read: Callable[[Path], np.ndarray]
     labels: Callable[[Path], list[str] | None]
+    beside: Callable[[Path], list[Path]]
     is_test: Callable[[Path], bool]
 
 
 PICTURE_SETS: dict[str, PictureSet] = {
-    "idx": PictureSet(IDX_SUFFIXES, idx_shape, read_idx, idx_labels, is_idx_test),
-    "cifar": PictureSet(CIFAR_BATCHES, cifar_shape, read_cifar, cifar_labels, is_cifar_test),
+    "idx": PictureSet(IDX_SUFFIXES, idx_shape, read_idx, idx_labels, idx_beside, is_idx_test),
+    "cifar": PictureSet(CIFAR_BATCHES, cifar_shape, read_cifar, cifar_labels, cifar_beside, is_cifar_test),
 }
 PICTURE_SET_SUFFIXES = tuple(ending for known in PICTURE_SETS.values() for ending in known.endings)
 

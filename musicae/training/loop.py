@@ -166,8 +166,10 @@ class TrainingRun:
         self.examples_per_s += 0.05 * (self.batch_size / spent - self.examples_per_s)
         if self.step % 20 == 0:
             parts = {"loss": loss.total.item(), "reconstruction": loss.reconstruction.item(), "kl": loss.kl.item()}
-            if loss.penalty:
+            if self._raw_model.latent.is_judged:
                 parts["penalty"] = loss.penalty.item()
+            if self.config.sparsity:
+                parts["sparsity"] = loss.sparsity.item()
             speed = {"examples/s": self.examples_per_s, "learning_rate": learning_rate, "beta": beta}
             log.show(self.progress, self.step, {**parts, "examples/s": self.examples_per_s})
             log.record(self.step, {f"train/{name}": value for name, value in {**parts, **speed}.items()})
@@ -183,18 +185,20 @@ class TrainingRun:
                 weights = {"beta": self.config.beta, "sparsity": self.config.sparsity}
                 loss = model(damaged, target, **weights, generator=generator, condition=condition)
                 sums += len(rows) * torch.stack([part.double().cpu() for part in loss])
-        total, reconstruction, kl, penalty = (sums / len(self.validation_table)).tolist()
+        total, reconstruction, kl, penalty, size = (sums / len(self.validation_table)).tolist()
         metrics = {
             "loss": total,
             "reconstruction_nats": reconstruction,
             "kl_bits": kl * _BITS_PER_NAT,
             "elbo_nats": -(reconstruction + kl),
             "penalty": penalty,
+            "code_size": size,
             "skipped_updates": self.bad_updates,
             "minutes": self.elapsed_s / 60,
         }
         log.record(self.step, {f"validation/{name}": value for name, value in metrics.items()})
-        shown = {name: metrics[name] for name in ("loss", "reconstruction_nats", "kl_bits")}
+        told = ("loss", "reconstruction_nats", "penalty" if model.latent.is_judged else "kl_bits")
+        shown = {name: metrics[name] for name in told}
         log.say(f"step {self.step}  validation  " + "  ".join(f"{name} {value:,.5g}" for name, value in shown.items()))
         if model.latent.has_density and kl * _BITS_PER_NAT < 0.1 and self.progress > self.config.kl_warmup:
             log.say("the latent has collapsed (KL below 0.1 bit): lower --beta or raise --free-bits")
