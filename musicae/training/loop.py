@@ -24,6 +24,7 @@ from musicae.errors import MusicaeError
 from musicae.models import Autoencoder, Loss
 from musicae.precision import resolve_precision
 from musicae.train_config import TrainConfig
+from musicae.training.allocation import keep_freed_memory
 from musicae.training.interruption import interrupt_flag
 from musicae.training.run_log import RunLog
 from musicae.training.run_state import read_state, write_state
@@ -103,6 +104,8 @@ class TrainingRun:
         # Of the accelerators, only CUDA has the double precision that scores are summed in.
         self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
         budget = int(config.resident_gb * 1e9)
         self.train_table = ExampleTable(dataset.examples, dataset.splits["train"], self.device, budget)
         validation = dataset.splits["validation"]
