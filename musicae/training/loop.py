@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
 from musicae.checkpoint import Manifest, save_checkpoint
@@ -24,6 +25,7 @@ from musicae.errors import MusicaeError
 from musicae.models import Autoencoder, Loss
 from musicae.precision import resolve_precision
 from musicae.train_config import TrainConfig
+from musicae.training.allocation import keep_freed_memory
 from musicae.training.interruption import interrupt_flag
 from musicae.training.run_log import RunLog
 from musicae.training.run_state import read_state, write_state
@@ -103,6 +105,8 @@ class TrainingRun:
         # Of the accelerators, only CUDA has the double precision that scores are summed in.
         self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
         budget = int(config.resident_gb * 1e9)
         self.train_table = ExampleTable(dataset.examples, dataset.splits["train"], self.device, budget)
         validation = dataset.splits["validation"]
@@ -151,8 +155,7 @@ class TrainingRun:
         loss: Loss = self.model(damaged, target, **weights, generator=generator, condition=condition)
         # Divided by the size of an example, gradients and the clip mean the same in every domain.
         self.accelerator.backward(loss.total / self.domain.spec.numel)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        is_finite = bool(torch.isfinite(norm))
+        is_finite = math.isfinite(self._clip_gradients())
         if is_finite or self.accelerator.scaler is not None:
             self.optimizer.step()  # in float16 the scaler skips a bad update itself, and lowers its scale
         if is_finite:
@@ -259,6 +262,15 @@ class TrainingRun:
         seed = (self.config.seed * _SEED_STRIDE + step) * _SEED_STRIDE + process
         torch.manual_seed(seed % 2**63)
         return torch.Generator(self.device).manual_seed(seed % 2**63)
+
+    def _clip_gradients(self) -> float:
+        """Their norm, as it was; they are scaled only if it is too large, which it seldom is."""
+        self.accelerator.unscale_gradients()
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = get_total_norm([cast(Tensor, parameter.grad) for parameter in parameters])
+        if norm + 1e-6 > self.config.gradient_clip:  # where clip_grad_norm_'s factor is below one
+            clip_grads_with_norm_(parameters, self.config.gradient_clip, norm)
+        return float(norm)
 
     def _average(self, averaged: _Tensors, current: _Tensors, _: Tensor | int) -> None:
         """Exponential moving average whose memory grows with the run, so that short runs are averaged too."""
