@@ -171,7 +171,8 @@ def tables(results: dict[str, Any]) -> str:
     lines = ["| digits | baseline | here | to be reached |", "|---|---|---|---|"]
     for numbers, share in AUTOENCODERS.items():
         row = results[f"mnist-ae-{numbers}"]
-        reached = f"{row['mse']:.4f}, {row['mse'] / row['pca_mse']:.2f} of it"
+        error = row.get("mse_mean", row["mse"])
+        reached = f"{error:.4f}, {error / row['pca_mse']:.2f} of it"
         lines.append(f"| {numbers} numbers, MSE | PCA {row['pca_mse']:.4f} | {reached} | {share} of it |")
     row = results["mnist-ae-2"]
     lines.append(

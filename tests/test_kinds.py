@@ -14,7 +14,7 @@ from musicae.training.experiment import Experiment
 README = Path(__file__).resolve().parent.parent / "README.md"
 KINDS = {
     "variational": {},
-    "beta": {"beta": 4.0},
+    "beta": {"beta": 0.3},
     "free bits": {"free_bits": 8.0},
     "plain": {"latent": "deterministic"},
     "sparse": {"latent": "deterministic", "sparsity": 0.5},
