@@ -49,14 +49,14 @@ def measure(sets: Path, runs: Path) -> dict[str, Any]:
         return load(runs / name, "cpu")
 
     results: dict[str, Any] = {}
-    for numbers in AUTOENCODERS:
-        results[f"mnist-ae-{numbers}"] = evaluate_files(model(f"mnist-ae-{numbers}"), [digits])
     for name in RESTORERS:
         results[name] = evaluate_files(model(name), [digits])
     results["mnist-vae-40"] = evaluate_files(model("mnist-vae-40"), [digits], importance=LIKELIHOOD_DRAWS)
     files = sorted((sets / "kodak24").glob("*.png"))
     for scale in (2, 3, 4):
         results[f"photographs-{scale}"] = enlarge(model(f"satellite-upscale-{scale}"), files)
+    for numbers in AUTOENCODERS:
+        results[f"mnist-ae-{numbers}"] = evaluate_files(model(f"mnist-ae-{numbers}"), [digits])
     results["drawn"] = drawn({name: model(name) for name in DRAWN}, digits)
     results["elsewhere"] = elsewhere({name: model(name) for name in ELSEWHERE}, digits, sets / "eurosat64")
     return results
