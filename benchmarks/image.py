@@ -173,8 +173,8 @@ def tables(results: dict[str, Any]) -> str:
     for numbers, share in AUTOENCODERS.items():
         row = results[f"mnist-ae-{numbers}"]
         error = row.get("mse_mean", row["mse"])
-        reached = f"{error:.4f}, {error / row['pca_mse']:.2f} of it"
-        lines.append(f"| {numbers} numbers, MSE | PCA {row['pca_mse']:.4f} | {reached} | {share} of it |")
+        reached = f"{error:.4f}, {error / row['pca_mse']:.3f} of it"
+        lines.append(f"| {numbers} numbers, MSE | PCA {row['pca_mse']:.4f} | {reached} | {share:.2f} of it |")
     row = results["mnist-ae-2"]
     lines.append(
         f"| 2 numbers, class of the nearest codes | PCA {row['pca_knn_accuracy']:.3f} | {row['knn_accuracy']:.3f} "

@@ -1,9 +1,12 @@
 """Fixtures for all tests: seeds, threads, and real data where it lies beside the checkout."""
 
+import importlib
 import os
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -89,3 +92,16 @@ def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
         return unpacked[name]
 
     return folder
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """A function: name of a script in `benchmarks` → its module, freshly imported."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    def fresh(name: str) -> ModuleType:
+        for path in (ROOT / "benchmarks").glob("*.py"):
+            sys.modules.pop(path.stem, None)
+        return importlib.import_module(name)
+
+    return fresh

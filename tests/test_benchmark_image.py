@@ -1,8 +1,8 @@
 """The tables of pictures: what judges them, and that the README quotes what was written."""
 
-import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,15 +13,11 @@ import torch
 from musicae.domains.image import ImageConfig, ImageDomain
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture
-def image(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in ("image", "digit_judge", "photographs"):
-        sys.modules.pop(name, None)
-    return importlib.import_module("image")
+def image(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("image")
 
 
 def test_the_readme_quotes_the_tables_as_they_were_measured(image: ModuleType) -> None:

@@ -1,8 +1,7 @@
 """The speed table: what is compared does the same work, and the table says what was measured."""
 
-import importlib
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,10 +16,8 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 @pytest.fixture
-def music(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    sys.modules.pop("music", None)
-    return importlib.import_module("music")
+def music(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("music")
 
 
 @pytest.fixture

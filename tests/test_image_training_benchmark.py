@@ -2,7 +2,7 @@
 
 import importlib
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -18,10 +18,8 @@ SPEC = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    sys.modules.pop("image_training", None)
-    return importlib.import_module("image_training")
+def benchmark(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("image_training")
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def _batch_scores(
 ) -> tuple[dict[str, Tensor], Posterior]:
     """The model's own scores of a batch, example by example, and what it made of the input."""
     model, domain, (target, condition) = trained.model, trained.domain, batch
-    loss, predicted, posterior, _ = model.score(damaged, target, generator, condition)
+    loss, parameters, posterior, _ = model.score(damaged, target, generator, condition)
     scores = {"reconstruction_nats": loss.reconstruction}
     estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
     if model.latent.has_density:
@@ -143,6 +143,7 @@ def _batch_scores(
         for name, values in domain.metrics(estimate, target, damaged).items():
             scores[_free_running(model.autoregressive, name) + suffix] = values
     if model.autoregressive:
+        predicted = model.likelihood.mode(parameters)
         scores["accuracy_teacher_forced"] = domain.metrics(predicted, target, damaged)["accuracy"]
     for rival, restored in domain.untrained(trained.manifest.task).items():
         for name, values in domain.metrics(restored(damaged), target, damaged).items():

@@ -66,13 +66,13 @@ class Scored(NamedTuple):
 
     Attributes:
         loss: at β = 1, parts of shape `(batch,)`.
-        mode: the most probable output, where an autoregressive decoder is shown the target's earlier symbols.
+        parameters: the likelihood's, float32; an autoregressive decoder was shown the target's earlier symbols.
         posterior: q(z | input).
         z: the draw from it that was decoded.
     """
 
     loss: Loss
-    mode: Tensor
+    parameters: Tensor
     posterior: Posterior
     z: Tensor
 
@@ -205,7 +205,7 @@ class Autoencoder(nn.Module, ABC):
         kl = self.latent.kl(posterior, z)
         nothing = torch.zeros_like(kl)
         loss = Loss(reconstruction + kl, reconstruction, kl, nothing, nothing)
-        return Scored(loss, self.likelihood.mode(parameters), posterior, z)
+        return Scored(loss, parameters, posterior, z)
 
     def log_weights(
         self,
