@@ -68,7 +68,7 @@ def main(names: tuple[str, ...], sets: Path, out: Path) -> None:
         scores = score(load(target), figure, sets, out)
         shown = {key: round(scores[key], 4) for key in figure.reported if key in scores}
         save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), half=True)
-        attribute_vectors.store(target, load_dataset(load(target).domain, places(figure, sets, out)))
+        attribute_vectors.store(target, load_dataset(load(target).domain, places(figure, sets)))
         (target / "README.md").write_text(
             _card(name, figure, manifest, shown | {"examples": scores["examples"]}, minutes)
         )
@@ -106,7 +106,7 @@ testing; no item (song, recording) is in two of them. Data:
 
 ## Scores
 
-On the test split of {", ".join(figure.scored_on or figure.sets)}, without the examples
+On the test split of {", ".join(figure.sets)}, without the examples
 that also stand in training (melodies: up to transposition), of the weights as shipped{_condition(figure)}.
 
 | score | value |

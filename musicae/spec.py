@@ -29,8 +29,8 @@ class TensorSpec(BaseModel):
         shape: grid: `(channels, height, width)`; steps: `(steps, streams)`.
         likelihood: a name in `musicae.likelihoods.LIKELIHOODS`: the decoder's distribution.
         vocabulary: steps only: number of symbols of each stream; empty for grids.
-        correction: how a restoring model's output meets its input: `add` (to the picture) or
-            `mask` (multiplied into a complex spectrogram, channels real and imaginary).
+        correction: how a restoring model's output meets its input: `add` (to the picture), `mask` (multiplied
+            into a complex spectrogram, channels real and imaginary) or `extend` (fills in the upper half of one).
         segment: steps only: steps of a bar; a decoder may work on such segments side by side. 0: no segments.
         condition: `(length, classes)` of the labels a model is told beside z, int64 `(batch, length)` with
             0 for "none": a chord a step, or one class a picture. None: it is told nothing.
@@ -54,8 +54,8 @@ class TensorSpec(BaseModel):
         streams = 0 if self.layout is Layout.GRID else self.shape[1]
         if len(self.vocabulary) != streams:
             raise ValueError(f"expected {streams} vocabulary sizes, got {len(self.vocabulary)}")
-        if self.correction not in ("add", "mask"):
-            raise ValueError(f"correction is 'add' or 'mask', got {self.correction!r}")
+        if self.correction not in ("add", "mask", "extend"):
+            raise ValueError(f"correction is 'add', 'mask' or 'extend', got {self.correction!r}")
         if self.segment and (self.layout is Layout.GRID or self.shape[0] % self.segment):
             raise ValueError(f"segments of {self.segment} do not divide {self.layout} of shape {self.shape}")
         if self.condition is not None and min(self.condition) < 1:

@@ -197,20 +197,6 @@ def test_tensor_and_waveform_are_one_and_the_same(tmp_path: Path, domain: AudioD
     assert np.abs(read_sound(tmp_path / "a.wav")[0][:, 0] - stored[0].numpy()).max() < 1e-4
 
 
-def test_augmentation_changes_level_and_polarity_only(domain: AudioDomain) -> None:
-    stored = torch.from_numpy(music(2.5, 16_000)[: domain.config.chunk_samples, 0]).repeat(64, 1).half()
-    plain = domain.to_tensor(stored)
-
-    augmented = domain.to_tensor(stored, torch.Generator().manual_seed(0))
-
-    ratio = (augmented * plain).flatten(1).sum(1) / plain.pow(2).flatten(1).sum(1)
-    assert torch.allclose(augmented, ratio.view(-1, 1, 1, 1) * plain, atol=1e-3)
-    gain_db = 20 * ratio.abs().log10()
-    assert -6.01 < gain_db.min() < -4
-    assert 4 < gain_db.max() < 6.01
-    assert 16 < int((ratio < 0).sum()) < 48
-
-
 def test_identity_tells_content_apart(domain: AudioDomain) -> None:
     one, other = (music(2.5, 16_000, seed=seed)[:, 0].astype(np.float16) for seed in (0, 1))
 
@@ -225,8 +211,8 @@ def test_identity_tells_content_apart(domain: AudioDomain) -> None:
 
 def test_reconstruct_has_no_damage_and_other_tasks_are_unknown(domain: AudioDomain) -> None:
     assert domain.corruption("reconstruct") is None
-    with pytest.raises(ValueError, match="upscale"):
-        domain.corruption("upscale")
+    with pytest.raises(ValueError, match="dereverb"):
+        domain.corruption("dereverb")
 
 
 def test_noise_of_a_fixed_ratio_is_for_measuring(domain: AudioDomain) -> None:
@@ -238,7 +224,8 @@ def test_noise_of_a_fixed_ratio_is_for_measuring(domain: AudioDomain) -> None:
     noisy = damage(clean, torch.Generator().manual_seed(0))
 
     si_sdr_in_db = domain.metrics(noisy, clean, noisy)["si_sdr_in_db"]
-    assert (si_sdr_in_db - 5.0).abs().max() < 0.3
+    assert (si_sdr_in_db - 5.0).abs().median() < 0.3
+    assert (si_sdr_in_db - 5.0).abs().max() < 1.5  # clicks beside an edge
 
 
 def test_a_missing_noise_folder_matters_only_to_training(tmp_path: Path) -> None:
@@ -258,7 +245,7 @@ def test_noise_of_the_test_split_was_never_trained_with(tmp_path: Path) -> None:
         time_s = np.arange(8_000) / 16_000
         tone = np.sin(2 * np.pi * (500 + 125 * number) * time_s)
         write_sound(0.5 * tone, tmp_path / f"tone {number}.wav", 16_000)
-    domain = AudioDomain(AudioConfig(noise=(str(tmp_path),), n_fft=512, chunk_s=0.5))
+    domain = AudioDomain(AudioConfig(noise=(str(tmp_path),), families=(), n_fft=512, chunk_s=0.5))
     heard: dict[str, set[int]] = {}
     for split in ("train", "validation", "test"):
         damage = domain.corruption("denoise", split=split)
@@ -529,7 +516,7 @@ def test_scores_of_an_untouched_batch(domain: AudioDomain) -> None:
     assert untouched["si_sdr_gain_db"].tolist() == [0, 0]
     assert restored["si_sdr_out_db"].tolist() == [signal.SI_SDR_LIMIT_DB] * 2
     for distance in distances:
-        assert restored[distance].tolist() == [0, 0]
+        assert restored[distance].tolist() == pytest.approx([0, 0], abs=1e-4)
         assert (untouched[distance] > 0).all()
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from musicae.errors import MusicaeError
-from musicae.sound import corruptions, signal
-from musicae.sound.corruptions import AddNoise, mix_at_snr
+from musicae.sound import signal
+from musicae.sound.corruptions import AddNoise, CutBand, mix_at_snr
 from musicae.sound.files import write_sound
+from musicae.sound.noises import NOISES
 from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise, without_silence
 
 RATE_HZ, N_FFT = 16_000, 512
@@ -26,14 +27,8 @@ def level(waveform: torch.Tensor) -> list[float]:
     return signal.rms(waveform)[:, 0].tolist()
 
 
-def loudness_slope_db_per_octave(waveform: torch.Tensor) -> float:
-    """Fitted to the power between 100 Hz and 6 kHz."""
-    power = torch.fft.rfft(waveform).abs().pow(2).mean(0).double()
-    frequency_hz = torch.fft.rfftfreq(waveform.shape[1], 1 / RATE_HZ).double()
-    heard = (frequency_hz > 100) & (frequency_hz < 6_000)
-    octaves, decibels = frequency_hz[heard].log2(), 10 * power[heard].log10()
-    octaves = octaves - octaves.mean()
-    return float((octaves * decibels).sum() / octaves.pow(2).sum())
+def white(rows: int, samples: int) -> torch.Tensor:
+    return NOISES["white"](rows, samples, seeded(), sample_rate_hz=RATE_HZ)
 
 
 def add_noise(**options: object) -> AddNoise:
@@ -52,36 +47,6 @@ def clean_spectra(rows: int) -> torch.Tensor:
     return signal.stft(0.05 * sound, n_fft=N_FFT)
 
 
-def test_white_noise_is_flat_and_pink_falls_three_decibels_an_octave() -> None:
-    white = corruptions.white_noise(16, SAMPLES, seeded())
-    pink = corruptions.pink_noise(16, SAMPLES, seeded())
-
-    assert loudness_slope_db_per_octave(white) == pytest.approx(0.0, abs=0.2)
-    assert loudness_slope_db_per_octave(pink) == pytest.approx(-3.01, abs=0.2)
-    assert level(white) == pytest.approx([1.0] * 16, abs=0.02)
-    assert level(pink) == pytest.approx([1.0] * 16, abs=1e-4)
-
-
-def test_hum_stands_on_the_mains_frequency_and_its_harmonics() -> None:
-    hum = corruptions.mains_hum(8, SAMPLES, seeded(), sample_rate_hz=RATE_HZ)
-
-    assert level(hum) == pytest.approx([1.0] * 8, abs=1e-4)
-    frequency_hz = torch.fft.rfftfreq(SAMPLES, 1 / RATE_HZ)
-    power = torch.fft.rfft(hum * torch.hann_window(SAMPLES)).abs().pow(2)
-    for row in power:
-        loudest_hz = frequency_hz[row.argmax()].item()
-        near = min(abs(loudest_hz / (mains * n) - 1) for mains in (50, 60) for n in range(1, 13))
-        assert near < 0.02
-        assert row[frequency_hz < 800].sum() / row.sum() > 0.999
-
-
-def test_hum_has_no_alias_at_a_low_rate() -> None:
-    hum = corruptions.mains_hum(4, 4_000, seeded(), sample_rate_hz=400)
-
-    assert hum.isfinite().all()
-    assert level(hum) == pytest.approx([1.0] * 4, abs=1e-4)
-
-
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 5.0, 20.0])
 @pytest.mark.parametrize("recorded", [False, True])
 def test_the_ratio_asked_for_is_measured_in_the_waveforms(snr_db: float, recorded: bool) -> None:
@@ -93,14 +58,16 @@ def test_the_ratio_asked_for_is_measured_in_the_waveforms(snr_db: float, recorde
 
     before, after = (signal.inverse_stft(batch, samples=SAMPLES) for batch in (clean, noisy))
     measured = 20 * torch.log10(signal.rms(before) / signal.rms(after - before))[:, 0]
-    assert (measured - snr_db).abs().max() < 0.3
+    assert (measured - snr_db).abs().median() < 0.05
+    # A click beside the edge is heard in fewer frames than the others.
+    assert (measured - snr_db).abs().max() < 1.5
 
 
 def test_pauses_do_not_lower_the_noise() -> None:
     steady = clean_spectra(4)
     paused = steady.clone()
     paused[..., 128:] = 0  # the second half is a pause
-    noise = signal.stft(corruptions.white_noise(4, SAMPLES, seeded()), n_fft=N_FFT)
+    noise = signal.stft(white(4, SAMPLES), n_fft=N_FFT)
     five = torch.full((4,), 5.0)
 
     to_steady = mix_at_snr(steady, noise, five, silent_power=1.0) - steady
@@ -112,7 +79,7 @@ def test_pauses_do_not_lower_the_noise() -> None:
 
 def test_infinite_ratio_leaves_the_row_as_it_was() -> None:
     clean = clean_spectra(2)
-    noise = signal.stft(corruptions.white_noise(2, SAMPLES, seeded()), n_fft=N_FFT)
+    noise = signal.stft(white(2, SAMPLES), n_fft=N_FFT)
 
     mixed = mix_at_snr(clean, noise, torch.tensor([torch.inf, 0.0]), silent_power=1.0)
 
@@ -150,7 +117,7 @@ def test_the_share_of_clean_rows_is_kept() -> None:
     assert 0.15 * 256 < untouched < 0.35 * 256
 
 
-def test_recordings_make_up_most_of_the_noise() -> None:
+def test_recordings_make_up_half_of_the_noise() -> None:
     """A recording of one frequency can be told from every other kind."""
     tone = np.sin(2 * np.pi * 3_000 * np.arange(40_000) / RATE_HZ).astype(np.float32)
     clean = torch.zeros(200, 2, 257, 248)
@@ -159,7 +126,27 @@ def test_recordings_make_up_most_of_the_noise() -> None:
 
     power = noisy.pow(2).sum(1).mean(2)
     share = (power[:, 94:99].sum(1) / power.sum(1) > 0.9).float().mean()
-    assert 0.6 < share < 0.8
+    # Half of the rows; a fifth of those has louder noise of a second kind than a tenth of its own.
+    assert 0.3 < share < 0.55
+
+
+def test_only_the_families_asked_for_are_heard() -> None:
+    noisy = add_noise(families=("hum",))(torch.zeros(50, 2, 257, 248), seeded())
+
+    power = noisy.pow(2).sum(1).mean(2)
+    assert (power[:, 26:].sum(1) / power.sum(1)).max() < 0.02  # twelve harmonics of 60 Hz end at 720
+    with pytest.raises(ValueError, match="neither"):
+        add_noise(families=())
+
+
+def test_a_cut_band_is_gone_and_the_lower_half_of_it_untouched() -> None:
+    clean = torch.randn(20, 2, 257, 30, generator=seeded())
+
+    cut = CutBand(share=0.5)(clean, seeded())
+
+    assert not cut[:, :, 129:].any()
+    assert torch.equal(cut[:, :, :112], clean[:, :, :112])
+    assert len({round((row[0, 120] / one[0, 120]).mean().item(), 2) for row, one in zip(cut, clean, strict=True)}) > 5
 
 
 def test_crops_are_pieces_of_the_recordings_from_many_places() -> None:

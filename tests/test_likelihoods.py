@@ -5,6 +5,7 @@ import torch
 from torch import distributions
 
 from musicae.likelihoods import LIKELIHOODS, Gaussian, build_likelihood
+from musicae.likelihoods.sound import band_weights
 from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent
 from musicae.nn.posterior import Posterior
 from musicae.spec import Layout, TensorSpec
@@ -130,8 +131,43 @@ def test_spectral_score_of_silence_is_finite_with_a_finite_gradient():
     assert torch.isfinite(estimate.grad).all()
 
 
+def test_log_spectral_score_knows_levels_and_no_phases():
+    likelihood = build_likelihood(TensorSpec(**GRID, likelihood="log_spectral", correction="extend"))
+    target = torch.randn(3, 2, 5, 7)
+    turned = torch.stack((-target[:, 1], target[:, 0]), dim=1)  # by a quarter of a turn
+    best = likelihood.log_prob(target, target)
+    torch.testing.assert_close(likelihood.log_prob(turned, target), best)
+    near, far = likelihood.log_prob(1.1 * target, target), likelihood.log_prob(2 * target, target)
+    # ln 2 is 7.3 times ln 1.1, and the score is half the logarithm of the square: ln 7.3 a number.
+    torch.testing.assert_close(near - far, torch.full((3,), 70 * 1.94), rtol=0.1, atol=0)
+    assert (best > near).all()
+
+
+def test_magnitude_score_is_a_gaussian_of_cells_and_laplaces_of_logarithms_of_bands():
+    spec = TensorSpec(layout=Layout.GRID, shape=(1, 65, 7), likelihood="magnitude")
+    likelihood = build_likelihood(spec)
+    parameters, target = torch.randn(4, 1, 65, 7), torch.rand(4, 1, 65, 7)
+    mean = likelihood.mean(parameters)
+    assert (mean > 0).all()
+    cells = distributions.Normal(mean, torch.tensor(-1.0).exp()).log_prob(target).flatten(1).sum(1)
+    weights = band_weights(65, likelihood.BANDS)
+    logs = [(root[:, 0].square().transpose(1, 2) @ weights + 1e-3).log() for root in (mean, target)]
+    bands = distributions.Laplace(logs[0], torch.tensor(-1.0).exp()).log_prob(logs[1]).flatten(1).sum(1)
+    expected = cells + likelihood.BANDS_WEIGHT * bands
+    torch.testing.assert_close(likelihood.log_prob(parameters, target), expected, rtol=1e-2, atol=1.0)
+
+
+@pytest.mark.parametrize("frequencies", [65, 129, 513, 1025])
+def test_every_band_hears_something_and_no_frequency_is_deaf(frequencies):
+    weights = band_weights(frequencies, 64)
+    torch.testing.assert_close(weights.sum(0), torch.ones(64))
+    assert (weights.sum(1)[1:-1] > 0).all()
+    assert (weights.argmax(0).diff() >= 0).all()
+
+
 def test_every_likelihood_is_built_by_its_name():
-    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "discretised_logistic", "categorical", "spectral"}
+    of_sound = {"spectral", "log_spectral", "magnitude"}
+    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "discretised_logistic", "categorical"} | of_sound
     with pytest.raises(ValueError, match="'bernoulli'"):
         build_likelihood(TensorSpec(**GRID, likelihood="bernouli"))
 

@@ -12,9 +12,11 @@ from musicae.spec import Layout, TensorSpec
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 SOUND = TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask")
+MAGNITUDE = TensorSpec(layout=Layout.GRID, shape=(1, 129, 16), likelihood="magnitude")
 MELODY = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,), segment=16)
 SMALL = {
     "conv": {"widths": (8, 16), "latent_size": 16},
+    "spectrogram": {"widths": (8, 8, 16), "latent_size": 8, "moment_size": 2, "moments_dropped": 0.0},
     "mlp": {"width": 64, "latent_size": 16},
     "unet": {"widths": (8, 16), "latent_size": 16},
     "steps": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0},
@@ -25,10 +27,11 @@ SMALL = {
 DOMAIN_OF = {"conv": ("image", {"size": 8, "channels": 1}), "mlp": ("image", {"size": 8, "channels": 1})}
 DOMAIN_OF |= {"unet": ("audio", {"n_fft": 256, "chunk_s": 0.25}), "steps": ("music", {}), "musicvae": ("music", {})}
 DOMAIN_OF |= {"restorer": ("music", {})}
+DOMAIN_OF |= {"spectrogram": ("audio", {"n_fft": 256, "chunk_s": 0.25, "representation": "magnitude"})}
 
 
 def spec_of(name: str) -> TensorSpec:
-    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "steps": MELODY, "restorer": MELODY, "musicvae": MELODY}[name]
+    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "spectrogram": MAGNITUDE}.get(name, MELODY)
 
 
 def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
@@ -44,7 +47,7 @@ def small(name: str, **settings) -> torch.nn.Module:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL) == set(DOMAIN_OF)
-    assert len(MODELS) == 6
+    assert len(MODELS) == 7
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic", "adversarial"])
@@ -309,10 +312,24 @@ def test_a_model_of_another_layout_is_refused():
 
 
 def test_defaults_follow_layout_and_purpose():
-    assert default_model(Layout.GRID, False) == "conv"
-    assert default_model(Layout.GRID, True) == "unet"
-    assert default_model(Layout.STEPS, False) == "steps"
-    assert default_model(Layout.STEPS, True) == "restorer"
+    assert default_model(IMAGE, False) == "conv"
+    assert default_model(IMAGE, True) == default_model(SOUND, True) == "unet"
+    assert default_model(MAGNITUDE, False) == "spectrogram"
+    assert default_model(MELODY, False) == "steps"
+    assert default_model(MELODY, True) == "restorer"
+
+
+def test_the_pooled_part_of_a_sound_alone_decodes_to_one_that_does_not_change():
+    torch.manual_seed(0)
+    spec = MAGNITUDE.model_copy(update={"shape": (1, 129, 128)})
+    model = build_model("spectrogram", spec, SMALL["spectrogram"]).eval()
+    z = torch.zeros(1, *model.latent_shape)
+    z[:, :8] = torch.randn(1, 8)
+    steady = model.decode(z)[0, 0]
+    inner = steady[:, 48:80]  # edges see where the sound ends
+    assert torch.allclose(inner[:, 4:], inner[:, :-4], atol=1e-4)  # a moment is four frames
+    z[:, 8 + 16] = 3.0  # of one moment
+    assert not torch.allclose(model.decode(z)[0, 0, :, 48:80], inner, atol=1e-3)
 
 
 def test_a_restorer_of_pictures_needs_a_likelihood_of_pixels():

@@ -1,7 +1,6 @@
-"""Sound as complex spectra: `(2, frequency, time)`, two seconds at a time.
+"""Sound as spectra, complex ones to restore and magnitudes to make sound of a code, two seconds at a time.
 
-A restoring model turns parts of the spectrum down, and its estimate lives in the same space as its target, so
-noise, model and score all work on one kind of tensor. Stored examples are waveforms (float16), because a
+What a tensor is made of is its form's matter (`audio_forms`). Stored examples are waveforms (float16), because a
 spectrum takes eight times the room and noise has to be drawn anew for every batch. A file is brought to one
 loudness as a whole, so that its quiet chunks stay quiet. Nothing here knows networks.
 """
@@ -15,68 +14,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator, model_validator
 
+from musicae.domains.audio_config import LEVEL_RMS, AudioConfig, damage_of, settled
+from musicae.domains.audio_forms import FORMS, MagnitudeForm
+from musicae.domains.audio_metrics import measures, restoration_measures
 from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError
-from musicae.sound import corruptions, signal
+from musicae.sound import signal
+from musicae.sound.attributes import sound_attributes
 from musicae.sound.decoding import SOUND_SUFFIXES
 from musicae.sound.excerpts import find_excerpt, heard_chunks, root_mean_square
 from musicae.sound.files import read_mono, read_mono_blocks, resample, sound_info, write_sound
 from musicae.sound.mapping import Framing, map_sound
-from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise
 from musicae.sound.wiener import wiener_filtered
-from musicae.spec import Layout, TensorSpec
+from musicae.spec import TensorSpec
 
-# −20 dB of full scale leaves room for peaks, and makes a cell of the spectrum about 1.
-LEVEL_RMS = 0.1
-_GAIN_DB = 6.0
-_CLEAN_SHARE = 0.05
 # General MIDI programs of the starter sounds, in turn.
 _STARTER_PROGRAMS = {"piano": 0, "violin": 40, "flute": 73, "guitar": 24, "accordion": 21, "harp": 46, "clarinet": 71}
 _STARTER_TUNES, _STARTER_S = 30, 18.0
-
-
-class AudioConfig(DomainConfig):
-    """How sound becomes spectra, and which noise a model learns to remove."""
-
-    sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000)
-    n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
-    chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
-    noise: tuple[str, ...] = ()  # folders or files of noise recordings; white, pink and hum are always there
-    snr_db_low: float = Field(-5.0, ge=-40, le=80)
-    snr_db_high: float = Field(20.0, ge=-40, le=80)
-
-    @field_validator("noise", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        """A command line gives one text: places parted by commas."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "AudioConfig":
-        if self.n_fft not in (256, 512, 1024, 2048, 4096):
-            raise ValueError(f"n_fft is 256, 512, 1024, 2048 or 4096, got {self.n_fft}")
-        if self.snr_db_low > self.snr_db_high:
-            raise ValueError(f"snr_db_low={self.snr_db_low} lies above snr_db_high={self.snr_db_high}")
-        if self.frames < 16:
-            raise ValueError(f"chunk_s={self.chunk_s} is too short for n_fft={self.n_fft}: {self.frames} frames of 16")
-        return self
-
-    @property
-    def hop_samples(self) -> int:
-        """From one frame to the next."""
-        return self.n_fft // 4
-
-    @property
-    def frames(self) -> int:
-        """Frames in a chunk."""
-        return 8 * round(self.chunk_s * self.sample_rate_hz / self.hop_samples / 8)
-
-    @property
-    def chunk_samples(self) -> int:
-        """Samples in a chunk: the first frame stands on the first sample, the last just behind the last one."""
-        return (self.frames - 1) * self.hop_samples
 
 
 @dataclass(frozen=True)
@@ -102,17 +57,25 @@ class AudioDomain(Domain):
     name: ClassVar[str] = "audio"
     suffixes: ClassVar[tuple[str, ...]] = SOUND_SUFFIXES
     output_suffix: ClassVar[str] = ".wav"
-    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise")
+    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
     Config: ClassVar[type[DomainConfig]] = AudioConfig
     # A spectrum has 65,000 cells a channel: bigger batches leave a CPU waiting for memory.
     training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "evaluate_every": 250, "evaluate_examples": 128}
     config: AudioConfig
 
+    def __init__(self, config: DomainConfig | None = None) -> None:
+        super().__init__(config)
+        self.form = FORMS[self.config.representation](self.config)
+
+    @classmethod
+    def suited(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
+        """Settles the representation by the task: to restore takes phases, to make sound of a code does not."""
+        assert isinstance(config, AudioConfig)
+        return settled(config, task)
+
     @property
     def spec(self) -> TensorSpec:
-        config = self.config
-        shape = (2, config.n_fft // 2 + 1, config.frames)
-        return TensorSpec(layout=Layout.GRID, shape=shape, likelihood="spectral", correction="mask")
+        return self.form.spec
 
     def read(self, path: Path) -> Reading:
         info = sound_info(path)
@@ -136,12 +99,7 @@ class AudioDomain(Domain):
             yield f"{number + 1} {tune.title}", self._reading(samples, f"{instrument}, {len(samples)} samples")
 
     def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        waveform = stored.float()  # (batch, samples)
-        if generator is not None:
-            drawn = torch.rand((2, len(waveform), 1), generator=generator, device=waveform.device)
-            gain = 10 ** (_GAIN_DB * (2 * drawn[0] - 1) / 20)
-            waveform = waveform * gain * torch.where(drawn[1] < 0.5, -1.0, 1.0)
-        return signal.stft(waveform, n_fft=self.config.n_fft)  # (batch, 2, frequency, time)
+        return self.form.to_tensor(stored.float(), generator)
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
         digests = (hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=8).digest() for row in examples)
@@ -153,7 +111,7 @@ class AudioDomain(Domain):
         Args:
             task: one of `tasks`.
             split: `train`, `validation` or `test`: noise recordings are split by their names. A split that
-                too few recordings leave empty uses white, pink and hum only.
+                too few recordings leave empty uses made noise only.
             snr_db: one signal-to-noise ratio for all, for measuring; None draws it from the config's range.
 
         Raises:
@@ -161,23 +119,7 @@ class AudioDomain(Domain):
         """
         if task not in self.tasks:
             raise ValueError(f"expected a task of {self.tasks}, got {task!r}")
-        if task == "reconstruct":
-            return None
-        files = noise_files(self.config.noise) if self.config.noise else []
-        chosen = [path for path in files if split_of_noise(path) == split]
-        if not any(split_of_noise(path) == "train" for path in files):
-            # A handful of recordings is for training, wherever their names fall, and then for nothing else.
-            chosen = files if split == "train" else []
-        config = self.config
-        return corruptions.AddNoise(
-            sample_rate_hz=config.sample_rate_hz,
-            n_fft=config.n_fft,
-            chunk_samples=config.chunk_samples,
-            snr_db_range=(config.snr_db_low, config.snr_db_high) if snr_db is None else (snr_db, snr_db),
-            silent_power=LEVEL_RMS**2,
-            clean_share=_CLEAN_SHARE if split == "train" and snr_db is None else 0.0,
-            recordings=NoiseRecordings.read(chosen, config.sample_rate_hz),
-        )
+        return damage_of(task, self.config, split, snr_db)
 
     def select(self, path: Path, *, start_s: float | None = None, **choice: Any) -> Selection:
         """Picks the loudest chunk of a file, or the one that begins at `start_s` seconds."""
@@ -205,7 +147,7 @@ class AudioDomain(Domain):
             path: a .wav.
             source: a selection's `SoundSource`: the file's level and rate, and for one example its length.
         """
-        waveform = self._waveforms(tensor).reshape(-1)
+        waveform = self._waveforms(tensor, is_final=True).reshape(-1)
         if source is None:
             write_sound(waveform, path, self.config.sample_rate_hz)
             return
@@ -216,30 +158,33 @@ class AudioDomain(Domain):
 
     def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
         config = self.config
-        map_sound(path, target, function, Framing(config.sample_rate_hz, config.n_fft, config.chunk_samples, LEVEL_RMS))
+        framing = Framing(config.sample_rate_hz, config.n_fft, config.chunk_samples, LEVEL_RMS)
+        map_sound(path, target, self.form.on_spectra(function), framing)
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
-        samples, rate_hz = self.config.chunk_samples, self.config.sample_rate_hz
-        waveforms = [signal.inverse_stft(batch, samples=samples) for batch in (estimate, target, damaged)]
-        before, after = signal.si_sdr_db(waveforms[2], waveforms[1]), signal.si_sdr_db(waveforms[0], waveforms[1])
-        return {
-            "si_sdr_in_db": before,
-            "si_sdr_out_db": after,
-            "si_sdr_gain_db": after - before,
-            "log_mel_l1": signal.log_mel_l1(estimate, target, sample_rate_hz=rate_hz),
-            "log_spectral_distance_db": signal.log_spectral_distance_db(estimate, target, sample_rate_hz=rate_hz),
-            "multi_resolution_distance": signal.multi_resolution_distance(waveforms[0], waveforms[1]),
-        }
+        if isinstance(self.form, MagnitudeForm):
+            return measures(*(self.form.magnitude(batch) for batch in (estimate, target)), self.config)
+        return restoration_measures(estimate, target, damaged, self.config)
+
+    def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Brightness, loudness, pitch and noisiness; see `musicae.sound.attributes`."""
+        return sound_attributes(self.form.magnitude(tensor), sample_rate_hz=self.config.sample_rate_hz)
+
+    def turned(self, path: torch.Tensor) -> torch.Tensor:
+        return self.form.turned(path)
 
     def untrained(self, task: str) -> dict[str, TensorFunction]:
-        """A Wiener filter, see `musicae.sound.wiener`."""
+        """Of noisy sound a Wiener filter, see `musicae.sound.wiener`."""
         return {"wiener": wiener_filtered} if task == "denoise" else {}
 
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
         from musicae.plots import spectrograms
 
         config = self.config
-        pictures = {label: list(signal.decibels(batch.detach().cpu()).numpy()) for label, batch in rows.items()}
+        pictures = {
+            label: list(signal.decibels(self.form.magnitude(batch.detach().cpu())).numpy())
+            for label, batch in rows.items()
+        }
         picture = stem.with_name(f"{stem.name}.png")
         spectrograms(pictures, picture, sample_rate_hz=config.sample_rate_hz, hop_samples=config.hop_samples)
         waveforms = {label: self._waveforms(batch).reshape(-1) for label, batch in rows.items()}
@@ -252,9 +197,9 @@ class AudioDomain(Domain):
             write_sound(waveform / peak, files[-1], config.sample_rate_hz)
         return files
 
-    def _waveforms(self, tensor: torch.Tensor) -> np.ndarray:
+    def _waveforms(self, tensor: torch.Tensor, *, is_final: bool = False) -> np.ndarray:
         self.spec.check(tuple(tensor.shape))
-        waveforms: np.ndarray = signal.inverse_stft(tensor.detach().cpu(), samples=self.config.chunk_samples).numpy()
+        waveforms: np.ndarray = self.form.to_waveform(tensor.detach().cpu(), is_final=is_final).numpy()
         return waveforms
 
     def _reading(self, samples: np.ndarray, part: str) -> Reading:

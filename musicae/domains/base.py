@@ -228,6 +228,20 @@ class Domain(ABC):
         del tensor
         return {}
 
+    def turned(self, path: torch.Tensor) -> torch.Tensor:
+        """One example that turns from the first of a path into its last while time passes.
+
+        Args:
+            path: `(points, *spec.shape)`.
+
+        Returns:
+            `(1, *spec.shape)`.
+
+        Raises:
+            MusicaeError: in this domain an example is not a stretch of time that could.
+        """
+        raise MusicaeError("only sounds turn into each other while they last; leave --morph out.")
+
     def statistics(self, tensor: torch.Tensor) -> Statistics:
         """What examples are made up of, to compare many with many. Nothing unless a domain can tell."""
         del tensor

@@ -8,6 +8,7 @@ from musicae.models.autoencoder import Autoencoder, Loss, ModelConfig
 from musicae.models.grid import ConvAutoencoder, ConvConfig, MLPAutoencoder, MLPConfig, UNet, UNetConfig
 from musicae.models.musicvae import MusicVAE, MusicVAEConfig
 from musicae.models.restorer import RestorerConfig, StepsRestorer
+from musicae.models.spectrogram import SpectrogramAutoencoder, SpectrogramConfig
 from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.spec import Layout, TensorSpec
 
@@ -21,6 +22,7 @@ class ModelEntry(NamedTuple):
         layout: the layout it takes.
         rebuilds: whether it is for `reconstruct`: all it knows of its input is the code.
         restores: whether it is for `denoise` and `upscale`.
+        made_for: a likelihood whose default it is, whatever stands before it.
     """
 
     model: type[Autoencoder]
@@ -28,6 +30,7 @@ class ModelEntry(NamedTuple):
     layout: Layout
     rebuilds: bool
     restores: bool
+    made_for: str | None = None
 
     def fits(self, layout: Layout, restoring: bool) -> bool:
         """Whether it takes the layout and is for restoring, or for rebuilding."""
@@ -37,6 +40,9 @@ class ModelEntry(NamedTuple):
 # The first entry of a layout and purpose is its default.
 MODELS: dict[str, ModelEntry] = {
     "conv": ModelEntry(ConvAutoencoder, ConvConfig, Layout.GRID, True, False),
+    "spectrogram": ModelEntry(
+        SpectrogramAutoencoder, SpectrogramConfig, Layout.GRID, True, False, made_for="magnitude"
+    ),
     "mlp": ModelEntry(MLPAutoencoder, MLPConfig, Layout.GRID, True, False),
     "unet": ModelEntry(UNet, UNetConfig, Layout.GRID, False, True),
     "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, True, False),
@@ -45,9 +51,10 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
-def default_model(layout: Layout, restoring: bool) -> str:
+def default_model(spec: TensorSpec, restoring: bool) -> str:
     """Name of the model used when none is asked for."""
-    return next(name for name, entry in MODELS.items() if entry.fits(layout, restoring))
+    fitting = [name for name, entry in MODELS.items() if entry.fits(spec.layout, restoring)]
+    return next((name for name in fitting if MODELS[name].made_for == spec.likelihood), fitting[0])
 
 
 def build_model(name: str, spec: TensorSpec, settings: dict[str, Any]) -> Autoencoder:

@@ -42,23 +42,30 @@ class ResidualConvolution(nn.Module):
         return x + self.body(x)
 
 
+Stride = tuple[int, int]
+"""How many cells become one from a level to the next: over height and over width, each 1 or 2."""
+
+
 class Downward(nn.Module):
-    """The encoder's pyramid: residual blocks, then a stride-2 convolution, at every level but the last.
+    """The encoder's pyramid: residual blocks, then a convolution with a stride, at every level but the last.
 
     Args:
         inputs: channels coming in.
         channels: one entry a level.
         blocks: residual blocks a level.
+        strides: between levels; none halves both sides each time.
     """
 
-    def __init__(self, inputs: int, channels: Sequence[int], blocks: int) -> None:
+    def __init__(self, inputs: int, channels: Sequence[int], blocks: int, strides: Sequence[Stride] = ()) -> None:
         super().__init__()
+        strides = strides or [(2, 2)] * (len(channels) - 1)
         self.stem = nn.Conv2d(inputs, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(
             nn.Sequential(*(ResidualConvolution(width) for _ in range(blocks))) for width in channels
         )
         self.shrink = nn.ModuleList(
-            nn.Conv2d(above, below, 3, stride=2, padding=1) for above, below in pairwise(channels)
+            nn.Conv2d(above, below, 3, stride=stride, padding=1)
+            for (above, below), stride in zip(pairwise(channels), strides, strict=True)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -73,6 +80,23 @@ class Downward(nn.Module):
         return tuple(features)
 
 
+class Shuffle(nn.Module):
+    """Channels become cells: `nn.PixelShuffle` with a factor for each side."""
+
+    def __init__(self, stride: Stride) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, channels · rows · columns, height, width)` → `(batch, channels, height · rows, width · columns)`."""
+        rows, columns = self.stride
+        if rows == columns:
+            return functional.pixel_shuffle(x, rows)
+        batch, channels, height, width = x.shape
+        cells = x.view(batch, channels // (rows * columns), rows, columns, height, width)
+        return cells.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, height * rows, width * columns)
+
+
 class Upward(nn.Module):
     """The decoder's pyramid: enlarge, crop to the finer level's size, join its features if given.
 
@@ -81,17 +105,22 @@ class Upward(nn.Module):
         outputs: channels going out.
         blocks: residual blocks a level.
         skips: whether the encoder's features are added at every level but the coarsest.
+        strides: between levels, as in `Downward`.
     """
 
-    def __init__(self, channels: Sequence[int], outputs: int, blocks: int, skips: bool) -> None:
+    def __init__(
+        self, channels: Sequence[int], outputs: int, blocks: int, skips: bool, strides: Sequence[Stride] = ()
+    ) -> None:
         super().__init__()
+        strides = strides or [(2, 2)] * (len(channels) - 1)
         self.skips = skips
         self.levels = nn.ModuleList(
             nn.Sequential(*(ResidualConvolution(width) for _ in range(blocks))) for width in channels
         )
         # A sub-pixel convolution: a 1x1 product at the coarse size, then a rearrangement.
         self.enlarge = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(below, 4 * above, 1), nn.PixelShuffle(2)) for above, below in pairwise(channels)
+            nn.Sequential(nn.Conv2d(below, stride[0] * stride[1] * above, 1), Shuffle(stride))
+            for (above, below), stride in zip(pairwise(channels), strides, strict=True)
         )
         self.head = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], outputs, 3, padding=1))
 
@@ -132,10 +161,10 @@ def lay_channels_last(module: nn.Module) -> None:
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this keyword
 
 
-def level_sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    """Sizes of every level, finest first: each half the one before, rounded up."""
+def level_sizes(height: int, width: int, levels: int, strides: Sequence[Stride] = ()) -> list[tuple[int, int]]:
+    """Sizes of every level, finest first: each divided by its stride (by two, if none are given), rounded up."""
     sizes = [(height, width)]
-    for _ in range(levels - 1):
-        height, width = -(-height // 2), -(-width // 2)
+    for rows, columns in strides or [(2, 2)] * (levels - 1):
+        height, width = -(-height // rows), -(-width // columns)
         sizes.append((height, width))
     return sizes

@@ -1,8 +1,10 @@
 """Corrections: how a restoring network looks at its input and changes it.
 
 A picture is corrected by adding to it; a complex spectrum by a mask on its magnitude, which leaves a
-clean sound alone at no cost.
+clean sound alone at no cost, or by filling in the band that it lacks.
 """
+
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -50,4 +52,42 @@ class MaskCorrection(Correction):
         return damaged * torch.sigmoid(output + 1.0)  # + 1: an untrained network lets most of the sound pass
 
 
-CORRECTIONS: dict[str, type[Correction]] = {"add": Correction, "mask": MaskCorrection}
+class ExtendCorrection(MaskCorrection):
+    """Fills in what a complex spectrum lacks above a cutoff at half of its band; nothing is turned down.
+
+    The network says how loud each cell is. Its phase is that of a cell of the lower band, copied up as a whole
+    (spectral band replication: Dietz et al., 2002), which keeps tones tones.
+    """
+
+    # Filters of converters begin to fall here, as a share of the cutoff.
+    _LOWEST_SHARE = 0.85
+    _LOUDEST = 6.0
+
+    def apply_to(self, damaged: Tensor, output: Tensor) -> Tensor:
+        wanted = torch.exp((3 * output - 3).clamp_max(self._LOUDEST))  # an untrained network adds little
+        source = _copied_from(damaged.shape[2], self._LOWEST_SHARE, device=damaged.device)
+        carrier = damaged[:, :, source]
+        size = damaged.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
+        carrier_size = carrier.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
+        is_filled = (source != torch.arange(len(source), device=source.device))[:, None]
+        # Where something is left of the band it stays, and is made up to what is wanted.
+        return damaged + is_filled * (wanted - size).clamp_min(0) * carrier / carrier_size
+
+
+_TINY_POWER = 1e-12
+
+
+@lru_cache(maxsize=8)
+def _copied_from(frequencies: int, share: float, *, device: torch.device) -> Tensor:
+    """For each frequency the one whose phase it takes, `(frequencies,)`: itself below the cutoff.
+
+    All distances are multiples of four bins: with a hop of a quarter of the window the phases of a steady tone
+    then go on from frame to frame as they did where they came from.
+    """
+    lowest = 4 * int(share * (frequencies - 1) / 2 / 4)
+    period = 4 * (lowest * 7 // 8 // 4)  # what lies lowest of all is rumble, and is not copied
+    place = torch.arange(frequencies, device=device)
+    return torch.where(place < lowest, place, lowest - period + (place - lowest) % period)
+
+
+CORRECTIONS: dict[str, type[Correction]] = {"add": Correction, "mask": MaskCorrection, "extend": ExtendCorrection}

@@ -1,47 +1,22 @@
-"""Noise for training: made as waveforms, mixed in as complex spectra at a signal-to-noise ratio.
+"""Damage for training: noise mixed in as complex spectra at a signal-to-noise ratio, or a band cut away.
 
 Everything is a function of tensors and a generator, works on whole batches and stays on the generator's
 device, so that fresh damage costs next to nothing beside the network. Nothing here knows settings or domains,
 nor reads files: recorded noise comes in decoded.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from musicae.sound import signal
 from musicae.sound.noise_recordings import NoiseRecordings
+from musicae.sound.noises import NOISES, gusts, uniform
 
 # A frame this far below the loudest one is a pause; pauses don't count towards the signal's power, or a
 # slow speaker would be given less noise than a quick one.
 ACTIVE_RANGE_DB = 40.0
-HUM_HARMONICS = 12
-
-
-def white_noise(rows: int, samples: int, generator: torch.Generator) -> Tensor:
-    """Equal power at every frequency: `(rows, samples)` with RMS 1."""
-    return torch.randn((rows, samples), generator=generator, device=generator.device)
-
-
-def pink_noise(rows: int, samples: int, generator: torch.Generator) -> Tensor:
-    """Power falling as 1/frequency, as in wind, traffic and old amplifiers: `(rows, samples)` with RMS 1."""
-    spectrum = torch.fft.rfft(white_noise(rows, samples, generator))
-    bins = torch.arange(spectrum.shape[1], device=spectrum.device, dtype=torch.float32)
-    slope = torch.where(bins > 0, bins.clamp_min(1).rsqrt(), 0.0)  # no constant part: it is not heard
-    return signal.normalise_rms(torch.fft.irfft(spectrum * slope, n=samples), 1.0)
-
-
-def mains_hum(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
-    """The mains at 50 or 60 Hz (within 1%) and its harmonics, of random strength: `(rows, samples)` with RMS 1."""
-    fundamental_hz = torch.where(_uniform((rows, 1), generator) < 0.5, 50.0, 60.0)
-    fundamental_hz = fundamental_hz * (0.99 + 0.02 * _uniform((rows, 1), generator))
-    harmonic = torch.arange(1, HUM_HARMONICS + 1, device=generator.device)
-    frequency_hz = fundamental_hz * harmonic  # (rows, harmonics)
-    strength = _uniform(frequency_hz.shape, generator) / harmonic.sqrt() * (frequency_hz < sample_rate_hz / 2)
-    phase = _uniform(frequency_hz.shape, generator)
-    time_s = torch.arange(samples, device=generator.device) / sample_rate_hz
-    turns = frequency_hz[..., None] * time_s + phase[..., None]  # (rows, harmonics, samples)
-    hum = torch.einsum("rh,rhs->rs", strength, torch.sin(2 * torch.pi * (turns - turns.floor())))
-    return signal.normalise_rms(hum, 1.0)
 
 
 def active_power(spectrum: Tensor) -> Tensor:
@@ -70,18 +45,16 @@ def mix_at_snr(clean: Tensor, noise: Tensor, snr_db: Tensor, *, silent_power: fl
     return clean + noise * scale.view(-1, 1, 1, 1)
 
 
-def _uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device)
-
-
 class AddNoise:
-    """Fresh noise for every batch of spectra: white, pink, hum, and recorded where there are recordings.
+    """Fresh noise for every batch of spectra: families made here, and recorded where there are recordings.
 
-    Recordings, when given, make up most of the noise. A few rows can stay clean, so that a model learns to
+    Some rows get two kinds at once, some a level that wanders; a few can stay clean, so that a model learns to
     leave clean sound alone.
     """
 
-    RECORDED_SHARE = 0.7
+    RECORDED_SHARE = 0.5
+    SECOND_SHARE = 0.3
+    GUSTS_SHARE = 0.3
 
     def __init__(
         self,
@@ -91,6 +64,7 @@ class AddNoise:
         chunk_samples: int,
         snr_db_range: tuple[float, float],
         silent_power: float,
+        families: Sequence[str] = tuple(NOISES),
         clean_share: float = 0.0,
         recordings: NoiseRecordings | None = None,
     ) -> None:
@@ -102,14 +76,18 @@ class AddNoise:
             chunk_samples: samples behind one example.
             snr_db_range: lowest and highest signal-to-noise ratio, drawn evenly; may be equal.
             silent_power: mean square of a sound, taken for examples that are silent.
+            families: names in `noises.NOISES`, drawn evenly; may be none where there are recordings.
             clean_share: part of the rows left as they are.
             recordings: noise to cut pieces from.
         """
+        if not families and recordings is None:
+            raise ValueError("expected a family of noise, recordings, or both; got neither")
         self._sample_rate_hz = sample_rate_hz
         self._n_fft = n_fft
         self._chunk_samples = chunk_samples
         self._snr_db_range = snr_db_range
         self._silent_power = silent_power
+        self._families = tuple(families)
         self._clean_share = clean_share
         self._recordings = recordings
 
@@ -117,33 +95,59 @@ class AddNoise:
         """`(batch, 2, frequency, time)` → the same with noise; the generator lies on the same device."""
         rows = len(clean)
         low, high = self._snr_db_range
-        snr_db = low + (high - low) * _uniform((rows,), generator)
-        snr_db = torch.where(_uniform((rows,), generator) < self._clean_share, torch.inf, snr_db)
+        snr_db = low + (high - low) * uniform((rows,), generator)
+        snr_db = torch.where(uniform((rows,), generator) < self._clean_share, torch.inf, snr_db)
         noise = signal.stft(self._noise(rows, generator), n_fft=self._n_fft)
         return mix_at_snr(clean, noise, snr_db, silent_power=self._silent_power)
 
     def _noise(self, rows: int, generator: torch.Generator) -> Tensor:
-        """`(rows, samples)` of RMS about 1, each row of one kind."""
-        recorded_share = 0.0 if self._recordings is None else self.RECORDED_SHARE
-        is_recorded = _uniform((rows,), generator) < recorded_share
-        kind = torch.randint(3, (rows,), generator=generator, device=generator.device)
-        kind = torch.where(is_recorded, 3, kind)
-        noise = torch.empty((rows, self._chunk_samples), device=generator.device)
-        for number, draw in enumerate((self._white, self._pink, self._hum, self._recorded)):
-            chosen = (kind == number).nonzero()[:, 0]
-            if len(chosen):
-                noise[chosen] = draw(len(chosen), generator)
+        """`(rows, samples)` of RMS about 1."""
+        noise = self._one_kind(rows, generator)
+        second = uniform((rows,), generator) < self.SECOND_SHARE
+        if second.any():
+            strength = uniform((int(second.sum()), 1), generator)
+            noise[second] += strength * self._one_kind(len(strength), generator)
+        wandering = uniform((rows,), generator) < self.GUSTS_SHARE
+        if wandering.any():
+            count = int(wandering.sum())
+            noise[wandering] *= gusts(count, self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz)
         return noise
 
-    def _white(self, rows: int, generator: torch.Generator) -> Tensor:
-        return white_noise(rows, self._chunk_samples, generator)
+    def _one_kind(self, rows: int, generator: torch.Generator) -> Tensor:
+        """`(rows, samples)` of RMS about 1, each row of one kind."""
+        share_beside_families = self.RECORDED_SHARE if self._families else 1.0
+        is_recorded = uniform((rows,), generator) < (0.0 if self._recordings is None else share_beside_families)
+        kind = torch.randint(max(1, len(self._families)), (rows,), generator=generator, device=generator.device)
+        noise = torch.empty((rows, self._chunk_samples), device=generator.device)
+        for number, family in enumerate(self._families):
+            chosen = ((kind == number) & ~is_recorded).nonzero()[:, 0]
+            if len(chosen):
+                noise[chosen] = NOISES[family](
+                    len(chosen), self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz
+                )
+        chosen = is_recorded.nonzero()[:, 0]
+        if len(chosen):
+            assert self._recordings is not None
+            noise[chosen] = self._recordings.crop(len(chosen), self._chunk_samples, generator)
+        return noise
 
-    def _pink(self, rows: int, generator: torch.Generator) -> Tensor:
-        return pink_noise(rows, self._chunk_samples, generator)
 
-    def _hum(self, rows: int, generator: torch.Generator) -> Tensor:
-        return mains_hum(rows, self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz)
+class CutBand:
+    """Takes away what a sound has above a share of its band, as a lower sample rate does.
 
-    def _recorded(self, rows: int, generator: torch.Generator) -> Tensor:
-        assert self._recordings is not None
-        return self._recordings.crop(rows, self._chunk_samples, generator)
+    The filters of converters begin to fall a little below the highest frequency they keep: where, is drawn anew
+    for every row.
+    """
+
+    LOWEST_START = 0.88
+
+    def __init__(self, *, share: float) -> None:
+        """Takes the share of the band that a lower rate keeps."""
+        self._share = share
+
+    def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
+        """`(batch, 2, frequency, time)` → the same without its upper band."""
+        start = self.LOWEST_START + (1 - self.LOWEST_START) * uniform((len(clean), 1), generator)
+        place = torch.arange(clean.shape[2], device=clean.device) / ((clean.shape[2] - 1) * self._share)
+        fall = ((1 - place) / (1 - start + 1e-3)).clamp(0, 1)  # a straight line from the start down to the end
+        return clean * fall[:, None, :, None]

@@ -70,29 +70,29 @@ def frame_power(spectrum: Tensor) -> Tensor:
     return total / (0.375 * n_fft**2)
 
 
-def decibels(spectrum: Tensor, *, floor_db: float = -80.0) -> Tensor:
-    """Magnitudes in dB, nothing below `floor_db`: `(batch, 2, frequency, time)` → `(batch, frequency, time)`."""
-    return (20 * torch.log10(magnitude(spectrum).clamp_min(1e-12))).clamp_min(floor_db)
+def decibels(linear: Tensor, *, floor_db: float = -80.0) -> Tensor:
+    """Linear magnitudes in dB, nothing below `floor_db`; any shape."""
+    return (20 * torch.log10(linear.clamp_min(1e-12))).clamp_min(floor_db)
 
 
-def mel_magnitude(spectrum: Tensor, *, sample_rate_hz: int, bands: int = MEL_BANDS) -> Tensor:
-    """Magnitudes on the mel scale (Slaney's), `(batch, bands, time)`."""
+def mel_magnitude(linear: Tensor, *, sample_rate_hz: int, bands: int = MEL_BANDS) -> Tensor:
+    """Linear magnitudes `(batch, frequency, time)` on the mel scale (Slaney's), `(batch, bands, time)`."""
     # On the CPU the filters are built once for each size; moving them is cheap.
-    filters = _mel_filters(spectrum.shape[2], sample_rate_hz, bands).to(spectrum)
-    return torch.einsum("bft,fm->bmt", magnitude(spectrum), filters)
+    filters = _mel_filters(linear.shape[1], sample_rate_hz, bands).to(linear)
+    return torch.einsum("bft,fm->bmt", linear, filters)
 
 
 def log_mel_l1(estimate: Tensor, target: Tensor, *, sample_rate_hz: int) -> Tensor:
     """Mean absolute difference of natural-log mel magnitudes, `(batch,)`.
 
     Args:
-        estimate: `(batch, 2, frequency, time)`.
+        estimate: linear magnitudes `(batch, frequency, time)`.
         target: the same shape.
         sample_rate_hz: of the waveforms behind both.
     """
     logs = [
-        mel_magnitude(spectrum, sample_rate_hz=sample_rate_hz).clamp_min(LOG_MEL_FLOOR).log()
-        for spectrum in (estimate, target)
+        mel_magnitude(linear, sample_rate_hz=sample_rate_hz).clamp_min(LOG_MEL_FLOOR).log()
+        for linear in (estimate, target)
     ]
     return (logs[0] - logs[1]).abs().flatten(1).mean(1)
 
@@ -143,7 +143,7 @@ def log_spectral_distance_db(
     """Root mean square difference of log spectra over frequency, averaged over time (Gray & Markel, 1976).
 
     Args:
-        estimate: `(batch, 2, frequency, time)`.
+        estimate: linear magnitudes `(batch, frequency, time)`.
         target: the same shape.
         sample_rate_hz: of the waveforms behind both.
         lowest_hz: only frequencies from here on count.
@@ -152,8 +152,8 @@ def log_spectral_distance_db(
     Returns:
         `(batch,)`, in dB.
     """
-    first = round(lowest_hz * 2 * (target.shape[2] - 1) / sample_rate_hz)
-    ours, theirs = (decibels(spectrum[:, :, first:], floor_db=floor_db) for spectrum in (estimate, target))
+    first = round(lowest_hz * 2 * (target.shape[1] - 1) / sample_rate_hz)
+    ours, theirs = (decibels(linear[:, first:], floor_db=floor_db) for linear in (estimate, target))
     return (ours - theirs).square().mean(1).sqrt().mean(1)
 
 

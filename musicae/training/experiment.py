@@ -76,10 +76,10 @@ class Experiment:
         # The files are looked at before anything is built: the size of the pictures sets the model's.
         files = [path for _, path in find_files(kind(own), data)] if data else []
         built = kind(kind.suited(own, files, task))
-        name = model or default_model(built.spec.layout, task != "reconstruct")
+        fitting = default_model(built.spec, task != "reconstruct")
+        name = model or fitting
         if name not in MODELS:
             raise MusicaeError(unknown_name("model", name, MODELS))
-        fitting = default_model(built.spec.layout, task != "reconstruct")
         if MODELS[name].layout is not built.spec.layout:
             raise MusicaeError(
                 f"model {name!r} takes {MODELS[name].layout} tensors, not {built.spec.layout}; use --model {fitting}."

@@ -1,0 +1,87 @@
+"""`SpectrogramAutoencoder`: sound from a code, `(batch, channels, frequency, time)`.
+
+One vector for seconds of sound cannot hold when things happen. So the code has two parts: a pooled vector for
+what the sound is like throughout, and a short vector for each of a sequence of moments (10 to 20 a second). No
+feature reaches the decoder beside the code. Convolutions look at frequency and time alike, so that a partial is
+drawn the same way at any pitch; frequency is halved more often than time is.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from musicae.models.autoencoder import ModelConfig
+from musicae.models.grid import GridAutoencoder
+from musicae.nn.convolution import Downward, Upward, from_patches, lay_channels_last, level_sizes, to_patches
+from musicae.nn.posterior import Posterior
+from musicae.spec import TensorSpec
+
+# Cells of the finest level are squares of so many frequencies and frames.
+_PATCH = 2
+# Between levels time is halved once: from 62.5 frames a second (16 kHz, hop 256) there are 15.6 moments left.
+_TIME_HALVINGS = 1
+
+
+class SpectrogramConfig(ModelConfig):
+    """Sizes of the autoencoder of sound."""
+
+    latent_size: int = Field(default=64, ge=1, le=65536)  # numbers of the pooled vector
+    moment_size: int = Field(default=6, ge=0)  # channels of a moment, each with a number for every coarse frequency
+    widths: tuple[int, ...] = Field(default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1)
+    blocks: int = Field(default=1, ge=0)  # residual blocks a level
+    # Of training examples, so many are decoded from the pooled vector alone, with moments as the prior expects them:
+    # what is common to all moments is then said once.
+    moments_dropped: float = Field(default=0.1, ge=0, lt=1)
+
+
+class SpectrogramAutoencoder(GridAutoencoder):
+    """Pooled vector and a sequence, side by side in one flat code: the pooled numbers come first."""
+
+    config: SpectrogramConfig
+
+    def __init__(self, spec: TensorSpec, config: SpectrogramConfig) -> None:
+        widths = config.widths
+        self.strides = [(2, 2 if level < _TIME_HALVINGS else 1) for level in range(len(widths) - 1)]
+        height, width = spec.shape[1:]
+        self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
+        super().__init__(spec, config)
+        if spec.condition is not None:
+            raise ValueError("this model is told no labels; leave out labels=true")
+        coarse, _ = self.sizes[-1]
+        outputs = self.latent.outputs_per_number
+        self.encoder = Downward(_PATCH**2 * self.channels, widths, config.blocks, self.strides)
+        self.decoder = Upward(
+            widths, _PATCH**2 * self.likelihood.width, config.blocks, skips=False, strides=self.strides
+        )
+        self.to_pooled = nn.Linear(2 * widths[-1] * coarse, config.latent_size * outputs)
+        self.from_pooled = nn.Linear(config.latent_size, widths[-1] * coarse)
+        self.to_moments = nn.Conv2d(widths[-1], config.moment_size * outputs, 1) if config.moment_size else None
+        self.from_moments = nn.Conv2d(config.moment_size, widths[-1], 1) if config.moment_size else None
+        lay_channels_last(self)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        coarse, moments = self.sizes[-1]
+        return (self.config.latent_size + self.config.moment_size * coarse * moments,)
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        self.spec.check(x.shape)
+        features = self.encoder(to_patches(x, _PATCH))[-1]  # (batch, widths[-1], coarse, moments)
+        # Mean and maximum over time: what lasts, and what strikes.
+        pooled = self.to_pooled(torch.cat([features.mean(-1), features.amax(-1)], dim=1).flatten(1))
+        parts = [pooled.unflatten(1, (-1, self.config.latent_size))]  # (batch, outputs, size)
+        if self.to_moments is not None:
+            moments = self.to_moments(features).flatten(1)
+            parts.append(moments.unflatten(1, (self.latent.outputs_per_number, -1)))
+        return self.latent(torch.cat(parts, dim=2).flatten(1))
+
+    def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        coarse, moments = self.sizes[-1]
+        pooled, rest = z.split([self.config.latent_size, z.shape[1] - self.config.latent_size], dim=1)
+        cells = self.from_pooled(pooled).unflatten(1, (-1, coarse, 1)).expand(-1, -1, -1, moments)
+        if self.from_moments is not None:
+            if self.training and self.config.moments_dropped:
+                kept = torch.rand(len(z), 1, device=z.device) >= self.config.moments_dropped
+                rest = rest * kept
+            cells = cells + self.from_moments(rest.unflatten(1, (-1, coarse, moments)))
+        return from_patches(self.decoder(cells, self.sizes), _PATCH, self.height, self.width)
