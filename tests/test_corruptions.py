@@ -12,8 +12,8 @@ from musicae.errors import MusicaeError
 from musicae.sound import signal
 from musicae.sound.corruptions import AddNoise, CutBand, mix_at_snr
 from musicae.sound.files import write_sound
-from musicae.sound.noises import NOISES
 from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise, without_silence
+from musicae.sound.noises import NOISES
 
 RATE_HZ, N_FFT = 16_000, 512
 SAMPLES = 247 * 128
