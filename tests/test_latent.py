@@ -12,6 +12,7 @@ from musicae.models import build_model
 from musicae.nn.latent import LATENTS, AdversarialLatent, DeterministicLatent, GaussianLatent
 from musicae.nn.posterior import Posterior
 from musicae.nn.prior import PRIORS, FlowPrior, MixturePrior, StandardPrior
+from musicae.nn.sequence_prior import SequencePrior
 from musicae.spec import Layout, TensorSpec
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
@@ -103,7 +104,7 @@ def test_a_mixture_has_the_density_of_torch_and_draws_from_it():
 @pytest.mark.parametrize("name", PRIORS)
 def test_the_kl_is_what_many_draws_say(name):
     torch.manual_seed(0)
-    latent = GaussianLatent((4,), name)
+    latent = GaussianLatent((4,), PRIORS[name])
     for parameter in latent.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     posterior = Posterior(torch.tensor([[0.5, -1.0, 0.0, 2.0]]), torch.tensor([[-1.0, 0.0, 0.5, -2.0]]))
@@ -124,7 +125,7 @@ def test_a_learned_prior_gets_a_gradient_from_the_loss(prior):
 
 
 def test_a_plain_autoencoder_has_no_prior_to_draw_from_and_wants_none():
-    latent = DeterministicLatent((4,), "standard")
+    latent = DeterministicLatent((4,), PRIORS["standard"])
     assert not latent.is_generative
     with pytest.raises(MusicaeError, match="no prior to sample from; train with --latent gaussian"):
         latent.sample(1, torch.Generator())
@@ -136,7 +137,7 @@ def test_a_plain_autoencoder_has_no_prior_to_draw_from_and_wants_none():
 
 def test_a_discriminator_and_the_codes_each_get_only_their_own_gradient():
     torch.manual_seed(0)
-    latent = AdversarialLatent((4,), "standard")
+    latent = AdversarialLatent((4,), PRIORS["standard"])
     z = torch.randn(16, 4, requires_grad=True)
     penalty = latent.penalty(z, torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -191,3 +192,35 @@ def test_adversarial_codes_become_like_the_prior_and_the_discriminator_learns():
     assert drawn.std().item() == pytest.approx(1, abs=0.05)
     with pytest.raises(MusicaeError, match="no density"):
         model.latent.log_prob(drawn)
+
+
+def sequence_prior(seed: int = 0) -> SequencePrior:
+    """Three pooled numbers, two of each of five moments, and weights that say something."""
+    prior = SequencePrior((13,), pooled=3, moments=5)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in prior.net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    return prior
+
+
+def test_a_sequence_prior_maps_there_and_back():
+    prior, z = sequence_prior(), torch.randn(4, 13)
+    torch.testing.assert_close(prior.from_base(prior.to_base(z)), z, atol=1e-5, rtol=1e-5)
+
+
+def test_the_density_of_a_sequence_is_that_of_its_change_of_variables():
+    prior, z = sequence_prior(), torch.randn(3, 13)
+    for row in z:
+        jacobian = torch.autograd.functional.jacobian(lambda x: prior.to_base(x[None])[0], row)
+        normal = distributions.Normal(0.0, 1.0).log_prob(prior.to_base(row[None])).sum()
+        expected = normal + torch.linalg.slogdet(jacobian).logabsdet
+        torch.testing.assert_close(prior.log_prob(row[None])[0], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_moments_drawn_one_after_the_other_hold_together():
+    prior = SequencePrior((202,), pooled=2, moments=100)
+    with torch.no_grad():
+        prior.net[-1].bias.view(prior.BASES + 3, 2)[-1] = 2.0  # a long memory
+    moments = prior.from_base(torch.randn(50, 202))[:, 2:].unflatten(1, (2, 100))
+    steps, spread = moments.diff(dim=-1).std(), moments.std()
+    assert steps < 0.3 * spread

@@ -8,6 +8,7 @@ from musicae.likelihoods import LIKELIHOODS, Gaussian, build_likelihood
 from musicae.likelihoods.sound import band_weights
 from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent
 from musicae.nn.posterior import Posterior
+from musicae.nn.prior import PRIORS
 from musicae.spec import Layout, TensorSpec
 
 GRID = {"layout": Layout.GRID, "shape": (2, 5, 7)}
@@ -188,13 +189,13 @@ def test_samples_have_the_variance_the_kl_is_written_for():
 
 def test_log_variance_is_bounded_and_keeps_a_gradient_far_outside():
     projected = torch.tensor([[0.0, 30.0], [0.0, -30.0]], requires_grad=True)
-    log_variance = GaussianLatent((1,), "standard")(projected).log_variance
+    log_variance = GaussianLatent((1,), PRIORS["standard"])(projected).log_variance
     assert log_variance.abs().max() <= LOG_VARIANCE_BOUND
     log_variance.sum().backward()
     assert (projected.grad[:, 1] > 0).all()
 
 
 def test_a_deterministic_latent_costs_nothing_and_draws_itself():
-    posterior = DeterministicLatent((4,), "standard")(torch.randn(3, 4))
+    posterior = DeterministicLatent((4,), PRIORS["standard"])(torch.randn(3, 4))
     assert torch.equal(posterior.sample(), posterior.mean)
     assert posterior.kl().sum() == 0

@@ -163,7 +163,7 @@ class AudioDomain(Domain):
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
         if isinstance(self.form, MagnitudeForm):
-            return measures(*(self.form.magnitude(batch) for batch in (estimate, target)), self.config)
+            return measures(self.form.magnitude(estimate), self.form.magnitude(target), self.config)
         return restoration_measures(estimate, target, damaged, self.config)
 
     def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ from musicae.config import Config
 from musicae.likelihoods import build_likelihood
 from musicae.nn.latent import LATENTS
 from musicae.nn.posterior import Posterior
+from musicae.nn.prior import PRIORS, Prior
 from musicae.spec import TensorSpec
 
 
@@ -96,7 +97,11 @@ class Autoencoder(nn.Module, ABC):
 
     def _build_latent(self) -> None:
         """Called by subclasses once `latent_shape` is known."""
-        self.latent = LATENTS[self.config.latent](self.latent_shape, self.config.prior)
+        self.latent = LATENTS[self.config.latent](self.latent_shape, self._prior)
+
+    def _prior(self, shape: tuple[int, ...]) -> Prior:
+        """The prior that a Gaussian latent is built with."""
+        return PRIORS[self.config.prior](shape)
 
     @property
     @abstractmethod

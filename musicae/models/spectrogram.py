@@ -6,6 +6,8 @@ feature reaches the decoder beside the code. Convolutions look at frequency and 
 drawn the same way at any pitch; frequency is halved more often than time is.
 """
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ from musicae.models.autoencoder import ModelConfig
 from musicae.models.grid import GridAutoencoder
 from musicae.nn.convolution import Downward, Upward, from_patches, lay_channels_last, level_sizes, to_patches
 from musicae.nn.posterior import Posterior
+from musicae.nn.prior import Prior, StandardPrior
+from musicae.nn.sequence_prior import SequencePrior
 from musicae.spec import TensorSpec
 
 # Cells of the finest level are squares of so many frequencies and frames.
@@ -25,8 +29,9 @@ _TIME_HALVINGS = 1
 class SpectrogramConfig(ModelConfig):
     """Sizes of the autoencoder of sound."""
 
+    prior: Literal["standard", "sequence"] = "sequence"  # type: ignore[assignment]  # its code is no mere vector
     latent_size: int = Field(default=64, ge=1, le=65536)  # numbers of the pooled vector
-    moment_size: int = Field(default=6, ge=0)  # channels of a moment, each with a number for every coarse frequency
+    moment_size: int = Field(default=12, ge=0)  # channels of a moment, each with a number for every coarse frequency
     widths: tuple[int, ...] = Field(default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1)
     blocks: int = Field(default=1, ge=0)  # residual blocks a level
     # Of training examples, so many are decoded from the pooled vector alone, with moments as the prior expects them:
@@ -63,6 +68,11 @@ class SpectrogramAutoencoder(GridAutoencoder):
     def latent_shape(self) -> tuple[int, ...]:
         coarse, moments = self.sizes[-1]
         return (self.config.latent_size + self.config.moment_size * coarse * moments,)
+
+    def _prior(self, shape: tuple[int, ...]) -> Prior:
+        if self.config.prior == "sequence" and self.config.moment_size:
+            return SequencePrior(shape, pooled=self.config.latent_size, moments=self.sizes[-1][1])
+        return StandardPrior(shape)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.spec.check(x.shape)

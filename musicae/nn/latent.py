@@ -7,6 +7,7 @@ this module.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -16,9 +17,12 @@ from torch.nn import functional as F
 
 from musicae.errors import MusicaeError
 from musicae.nn.posterior import Posterior
-from musicae.nn.prior import PRIORS
+from musicae.nn.prior import Prior
 
 LOG_VARIANCE_BOUND = 8.0
+
+PriorFactory = Callable[[tuple[int, ...]], Prior]
+"""Shape of a code → its prior."""
 
 
 class Latent(nn.Module, ABC):
@@ -26,7 +30,7 @@ class Latent(nn.Module, ABC):
 
     Args:
         shape: of one code, `(size,)` or `(size, height, width)`.
-        prior: a key of `PRIORS`.
+        prior: makes the prior of a shape, such as `PRIORS["flow"]`.
     """
 
     outputs_per_number: ClassVar[int]
@@ -36,7 +40,7 @@ class Latent(nn.Module, ABC):
     has_density: ClassVar[bool]
     """Whether codes have a density given the input and under the prior, hence a cost in nats."""
 
-    def __init__(self, shape: tuple[int, ...], prior: str) -> None:
+    def __init__(self, shape: tuple[int, ...], prior: PriorFactory) -> None:
         super().__init__()
         self.shape = shape
 
@@ -126,9 +130,9 @@ class GaussianLatent(Latent):
     is_generative = True
     has_density = True
 
-    def __init__(self, shape: tuple[int, ...], prior: str) -> None:
+    def __init__(self, shape: tuple[int, ...], prior: PriorFactory) -> None:
         super().__init__(shape, prior)
-        self.prior = PRIORS[prior](shape)
+        self.prior = prior(shape)
 
     def forward(self, projected: Tensor) -> Posterior:
         mean, raw = projected.float().chunk(2, dim=1)
@@ -163,7 +167,7 @@ class AdversarialLatent(PointLatent):
     is_judged = True
     HIDDEN = 256
 
-    def __init__(self, shape: tuple[int, ...], prior: str) -> None:
+    def __init__(self, shape: tuple[int, ...], prior: PriorFactory) -> None:
         super().__init__(shape, prior)
         self.discriminator = nn.Sequential(
             nn.Flatten(),

@@ -48,11 +48,16 @@ class Prior(nn.Module, ABC):
         return -posterior.entropy() - self.log_prob(z)
 
 
+def standard_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, I) in nats, `(batch, ...)` → `(batch,)`."""
+    return -0.5 * (z.pow(2) + _LOG_2_PI).flatten(1).sum(1)
+
+
 class StandardPrior(Prior):
     """N(0, I)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (z.pow(2) + _LOG_2_PI).flatten(1).sum(1)
+        return standard_log_prob(z)
 
     def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
         """In closed form (Kingma & Welling, 2014, appendix B); z is not looked at."""
@@ -124,7 +129,7 @@ class FlowPrior(Prior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         base, log_determinant = self._forward(z)
-        return log_determinant - 0.5 * (base.pow(2) + _LOG_2_PI).sum(1)
+        return log_determinant + standard_log_prob(base)
 
     def to_base(self, z: Tensor) -> Tensor:
         return self._forward(z)[0].view_as(z)
