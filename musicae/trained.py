@@ -187,6 +187,23 @@ class TrainedModel:
             raise ValueError("interpolate takes two files or two batches, got one of each")
         return morphing.morph_files(coder, a, b, steps, method, spacing, out, [choice_a or {}, choice_b or {}])
 
+    def turn(
+        self, a: Any, b: Any, out: Path | str | None = None, *, method: str = "slerp",
+        choice_a: Choice | None = None, choice_b: Choice | None = None,
+    ) -> Path:  # fmt: skip
+        """Writes one sound that turns from a into b while it lasts, as long as the model's window.
+
+        Args:
+            a, b: sound files; of each the loudest window is taken, or the one that begins at `start_s` seconds.
+            out: the file to write; by default `A-to-B` in the working folder.
+            method: as in `interpolate`.
+            choice_a, choice_b: which part of each file: sound takes `start_s`.
+
+        Raises:
+            MusicaeError: examples of this model are no stretches of time that could turn (music, pictures).
+        """
+        return morphing.turn_files(self._started("interpolate"), a, b, method, out, [choice_a or {}, choice_b or {}])
+
     def interpolate_corners(
         self, a: Any, b: Any, c: Any, d: Any, steps: int = 5, *, method: str = "slerp",
         out: Path | str | None = None, choices: list[Choice] | None = None,

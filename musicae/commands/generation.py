@@ -11,6 +11,8 @@ from musicae.commands.options import (
     echo_row,
     label_option,
     load,
+    load_for,
+    model_for_file_option,
     model_option,
     out_option,
     read_choice,
@@ -77,7 +79,7 @@ def grid(model: str, side: int, label: str | None, out: Path) -> None:
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@model_option("melody-2bar")
+@model_for_file_option
 @click.option(
     "--steps", type=click.IntRange(2, 1000), default=13, metavar="N", help="Points on the path, ends included."
 )
@@ -94,6 +96,7 @@ def grid(model: str, side: int, label: str | None, out: Path) -> None:
     metavar="C D",
     help="Two more files: a square of --steps × --steps, from A down to B at the left, C to D at the right.",
 )
+@click.option("--morph", is_flag=True, help="One sound that turns from A into B while it lasts; --out is a file.")
 @click.option(
     "--whole", is_flag=True, help="Whole files, window by window, each step as long as the longer of the two."
 )
@@ -105,11 +108,12 @@ def grid(model: str, side: int, label: str | None, out: Path) -> None:
 def interpolate(
     a: Path,
     b: Path,
-    model: str,
+    model: str | None,
     steps: int,
     method: str,
     spacing: str | None,
     corners: tuple[Path, Path] | None,
+    morph: bool,
     whole: bool,
     bar_a: int | None,
     bar_b: int | None,
@@ -120,17 +124,23 @@ def interpolate(
     """Morph from file A to file B through latent space.
 
     Writes the whole path, one file a step, a picture, and a WAV of music. With --corners: the square,
-    one file a column. With --whole: one file a step.
+    one file a column. With --whole: one file a step. With --morph: one sound.
 
     Example: musicae interpolate a.mid b.mid --steps 7 --bar-a 5
+
+    Example: musicae interpolate flute.wav bell.wav --morph --out between.wav
     """
     choices = [read_choice(bar, track) for bar, track in ((bar_a, track_a), (bar_b, track_b))]
     if whole and (corners or any(choices)):
         raise click.UsageError("--whole takes two whole files; leave --corners, --bar-… and --track-… out.")
     if spacing and (whole or corners):
         raise click.UsageError("--spacing is for a path between two windows; leave it out with --whole and --corners.")
-    trained = load(model)
-    if whole:
+    if morph and (whole or corners or spacing):
+        raise click.UsageError("--morph takes two sounds; leave --whole, --corners and --spacing out.")
+    trained = load_for(model, a)
+    if morph:
+        click.echo(trained.turn(a, b, out, method=method, choice_a=choices[0], choice_b=choices[1]))
+    elif whole:
         for path in trained.interpolate_songs(a, b, steps, method=method, out=out):
             click.echo(path)
     elif corners:
@@ -146,7 +156,7 @@ def interpolate(
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@model_option("melody-2bar")
+@model_for_file_option
 @click.option(
     "--amount", type=click.FloatRange(0, 1), default=0.3, metavar="SHARE", help="0: the file itself; 1: a new draw."
 )
@@ -157,7 +167,7 @@ def interpolate(
 @out_option("FOLDER", "output/NAME-varied")
 def vary(
     file: Path,
-    model: str,
+    model: str | None,
     amount: float,
     count: int,
     seed: int | None,
@@ -169,14 +179,14 @@ def vary(
 
     Example: musicae vary a.mid --amount 0.4 --count 8 --seed 1
     """
-    trained = load(model)
+    trained = load_for(model, file)
     echo_row(trained.vary(file, amount, count, seed=seed, out=out, choice=read_choice(bar, track)))
     echo_remarks(trained.remarks)
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@model_option("melody-2bar")
+@model_for_file_option
 @click.option("--attribute", required=True, metavar="NAME", help="What to change; an unknown name lists them all.")
 @click.option(
     "--amount",
@@ -186,11 +196,11 @@ def vary(
     help="By how much, in standard deviations of the training data; negative for less.",
 )
 @out_option("FILE", "NAME-shift")
-def shift(file: Path, model: str, attribute: str, amount: float, out: Path | None) -> None:
+def shift(file: Path, model: str | None, attribute: str, amount: float, out: Path | None) -> None:
     """Change one attribute of a file and keep the rest.
 
     Example: musicae shift a.mid --attribute density --amount 1.5
     """
-    trained = load(model)
+    trained = load_for(model, file)
     click.echo(trained.shift(file, attribute, amount, out))
     echo_remarks(trained.remarks)

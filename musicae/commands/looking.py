@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from musicae.commands.options import DomainChoice, echo_remarks, load, model_option, parse_settings, settings_option
+from musicae.commands.options import (
+    DomainChoice,
+    echo_remarks,
+    load_for,
+    model_for_file_option,
+    parse_settings,
+    settings_option,
+)
 
 
 @click.command()
@@ -24,12 +31,12 @@ def inspect(paths: tuple[Path, ...], domain: str, settings: tuple[str, ...]) -> 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
-@model_option("melody-2bar")
+@model_for_file_option
 @click.option("--windows", is_flag=True, help="One line a window.  [default: one a file, the mean of its windows]")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="CSV to write.  [default: a table on the screen]"
 )
-def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | None) -> None:
+def attributes(paths: tuple[Path, ...], model: str | None, windows: bool, out: Path | None) -> None:
     """Measure files: note density, range and what else the model's domain knows.
 
     Example: musicae attributes my_midi/ --out table.csv
@@ -38,7 +45,7 @@ def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | N
 
     if out is not None:
         refuse_place(out)
-    trained = load(model)
+    trained = load_for(model, paths[0])
     table = trained.attributes(*paths, each_window=windows)
     if out is None:
         click.echo(table.text())
@@ -49,7 +56,7 @@ def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | N
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
-@model_option("melody-2bar")
+@model_for_file_option
 @click.option(
     "--colour",
     metavar="NAME",
@@ -68,7 +75,7 @@ def attributes(paths: tuple[Path, ...], model: str, windows: bool, out: Path | N
     "--out", type=click.Path(path_type=Path), default=Path("output/map.csv"), metavar="FILE", help="CSV; PNG beside it."
 )
 def embed(
-    paths: tuple[Path, ...], model: str, colour: str | None, method: str, files: bool, seed: int, out: Path
+    paths: tuple[Path, ...], model: str | None, colour: str | None, method: str, files: bool, seed: int, out: Path
 ) -> None:
     """Draw a map of files: near in the picture is near in latent space.
 
@@ -77,7 +84,7 @@ def embed(
     from musicae.operations.latent_map import refuse_map
 
     refuse_map(out)
-    trained = load(model)
+    trained = load_for(model, paths[0])
     for path in trained.embed(*paths, out=out, colour=colour, method=method, each_file=files, seed=seed):
         click.echo(path)
     echo_remarks(trained.remarks)

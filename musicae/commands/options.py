@@ -36,6 +36,15 @@ def model_option(default: str | None) -> Callable[..., Any]:
     return click.option("--model", metavar="NAME|FOLDER", help="Shipped name, or a run's folder.", **given)
 
 
+# For commands that rebuild or make: which shipped model serves a kind of file.
+_SHIPPED_FOR = {"music": "melody-2bar", "audio": "notes-16k"}
+model_for_file_option = click.option(
+    "--model",
+    metavar="NAME|FOLDER",
+    help=f"Shipped name, or a run's folder.  [default: {_SHIPPED_FOR['music']}; {_SHIPPED_FOR['audio']} for sound]",
+)
+
+
 def out_option(metavar: str, default: str, *, required: bool = False) -> Callable[..., Any]:
     """`--out`; the default is said in words, since it depends on the input.
 
@@ -86,6 +95,17 @@ def load(model: str) -> Any:
     from musicae.trained import load
 
     return load(model)
+
+
+def load_for(model: str | None, path: Path) -> Any:
+    """Loads a model by name or folder; without either, the shipped one for files of this kind, or in this folder."""
+    if model is not None:
+        return load(model)
+    from musicae.domains import DOMAINS
+
+    kinds = [name for file in (path, *sorted(path.rglob("*"))) for name, domain in DOMAINS.items()
+             if file.name.lower().endswith(domain.suffixes)]  # fmt: skip
+    return load(_SHIPPED_FOR.get(next(iter(kinds), "music"), _SHIPPED_FOR["music"]))
 
 
 def read_choice(bar: int | None, track: str | None) -> dict[str, Any]:

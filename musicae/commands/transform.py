@@ -9,6 +9,8 @@ from musicae.commands.options import (
     echo_remarks,
     label_option,
     load,
+    load_for,
+    model_for_file_option,
     model_option,
     named_results,
     out_option,
@@ -17,18 +19,18 @@ from musicae.commands.options import (
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@model_option("melody-2bar")
+@model_for_file_option
 @chords_option
 @label_option
 @out_option("FILE", "NAME-reconstruct")
-def reconstruct(file: Path, model: str, chords: str | None, label: str | None, out: Path | None) -> None:
+def reconstruct(file: Path, model: str | None, chords: str | None, label: str | None, out: Path | None) -> None:
     """Put a file through a model: what does it keep?
 
     With --chords or --label the code stays and the harmony or the class changes.
 
     Example: musicae reconstruct song.mid --out heard-by-the-model.mid
     """
-    trained = load(model)
+    trained = load_for(model, file)
     click.echo(trained.reconstruct(file, out, chords=chords, label=label))
     echo_remarks(trained.remarks)
 

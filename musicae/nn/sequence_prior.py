@@ -69,7 +69,7 @@ class SequencePrior(Prior):
         return z[:, : self.pooled], z[:, self.pooled :].unflatten(1, (self.numbers, self.moments))
 
     def _expected(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Means, `(batch, numbers, moments)`; then, `(batch, numbers)`, log scales of the first and later ones, memory."""
+        """Means, `(batch, numbers, moments)`; then, `(batch, numbers)`, log scales of first and later ones, memory."""
         told = self.net(pooled).float().unflatten(1, (self.BASES + 3, self.numbers))
         mean = torch.einsum("bkn,kt->bnt", told[:, : self.BASES], self.bases)
         raw_first, raw_scale, raw_memory = told[:, self.BASES :].unbind(1)

@@ -22,6 +22,7 @@ from musicae.spec import Layout
 # A render of a longer path would be minutes of sound and a picture no one can read.
 MAX_STEPS = 1000
 _MAX_SQUARE_STEPS = 31
+_TURNING_POINTS = 33
 SPACINGS = ("even", "uniform")
 # Of this many parts of a step are the even ones chosen, as long as no more points than this are decoded.
 _FINENESS, _MOST_DECODED = 16, 4000
@@ -80,6 +81,20 @@ def morph_files(
     whole, remarks = write_parts(coder.domain, numbered("step", path[:, None]), folder, "interpolation", first.source)
     coder.remarks.extend(remarks)
     return whole
+
+
+def turn_files(
+    coder: Coder, a: Any, b: Any, method: str, out: Path | str | None, choices: list[dict[str, Any]]
+) -> Path:
+    """Writes one example that turns from one file's into another's while it lasts; see `TrainedModel.turn`."""
+    first, last = (coder.select(source, choice) for source, choice in zip((a, b), choices, strict=True))
+    coder.domain.turned(torch.zeros(2, *coder.domain.spec.shape))  # refused before anything is decoded
+    coder.remarks.append(f"from {first.label} to {last.label}")
+    start, end = (coder.encode(coder.batch(selection)) for selection in (first, last))
+    path = morph(coder, start, end, _TURNING_POINTS, method).target
+    target = Path(out) if out is not None else Path(f"{stem_of(a)}-to-{stem_of(b)}{coder.domain.output_suffix}")
+    coder.domain.write(coder.domain.turned(path.cpu()), target, first.source)
+    return target
 
 
 def morph_square(
