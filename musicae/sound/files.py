@@ -197,7 +197,9 @@ class _Sink:
         import soundfile
 
         bits = self._kind.integer_bits
-        samples = frames if bits is None else _as_integers(frames, bits)
+        samples = _as_integers(frames, bits) if bits is not None else frames
+        if self._kind.subtype in ("ULAW", "ALAW"):
+            samples = np.clip(samples, -1.0, 1.0)  # beyond full scale libsndfile's telephone codes wrap
         try:
             for start in range(0, len(samples), _ENCODED_FRAMES):
                 self._file.write(samples[start : start + _ENCODED_FRAMES])
