@@ -1,4 +1,17 @@
-"""A recording of the noise alone tells a restoration what to take away."""
+"""A recording of the noise alone tells a restoration what to take away.
+
+What a model leaves of a cell of the spectrum is a guess of the sound's power S there, and the recording tells the
+noise's power N: the gain S / (S + N) (Wiener) turns the model's estimate down further where the guess is near the
+noise. Where a model takes the noise for sound, the power above the noise's, averaged over three frames, sets a
+limit to the gain (spectral subtraction: Boll, 1979).
+
+Chosen by eight validation clips of speech in noise at 0, 5 and 10 dB, by gain in SI-SDR over the file: steady noise
+(white, pink, hum, a band, a whine that the model was never trained on) 6.2 dB by `denoise-16k` alone, 8.0 dB with
+the profile, of which the whine 1.6 and 9.2; four rooms and more between +0.0 and +0.6 dB. Tried and left: a Wiener
+gain without the model's (5.0 in white noise, where the model has 6.6), its product, minimum and mean with the
+model's mask, filtering before the model, and S / (S + N) in place of the model's mask, which gains most in steady
+noise (7.9 without the limit) and loses 8 dB in a room that is not.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from musicae.errors import MusicaeError
 from musicae.sound import signal
@@ -14,6 +28,8 @@ from musicae.sound.files import read_blocks, resample_blocks, sound_info
 from musicae.sound.mapping import level_and_frames
 
 _PIECE_FRAMES = 512
+_SMALLEST_POWER = 1e-12
+_LOWEST_LIMIT = 0.22  # -13 dB
 
 
 def profile_power(path: Path, *, sample_rate_hz: int, n_fft: int, gain: float = 1.0) -> Tensor:
@@ -55,6 +71,27 @@ def _pieces(path: Path, sample_rate_hz: int, size: int, least: int) -> Iterator[
         yield waiting
 
 
+def held_to_noise(estimate: Tensor, spectrum: Tensor, noise: Tensor) -> Tensor:
+    """Turns an estimate down by what is known of the noise.
+
+    Args:
+        estimate: `(batch, 2, frequency, time)`: what a mask left of the spectrum.
+        spectrum: the same shape, noisy.
+        noise: `(1, frequency, 1)`, mean power.
+
+    Returns:
+        The estimate, nowhere louder.
+    """
+    known = noise.clamp_min(_SMALLEST_POWER)
+    left, given = estimate.square().sum(1), spectrum.square().sum(1)  # (batch, frequency, time)
+    wiener = left / (left + known)
+    around = functional.avg_pool1d(given, 3, 1, 1, count_include_pad=False)
+    limit = (1 - known / around.clamp_min(_SMALLEST_POWER)).clamp_min(_LOWEST_LIMIT**2).sqrt()
+    masked = (left / given.clamp_min(_SMALLEST_POWER)).sqrt()
+    gain = torch.minimum(wiener, limit / masked.clamp_min(_SMALLEST_POWER))
+    return estimate * gain[:, None]
+
+
 def told_noise(function: Callable[..., Tensor], source: Path, profile: Path, framing: Framing) -> Callable[..., Tensor]:
     """Wraps a restoration of spectra so that it knows the noise in a file.
 
@@ -72,6 +109,6 @@ def told_noise(function: Callable[..., Tensor], source: Path, profile: Path, fra
     noise = profile_power(profile, sample_rate_hz=framing.sample_rate_hz, n_fft=framing.n_fft, gain=gain)
 
     def knowing(batch: Tensor, *condition: Tensor | None) -> Tensor:
-        return function(batch, *condition)
+        return held_to_noise(function(batch, *condition), batch, noise)
 
     return knowing
