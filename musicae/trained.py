@@ -50,6 +50,11 @@ class TrainedModel:
         """What is worth knowing of the last operation: which bars were taken, what came out silent."""
         return self._coder.remarks
 
+    @property
+    def report(self) -> list[str]:
+        """What was measured in the last operation, where it was asked to."""
+        return self._coder.report
+
     @torch.no_grad()
     def encode(self, source: Any, **choice: Any) -> Tensor:
         """Posterior means.
@@ -107,17 +112,23 @@ class TrainedModel:
 
     def denoise(
         self, source: Any, out: Path | str | None = None, *, strength: float = 1.0,
-        max_attenuation_db: float | None = None,
+        max_attenuation_db: float | None = None, noise_profile: Path | str | None = None, report: bool = False,
     ) -> Path | Tensor:  # fmt: skip
         """Cleans or repairs a file or a batch; as `reconstruct`, for models trained with task `denoise`.
 
         Args:
-            source, out: as in `reconstruct`.
+            source: as in `reconstruct`.
+            out: the file to write; by default `NAME-denoise` in the working folder. Of sounds its ending says what
+                kind it is (see `musicae.sound.kinds`), and by default it is of the source's.
             strength: 0 gives the input back, 1 all that the model would do (pictures and sound).
             max_attenuation_db: nothing in the spectrum is turned down by more (sound); None for no limit.
+            noise_profile: a recording of the noise alone, same place and same recorder (sound).
+            report: measure source and result into `report`, and draw both beside the result (sound).
         """
         restraint = transforming.Restraint(strength, max_attenuation_db)
-        return transforming.restore(self._started(), "denoise", source, out, restraint=restraint)
+        return transforming.restore(
+            self._started(), "denoise", source, out, restraint=restraint, noise_profile=noise_profile, report=report
+        )
 
     def upscale(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
         """Fills in what a coarse file or batch lacks; as `reconstruct`, for models trained with task `upscale`."""
@@ -326,6 +337,7 @@ class TrainedModel:
     def _started(self, what: str | None = None) -> Coder:
         """The coder, ready for another operation, if the model can do it."""
         self._coder.remarks.clear()
+        self._coder.report.clear()
         if what is not None:
             self._coder.refuse_restorer(what)
         return self._coder

@@ -157,13 +157,15 @@ def echo_row(path: Path) -> None:
         click.echo(file)
 
 
-def named_results(files: Sequence[Path], out: Path | None, suffix: str) -> list[tuple[Path, Path | None]]:
+def named_results(
+    files: Sequence[Path], out: Path | None, suffix_of: Callable[[Path], str]
+) -> list[tuple[Path, Path | None]]:
     """Each file with the place of its result, None for the default.
 
     Args:
         files: one or more.
         out: the result of one file; a folder for those of several, or of one if the folder is there.
-        suffix: of results in a folder.
+        suffix_of: a file → the ending of its result in a folder.
 
     Raises:
         MusicaeError: two files of one name would have one result.
@@ -177,4 +179,4 @@ def named_results(files: Sequence[Path], out: Path | None, suffix: str) -> list[
         return [(file, None) for file in files]
     refuse_place(out, folder=True)
     out.mkdir(parents=True, exist_ok=True)
-    return [(file, out / f"{file.stem}{suffix}") for file in files]
+    return [(file, out / f"{file.stem}{suffix_of(file)}") for file in files]

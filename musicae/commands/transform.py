@@ -1,6 +1,7 @@
 """From a file to a file: `reconstruct`, `denoise`, `upscale`, `render`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,17 +53,29 @@ def reconstruct(file: Path, model: str | None, chords: str | None, label: str | 
     metavar="DB",
     help="Sound: turn nothing down by more.  [default: (no limit)]",
 )
+@click.option(
+    "--noise-profile",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Sound: a recording of the noise alone, from the same place and recorder.",
+)
+@click.option("--report", is_flag=True, help="Sound: measure before and after, and draw NAME-denoise.png.")
 @out_option("FILE", "NAME-denoise; of several files a folder")
-def denoise(
-    files: tuple[Path, ...], model: str, strength: float, max_attenuation_db: float | None, out: Path | None
-) -> None:
+def denoise(files: tuple[Path, ...], model: str, out: Path | None, **how: Any) -> None:
     """Clean sounds or pictures, or repair melodies; the length stays.
 
+    A sound stays what it is (WAV, FLAC, OGG, MP3, AIFF ...; 16 bits, 24 bits, float ...), or becomes what the
+    ending of --out says.
+
     Example: musicae denoise noisy.wav --out clean.wav --strength 0.8
+
+    Example: musicae denoise interview.flac --noise-profile empty-room.flac --report
     """
     trained = load(model)
-    for file, target in named_results(files, out, trained.domain.output_suffix):
-        click.echo(trained.denoise(file, target, strength=strength, max_attenuation_db=max_attenuation_db))
+    for file, target in named_results(files, out, trained.domain.result_suffix):
+        click.echo(trained.denoise(file, target, **how))
+        for line in trained.report:
+            click.echo(line)
         echo_remarks(trained.remarks)
 
 

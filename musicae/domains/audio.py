@@ -7,8 +7,9 @@ loudness as a whole, so that its quiet chunks stay quiet. Nothing here knows net
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,10 +23,14 @@ from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Sele
 from musicae.errors import MusicaeError
 from musicae.sound import signal
 from musicae.sound.attributes import sound_attributes
+from musicae.sound.chunking import Framing
 from musicae.sound.decoding import SOUND_SUFFIXES
 from musicae.sound.excerpts import find_excerpt, heard_chunks, root_mean_square
 from musicae.sound.files import read_mono, read_mono_blocks, resample, sound_info, write_sound
-from musicae.sound.mapping import Framing, map_sound
+from musicae.sound.kinds import kind_remark, result_suffix
+from musicae.sound.mapping import map_sound
+from musicae.sound.noise_profile import told_noise
+from musicae.sound.report import report_lines
 from musicae.sound.wiener import wiener_filtered
 from musicae.spec import TensorSpec
 
@@ -157,9 +162,20 @@ class AudioDomain(Domain):
         write_sound(frames * source.rms / LEVEL_RMS, path, source.sample_rate_hz, subtype=source.subtype)
 
     def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
-        config = self.config
-        framing = Framing(config.sample_rate_hz, config.n_fft, config.chunk_samples, LEVEL_RMS)
-        map_sound(path, target, self.form.on_spectra(function), framing)
+        least_rate_hz = self.config.sample_rate_hz if task == "upscale" else 0
+        map_sound(path, target, self.form.on_spectra(function), self._framing(task), least_rate_hz=least_rate_hz)
+
+    def result_suffix(self, source: Any) -> str:
+        return result_suffix(Path(source))
+
+    def kind_remark(self, source: Any, target: Path) -> str | None:
+        return kind_remark(Path(source), target)
+
+    def told_noise(self, function: TensorFunction, source: Path, profile: Path) -> TensorFunction:
+        return told_noise(function, source, profile, self._framing())
+
+    def report(self, source: Path) -> Callable[[Path, float], list[str]]:
+        return partial(report_lines, source)
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
         if isinstance(self.form, MagnitudeForm):
@@ -196,6 +212,15 @@ class AudioDomain(Domain):
             files.append(stem.with_name(f"{stem.name}_{name}.wav"))
             write_sound(waveform / peak, files[-1], config.sample_rate_hz)
         return files
+
+    def _framing(self, task: str = "reconstruct") -> Framing:
+        framing = Framing.of_examples(
+            sample_rate_hz=self.config.sample_rate_hz,
+            n_fft=self.config.n_fft,
+            chunk_samples=self.config.chunk_samples,
+            level_rms=LEVEL_RMS,
+        )
+        return framing if task == "reconstruct" else framing.for_restoring(shares_mask=task == "denoise")
 
     def _waveforms(self, tensor: torch.Tensor, *, is_final: bool = False) -> np.ndarray:
         self.spec.check(tuple(tensor.shape))

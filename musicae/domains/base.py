@@ -192,6 +192,45 @@ class Domain(ABC):
             task: one of `tasks`: a restorer may take, and give, other sizes than the spec's.
         """
 
+    def result_suffix(self, source: Any) -> str:
+        """The ending of what `map_file` writes of a file where no name is given; in some domains the source's own."""
+        del source
+        return self.output_suffix
+
+    def kind_remark(self, source: Any, target: Path) -> str | None:
+        """What a person should know of a result that is not of its source's kind."""
+        del source, target
+        return None
+
+    def told_noise(self, function: TensorFunction, source: Path, profile: Path) -> TensorFunction:
+        """Wraps a restoration so that it knows the noise in a file.
+
+        Args:
+            function: the restoration, of batches as `map_file` shows them.
+            source: the file to be restored.
+            profile: a recording of the noise alone, made as the file was.
+
+        Raises:
+            MusicaeError: the profile is of no use, or this domain knows no noise.
+        """
+        del function, source, profile
+        raise MusicaeError(f"{self.name} knows no recordings of noise, only sound does; leave --noise-profile out.")
+
+    def report(self, source: Path) -> Callable[[Path, float], list[str]]:
+        """A function that compares a file with what `map_file` made of it, and draws both beside the result.
+
+        Args:
+            source: the file, not yet mapped.
+
+        Returns:
+            Result, and seconds that it took → lines for people.
+
+        Raises:
+            MusicaeError: this domain measures nothing.
+        """
+        del source
+        raise MusicaeError(f"{self.name} has no report, only sound has one; leave --report out.")
+
     def passed_over(self, path: Path, *, copied: bool = True) -> list[str]:
         """What `map_file` doesn't put through the function, for people: a line each. None unless a domain can tell.
 

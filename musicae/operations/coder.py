@@ -1,7 +1,7 @@
 """`Coder`: examples of files ↔ codes in the space where paths are drawn. The operations stand on it.
 
 It pairs a model with its domain and a device. What is worth telling a person about a result, such as
-that it is silent, is collected in `remarks`.
+that it is silent, is collected in `remarks`; what was measured because it was asked for, in `report`.
 """
 
 from collections.abc import Callable
@@ -45,6 +45,7 @@ class Coder:
     def __init__(self, model: Autoencoder, domain: Domain, task: str, device: torch.device) -> None:
         self.model, self.domain, self.task, self.device = model, domain, task, device
         self.remarks: list[str] = []
+        self.report: list[str] = []
 
     def readable(self, source: Any) -> Any:
         """An object the domain reads, as it is, or the path of a file that is there and of the domain."""

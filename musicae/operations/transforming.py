@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from musicae.operations.attribute_table import attributes_of
 from musicae.operations.attribute_vectors import AttributeVectors, moved
 from musicae.operations.coder import Coder
 from musicae.operations.result_files import stem_of
+from musicae.precision import restoring_precision
 from musicae.spec import Layout, TensorSpec
 
 _WEAK = 0.25
@@ -63,8 +65,11 @@ def restore(
     out: Path | str | None,
     told: str | None = None,
     restraint: Restraint = UNRESTRAINED,
+    noise_profile: Path | str | None = None,
+    report: bool = False,
 ) -> Path | Tensor:
     """Puts a file or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
+    started = time.perf_counter()
     restraint.check(coder.domain.spec)
     if task != "reconstruct" and coder.task != task:
         raise MusicaeError(
@@ -74,26 +79,39 @@ def restore(
     if told is not None:
         coder.refuse_restorer("follow other chords or labels")
     if isinstance(source, Tensor):
+        if noise_profile is not None or report:
+            raise ValueError("a noise profile and a report go with a file, got a batch")
         wanted = None if told is None else coder.condition(told)
-        return restraint.applied(coder.reconstruct(Batch(source), wanted).cpu(), source)
+        return restraint.applied(_answer(coder, Batch(source), wanted), source)
     target = _target(coder, source, task, out)
     coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
     if told is None:
 
-        def restored(batch: Batch) -> Tensor:
-            return restraint.applied(coder.reconstruct(batch).cpu(), batch.target)
+        def restored(batch: Tensor, condition: Tensor | None = None) -> Tensor:
+            return _answer(coder, Batch(batch, condition))
 
-        return coder.map_file(source, target, restored)
+        domain = coder.domain
+        knowing = restored if noise_profile is None else domain.told_noise(restored, source, Path(noise_profile))
+        measured = domain.report(source) if report else None
+
+        def answer(batch: Batch) -> Tensor:
+            return restraint.applied(knowing(batch.target, batch.condition), batch.target)
+
+        coder.map_file(source, target, answer)
+        coder.remarks.extend(filter(None, [domain.kind_remark(source, target)]))
+        if measured is not None:
+            coder.report.extend(measured(target, time.perf_counter() - started))
+        return target
     wanted = coder.condition(told, len(windows_of_file(coder, source)))
     done = 0
 
-    def answer(batch: Batch) -> Tensor:
+    def retold(batch: Batch) -> Tensor:
         nonlocal done
         part = wanted[done : done + len(batch.target)]
         done += len(batch.target)
         return coder.reconstruct(batch, part)
 
-    return coder.map_file(source, target, answer)
+    return coder.map_file(source, target, retold)
 
 
 def shift(
@@ -160,7 +178,12 @@ def windows_of_file(coder: Coder, source: Any) -> list[Batch]:
 
 def _target(coder: Coder, source: Any, task: str, out: Path | str | None) -> Path:
     coder.readable(source)
-    return Path(out) if out is not None else Path(f"{stem_of(source)}-{task}{coder.domain.output_suffix}")
+    return Path(out) if out is not None else Path(f"{stem_of(source)}-{task}{coder.domain.result_suffix(source)}")
+
+
+def _answer(coder: Coder, batch: Batch, wanted: Tensor | None = None) -> Tensor:
+    with restoring_precision(coder.device, by_mask=coder.domain.spec.correction == "mask"):
+        return coder.reconstruct(batch, wanted).cpu()
 
 
 def _means(parts: list[dict[str, Tensor]]) -> dict[str, float]:

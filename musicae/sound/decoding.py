@@ -29,12 +29,14 @@ class SoundInfo:
         channels: samples in a frame.
         frames: length by the file's header; a damaged file may hold fewer.
         subtype: how a sample is stored, in libsndfile's words: "PCM_16", "FLOAT", "VORBIS".
+        container: what holds the samples, in the same words: "WAV", "FLAC", "OGG".
     """
 
     sample_rate_hz: int
     channels: int
     frames: int
     subtype: str
+    container: str = "WAV"
 
     @property
     def duration_s(self) -> float:
@@ -48,7 +50,9 @@ class _SndfileSource:
     def __init__(self, file: Any, path: Path) -> None:
         self._file = file
         self._path = path
-        self.info = SoundInfo(int(file.samplerate), int(file.channels), int(file.frames), str(file.subtype))
+        self.info = SoundInfo(
+            int(file.samplerate), int(file.channels), int(file.frames), str(file.subtype), str(file.format)
+        )
 
     def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
         import soundfile
@@ -72,7 +76,11 @@ class _AudioreadSource:
         self._file = file
         self._path = path
         self.info = SoundInfo(
-            int(file.samplerate), int(file.channels), int(float(file.duration) * file.samplerate), "PCM_16"
+            int(file.samplerate),
+            int(file.channels),
+            int(float(file.duration) * file.samplerate),
+            "PCM_16",
+            path.suffix.removeprefix(".").upper(),
         )
 
     def blocks(self, block_frames: int) -> Iterator[np.ndarray]:

@@ -2,7 +2,7 @@
 
 An hour of music takes no more memory than a second: what reads yields blocks, what writes takes them. Rates
 are changed by soxr, whose streams are free of seams and of delay. Decoders are `musicae.sound.decoding`'s
-matter. Nothing here knows tensors, spectra or models.
+matter, containers `musicae.sound.kinds`'. Nothing here knows tensors, spectra or models.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,15 +14,12 @@ import numpy as np
 
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.sound.decoding import SoundInfo, open_sound, reason
+from musicae.sound.kinds import PLAIN_SUFFIX, SoundKind, result_kind
 from musicae.whole_files import partial_name, refuse_place
 
 BLOCK_FRAMES = 65_536
-# Subtypes that a WAV keeps as they are; sound from a lossy file is written with 16 bits.
-_WAV_SUBTYPES = {name: name for name in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")} | {
-    "PCM_S8": "PCM_U8"
-}
-_BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-_WAV_LIMIT_BYTES = 2**32 - 2**16
+# libsndfile's Vorbis encoder puts a whole block on its stack: a large one ends the process.
+_ENCODED_FRAMES = 4_096
 
 
 def sound_info(path: Path) -> SoundInfo:
@@ -124,40 +121,49 @@ class Resampler:
 
 
 @contextmanager
-def sound_writer(target: Path, *, sample_rate_hz: int, channels: int, subtype: str, frames: int = 0) -> Iterator[Any]:
-    """Opens a WAV that appears at `target` only when all of it is written.
+def sound_writer(
+    target: Path, *, sample_rate_hz: int, channels: int, subtype: str, frames: int = 0, container: str = "WAV"
+) -> Iterator[Any]:
+    """Opens a sound file that appears at `target` only when all of it is written.
 
     Args:
-        target: path ending in ".wav"; its folder is made where needed.
+        target: its ending says which container, see `musicae.sound.kinds`; its folder is made where needed.
         sample_rate_hz: frames in a second.
         channels: samples in a frame.
-        subtype: of the source; kept where a WAV can hold it, else 16 bits.
-        frames: expected length; beyond 4 GB the file becomes RF64, WAV's large sibling.
+        subtype: of the source; kept where the container can hold it, else the nearest.
+        frames: expected length; beyond 4 GB a WAV becomes RF64, its large sibling.
+        container: of the source.
 
     Yields:
         An object with `write(frames)`, float `(frames, channels)`; beyond [-1, 1] integers are clipped.
 
     Raises:
-        MusicaeError: the file can't be written (no space, no permission).
+        MusicaeError: the kind can't hold such a sound, or the file can't be written (no space, no permission).
     """
     import soundfile
 
-    if target.suffix.lower() != ".wav" and not target.is_dir():
-        raise MusicaeError(f"cannot write {target}: sounds are written as .wav; choose a name ending in .wav.")
-    kept = _WAV_SUBTYPES.get(subtype, "PCM_16")
-    large = frames * channels * _BYTES_PER_SAMPLE[kept] > _WAV_LIMIT_BYTES
     refuse_place(target)
+    kind = result_kind(
+        target,
+        subtype=subtype,
+        container=container,
+        sample_rate_hz=sample_rate_hz,
+        channels=channels,
+        frames=frames,
+    )
     partial = partial_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = soundfile.SoundFile(partial, "w", sample_rate_hz, channels, kept, format="RF64" if large else "WAV")
+        file = soundfile.SoundFile(partial, "w", sample_rate_hz, channels, kind.subtype, format=kind.container)
     except (OSError, soundfile.SoundFileError) as error:
         with suppress(OSError):
             partial.unlink()  # on a full disk it is there, though it could not be opened
         raise _not_written(target, error) from error
     try:
+        sink = _Sink(file, target, kind)
         with file:
-            yield _Sink(file, target, kept)
+            yield sink
+        sink.check_whole(partial)
         try:
             partial.replace(target)
         except OSError as error:
@@ -168,6 +174,8 @@ def sound_writer(target: Path, *, sample_rate_hz: int, channels: int, subtype: s
 
 def write_sound(samples: np.ndarray, target: Path, sample_rate_hz: int, *, subtype: str = "PCM_16") -> None:
     """Writes float `(frames,)` or `(frames, channels)` as a WAV. Raises as `sound_writer`."""
+    if target.suffix.lower() != PLAIN_SUFFIX and not target.is_dir():
+        raise MusicaeError(f"cannot write {target}: this is written as .wav; choose a name ending in .wav.")
     frames = samples.reshape(len(samples), -1)
     with sound_writer(
         target, sample_rate_hz=sample_rate_hz, channels=frames.shape[1], subtype=subtype, frames=len(frames)
@@ -177,23 +185,41 @@ def write_sound(samples: np.ndarray, target: Path, sample_rate_hz: int, *, subty
 
 
 class _Sink:
-    """A file being written; a short write means that the disk is full, whatever the library says."""
+    """A file being written; a short file means that the disk is full, whatever the library says."""
 
-    def __init__(self, file: Any, target: Path, subtype: str) -> None:
+    def __init__(self, file: Any, target: Path, kind: SoundKind) -> None:
         self._file = file
         self._target = target
-        self._bits = None if subtype in ("FLOAT", "DOUBLE") else 8 * _BYTES_PER_SAMPLE[subtype]
+        self._kind = kind
+        self._frames = 0
 
     def write(self, frames: np.ndarray) -> None:
         import soundfile
 
-        before = self._file.tell()
+        bits = self._kind.integer_bits
+        samples = _as_integers(frames, bits) if bits is not None else frames
+        if self._kind.subtype in ("ULAW", "ALAW"):
+            samples = np.clip(samples, -1.0, 1.0)  # beyond full scale libsndfile's telephone codes wrap
         try:
-            self._file.write(frames if self._bits is None else _as_integers(frames, self._bits))
+            for start in range(0, len(samples), _ENCODED_FRAMES):
+                self._file.write(samples[start : start + _ENCODED_FRAMES])
             self._file.flush()
         except (OSError, soundfile.SoundFileError, AssertionError) as error:
             raise _not_written(self._target, error) from error
-        if self._file.tell() != before + len(frames):
+        self._frames += len(frames)
+
+    def check_whole(self, partial: Path) -> None:
+        """Raises `MusicaeError` where the closed file holds less than was written.
+
+        Counted by the file's own header, for an encoder can't tell its place while it writes.
+        """
+        import soundfile
+
+        try:
+            held = soundfile.info(partial).frames
+        except (OSError, soundfile.SoundFileError) as error:
+            raise _not_written(self._target, error) from error
+        if held < self._frames:
             raise _not_written(self._target, OSError("the disk took only a part of it"))
 
 

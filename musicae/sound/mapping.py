@@ -1,9 +1,8 @@
 """Puts a whole sound file through a function of spectra, in constant memory and without seams.
 
-Two passes: one for the file's level and length, one that streams. The second cuts the sound, at the model's
-rate, into overlapping chunks; the edges of a chunk's result, where the model saw too little, are thrown away
-and the rest is cross-faded, so that weights add up to one everywhere. Each channel goes through by itself, all
-of them at one level, so that the balance between them stays.
+Two passes: one for the file's level and length, one that streams overlapping chunks at the model's rate, see
+`musicae.sound.chunking`. Each channel goes through by itself, or all are turned down as one, see
+`musicae.sound.shared_mask`; all are at one level, so that the balance between them stays.
 
 What the model's rate can't hold (above its Nyquist frequency) is not lost: it is added back, turned down by as
 much as the model turned down the upper octave of what it did hear. With a function that changes nothing, the
@@ -11,7 +10,6 @@ file comes back as it was. Nothing here knows domains, models or settings.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,79 +19,68 @@ from torch.nn import functional as F
 
 from musicae.errors import MusicaeError
 from musicae.sound import signal
+from musicae.sound.chunking import ChunkStream, Framing
 from musicae.sound.files import Resampler, read_blocks, sound_info, sound_writer
+from musicae.sound.shared_mask import joint_spectrum, turned_down_alike
 
 _ROWS_PER_CALL = 8
 # Energy of a cell below which it is no use to ask by how much it was turned down.
 _SILENT_CELL = 1e-9
 
 
-@dataclass(frozen=True)
-class Framing:
-    """How sound is cut for a model.
-
-    Attributes:
-        sample_rate_hz: the model's.
-        n_fft: window of its spectra, in samples.
-        chunk_samples: length of one example, a multiple of the hop.
-        level_rms: the RMS that a file is brought to.
-    """
-
-    sample_rate_hz: int
-    n_fft: int
-    chunk_samples: int
-    level_rms: float
-
-    @property
-    def edge_samples(self) -> int:
-        """Thrown away at either end of a chunk, and the length of the cross-fade beside it."""
-        return self.chunk_samples // 16
-
-    @property
-    def step_samples(self) -> int:
-        """From one chunk to the next."""
-        return self.chunk_samples - 3 * self.edge_samples
-
-
-def map_sound(path: Path, target: Path, function: Callable[[Tensor], Tensor], framing: Framing) -> None:
+def map_sound(
+    path: Path, target: Path, function: Callable[[Tensor], Tensor], framing: Framing, *, least_rate_hz: int = 0
+) -> None:
     """Writes what a function of spectra makes of a file: same length, rate, channels and kind of samples.
 
     Args:
         path: any sound of any length.
-        target: a .wav; nothing is left there on failure.
+        target: of a kind in `musicae.sound.kinds`; nothing is left there on failure.
         function: `(batch, 2, frequency, time)` → the same shape.
         framing: how the function wants its input.
+        least_rate_hz: of what is written; where the file's rate is lower, the result has this one.
 
     Raises:
         MusicaeError: no such file, no space, or a function whose result is not finite.
         DamagedFileError: a file that can't be read to its end.
     """
     info = sound_info(path)
-    level, frames = _level_and_frames(path)
+    level, frames = level_and_frames(path)
     gain = framing.level_rms / level if level > 0 else 0.0
-    mapper = _ChunkMapper(function, framing, info.channels, source_rate_hz=info.sample_rate_hz)
+    mapper = _ChunkMapper(function, framing, source_rate_hz=info.sample_rate_hz)
+    stream = ChunkStream(mapper, framing, columns=info.channels, result_columns=3 * info.channels)
     down = Resampler(info.sample_rate_hz, framing.sample_rate_hz, info.channels)
-    up = Resampler(framing.sample_rate_hz, info.sample_rate_hz, 3 * info.channels)
+    result_rate_hz = max(info.sample_rate_hz, least_rate_hz)
+    up = Resampler(framing.sample_rate_hz, result_rate_hz, 3 * info.channels)
+    across = Resampler(info.sample_rate_hz, result_rate_hz, info.channels)
     with sound_writer(
-        target, sample_rate_hz=info.sample_rate_hz, channels=info.channels, subtype=info.subtype, frames=frames
+        target,
+        sample_rate_hz=result_rate_hz,
+        channels=info.channels,
+        subtype=info.subtype,
+        container=info.container,
+        frames=frames * result_rate_hz // info.sample_rate_hz,
     ) as sink:
         if gain == 0.0:
             for block in read_blocks(path):
-                sink.write(block)
+                sink.write(across.push(block))
+            sink.write(across.push(np.zeros((0, info.channels), np.float32), last=True))
             return
         pending = np.zeros((0, info.channels), np.float32)  # source frames whose result is not there yet
         for block in read_blocks(path):
-            pending = np.concatenate((pending, block * gain))
-            ready = up.push(mapper.push(down.push(block * gain)))
+            pending = np.concatenate((pending, across.push(block * gain)))
+            ready = up.push(stream.push(down.push(block * gain)))
             sink.write(_joined(pending, ready) / gain)
             pending = pending[len(ready) :]
-        tail = np.concatenate((mapper.push(down.push(pending[:0], last=True)), mapper.finish()))
+        nothing = np.zeros((0, info.channels), np.float32)
+        pending = np.concatenate((pending, across.push(nothing, last=True)))
+        tail = np.concatenate((stream.push(down.push(nothing, last=True)), stream.finish()))
         ready = up.push(tail, last=True)
         sink.write(_joined(pending, _lengthened(ready, len(pending))) / gain)
 
 
-def _level_and_frames(path: Path) -> tuple[float, int]:
-    """RMS of all channels, and the number of frames that are really there."""
+def level_and_frames(path: Path) -> tuple[float, int]:
+    """RMS of all channels, 0 for silence, and the number of frames that are really there."""
     energy, frames, channels = 0.0, 0, 1
     for block in read_blocks(path):
         energy += float(np.square(block, dtype=np.float64).sum())
@@ -118,84 +105,55 @@ def _lengthened(ready: np.ndarray, frames: int) -> np.ndarray:
 
 
 class _ChunkMapper:
-    """Streams `(frames, channels)` at the model's rate through a function of spectra.
+    """Puts a chunk `(samples, channels)` at the model's rate through a function of spectra.
 
     What comes out has three columns for each channel: the result, the input it came from, and the part
     of the upper octave that the function removed (0: nothing; so the resampler's silence at either end of the
     file means that nothing is removed there).
     """
 
-    def __init__(
-        self, function: Callable[[Tensor], Tensor], framing: Framing, channels: int, *, source_rate_hz: int
-    ) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], framing: Framing, *, source_rate_hz: int) -> None:
         self._function = function
         self._framing = framing
-        self._channels = channels
         bins = framing.n_fft // 2
         nyquist_bin = round(bins * min(1.0, source_rate_hz / framing.sample_rate_hz))
         self._upper_octave = slice(nyquist_bin // 2, nyquist_bin + 1)
-        self._weight = _fades(framing)
-        self._waiting = np.zeros((0, channels), np.float32)
-        self._unfinished = np.zeros((0, 3 * channels), np.float32)
-        self._is_first = True
 
-    def push(self, frames: np.ndarray) -> np.ndarray:
-        """Takes the next frames and gives what is finished, `(frames, 3 · channels)`."""
-        self._waiting = np.concatenate((self._waiting, frames))
-        chunk, step = self._framing.chunk_samples, self._framing.step_samples
-        finished = [np.zeros((0, 3 * self._channels), np.float32)]
-        # One frame more than a chunk: then it is not the last one, whose end must not fade.
-        while (count := (len(self._waiting) - chunk - 1) // step + 1) > 0:
-            count = min(count, max(1, _ROWS_PER_CALL // self._channels))
-            chunks = np.stack([self._waiting[n * step : n * step + chunk] for n in range(count)])
-            for mapped in self._map(chunks):
-                finished.append(self._add(mapped, is_last=False)[:step])
-            self._waiting = self._waiting[count * step :]
-        return np.concatenate(finished)
-
-    def finish(self) -> np.ndarray:
-        """Gives the rest."""
-        frames = len(self._waiting)
-        if frames == 0:
-            return self._unfinished
-        # A mirror, not silence: the model judges noise by what is around it.
-        padded = np.pad(self._waiting, ((0, self._framing.chunk_samples - frames), (0, 0)), mode="symmetric")
-        return self._add(self._map(padded[None])[0], is_last=True)[:frames]
-
-    def _add(self, mapped: np.ndarray, *, is_last: bool) -> np.ndarray:
-        """Adds a chunk to what is unfinished; gives the sum, whose first step is final."""
-        weight = self._weight.copy()
-        faded = 2 * self._framing.edge_samples
-        if self._is_first:
-            weight[:faded] = 1.0
-        if is_last:
-            weight[-faded:] = 1.0
-        total = mapped * weight[:, None]
-        total[: len(self._unfinished)] += self._unfinished
-        self._unfinished = total[self._framing.step_samples :]
-        self._is_first = False
-        return total
-
-    def _map(self, chunks: np.ndarray) -> np.ndarray:
-        """`(chunks, samples, channels)` → `(chunks, samples, 3 · channels)`."""
-        count, samples, channels = chunks.shape
-        rows = torch.from_numpy(chunks.transpose(0, 2, 1).reshape(count * channels, samples).copy())
-        mapped = torch.cat([self._map_rows(part) for part in rows.split(_ROWS_PER_CALL)])  # (rows, 3, samples)
-        columns = mapped.view(count, channels, 3, samples).permute(0, 3, 2, 1)
-        joined: np.ndarray = columns.reshape(count, samples, 3 * channels).numpy()
-        return joined
+    def __call__(self, chunk: np.ndarray) -> np.ndarray:
+        """`(samples, channels)` → `(samples, 3 · channels)`."""
+        rows = torch.from_numpy(chunk.T.copy())  # (channels, samples)
+        if self._framing.shares_mask and len(rows) > 1:
+            mapped = self._map_together(rows)
+        else:
+            # One chunk a call: several at once were no faster on a CPU and take more memory.
+            mapped = torch.cat([self._map_rows(part) for part in rows.split(_ROWS_PER_CALL)])
+        columns: np.ndarray = mapped.permute(2, 1, 0).reshape(len(chunk), -1).numpy()
+        return columns
 
     def _map_rows(self, rows: Tensor) -> Tensor:
         """`(rows, samples)` → result, input and part removed, `(rows, 3, samples)`."""
         spectrum = signal.stft(rows, n_fft=self._framing.n_fft)
+        estimate = self._estimate(spectrum)
+        result = signal.inverse_stft(estimate, samples=rows.shape[1])
+        return torch.stack((result, rows, self._removed(spectrum, estimate, rows.shape[1])), dim=1)
+
+    def _map_together(self, rows: Tensor) -> Tensor:
+        """As `_map_rows`, with one mask for all rows."""
+        spectrum = signal.stft(rows, n_fft=self._framing.n_fft)
+        joint = joint_spectrum(spectrum)
+        estimate = self._estimate(joint)
+        result = signal.inverse_stft(turned_down_alike(spectrum, joint, estimate), samples=rows.shape[1])
+        removed = self._removed(joint, estimate, rows.shape[1]).expand_as(rows)
+        return torch.stack((result, rows, removed), dim=1)
+
+    def _estimate(self, spectrum: Tensor) -> Tensor:
         with torch.inference_mode():
             estimate = self._function(spectrum).detach().cpu().float()
         if estimate.shape != spectrum.shape:
             raise ValueError(f"expected a result of shape {tuple(spectrum.shape)}, got {tuple(estimate.shape)}")
         if not estimate.isfinite().all():
             raise MusicaeError("the model's result holds values that are not finite; train it again or use another.")
-        result = signal.inverse_stft(estimate, samples=rows.shape[1])
-        return torch.stack((result, rows, self._removed(spectrum, estimate, rows.shape[1])), dim=1)
+        return estimate
 
     def _removed(self, spectrum: Tensor, estimate: Tensor, samples: int) -> Tensor:
         """The part of the upper octave's amplitude that is gone, for each sample: `(rows, samples)` in 0…1."""
@@ -204,12 +162,3 @@ class _ChunkMapper:
         kept = ((smooth[0] + _SILENT_CELL) / (smooth[1] + _SILENT_CELL)).sqrt().clamp_max(1.0)  # (rows, 1, time)
         # Frames stand on samples 0, hop, …, samples: the last one is just behind the chunk.
         return F.interpolate(1.0 - kept, size=samples + 1, mode="linear", align_corners=True)[:, 0, :-1]
-
-
-def _fades(framing: Framing) -> np.ndarray:
-    """Weights of a chunk: nothing, a rise, one, the mirrored fall, nothing; a step apart they add up to one."""
-    edge = framing.edge_samples
-    rise = (np.arange(edge, dtype=np.float32) + 0.5) / edge
-    side = np.concatenate((np.zeros(edge, np.float32), rise))
-    middle = np.ones(framing.chunk_samples - 4 * edge, np.float32)
-    return np.concatenate((side, middle, side[::-1]))
