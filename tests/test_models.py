@@ -17,6 +17,7 @@ SMALL = {
     "conv": {"widths": (8, 16), "latent_size": 16},
     "mlp": {"width": 64, "latent_size": 16},
     "unet": {"widths": (8, 16), "latent_size": 16},
+    "causal": {"width": 32, "mask_width": 48, "latent_size": 16},
     "steps": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0},
     "restorer": {"width": 64, "step_width": 32, "latent_size": 16, "reach": 2, "replaced": 0.0},
     "musicvae": {"encoder_width": 32, "decoder_width": 32, "latent_size": 16, "sampling_rate": 0.0},
@@ -24,11 +25,11 @@ SMALL = {
 # A domain whose default settings give the spec, to save a model with.
 DOMAIN_OF = {"conv": ("image", {"size": 8, "channels": 1}), "mlp": ("image", {"size": 8, "channels": 1})}
 DOMAIN_OF |= {"unet": ("audio", {"n_fft": 256, "chunk_s": 0.25}), "steps": ("music", {}), "musicvae": ("music", {})}
-DOMAIN_OF |= {"restorer": ("music", {})}
+DOMAIN_OF |= {"restorer": ("music", {}), "causal": ("audio", {"n_fft": 256, "chunk_s": 0.25})}
 
 
 def spec_of(name: str) -> TensorSpec:
-    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "steps": MELODY, "restorer": MELODY, "musicvae": MELODY}[name]
+    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "causal": SOUND}.get(name, MELODY)
 
 
 def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
@@ -44,7 +45,7 @@ def small(name: str, **settings) -> torch.nn.Module:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL) == set(DOMAIN_OF)
-    assert len(MODELS) == 6
+    assert len(MODELS) == 7
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic", "adversarial"])

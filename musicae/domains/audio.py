@@ -23,8 +23,10 @@ from musicae.sound import corruptions, signal
 from musicae.sound.decoding import SOUND_SUFFIXES
 from musicae.sound.excerpts import find_excerpt, heard_chunks, root_mean_square
 from musicae.sound.files import read_mono, read_mono_blocks, resample, sound_info, write_sound
+from musicae.sound.frames import MaskFunction
 from musicae.sound.mapping import Framing, map_sound
 from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise
+from musicae.sound.streaming import SoundStream
 from musicae.sound.wiener import wiener_filtered
 from musicae.spec import Layout, TensorSpec
 
@@ -217,6 +219,13 @@ class AudioDomain(Domain):
     def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
         config = self.config
         map_sound(path, target, function, Framing(config.sample_rate_hz, config.n_fft, config.chunk_samples, LEVEL_RMS))
+
+    def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
+        own_hz = self.config.sample_rate_hz
+        rate_hz = sample_rate_hz or own_hz
+        return SoundStream(
+            mask, n_fft=self.config.n_fft, mask_rate_hz=own_hz, sample_rate_hz=rate_hz, channels=channels
+        )
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
         samples, rate_hz = self.config.chunk_samples, self.config.sample_rate_hz

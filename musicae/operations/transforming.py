@@ -2,9 +2,11 @@
 
 import math
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,9 @@ from musicae.operations.attribute_table import attributes_of
 from musicae.operations.attribute_vectors import AttributeVectors, moved
 from musicae.operations.coder import Coder
 from musicae.operations.result_files import stem_of
+from musicae.operations.streaming import mask_of
+from musicae.shipped import LIVE_MODEL
+from musicae.sound.streaming import StreamedBlocks
 from musicae.spec import Layout, TensorSpec
 
 _WEAK = 0.25
@@ -66,11 +71,8 @@ def restore(
 ) -> Path | Tensor:
     """Puts a file or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
     restraint.check(coder.domain.spec)
-    if task != "reconstruct" and coder.task != task:
-        raise MusicaeError(
-            f"this model was trained to {coder.task}, not to {task}; train one with --task {task}, "
-            f"or choose another with --model."
-        )
+    if task != "reconstruct":
+        coder.refuse_other_task(task)
     if told is not None:
         coder.refuse_restorer("follow other chords or labels")
     if isinstance(source, Tensor):
@@ -78,6 +80,9 @@ def restore(
         return restraint.applied(coder.reconstruct(Batch(source), wanted).cpu(), source)
     target = _target(coder, source, task, out)
     coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
+    if coder.model.is_causal:
+        coder.domain.map_stream(coder.readable_beside(source, target), target, mask_of(coder, restraint.applied))
+        return target
     if told is None:
 
         def restored(batch: Batch) -> Tensor:
@@ -94,6 +99,26 @@ def restore(
         return coder.reconstruct(batch, part)
 
     return coder.map_file(source, target, answer)
+
+
+def stream(
+    coder: Coder, blocks: Iterable[np.ndarray], sample_rate_hz: int | None, restraint: Restraint
+) -> StreamedBlocks:
+    """Cleans blocks as they come; see `TrainedModel.stream`."""
+    restraint.check(coder.domain.spec)
+    coder.refuse_other_task("denoise")
+    if not coder.model.is_causal:
+        raise MusicaeError(
+            f"this model looks ahead and cannot stream; take {LIVE_MODEL!r}, or train one with --model causal."
+        )
+    if sample_rate_hz is not None and sample_rate_hz < 1:
+        raise ValueError(f"sample_rate_hz is a positive number, got {sample_rate_hz}")
+    return StreamedBlocks(
+        blocks,
+        lambda channels: coder.domain.open_stream(
+            mask_of(coder, restraint.applied), channels=channels, sample_rate_hz=sample_rate_hz
+        ),
+    )
 
 
 def shift(
