@@ -1,6 +1,7 @@
 """From a file to a file: `reconstruct`, `denoise`, `upscale`, `render`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from musicae.commands.options import (
     named_results,
     out_option,
 )
+from musicae.commands.pipe import denoise_pipe, is_pipe, pipe_options
 
 
 @click.command()
@@ -50,14 +52,27 @@ def reconstruct(file: Path, model: str, chords: str | None, label: str | None, o
     metavar="DB",
     help="Sound: turn nothing down by more.  [default: (no limit)]",
 )
+@pipe_options
 @out_option("FILE", "NAME-denoise; of several files a folder")
 def denoise(
-    files: tuple[Path, ...], model: str, strength: float, max_attenuation_db: float | None, out: Path | None
+    files: tuple[Path, ...],
+    model: str,
+    strength: float,
+    max_attenuation_db: float | None,
+    out: Path | None,
+    **pipe: Any,
 ) -> None:
     """Clean sounds or pictures, or repair melodies; the length stays.
 
+    For - raw samples come from stdin and go to stdout while they arrive, by default through denoise-live-16k.
+
     Example: musicae denoise noisy.wav --out clean.wav --strength 0.8
+
+    Example: arecord -f S16_LE -r 16000 -t raw | musicae denoise - | aplay -f S16_LE -r 16000
     """
+    if is_pipe(files, out):
+        denoise_pipe(model, strength=strength, max_attenuation_db=max_attenuation_db, **pipe)
+        return
     trained = load(model)
     for file, target in named_results(files, out, trained.domain.output_suffix):
         click.echo(trained.denoise(file, target, strength=strength, max_attenuation_db=max_attenuation_db))

@@ -72,4 +72,13 @@ def build_model(name: str, spec: TensorSpec, settings: dict[str, Any]) -> Autoen
     return entry.model(spec, read_config(entry.config, settings, "model setting"))
 
 
-__all__ = ["MODELS", "Autoencoder", "CausalRestorer", "Loss", "ModelConfig", "ModelEntry", "build_model", "default_model"]
+__all__ = [
+    "MODELS",
+    "Autoencoder",
+    "CausalRestorer",
+    "Loss",
+    "ModelConfig",
+    "ModelEntry",
+    "build_model",
+    "default_model",
+]

@@ -41,14 +41,14 @@ def read_pcm(source: Readable, sample_format: str, channels: int) -> Iterator[np
 def decode_pcm(data: bytes, sample_format: str, channels: int) -> np.ndarray:
     """Bytes → float32 `(samples, channels)` in −1…1."""
     raw = np.frombuffer(data, _LITTLE_ENDIAN[sample_format])
-    if sample_format == "f32le":
-        samples = raw.astype(np.float32)
-    elif sample_format == "u8":
-        samples = (raw.astype(np.float32) - 128) / 128
-    else:
-        whole = _widened(raw) if sample_format == "s24le" else raw
-        samples = (whole.astype(np.float64) / 2.0 ** (_BITS[sample_format] - 1)).astype(np.float32)
-    return samples.reshape(-1, channels)
+    if sample_format == "s24le":
+        raw = _widened(raw)
+    samples = raw.astype(np.float64)
+    if sample_format == "u8":
+        samples -= 128
+    if sample_format != "f32le":
+        samples /= 2.0 ** (_BITS[sample_format] - 1)
+    return samples.astype(np.float32).reshape(-1, channels)
 
 
 def encode_pcm(samples: np.ndarray, sample_format: str) -> bytes:

@@ -125,7 +125,9 @@ class StreamedBlocks:
                 shape = samples.shape[1:]
                 stream = self._open(shape[0] if shape else 1)
             if samples.shape[1:] != shape:
-                raise ValueError(f"a block has the shape (samples, {shape}) and a later one {samples.shape}")
+                raise ValueError(
+                    f"the first block was one of {_told(shape)}, a later one is of {_told(samples.shape[1:])}"
+                )
             ready = stream.push(samples.reshape(len(samples), -1))
             if len(ready):
                 yield ready.reshape(-1, *shape)
@@ -166,6 +168,10 @@ def _checked(block: Any) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"a block is float32 in -1…1, got {array.dtype}; divide by the largest value of the type")
     return array.astype(np.float32, copy=False)
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} channels" if shape else "one channel"
 
 
 @cache
