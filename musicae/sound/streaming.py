@@ -18,7 +18,7 @@ from musicae.errors import MusicaeError
 from musicae.sound.files import Resampler, read_blocks, sound_info, sound_writer
 from musicae.sound.frames import FrameStream, MaskFunction
 
-_TRIED_S = 3
+_TRIED_S = 1
 
 
 class SoundStream:
@@ -46,6 +46,7 @@ class SoundStream:
         self._up = Resampler(mask_rate_hz, sample_rate_hz, 2 * channels + 1)
         if self._resamples:
             self._latency_s += _resampling_delay_s(sample_rate_hz, mask_rate_hz)
+            self._latency_s += _resampling_delay_s(mask_rate_hz, sample_rate_hz)
         self._pending = np.zeros((0, channels), np.float32)  # as pushed, and not given back yet
         self._heard = np.zeros((0, channels), np.float32)  # the same at the mask's rate
 
@@ -176,13 +177,12 @@ def _told(shape: tuple[int, ...]) -> str:
 
 @cache
 def _resampling_delay_s(from_hz: int, to_hz: int) -> float:
-    """The most that a way to another rate and back holds on to, tried with silence in blocks of a millisecond."""
-    down, up = Resampler(from_hz, to_hz, 1), Resampler(to_hz, from_hz, 1)
+    """The most that a change of rate holds on to, tried with silence in blocks of a millisecond."""
+    resampler = Resampler(from_hz, to_hz, 1)
     block = np.zeros((max(1, from_hz // 1000), 1), np.float32)
-    pushed = given = most = 0
+    pushed, given, most_s = 0, 0, 0.0
     while pushed < _TRIED_S * from_hz:
         pushed += len(block)
-        given += len(up.push(down.push(block)))
-        most = max(most, pushed - given)
-    # The stages in between take their own blocks, whose places the real stream's frames shift.
-    return most / from_hz
+        given += len(resampler.push(block))
+        most_s = max(most_s, pushed / from_hz - given / to_hz)
+    return most_s + len(block) / from_hz  # between two tries it may be so much more
