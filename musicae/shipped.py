@@ -6,6 +6,8 @@ from musicae.checkpoint import MANIFEST
 from musicae.errors import CheckpointError, unknown_name
 
 PRETRAINED = Path(__file__).parent / "pretrained"
+LIVE_MODEL = "denoise-live-16k"
+"""Cleans sound as it arrives."""
 
 
 def shipped_models() -> list[str]:

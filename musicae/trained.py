@@ -4,9 +4,11 @@ Every operation takes files and writes files, or takes tensors and returns tenso
 domain it works in. What they do is in the modules they call.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from musicae.operations.attribute_table import AttributeTable
 from musicae.operations.attribute_vectors import AttributeVectors
 from musicae.operations.coder import Coder, either
 from musicae.shipped import PRETRAINED, find_model, shipped_models
+from musicae.sound.streaming import StreamedBlocks
 
 Choice = dict[str, Any]
 """Which part of a file is taken: music has `bar` and `track`."""
@@ -128,6 +131,28 @@ class TrainedModel:
         restraint = transforming.Restraint(strength, max_attenuation_db)
         return transforming.restore(
             self._started(), "denoise", source, out, restraint=restraint, noise_profile=noise_profile, report=report
+        )
+
+    def stream(
+        self, blocks: Iterable[np.ndarray], *, sample_rate_hz: int | None = None, strength: float = 1.0,
+        max_attenuation_db: float | None = None,
+    ) -> StreamedBlocks:  # fmt: skip
+        """Cleans sound while it arrives, for causal models: `for block in denoiser.stream(blocks)`.
+
+        Args:
+            blocks: float32 in −1…1, `(samples,)` or `(samples, channels)`, of any sizes.
+            sample_rate_hz: of the blocks; None for the model's, at which the delay is smallest.
+            strength, max_attenuation_db: as in `denoise`.
+
+        Returns:
+            An iterable of blocks, together as long as those that went in and the same as `denoise` would write;
+            its `latency_s` says how far they may lag behind on the way.
+
+        Raises:
+            MusicaeError: a model that looks ahead, or one trained for another task.
+        """
+        return transforming.stream(
+            self._started(), blocks, sample_rate_hz, transforming.Restraint(strength, max_attenuation_db)
         )
 
     def upscale(self, source: Any, out: Path | str | None = None) -> Path | Tensor:

@@ -17,6 +17,7 @@ SIZES = {
     "conv": {"widths": [4, 6], "latent_size": 3},
     "mlp": {"width": 8, "latent_size": 3},
     "unet": {"widths": [4, 6], "latent_size": 3},
+    "causal": {"width": 8, "layers": 2, "latent_size": 3},
     "steps": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3},
     "restorer": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3, "reach": 2},
     "musicvae": {"encoder_width": 4, "decoder_width": 4, "latent_size": 3},
@@ -25,7 +26,8 @@ SIZES = {
 
 def fresh(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
     """A small untrained model and its manifest."""
-    kind = DOMAINS["music" if MODELS[name].layout is Layout.STEPS else "image"]
+    is_music = MODELS[name].layout is Layout.STEPS
+    kind = DOMAINS["music" if is_music else "audio" if name == "causal" else "image"]
     domain = kind(kind.suited(kind.Config(), (), "reconstruct" if MODELS[name].rebuilds else "denoise"))
     sizes = {**SIZES[name], **settings}
     manifest = Manifest(

@@ -7,6 +7,7 @@ from musicae.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from musicae.errors import MusicaeError
 from musicae.likelihoods import build_likelihood
 from musicae.models import MODELS, build_model, default_model
+from musicae.nn.running import running_sum
 from musicae.nn.sequence import CausalStack
 from musicae.spec import Layout, TensorSpec
 
@@ -19,6 +20,7 @@ SMALL = {
     "spectrogram": {"widths": (8, 8, 16), "latent_size": 8, "moment_size": 2, "moments_dropped": 0.0},
     "mlp": {"width": 64, "latent_size": 16},
     "unet": {"widths": (8, 16), "latent_size": 16},
+    "causal": {"width": 32, "layers": 3, "latent_size": 16},
     "steps": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0},
     "restorer": {"width": 64, "step_width": 32, "latent_size": 16, "reach": 2, "replaced": 0.0},
     "musicvae": {"encoder_width": 32, "decoder_width": 32, "latent_size": 16, "sampling_rate": 0.0},
@@ -26,12 +28,12 @@ SMALL = {
 # A domain whose default settings give the spec, to save a model with.
 DOMAIN_OF = {"conv": ("image", {"size": 8, "channels": 1}), "mlp": ("image", {"size": 8, "channels": 1})}
 DOMAIN_OF |= {"unet": ("audio", {"n_fft": 256, "chunk_s": 0.25}), "steps": ("music", {}), "musicvae": ("music", {})}
-DOMAIN_OF |= {"restorer": ("music", {})}
+DOMAIN_OF |= {"restorer": ("music", {}), "causal": ("audio", {"n_fft": 256, "chunk_s": 0.25})}
 DOMAIN_OF |= {"spectrogram": ("audio", {"n_fft": 256, "chunk_s": 0.25, "representation": "magnitude"})}
 
 
 def spec_of(name: str) -> TensorSpec:
-    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "spectrogram": MAGNITUDE}.get(name, MELODY)
+    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "causal": SOUND, "spectrogram": MAGNITUDE}.get(name, MELODY)
 
 
 def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
@@ -47,7 +49,7 @@ def small(name: str, **settings) -> torch.nn.Module:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL) == set(DOMAIN_OF)
-    assert len(MODELS) == 7
+    assert len(MODELS) == 8
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic", "adversarial"])
@@ -152,6 +154,59 @@ def test_a_mask_never_amplifies_and_keeps_silence_silent():
     spectrum = torch.randn(2, 2, 129, 16)
     assert (model.reconstruct(spectrum).abs() <= spectrum.abs()).all()
     assert model.reconstruct(torch.zeros(1, 2, 129, 16)).abs().max() == 0
+
+
+def test_a_causal_model_gives_in_steps_what_it_gives_at_once():
+    model, spectrum = small("causal").eval(), torch.randn(2, 2, 129, 60)
+    state, parts = model.initial_state(2), []
+    for part in spectrum.split([1, 7, 1, 40, 11], dim=-1):
+        cleaned, state = model.step(part, state)
+        parts.append(cleaned)
+    torch.testing.assert_close(torch.cat(parts, -1), model.reconstruct(spectrum), atol=1e-5, rtol=0)
+
+
+def test_a_causal_model_sees_no_later_frame():
+    model, spectrum = small("causal").eval(), torch.randn(2, 2, 129, 60)
+    changed = spectrum.clone()
+    changed[..., 31:] *= 10
+    before, after = model.reconstruct(spectrum), model.reconstruct(changed)
+    torch.testing.assert_close(before[..., :31], after[..., :31], atol=1e-5, rtol=0)
+    assert not torch.allclose(before[..., 31:] / spectrum[..., 31:], after[..., 31:] / changed[..., 31:], atol=1e-3)
+
+
+@pytest.mark.parametrize("gain", [1e-3, 0.3, 40.0])
+def test_a_causal_model_does_not_care_how_loud_a_sound_is(gain):
+    model, spectrum = small("causal").eval(), torch.randn(2, 2, 129, 60)
+    torch.testing.assert_close(
+        model.reconstruct(gain * spectrum) / gain, model.reconstruct(spectrum), atol=1e-4, rtol=0
+    )
+
+
+def test_a_causal_model_forgets_no_level_in_silence_and_stays_finite_for_ever():
+    model = small("causal", level_frames=5).eval()
+    loud, silence = torch.randn(1, 2, 129, 40), torch.zeros(1, 2, 129, 3000)
+    state = model.step(loud, model.initial_state(1))[1]
+    short, long = (model.step(silence[..., :frames], state)[1] for frames in (20, 3000))
+    levels = [given.level[0, 0] / given.level[0, 1] for given in (state, short)]
+    torch.testing.assert_close(*levels)
+    assert model.step(loud, long)[0].isfinite().all()
+
+
+def test_a_causal_model_is_for_sound_only():
+    with pytest.raises(ValueError, match="corrects nothing else; use unet"):
+        build_model("causal", IMAGE.model_copy(update={"likelihood": "gaussian"}), SMALL["causal"])
+    with pytest.raises(ValueError, match=r"expected \(batch, 2, 129, time\), got \(1, 2, 65, 8\)"):
+        small("causal").encode(torch.randn(1, 2, 65, 8))
+
+
+@pytest.mark.parametrize("time", [1, 2, 7, 64])
+def test_a_running_sum_is_the_sum_of_all_that_is_left_of_the_past(time):
+    values, before, expected = torch.randn(3, time), torch.randn(3), []
+    total = before
+    for value in values.unbind(1):
+        total = value + 0.9 * total
+        expected.append(total)
+    torch.testing.assert_close(running_sum(values, before, 0.9), torch.stack(expected, 1))
 
 
 def test_the_loss_is_the_negative_elbo_at_beta_one():

@@ -38,7 +38,9 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Continue this run exactly.")
 # the model
 @click.option(
-    "--model", metavar="NAME", help="conv, mlp, unet, steps, restorer, musicvae.  [default: fits domain and task]"
+    "--model",
+    metavar="NAME",
+    help="conv, mlp, unet, causal, steps, restorer, musicvae.  [default: fits domain and task]",
 )
 @click.option(
     "--latent",

@@ -16,6 +16,7 @@ from musicae.commands.options import (
     named_results,
     out_option,
 )
+from musicae.commands.pipe import PIPE_OPTIONS, denoise_pipe, is_pipe, pipe_options
 
 
 @click.command()
@@ -60,17 +61,25 @@ def reconstruct(file: Path, model: str | None, chords: str | None, label: str | 
     help="Sound: a recording of the noise alone, from the same place and recorder.",
 )
 @click.option("--report", is_flag=True, help="Sound: measure before and after, and draw NAME-denoise.png.")
+@pipe_options
 @out_option("FILE", "NAME-denoise; of several files a folder")
 def denoise(files: tuple[Path, ...], model: str, out: Path | None, **how: Any) -> None:
     """Clean sounds or pictures, or repair melodies; the length stays.
 
     A sound stays what it is (WAV, FLAC, OGG, MP3, AIFF ...; 16 bits, 24 bits, float ...), or becomes what the
-    ending of --out says.
+    ending of --out says. For - raw samples come from stdin and go to stdout while they arrive, by default through
+    denoise-live-16k.
 
     Example: musicae denoise noisy.wav --out clean.wav --strength 0.8
 
     Example: musicae denoise interview.flac --noise-profile empty-room.flac --report
+
+    Example: arecord -f S16_LE -r 16000 -t raw | musicae denoise - | aplay -f S16_LE -r 16000
     """
+    samples = {name: how.pop(name) for name in PIPE_OPTIONS}
+    if is_pipe(files, out):
+        denoise_pipe(model, **samples, **how)
+        return
     trained = load(model)
     for file, target in named_results(files, out, trained.domain.result_suffix):
         click.echo(trained.denoise(file, target, **how))

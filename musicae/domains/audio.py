@@ -27,10 +27,12 @@ from musicae.sound.chunking import Framing
 from musicae.sound.decoding import SOUND_SUFFIXES
 from musicae.sound.excerpts import find_excerpt, heard_chunks, root_mean_square
 from musicae.sound.files import read_mono, read_mono_blocks, resample, sound_info, write_sound
+from musicae.sound.frames import MaskFunction
 from musicae.sound.kinds import kind_remark, result_suffix
 from musicae.sound.mapping import map_sound
 from musicae.sound.noise_profile import told_noise
 from musicae.sound.report import report_lines
+from musicae.sound.streaming import SoundStream
 from musicae.sound.wiener import wiener_filtered
 from musicae.spec import TensorSpec
 
@@ -176,6 +178,13 @@ class AudioDomain(Domain):
 
     def report(self, source: Path) -> Callable[[Path, float], list[str]]:
         return partial(report_lines, source)
+
+    def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
+        own_hz = self.config.sample_rate_hz
+        rate_hz = sample_rate_hz or own_hz
+        return SoundStream(
+            mask, n_fft=self.config.n_fft, mask_rate_hz=own_hz, sample_rate_hz=rate_hz, channels=channels
+        )
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
         if isinstance(self.form, MagnitudeForm):

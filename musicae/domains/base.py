@@ -19,6 +19,8 @@ import torch
 from musicae.config import Config
 from musicae.errors import MusicaeError
 from musicae.score.statistics import Statistics
+from musicae.sound.frames import MaskFunction
+from musicae.sound.streaming import SoundStream, map_sound_as_stream
 from musicae.spec import TensorSpec
 
 Corruption = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
@@ -230,6 +232,25 @@ class Domain(ABC):
         """
         del source
         raise MusicaeError(f"{self.name} has no report, only sound has one; leave --report out.")
+
+    def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
+        """Opens a way for sound through a mask, block by block.
+
+        Args:
+            mask: what a causal model makes of the magnitudes of frames.
+            channels: samples at a time.
+            sample_rate_hz: of the blocks; None for the model's.
+
+        Raises:
+            MusicaeError: a domain whose data does not arrive bit by bit.
+        """
+        raise MusicaeError(f"only sound can be streamed, and this model's data is {self.name}; give it whole files.")
+
+    def map_stream(self, path: Path, target: Path, mask: MaskFunction) -> None:
+        """As `map_file`, for the mask of a causal model: what comes out is what `open_stream` would have given."""
+        map_sound_as_stream(
+            path, target, lambda rate_hz, channels: self.open_stream(mask, channels=channels, sample_rate_hz=rate_hz)
+        )
 
     def passed_over(self, path: Path, *, copied: bool = True) -> list[str]:
         """What `map_file` doesn't put through the function, for people: a line each. None unless a domain can tell.

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from musicae.config import read_config
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models.autoencoder import Autoencoder, Loss, ModelConfig
+from musicae.models.causal import CausalConfig, CausalRestorer
 from musicae.models.grid import ConvAutoencoder, ConvConfig, MLPAutoencoder, MLPConfig, UNet, UNetConfig
 from musicae.models.musicvae import MusicVAE, MusicVAEConfig
 from musicae.models.restorer import RestorerConfig, StepsRestorer
@@ -45,6 +46,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "mlp": ModelEntry(MLPAutoencoder, MLPConfig, Layout.GRID, True, False),
     "unet": ModelEntry(UNet, UNetConfig, Layout.GRID, False, True),
+    "causal": ModelEntry(CausalRestorer, CausalConfig, Layout.GRID, False, True),
     "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, True, False),
     "restorer": ModelEntry(StepsRestorer, RestorerConfig, Layout.STEPS, False, True),
     "musicvae": ModelEntry(MusicVAE, MusicVAEConfig, Layout.STEPS, True, False),
@@ -77,4 +79,13 @@ def build_model(name: str, spec: TensorSpec, settings: dict[str, Any]) -> Autoen
     return entry.model(spec, read_config(entry.config, settings, "model setting"))
 
 
-__all__ = ["MODELS", "Autoencoder", "Loss", "ModelConfig", "ModelEntry", "build_model", "default_model"]
+__all__ = [
+    "MODELS",
+    "Autoencoder",
+    "CausalRestorer",
+    "Loss",
+    "ModelConfig",
+    "ModelEntry",
+    "build_model",
+    "default_model",
+]

@@ -118,6 +118,11 @@ class Autoencoder(nn.Module, ABC):
         """Whether the decoder corrects its input instead of rebuilding from z alone."""
         return False
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether it can clean a stream: no frame's answer hangs on a later one, and `mask` takes them in steps."""
+        return False
+
     @abstractmethod
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         """`(batch, *spec.shape)` → posterior over `(batch, *latent_shape)`.

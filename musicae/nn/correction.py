@@ -48,8 +48,12 @@ class MaskCorrection(Correction):
         """`(batch, 2, frequency, time)` → compressed magnitude, `(batch, 1, frequency, time)`."""
         return compressed(damaged)
 
+    def mask(self, output: Tensor) -> Tensor:
+        """What the network says, in 0…1."""
+        return torch.sigmoid(output + 1.0)  # + 1: an untrained network lets most of the sound pass
+
     def apply_to(self, damaged: Tensor, output: Tensor) -> Tensor:
-        return damaged * torch.sigmoid(output + 1.0)  # + 1: an untrained network lets most of the sound pass
+        return damaged * self.mask(output)
 
 
 class ExtendCorrection(MaskCorrection):

@@ -63,6 +63,13 @@ class Coder:
             )
         return path
 
+    def readable_beside(self, source: Any, target: Path) -> Any:
+        """As `readable`, of a source that is not the target itself."""
+        source = self.readable(source)
+        if isinstance(source, Path) and target.exists() and target.samefile(source):
+            raise MusicaeError(f"{target} is the input itself; choose another --out.")
+        return source
+
     def select(self, source: Any, choice: dict[str, Any] | None = None) -> Selection:
         """Picks one example of a file, see `Domain.select`."""
         return self.domain.select(self.readable(source), **(choice or {}))
@@ -141,9 +148,7 @@ class Coder:
         Raises:
             MusicaeError: the target is the source itself.
         """
-        source = self.readable(source)
-        if isinstance(source, Path) and target.exists() and target.samefile(source):
-            raise MusicaeError(f"{target} is the input itself; choose another --out.")
+        source = self.readable_beside(source, target)
         remarks: list[str | None] = []
 
         def answer(batch: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -173,6 +178,14 @@ class Coder:
     def condition(self, text: str, windows: int = 1) -> Tensor:
         """Reads a condition, `(windows, length)`; see `Domain.condition`."""
         return self.domain.condition(text, windows).to(self.device)
+
+    def refuse_other_task(self, task: str) -> None:
+        """Raises `MusicaeError` if the model was trained for another task."""
+        if self.task != task:
+            raise MusicaeError(
+                f"this model was trained to {self.task}, not to {task}; train one with --task {task}, "
+                f"or choose another with --model."
+            )
 
     def refuse_restorer(self, what: str) -> None:
         """Raises `MusicaeError` if the model corrects its input, so that a code alone gives nothing."""

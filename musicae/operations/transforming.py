@@ -3,9 +3,11 @@
 import math
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,10 @@ from musicae.operations.attribute_table import attributes_of
 from musicae.operations.attribute_vectors import AttributeVectors, moved
 from musicae.operations.coder import Coder
 from musicae.operations.result_files import stem_of
+from musicae.operations.streaming import mask_of
 from musicae.precision import restoring_precision
+from musicae.shipped import LIVE_MODEL
+from musicae.sound.streaming import StreamedBlocks
 from musicae.spec import Layout, TensorSpec
 
 _WEAK = 0.25
@@ -71,11 +76,8 @@ def restore(
     """Puts a file or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
     started = time.perf_counter()
     restraint.check(coder.domain.spec)
-    if task != "reconstruct" and coder.task != task:
-        raise MusicaeError(
-            f"this model was trained to {coder.task}, not to {task}; train one with --task {task}, "
-            f"or choose another with --model."
-        )
+    if task != "reconstruct":
+        coder.refuse_other_task(task)
     if told is not None:
         coder.refuse_restorer("follow other chords or labels")
     if isinstance(source, Tensor):
@@ -86,19 +88,14 @@ def restore(
     target = _target(coder, source, task, out)
     coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
     if told is None:
-
-        def restored(batch: Tensor, condition: Tensor | None = None) -> Tensor:
-            return _answer(coder, Batch(batch, condition))
-
-        domain = coder.domain
-        knowing = restored if noise_profile is None else domain.told_noise(restored, source, Path(noise_profile))
-        measured = domain.report(source) if report else None
-
-        def answer(batch: Batch) -> Tensor:
-            return restraint.applied(knowing(batch.target, batch.condition), batch.target)
-
-        coder.map_file(source, target, answer)
-        coder.remarks.extend(filter(None, [domain.kind_remark(source, target)]))
+        measured = coder.domain.report(source) if report else None
+        if coder.model.is_causal:
+            if noise_profile is not None:
+                raise MusicaeError("a model that cleans as sound arrives takes no noise profile; leave it out.")
+            coder.domain.map_stream(coder.readable_beside(source, target), target, mask_of(coder, restraint.applied))
+        else:
+            _map_restored(coder, source, target, restraint, noise_profile)
+        coder.remarks.extend(filter(None, [coder.domain.kind_remark(source, target)]))
         if measured is not None:
             coder.report.extend(measured(target, time.perf_counter() - started))
         return target
@@ -112,6 +109,42 @@ def restore(
         return coder.reconstruct(batch, part)
 
     return coder.map_file(source, target, retold)
+
+
+def _map_restored(
+    coder: Coder, source: Any, target: Path, restraint: Restraint, noise_profile: Path | str | None
+) -> None:
+    """Writes what the model makes of a whole file."""
+
+    def restored(batch: Tensor, condition: Tensor | None = None) -> Tensor:
+        return _answer(coder, Batch(batch, condition))
+
+    knowing = restored if noise_profile is None else coder.domain.told_noise(restored, source, Path(noise_profile))
+
+    def answer(batch: Batch) -> Tensor:
+        return restraint.applied(knowing(batch.target, batch.condition), batch.target)
+
+    coder.map_file(source, target, answer)
+
+
+def stream(
+    coder: Coder, blocks: Iterable[np.ndarray], sample_rate_hz: int | None, restraint: Restraint
+) -> StreamedBlocks:
+    """Cleans blocks as they come; see `TrainedModel.stream`."""
+    restraint.check(coder.domain.spec)
+    coder.refuse_other_task("denoise")
+    if not coder.model.is_causal:
+        raise MusicaeError(
+            f"this model looks ahead and cannot stream; take {LIVE_MODEL!r}, or train one with --model causal."
+        )
+    if sample_rate_hz is not None and sample_rate_hz < 1:
+        raise ValueError(f"sample_rate_hz is a positive number, got {sample_rate_hz}")
+    return StreamedBlocks(
+        blocks,
+        lambda channels: coder.domain.open_stream(
+            mask_of(coder, restraint.applied), channels=channels, sample_rate_hz=sample_rate_hz
+        ),
+    )
 
 
 def shift(
