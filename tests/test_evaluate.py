@@ -179,8 +179,14 @@ def test_audio_scores_have_the_promised_names(tiny_run: Run) -> None:
     scores = evaluate_files(load(tiny_run("audio"), "cpu"), [])
     # One starter sound is kept for testing, and one recording says nothing of how much others differ.
     of_both = {"si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1", "log_spectral_distance_db", "multi_resolution_distance"}
-    promised = {"si_sdr_in_db", *of_both, *(f"{name}_wiener" for name in of_both)}
-    assert set(scores) == promised | {"reconstruction_nats"} | COUNTS
+    rivals = ("wiener", "oracle_mask")
+    promised = {"si_sdr_in_db", *of_both, *(f"{name}_{rival}" for name in of_both for rival in rivals)}
+    promised |= {"reconstruction_nats", "real_time_factor", *(f"won_from_{rival}" for rival in rivals)}
+    optional = {name for name in scores if name.startswith(("pesq", "stoi")) or "noisereduce" in name}
+    assert set(scores) - optional == promised | COUNTS
+    assert scores["si_sdr_out_db_oracle_mask"] > scores["si_sdr_out_db"]
+    assert scores["won_from_oracle_mask"] == 0
+    assert scores["real_time_factor"] > 1
     gain_db = scores["si_sdr_out_db_wiener"] - scores["si_sdr_in_db"]
     assert scores["si_sdr_gain_db_wiener"] == pytest.approx(gain_db, abs=1e-3)
     assert scores["si_sdr_gain_db"] == pytest.approx(scores["si_sdr_out_db"] - scores["si_sdr_in_db"], abs=1e-3)

@@ -18,7 +18,7 @@ import torch
 
 from musicae.domains.audio_config import LEVEL_RMS, AudioConfig, damage_of, settled
 from musicae.domains.audio_forms import FORMS, MagnitudeForm
-from musicae.domains.audio_metrics import measures, restoration_measures
+from musicae.domains.audio_metrics import restoration_measures, synthesis_measures
 from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError
 from musicae.sound import signal
@@ -32,8 +32,8 @@ from musicae.sound.kinds import kind_remark, result_suffix
 from musicae.sound.mapping import map_sound
 from musicae.sound.noise_profile import told_noise
 from musicae.sound.report import report_lines
+from musicae.sound.rivals import Rival, rivals_of_denoising
 from musicae.sound.streaming import SoundStream
-from musicae.sound.wiener import wiener_filtered
 from musicae.spec import TensorSpec
 
 # General MIDI programs of the starter sounds, in turn.
@@ -188,7 +188,7 @@ class AudioDomain(Domain):
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
         if isinstance(self.form, MagnitudeForm):
-            return measures(self.form.magnitude(estimate), self.form.magnitude(target), self.config)
+            return synthesis_measures(self.form.magnitude(estimate), self.form.magnitude(target), self.config)
         return restoration_measures(estimate, target, damaged, self.config)
 
     def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -198,9 +198,19 @@ class AudioDomain(Domain):
     def turned(self, path: torch.Tensor) -> torch.Tensor:
         return self.form.turned(path)
 
-    def untrained(self, task: str) -> dict[str, TensorFunction]:
-        """Of noisy sound a Wiener filter, see `musicae.sound.wiener`."""
-        return {"wiener": wiener_filtered} if task == "denoise" else {}
+    def rivals(self, task: str) -> dict[str, Rival]:
+        """Of noisy sound `musicae.sound.rivals`; of sound made from magnitudes, what is made of the true ones."""
+        if task == "denoise":
+            return rivals_of_denoising(self.config.sample_rate_hz)
+        return {"copy_synthesis": lambda damaged, clean: clean} if isinstance(self.form, MagnitudeForm) else {}
+
+    @property
+    def judged_by(self) -> str | None:
+        return None if isinstance(self.form, MagnitudeForm) else "si_sdr_out_db"
+
+    @property
+    def example_s(self) -> float:
+        return self.config.chunk_samples / self.config.sample_rate_hz
 
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
         from musicae.plots import spectrograms

@@ -4,10 +4,13 @@ An estimated spectrum is turned into a waveform first and judged by that: masked
 sound. Nothing here knows files or networks.
 """
 
+import torch
 from torch import Tensor
 
 from musicae.domains.audio_config import UPSCALE, AudioConfig
-from musicae.sound import signal
+from musicae.sound import inversion, signal
+from musicae.sound.attributes import sound_attributes
+from musicae.sound.perceptual import perceptual_scores
 
 
 def measures(estimate: Tensor, target: Tensor, config: AudioConfig) -> dict[str, Tensor]:
@@ -16,6 +19,23 @@ def measures(estimate: Tensor, target: Tensor, config: AudioConfig) -> dict[str,
     return {
         "log_mel_l1": signal.log_mel_l1(estimate, target, sample_rate_hz=rate_hz),
         "log_spectral_distance_db": signal.log_spectral_distance_db(estimate, target, sample_rate_hz=rate_hz),
+    }
+
+
+def synthesis_measures(estimate: Tensor, target: Tensor, config: AudioConfig) -> dict[str, Tensor]:
+    """Scores of the sounds that Griffin-Lim makes of linear magnitudes `(batch, frequency, time)`: name → `(batch,)`.
+
+    `pitch_kept` is 1 where the pitch is within 50 cents of the target's, NaN where that has none;
+    `log_mel_l1_magnitudes` is the distance of the magnitudes themselves, before a sound is made of them.
+    """
+    samples, n_fft, rate_hz = config.chunk_samples, config.n_fft, config.sample_rate_hz
+    heard = signal.magnitude(signal.stft(inversion.griffin_lim(estimate, samples=samples), n_fft=n_fft))
+    ours, theirs = (sound_attributes(linear, sample_rate_hz=rate_hz)["pitch"] for linear in (heard, target))
+    is_kept = ((ours - theirs).abs() <= 0.5).float()
+    return {
+        **measures(heard, target, config),
+        "log_mel_l1_magnitudes": signal.log_mel_l1(estimate, target, sample_rate_hz=rate_hz),
+        "pitch_kept": torch.where(theirs.isnan(), torch.nan, is_kept),
     }
 
 
@@ -32,6 +52,7 @@ def restoration_measures(estimate: Tensor, target: Tensor, damaged: Tensor, conf
         "si_sdr_gain_db": after - before,
         **measures(heard, wanted, config),
         "multi_resolution_distance": signal.multi_resolution_distance(ours, theirs),
+        **perceptual_scores(ours, theirs, sample_rate_hz=config.sample_rate_hz),
     }
     if config.representation != "band":
         return scores

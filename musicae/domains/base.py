@@ -272,13 +272,23 @@ class Domain(ABC):
             damaged: the model's input; the same as `target` for `reconstruct`.
         """
 
-    def untrained(self, task: str) -> dict[str, TensorFunction]:
-        """Restorers that learn nothing, to compare a model with: name → function of a damaged batch.
+    def rivals(self, task: str) -> dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
+        """What a model is measured beside: name → function of a damaged and a clean batch, which gives an estimate.
 
-        None unless a domain knows some.
+        Restorers that learn nothing, and bounds that know the clean batch. None unless a domain knows some.
         """
         del task
         return {}
+
+    @property
+    def judged_by(self) -> str | None:
+        """The metric, larger is better, by which an example is won from a rival; None where there are no rivals."""
+        return None
+
+    @property
+    def example_s(self) -> float | None:
+        """How many seconds an example lasts, where it does."""
+        return None
 
     def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
         """Measures what people name and want to change: name → `(batch,)`, of `(batch, *spec.shape)`.

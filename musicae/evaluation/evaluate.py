@@ -6,6 +6,7 @@ beside it as `…_mean`. Test examples that also stand in training are left out 
 """
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,16 @@ from musicae.trained import TrainedModel
 _BITS_PER_NAT = 1 / math.log(2)
 # A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
 _ACTIVE_VARIANCE = 0.01
-_WITHOUT_INTERVAL = ("_mean", "_teacher_forced", "_damaged", "_hold", "_copy", "reconstruction_nats", "kl_nats")
+_WITHOUT_INTERVAL = (
+    "_mean",
+    "real_time_factor",
+    "_teacher_forced",
+    "_damaged",
+    "_hold",
+    "_copy",
+    "reconstruction_nats",
+    "kl_nats",
+)
 
 
 @torch.no_grad()
@@ -134,7 +144,11 @@ def _batch_scores(
     model, domain, (target, condition) = trained.model, trained.domain, batch
     loss, parameters, posterior, _ = model.score(damaged, target, generator, condition)
     scores = {"reconstruction_nats": loss.reconstruction}
+    started = time.perf_counter()
     estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
+    if domain.example_s is not None:
+        spent_s = time.perf_counter() - started
+        scores["real_time_factor"] = torch.full((len(target),), domain.example_s * len(target) / spent_s)
     if model.latent.has_density:
         estimates["_mean"] = model.reconstruct(damaged, condition=condition)
         scores |= {"kl_nats": loss.kl, "kl_bits": loss.kl * _BITS_PER_NAT}
@@ -145,14 +159,20 @@ def _batch_scores(
     if model.autoregressive:
         predicted = model.likelihood.mode(parameters)
         scores["accuracy_teacher_forced"] = domain.metrics(predicted, target, damaged)["accuracy"]
-    for rival, restored in domain.untrained(trained.manifest.task).items():
-        for name, values in domain.metrics(restored(damaged), target, damaged).items():
-            if "_in" not in name:  # what was given is the same for both
+    for rival, restored in domain.rivals(trained.manifest.task).items():
+        for name, values in domain.metrics(restored(damaged, target), target, damaged).items():
+            if not _is_of_input(name):  # what was given is the same for both
                 scores[f"{name}_{rival}"] = values
+        if domain.judged_by is not None:
+            scores[f"won_from_{rival}"] = (scores[domain.judged_by] > scores[f"{domain.judged_by}_{rival}"]).float()
     if damaged is not target and domain.spec.layout is Layout.STEPS:
         for name, values in domain.metrics(damaged, target, damaged).items():
             scores[name + "_damaged"] = values
     return scores, posterior
+
+
+def _is_of_input(name: str) -> bool:
+    return name.endswith("_in") or "_in_" in name
 
 
 def _free_running(autoregressive: bool, name: str) -> str:
@@ -163,11 +183,12 @@ def _free_running(autoregressive: bool, name: str) -> str:
 def _with_intervals(values: dict[str, np.ndarray], group: np.ndarray | None, seed: int) -> dict[str, float]:
     """Means, and the intervals of the model's own scores at a drawn z, which are the ones to be quoted."""
     result: dict[str, float] = {}
-    names = [name for name in values if not name.endswith(_WITHOUT_INTERVAL)]
+    names = [name for name, each in values.items() if not name.endswith(_WITHOUT_INTERVAL) and np.isfinite(each).all()]
     found = mean_intervals(np.stack([values[name] for name in names], axis=1), group, seed=seed)
     ends = {} if found is None else dict(zip(names, zip(*found, strict=True), strict=True))
     for name, each in values.items():
-        result[name] = float(each.mean())
+        # Some measures find nothing to judge in some examples, such as speech or a pitch.
+        result[name] = float(each[np.isfinite(each)].mean()) if np.isfinite(each).any() else math.nan
         if name in ends:
             result[f"{name}_low"], result[f"{name}_high"] = map(float, ends[name])
     return result

@@ -155,6 +155,7 @@ def map_sound_as_stream(path: Path, target: Path, open_stream: Callable[[int, in
         sample_rate_hz=info.sample_rate_hz,
         channels=info.channels,
         subtype=info.subtype,
+        container=info.container,
         frames=info.frames,
     ) as sink:
         for block in read_blocks(path):
