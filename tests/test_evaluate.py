@@ -259,6 +259,8 @@ def test_a_noise_setting_changes_the_test(tiny_run: Run) -> None:
 def test_a_seed_fixes_the_scores(tiny_run: Run, name: str) -> None:
     trained = load(tiny_run(name), "cpu")
     first, again, other = (evaluate_files(trained, [], limit=30, seed=seed) for seed in (1, 1, 2))
+    for scores in (first, again):
+        scores.pop("real_time_factor", None)  # depends on what else the machine does
     assert first == again
     assert first["reconstruction_nats"] != other["reconstruction_nats"]
 
