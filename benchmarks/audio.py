@@ -1,0 +1,208 @@
+"""Sound: denoisers beside their rivals, bands filled in, notes rebuilt; speed and memory. JSON and tables.
+
+    python benchmarks/audio.py --sets FOLDER --runs FOLDER
+
+`--sets` is a folder with the unpacked data sets and, under `sound`, what sound_sets.py makes of them; `--runs` one
+with the runs of figures.py whose names are below. Where noisereduce, pesq and pystoi are installed
+(`pip install musicae[measure]`) they are measured too. All scores are of clips, speakers, instruments and families
+of noise that the models never heard.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from audio_cost import cost
+from band_extension import band_extension
+from noisy_clips import RATE_HZ, Clip, clips, on_spectrum, score
+from timbre import timbre
+
+from musicae.evaluation.bootstrap import mean_intervals
+from musicae.sound.files import read_mono, write_sound
+from musicae.sound.rivals import noisereduced, oracle_mask
+from musicae.sound.signal import stft
+from musicae.sound.wiener import wiener_filtered
+from musicae.trained import TrainedModel, load
+
+RESULTS = Path(__file__).parent / "audio.json"
+DENOISERS = ("denoise-16k", "denoise-live-16k")
+RATIOS_DB = (0.0, 5.0, 10.0)
+_SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)
+
+Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Noisy and clean `(samples,)` → estimate; only the oracle looks at the clean one."""
+
+
+@click.command(help=__doc__)
+@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
+@click.option("--runs", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of trained runs.")
+@click.option("--part", multiple=True, help="Measure only denoising, harm, band, timbre or cost again.")
+@click.option("--table", "table_only", is_flag=True, help="Only print what was measured before.")
+def main(sets: Path, runs: Path, part: tuple[str, ...], table_only: bool) -> None:
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for name, measure in PARTS.items():
+        if not table_only and (not part or name in part):
+            click.echo(f"{name} ...", err=True)
+            results[name] = measure(sets, runs)
+            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    click.echo(tables(results))
+
+
+def denoising(sets: Path, runs: Path) -> dict[str, Any]:
+    """Every method on every clip at every ratio: means, intervals, wins over the Wiener filter."""
+    methods = _methods(runs, clips(sets, "validation"))
+    found: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    owners: dict[str, list[str]] = defaultdict(list)
+    for ratio_db in RATIOS_DB:
+        for clip in clips(sets, "test"):
+            place = f"{clip.group}, {ratio_db:.0f} dB"
+            owners[place].append(clip.name)
+            noisy = clip.noisy(ratio_db)
+            for name, method in methods.items():
+                for measure, value in score(
+                    method(noisy, clip.clean), clip.clean, is_speech=clip.group == "speech"
+                ).items():
+                    found[place][name][measure].append(value)
+    return {place: _summary(rows, owners[place]) for place, rows in found.items()}
+
+
+def _summary(rows: dict[str, dict[str, list[float]]], owners: list[str]) -> dict[str, Any]:
+    """Means of a group's scores, method by method; gains with 95% intervals, drawn by file."""
+    group = np.unique(owners, return_inverse=True)[1]
+    noisy = np.array(rows["noisy"]["si_sdr_db"])
+    wiener = np.array(rows["wiener"]["si_sdr_db"])
+    told: dict[str, Any] = {}
+    for name, scores in rows.items():
+        gain = np.array(scores["si_sdr_db"]) - noisy
+        ends = mean_intervals(gain[:, None], group)
+        told[name] = {measure: float(np.nanmean(values)) for measure, values in scores.items()}
+        told[name] |= {"gain_db": float(gain.mean()), "wins_over_wiener": float((gain > wiener - noisy).mean())}
+        if ends is not None:
+            told[name] |= {"gain_db_low": float(ends[0][0]), "gain_db_high": float(ends[1][0])}
+        told[name]["clips"] = len(gain)
+    return told
+
+
+def _methods(runs: Path, tuning: list[Clip]) -> dict[str, Method]:
+    methods: dict[str, Method] = {
+        "noisy": lambda noisy, clean: noisy,
+        "wiener": lambda noisy, clean: on_spectrum(wiener_filtered, noisy),
+        "oracle mask": _oracle,
+    }
+    if find_spec("noisereduce") is not None:
+        for name, stationary in (("noisereduce", False), ("noisereduce, stationary", True)):
+            methods[name] = _tuned_noisereduce(tuning, stationary)
+    for name in DENOISERS:
+        methods[name] = _model(load(runs / name, "cpu"))
+    return methods
+
+
+def _oracle(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    target = stft(torch.from_numpy(clean)[None], n_fft=1024)
+    return on_spectrum(lambda spectrum: oracle_mask(spectrum, target), noisy)
+
+
+def _tuned_noisereduce(tuning: list[Clip], stationary: bool) -> Method:
+    """With the share of noise it removes that is best on the validation clips at 5 dB."""
+
+    def quality(share: float) -> float:
+        answers = ((clip, noisereduced(clip.noisy(5), RATE_HZ, stationary=stationary, prop_decrease=share))
+                   for clip in tuning)  # fmt: skip
+        return float(np.mean([score(answer, clip.clean, is_speech=False)["si_sdr_db"] for clip, answer in answers]))
+
+    best = max(_SHARES, key=quality)
+    return lambda noisy, clean: noisereduced(noisy, RATE_HZ, stationary=stationary, prop_decrease=best)
+
+
+def _model(trained: TrainedModel) -> Method:
+    """As `musicae denoise` does it: from file to file."""
+
+    def method(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        with TemporaryDirectory() as folder:
+            source, target = Path(folder) / "noisy.wav", Path(folder) / "clean.wav"
+            write_sound(noisy, source, RATE_HZ, subtype="FLOAT")
+            trained.denoise(source, target)
+            return read_mono(target, RATE_HZ)
+
+    return method
+
+
+def harm(sets: Path, runs: Path) -> dict[str, Any]:
+    """What a method does to sound that needs nothing: clean clips, a steady tone, silence."""
+    tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(10 * RATE_HZ) / RATE_HZ)).astype(np.float32)
+    silence = np.zeros(4 * RATE_HZ, np.float32)
+    told: dict[str, Any] = {}
+    for name, method in _methods(runs, clips(sets, "validation")).items():
+        if name in ("noisy", "oracle mask"):
+            continue
+        kept = [
+            score(method(clip.clean, clip.clean), clip.clean, is_speech=False)["si_sdr_db"]
+            for clip in clips(sets, "test")
+        ]
+        middle = slice(2 * RATE_HZ, 8 * RATE_HZ)
+        after = method(tone, tone)[middle]
+        told[name] = {
+            "clean_si_sdr_db": float(np.mean(kept)),
+            "clean_si_sdr_db_lowest": float(np.min(kept)),
+            "tone_change_db": float(20 * np.log10(np.sqrt(np.mean(after**2) / np.mean(tone[middle] ** 2)) + 1e-9)),
+            "silence_stays": bool(not np.any(method(silence, silence))),
+        }
+    return told
+
+
+PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
+    "denoising": denoising, "harm": harm, "band": band_extension, "timbre": timbre, "cost": cost,
+}  # fmt: skip
+
+
+# Tables
+
+
+def tables(results: dict[str, Any]) -> str:
+    """What was measured, as it stands in README.md."""
+    lines = []
+    if "denoising" in results:
+        names = list(next(iter(results["denoising"].values())))
+        lines += [f"| SI-SDR gain, dB | {' | '.join(name for name in names if name != 'noisy')} |"]
+        lines += ["|---" * len(names) + "|"]
+        for place, rows in results["denoising"].items():
+            told = [_gain(row) for name, row in rows.items() if name != "noisy"]
+            lines.append(f"| {place} in ({rows['noisy']['clips']} clips) | {' | '.join(told)} |")
+        lines += ["", f"| speech, 5 dB in | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        rows = results["denoising"]["speech, 5 dB"]
+        for measure in ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db"):
+            if measure in rows["noisy"]:
+                lines.append(f"| {measure} | {' | '.join(f'{row[measure]:.2f}' for row in rows.values())} |")
+        lines.append(f"| wins over wiener | {' | '.join(f'{row["wins_over_wiener"]:.0%}' for row in rows.values())} |")
+    if "harm" in results:
+        lines += ["", "| clean input | SI-SDR | lowest | 440 Hz tone | silence stays |", "|---|---|---|---|---|"]
+        for name, row in results["harm"].items():
+            lines.append(
+                f"| {name} | {row['clean_si_sdr_db']:.1f} dB | {row['clean_si_sdr_db_lowest']:.1f} dB | "
+                f"{row['tone_change_db']:+.1f} dB | {'yes' if row['silence_stays'] else 'no'} |"
+            )
+    for name in ("band", "timbre", "cost"):
+        if name in results:
+            lines += ["", f"| {name} | |", "|---|---|"]
+            lines += [f"| {key.replace('_', ' ')} | {_number(value)} |" for key, value in results[name].items()]
+    return "\n".join(lines)
+
+
+def _gain(row: dict[str, float]) -> str:
+    ends = f" ({row['gain_db_low']:.1f}–{row['gain_db_high']:.1f})" if "gain_db_low" in row else ""
+    return f"{row['gain_db']:.1f}{ends}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
