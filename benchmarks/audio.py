@@ -180,7 +180,8 @@ def tables(results: dict[str, Any]) -> str:
         for measure in ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db"):
             if measure in rows["noisy"]:
                 lines.append(f"| {measure} | {' | '.join(f'{row[measure]:.2f}' for row in rows.values())} |")
-        lines.append(f"| wins over wiener | {' | '.join(f'{row["wins_over_wiener"]:.0%}' for row in rows.values())} |")
+        wins = [f"{row['wins_over_wiener']:.0%}" for row in rows.values()]
+        lines.append(f"| wins over wiener | {' | '.join(wins)} |")
     if "harm" in results:
         lines += ["", "| clean input | SI-SDR | lowest | 440 Hz tone | silence stays |", "|---|---|---|---|---|"]
         for name, row in results["harm"].items():

@@ -19,7 +19,7 @@ _N_FFT = 1024
 
 
 def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
-    """Log-spectral distances above 4 kHz of held-out clips; speech recorded at 8 kHz has nothing there and is left out."""
+    """Log-spectral distances above 4 kHz of held-out clips; what has nothing there (8 kHz recordings) is left out."""
     trained = load(runs / MODEL, "cpu")
     found: dict[str, dict[str, list[float]]] = {}
     for clip in clips(sets, "test"):

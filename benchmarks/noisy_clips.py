@@ -108,7 +108,7 @@ def _files(sets: Path, split: str) -> Iterator[tuple[str, Path]]:
     yield from (("music, rendered", path) for path in sorted((sets / "sound/music_test").glob("*.flac")))
     for path in sorted((sets / "music_real").glob("*.ogg")):
         is_music = any(name in path.name for name in _REAL_MUSIC)
-        if is_music or path.name[0].isdigit() and "robin" not in path.name:
+        if is_music or (path.name[0].isdigit() and "robin" not in path.name):
             yield "music, real" if is_music else "speech", path
     yield from (("speech", path) for path in speech)
     yield from (("speech", path) for path in sorted((sets / "sound/digits_test").glob("*.flac")))
