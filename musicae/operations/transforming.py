@@ -83,35 +83,40 @@ def restore(
             raise ValueError("a noise profile and a report go with a file, got a batch")
         wanted = None if told is None else coder.condition(told)
         return restraint.applied(_answer(coder, Batch(source), wanted), source)
-    target = _target(coder, source, task, out)
-    coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
-    if told is None:
+    source, target = coder.readable(source), _target(coder, source, task, out)
+    coder.remarks.extend(coder.domain.passed_over(source))
+    if told is not None:
+        return _retell(coder, source, target, told)
 
-        def restored(batch: Tensor, condition: Tensor | None = None) -> Tensor:
-            return _answer(coder, Batch(batch, condition))
+    def restored(batch: Tensor, condition: Tensor | None = None) -> Tensor:
+        return _answer(coder, Batch(batch, condition))
 
-        domain = coder.domain
-        knowing = restored if noise_profile is None else domain.told_noise(restored, source, Path(noise_profile))
-        measured = domain.report(source) if report else None
+    domain = coder.domain
+    knowing = restored if noise_profile is None else domain.told_noise(restored, source, Path(noise_profile))
+    measured = domain.report(source) if report else None
 
-        def answer(batch: Batch) -> Tensor:
-            return restraint.applied(knowing(batch.target, batch.condition), batch.target)
+    def answer(batch: Batch) -> Tensor:
+        return restraint.applied(knowing(batch.target, batch.condition), batch.target)
 
-        coder.map_file(source, target, answer)
-        coder.remarks.extend(filter(None, [domain.kind_remark(source, target)]))
-        if measured is not None:
-            coder.report.extend(measured(target, time.perf_counter() - started))
-        return target
+    coder.map_file(source, target, answer)
+    coder.remarks.extend(filter(None, [domain.kind_remark(source, target)]))
+    if measured is not None:
+        coder.report.extend(measured(target, time.perf_counter() - started))
+    return target
+
+
+def _retell(coder: Coder, source: Any, target: Path, told: str) -> Path:
+    """Decodes a whole file with another condition."""
     wanted = coder.condition(told, len(windows_of_file(coder, source)))
     done = 0
 
-    def retold(batch: Batch) -> Tensor:
+    def answer(batch: Batch) -> Tensor:
         nonlocal done
         part = wanted[done : done + len(batch.target)]
         done += len(batch.target)
         return coder.reconstruct(batch, part)
 
-    return coder.map_file(source, target, retold)
+    return coder.map_file(source, target, answer)
 
 
 def shift(
