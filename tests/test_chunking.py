@@ -138,7 +138,7 @@ def test_the_image_does_not_wander(tmp_path: Path) -> None:
     before, after = (signal.stft(torch.from_numpy(x.T.copy()).float(), n_fft=256) for x in (given, panned))
     loud = signal.magnitude(before).amin(0) > 0.2
     ratios = [(signal.magnitude(part)[0] / signal.magnitude(part)[1].clamp_min(1e-9))[loud] for part in (before, after)]
-    assert (ratios[0] / ratios[1]).log().abs().median() < 0.1
+    assert (ratios[0] / ratios[1]).log().abs().median() < 0.03
 
 
 def test_channels_that_nothing_changes_come_back(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_profile_helps_against_a_noise_that_the_model_does_not_know(tmp_path: 
     trained = musicae.load("denoise-16k", "cpu")
     scores = []
     for profile in (None, tmp_path / "noise.wav"):
-        out = trained.denoise(tmp_path / "noisy.wav", tmp_path / "out.wav", noise_profile=profile)
+        out = trained.denoise(str(tmp_path / "noisy.wav"), tmp_path / "out.wav", noise_profile=profile)
         scores.append(si_sdr_db(soundfile.read(out)[0], tune))
     assert scores[1] > scores[0] + 2.0
 

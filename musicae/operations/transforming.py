@@ -85,30 +85,35 @@ def restore(
             raise ValueError("a noise profile and a report go with a file, got a batch")
         wanted = None if told is None else coder.condition(told)
         return restraint.applied(_answer(coder, Batch(source), wanted), source)
-    target = _target(coder, source, task, out)
-    coder.remarks.extend(coder.domain.passed_over(coder.readable(source)))
-    if told is None:
-        measured = coder.domain.report(source) if report else None
-        if coder.model.is_causal:
-            if noise_profile is not None:
-                raise MusicaeError("a model that cleans as sound arrives takes no noise profile; leave it out.")
-            coder.domain.map_stream(coder.readable_beside(source, target), target, mask_of(coder, restraint.applied))
-        else:
-            _map_restored(coder, source, target, restraint, noise_profile)
-        coder.remarks.extend(filter(None, [coder.domain.kind_remark(source, target)]))
-        if measured is not None:
-            coder.report.extend(measured(target, time.perf_counter() - started))
-        return target
+    source, target = coder.readable(source), _target(coder, source, task, out)
+    coder.remarks.extend(coder.domain.passed_over(source))
+    if told is not None:
+        return _retell(coder, source, target, told)
+    measured = coder.domain.report(source) if report else None
+    if coder.model.is_causal:
+        if noise_profile is not None:
+            raise MusicaeError("a model that cleans as sound arrives takes no noise profile; leave it out.")
+        coder.domain.map_stream(coder.readable_beside(source, target), target, mask_of(coder, restraint.applied))
+    else:
+        _map_restored(coder, source, target, restraint, noise_profile)
+    coder.remarks.extend(filter(None, [coder.domain.kind_remark(source, target)]))
+    if measured is not None:
+        coder.report.extend(measured(target, time.perf_counter() - started))
+    return target
+
+
+def _retell(coder: Coder, source: Any, target: Path, told: str) -> Path:
+    """Decodes a whole file with another condition."""
     wanted = coder.condition(told, len(windows_of_file(coder, source)))
     done = 0
 
-    def retold(batch: Batch) -> Tensor:
+    def answer(batch: Batch) -> Tensor:
         nonlocal done
         part = wanted[done : done + len(batch.target)]
         done += len(batch.target)
         return coder.reconstruct(batch, part)
 
-    return coder.map_file(source, target, retold)
+    return coder.map_file(source, target, answer)
 
 
 def _map_restored(
