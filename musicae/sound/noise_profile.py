@@ -7,7 +7,7 @@ limit to the gain (spectral subtraction: Boll, 1979).
 
 Chosen by eight validation clips of speech in noise at 0, 5 and 10 dB, by gain in SI-SDR over the file: steady noise
 (white, pink, hum, a band, a whine that the model was never trained on) 6.2 dB by `denoise-16k` alone, 8.0 dB with
-the profile, of which the whine 1.6 and 9.2; four rooms and more between +0.0 and +0.6 dB. Tried and left: a Wiener
+the profile, of which the whine 1.6 and 9.2; five rooms gain between 0.0 and 0.6 dB. Tried and left: a Wiener
 gain without the model's (5.0 in white noise, where the model has 6.6), its product, minimum and mean with the
 model's mask, filtering before the model, and S / (S + N) in place of the model's mask, which gains most in steady
 noise (7.9 without the limit) and loses 8 dB in a room that is not.

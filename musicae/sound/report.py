@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from musicae.sound import signal
 from musicae.sound.decoding import SoundInfo
@@ -22,6 +23,7 @@ _PIECE_S = 0.05
 _QUIET_SHARE = 0.1
 _DRAWN_S = 60.0
 _WINDOW_S = 0.03
+_MOST_COLUMNS = 2_000
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def report_lines(source: Path, result: Path, elapsed_s: float) -> list[str]:
     info = sound_info(source)
     before, after, removed = _compared(source, result, info)
     picture = result.with_suffix(".png")
-    _draw(source, result, picture)
     duration_s = before.frames / info.sample_rate_hz
+    _draw(source, result, picture, duration_s)
     channels = "1 channel" if info.channels == 1 else f"{info.channels} channels"
     share = removed / before.power if before.power > 0 else 0.0
     drawn = f"first {_DRAWN_S:.0f} s" if duration_s > _DRAWN_S else "all of it"
@@ -114,12 +116,15 @@ class _Meter:
         return SoundLevels(power, float(quiet.mean()) if len(quiet) else power, self._clipped, self._frames)
 
 
-def _draw(source: Path, result: Path, picture: Path) -> None:
+def _draw(source: Path, result: Path, picture: Path, duration_s: float) -> None:
     """Spectrograms of the beginning of both, 0 dB being a sine at full scale."""
     from musicae.plots import spectrograms
 
     rate_hz = sound_info(source).sample_rate_hz
     n_fft = 2 ** math.ceil(math.log2(_WINDOW_S * rate_hz))
+    hop = n_fft // 4
+    # More than a picture is wide would only take memory.
+    together = math.ceil(min(_DRAWN_S, duration_s) * rate_hz / hop / _MOST_COLUMNS)
     rows = {}
     for label, path in (("before", source), ("after", result)):
         samples = torch.from_numpy(np.concatenate(list(_beginning(path, round(_DRAWN_S * rate_hz)))).T.copy())
@@ -128,8 +133,9 @@ def _draw(source: Path, result: Path, picture: Path) -> None:
         power = torch.zeros(())
         for channel in padded:
             power = power + signal.stft(channel[None], n_fft=n_fft)[0].square().sum(0) / len(padded)
+        power = functional.avg_pool1d(power[None], together, ceil_mode=True)[0]
         rows[label] = [10 * np.log10(np.maximum(power.numpy() / (n_fft / 4) ** 2, 1e-14))]
-    spectrograms(rows, picture, sample_rate_hz=rate_hz, hop_samples=n_fft // 4)
+    spectrograms(rows, picture, sample_rate_hz=rate_hz, hop_samples=hop * together)
 
 
 def _beginning(path: Path, frames: int) -> Iterator[np.ndarray]:
