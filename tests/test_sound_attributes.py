@@ -39,7 +39,9 @@ def test_noise_has_no_pitch_and_is_the_noisiest() -> None:
 
 
 def test_brightness_rises_with_the_partials_by_octaves() -> None:
-    dull, bright, octave = (measured(sound)["brightness"] for sound in (tone(57, 6, 2.0), tone(57, 6, 0.5), tone(69, 1)))
+    dull, bright, octave = (
+        measured(sound)["brightness"] for sound in (tone(57, 6, 2.0), tone(57, 6, 0.5), tone(69, 1))
+    )
 
     assert dull < bright
     assert octave - measured(tone(57, 1))["brightness"] == pytest.approx(1.0, abs=0.05)

@@ -40,7 +40,7 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
 @click.option(
     "--model",
     metavar="NAME",
-    help="conv, mlp, unet, causal, steps, restorer, musicvae.  [default: fits domain and task]",
+    help="conv, spectrogram, mlp, unet, causal, steps, restorer, musicvae.  [default: fits domain and task]",
 )
 @click.option(
     "--latent",
