@@ -219,8 +219,13 @@ def main(sets: Path, out: Path) -> None:
             folder = out / f"{kind}_{split}"
             folder.mkdir(parents=True, exist_ok=True)
             length_s = 0.0
-            for name, samples in make(sets, split):
-                soundfile.write(folder / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
+            for number, (name, samples) in enumerate(make(sets, split)):
+                places = [folder]
+                if folder.name == "music_train" and number % 3 == 0:
+                    places.append(out / "music_third")  # as much as there is speech
+                for place in places:
+                    place.mkdir(exist_ok=True)
+                    soundfile.write(place / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
                 length_s += len(samples) / RATE_HZ
             click.echo(f"{folder}: {length_s / 60:.1f} min")
     folder = out / "notes_train"
