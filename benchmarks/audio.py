@@ -67,7 +67,7 @@ def denoising(sets: Path, runs: Path) -> dict[str, Any]:
             noisy = clip.noisy(ratio_db)
             for name, method in methods.items():
                 for measure, value in score(
-                    method(noisy, clip.clean), clip.clean, is_speech=clip.group == "speech"
+                    method(noisy, clip.clean), clip.clean, is_speech=clip.group.startswith("speech")
                 ).items():
                     found[place][name][measure].append(value)
     return {place: _summary(rows, owners[place]) for place, rows in found.items()}
@@ -139,12 +139,12 @@ def harm(sets: Path, runs: Path) -> dict[str, Any]:
     tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(10 * RATE_HZ) / RATE_HZ)).astype(np.float32)
     silence = np.zeros(4 * RATE_HZ, np.float32)
     told: dict[str, Any] = {}
-    for name, method in _methods(runs, clips(sets, "validation")).items():
+    for name, method in _methods(runs, clips(sets, "validation")[:4]).items():
         if name in ("noisy", "oracle mask"):
             continue
         kept = [
             score(method(clip.clean, clip.clean), clip.clean, is_speech=False)["si_sdr_db"]
-            for clip in clips(sets, "test")
+            for clip in clips(sets, "test")[::2]  # each clean sound stands there twice, with two kinds of noise
         ]
         middle = slice(2 * RATE_HZ, 8 * RATE_HZ)
         after = method(tone, tone)[middle]
@@ -175,8 +175,8 @@ def tables(results: dict[str, Any]) -> str:
         for place, rows in results["denoising"].items():
             told = [_gain(row) for name, row in rows.items() if name != "noisy"]
             lines.append(f"| {place} in ({rows['noisy']['clips']} clips) | {' | '.join(told)} |")
-        lines += ["", f"| speech, 5 dB in | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-        rows = results["denoising"]["speech, 5 dB"]
+        lines += ["", f"| speech in recorded noise, 5 dB in | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        rows = results["denoising"]["speech, recorded noise, 5 dB"]
         for measure in ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db"):
             if measure in rows["noisy"]:
                 lines.append(f"| {measure} | {' | '.join(f'{row[measure]:.2f}' for row in rows.values())} |")

@@ -30,7 +30,7 @@ class Clip:
     """A clean sound and noise for it.
 
     Attributes:
-        group: `music, rendered`, `music, real` or `speech`.
+        group: `music, rendered`, `music, real` or `speech`, and the kind of noise, `recorded` or `coloured`.
         name: of the file it is from.
         clean: float32 `(samples,)` at `RATE_HZ`.
         noise: as long, at any level.
@@ -62,8 +62,20 @@ def clips(sets: Path, split: str) -> list[Clip]:
             if np.sqrt(np.mean(clean**2)) < 1e-3:
                 continue
             noise = np.resize(noises[int(rng.integers(len(noises)))], len(clean))
-            found.append(Clip(group, path.name, clean, np.roll(noise, int(rng.integers(len(noise))))))
+            noise = np.roll(noise, int(rng.integers(len(noise))))
+            found.append(Clip(f"{group}, recorded noise", path.name, clean, noise))
+            found.append(Clip(f"{group}, coloured noise", path.name, clean, _coloured(len(clean), rng)))
     return found
+
+
+def _coloured(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Steady noise whose spectrum goes up and down by 15 dB over eight points an octave apart; no family trained on."""
+    frequency_hz = np.fft.rfftfreq(samples, 1 / RATE_HZ)
+    points_hz = 62.5 * 2.0 ** np.arange(8)
+    curve_db = np.interp(np.log2(frequency_hz.clip(30)), np.log2(points_hz), rng.uniform(-15, 15, len(points_hz)))
+    spectrum = np.fft.rfft(rng.standard_normal(samples)) * 10 ** (curve_db / 20) * (frequency_hz > 20)
+    noise: np.ndarray = np.fft.irfft(spectrum, samples).astype(np.float32)
+    return noise
 
 
 def score(estimate: np.ndarray, clean: np.ndarray, *, is_speech: bool) -> dict[str, float]:

@@ -9,7 +9,7 @@ from musicae.checkpoint import read_manifest
 from musicae.config import read_config
 from musicae.datasets.dataset import find_files, read_all, told_reasons
 from musicae.domains import DOMAINS
-from musicae.domains.base import Reading
+from musicae.domains.records import Reading
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.models import MODELS
 from musicae.trained import PRETRAINED, shipped_models

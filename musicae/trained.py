@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from musicae.checkpoint import Manifest, load_checkpoint
-from musicae.domains.base import Batch, Domain
+from musicae.domains.base import Domain
+from musicae.domains.records import Batch
 from musicae.models import Autoencoder
 from musicae.operations import attribute_table, generating, latent_map, morphing, transforming
 from musicae.operations.attribute_table import AttributeTable

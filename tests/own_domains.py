@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from musicae.domains.base import Batch
 from musicae.domains.music import MusicDomain
+from musicae.domains.records import Batch
 from musicae.spec import TensorSpec
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from musicae.datasets.dataset import DataSet, load_dataset
 from musicae.domains import DOMAINS
-from musicae.domains.base import Batch
 from musicae.domains.music import MusicDomain
+from musicae.domains.records import Batch
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.operations import attribute_vectors
 from musicae.operations.attribute_vectors import FILE, AttributeVectors, fit, moved, moved_code, store

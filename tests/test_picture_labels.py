@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from musicae.datasets.dataset import load_dataset
-from musicae.domains.base import NO_LABEL
 from musicae.domains.image import ImageConfig, ImageDomain
+from musicae.domains.records import NO_LABEL
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.models import build_model
 from musicae.pictures.idx import idx_labels

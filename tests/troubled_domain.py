@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musicae.domains.base import Reading
 from musicae.domains.music import MusicDomain
+from musicae.domains.records import Reading
 
 
 class TroubledMusic(MusicDomain):

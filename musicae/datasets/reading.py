@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musicae.domains.base import Domain, Reading
+from musicae.domains.base import Domain
+from musicae.domains.records import Reading
 from musicae.errors import DamagedFileError
 
 Outcome = tuple[str, Reading | DamagedFileError]

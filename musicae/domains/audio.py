@@ -19,7 +19,8 @@ import torch
 from musicae.domains.audio_config import LEVEL_RMS, AudioConfig, damage_of, settled
 from musicae.domains.audio_forms import FORMS, MagnitudeForm
 from musicae.domains.audio_metrics import restoration_measures, synthesis_measures
-from musicae.domains.base import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
+from musicae.domains.base import Domain, DomainConfig
+from musicae.domains.records import Corruption, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError
 from musicae.sound import signal
 from musicae.sound.attributes import sound_attributes
@@ -33,7 +34,7 @@ from musicae.sound.mapping import map_sound
 from musicae.sound.noise_profile import told_noise
 from musicae.sound.report import report_lines
 from musicae.sound.rivals import Rival, rivals_of_denoising
-from musicae.sound.streaming import SoundStream
+from musicae.sound.streaming import SoundStream, map_sound_as_stream
 from musicae.spec import TensorSpec
 
 # General MIDI programs of the starter sounds, in turn.
@@ -184,6 +185,11 @@ class AudioDomain(Domain):
         rate_hz = sample_rate_hz or own_hz
         return SoundStream(
             mask, n_fft=self.config.n_fft, mask_rate_hz=own_hz, sample_rate_hz=rate_hz, channels=channels
+        )
+
+    def map_stream(self, path: Path, target: Path, mask: MaskFunction) -> None:
+        map_sound_as_stream(
+            path, target, lambda rate_hz, channels: self.open_stream(mask, channels=channels, sample_rate_hz=rate_hz)
         )
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from musicae.domains.base import Corruption, DomainConfig
+from musicae.domains.base import DomainConfig
+from musicae.domains.records import Corruption
 from musicae.sound import corruptions
 from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise
 from musicae.sound.noises import NOISES

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from musicae.domains.audio_config import AudioConfig
-from musicae.domains.base import TensorFunction
+from musicae.domains.records import TensorFunction
 from musicae.sound import inversion, signal
 from musicae.sound.augmentation import augmented, coloured, pitched
 from musicae.spec import Layout, TensorSpec

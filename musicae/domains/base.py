@@ -9,79 +9,23 @@ tensor the spec promises, and draws augmentation there when it is given a genera
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from musicae.config import Config
+from musicae.domains.records import Batch, Corruption, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError
 from musicae.score.statistics import Statistics
 from musicae.sound.frames import MaskFunction
-from musicae.sound.streaming import SoundStream, map_sound_as_stream
+from musicae.sound.streaming import SoundStream
 from musicae.spec import TensorSpec
-
-Corruption = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-"""Damage: a clean batch and a generator on its device → the damaged batch, same shape."""
-
-TensorFunction = Callable[..., torch.Tensor]
-"""A batch, and its condition where the spec has one → a batch of the same shape, such as a reconstruction."""
-
-
-NO_LABEL = "(none)"
-"""Stands among labels for an example that has none."""
 
 
 class DomainConfig(Config):
     """Base of the domains' settings."""
-
-
-class Batch(NamedTuple):
-    """What a model learns from.
-
-    Attributes:
-        target: `(batch, *spec.shape)`.
-        condition: int64 `(batch, length)` labels that go with it, where the spec has a condition.
-    """
-
-    target: torch.Tensor
-    condition: torch.Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one file gave, and why the rest of it was left out.
-
-    Attributes:
-        examples: `(examples, ...)` in the domain's stored form; may have zero rows.
-        skipped: reason → number of windows left out for it; a reason reads on its own
-            ("fewer than 4 notes", "metre 5/4 (this model reads 4/4)").
-        parts: one line for each track or channel: what it is, and whether it is used.
-        groups: `(examples,)` int64; examples of one group never straddle train and test.
-            None: the whole file is one group.
-    """
-
-    examples: np.ndarray
-    skipped: dict[str, int] = field(default_factory=dict)
-    parts: Sequence[str] = ()
-    groups: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Selection:
-    """One example picked from a file, with what is needed to write something like it.
-
-    Attributes:
-        example: `(1, ...)` in stored form.
-        label: which part of the file this is, for people: "bars 5–6 of track 'Violin'".
-        source: the domain's own record of the file (tempo, sample rate), given back to `write`.
-    """
-
-    example: np.ndarray
-    label: str
-    source: Any = None
 
 
 class Domain(ABC):
@@ -248,9 +192,8 @@ class Domain(ABC):
 
     def map_stream(self, path: Path, target: Path, mask: MaskFunction) -> None:
         """As `map_file`, for the mask of a causal model: what comes out is what `open_stream` would have given."""
-        map_sound_as_stream(
-            path, target, lambda rate_hz, channels: self.open_stream(mask, channels=channels, sample_rate_hz=rate_hz)
-        )
+        del path, target, mask
+        raise MusicaeError(f"only sound can be streamed, and this model's data is {self.name}; give it whole files.")
 
     def passed_over(self, path: Path, *, copied: bool = True) -> list[str]:
         """What `map_file` doesn't put through the function, for people: a line each. None unless a domain can tell.

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 
-from musicae.domains.base import NO_LABEL, Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
+from musicae.domains.base import Domain, DomainConfig
 from musicae.domains.image_config import ImageConfig, damage_of, settled
+from musicae.domains.records import NO_LABEL, Batch, Corruption, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError
 from musicae.pictures.files import (
     MAX_PIXELS,

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from musicae.domains.base import Corruption, DomainConfig
+from musicae.domains.base import DomainConfig
+from musicae.domains.records import Corruption
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.pictures import damage
 from musicae.pictures.files import PictureTooLargeError, picture_kind

@@ -15,7 +15,7 @@ import numpy as np
 import pretty_midi
 import torch
 
-from musicae.domains.base import Batch, Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
+from musicae.domains.base import Domain, DomainConfig
 from musicae.domains.music_config import MusicConfig
 from musicae.domains.music_files import (
     MusicSource,
@@ -39,6 +39,7 @@ from musicae.domains.music_tensors import (
     transposed_chords,
     vary_drums,
 )
+from musicae.domains.records import Batch, Corruption, Reading, Selection, TensorFunction
 from musicae.errors import MusicaeError, unknown_name
 from musicae.score.checking import NamedScore
 from musicae.score.chords import parse_progression, spread

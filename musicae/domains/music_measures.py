@@ -2,8 +2,8 @@
 
 import torch
 
-from musicae.domains.base import Corruption
 from musicae.domains.music_config import MusicConfig
+from musicae.domains.records import Corruption
 from musicae.score.attributes import best_key, measure
 from musicae.score.damage import coarse_grid, wrong_notes
 from musicae.score.parts import Part

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from musicae.datasets.dataset import DataSet, unseen
-from musicae.domains.base import Batch, Domain
+from musicae.domains.base import Domain
+from musicae.domains.records import Batch
 from musicae.errors import MusicaeError
 from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.operations.coder import Code, Coder

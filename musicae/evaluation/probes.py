@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from musicae.datasets.dataset import DataSet
-from musicae.domains.base import NO_LABEL, Domain
+from musicae.domains.base import Domain
+from musicae.domains.records import NO_LABEL
 from musicae.evaluation.linear import batches, fitted_pca
 from musicae.trained import TrainedModel
 

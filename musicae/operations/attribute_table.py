@@ -12,7 +12,8 @@ from torch import Tensor
 
 from musicae.datasets.dataset import find_files, told_reasons
 from musicae.domains import DOMAINS
-from musicae.domains.base import Domain, Reading
+from musicae.domains.base import Domain
+from musicae.domains.records import Reading
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.whole_files import written_whole
 

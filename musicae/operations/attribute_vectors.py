@@ -30,7 +30,7 @@ from torch import Tensor
 from musicae.checkpoint import load_checkpoint
 from musicae.config import Config, read_config
 from musicae.datasets.dataset import DataSet
-from musicae.domains.base import Batch
+from musicae.domains.records import Batch
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.operations.coder import Coder
 from musicae.whole_files import written_whole

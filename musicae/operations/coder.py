@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from musicae.domains.base import Batch, Domain, Selection
+from musicae.domains.base import Domain
+from musicae.domains.records import Batch, Selection
 from musicae.errors import MusicaeError
 from musicae.models import Autoencoder
 from musicae.precision import drawing_precision

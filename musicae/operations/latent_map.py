@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from musicae.domains.base import NO_LABEL
+from musicae.domains.records import NO_LABEL
 from musicae.errors import MusicaeError, unknown_name
 from musicae.operations.attribute_table import attributes_of, readings, write_csv
 from musicae.operations.coder import Coder

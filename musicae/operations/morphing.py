@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from musicae.domains.base import Batch
+from musicae.domains.records import Batch
 from musicae.errors import MusicaeError, unknown_name
 from musicae.latent_space import METHODS, even_spacing, square
 from musicae.operations.coder import Code, Coder

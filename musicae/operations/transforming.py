@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.domains.base import Batch
+from musicae.domains.records import Batch
 from musicae.errors import MusicaeError, unknown_name
 from musicae.operations.attribute_table import attributes_of
 from musicae.operations.attribute_vectors import AttributeVectors, moved
