@@ -141,6 +141,8 @@ Licence of the weights: MIT.
 
 
 def _condition(figure: Figure) -> str:
+    if figure.task == "upscale":
+        return ""
     if "snr_db_low" not in figure.scored_with:
         return "; z is drawn from the posterior, `_mean` is the posterior's mean"
     return f"; noise recordings never trained on, and synthetic noise, at {figure.scored_with['snr_db_low']} dB"
