@@ -20,6 +20,7 @@ import click
 import numpy as np
 import torch
 from audio_cost import cost
+from audio_tables import tables
 from band_extension import band_extension
 from noisy_clips import RATE_HZ, Clip, clips, on_spectrum, score
 from timbre import timbre
@@ -160,49 +161,6 @@ def harm(sets: Path, runs: Path) -> dict[str, Any]:
 PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "denoising": denoising, "harm": harm, "band": band_extension, "timbre": timbre, "cost": cost,
 }  # fmt: skip
-
-
-# Tables
-
-
-def tables(results: dict[str, Any]) -> str:
-    """What was measured, as it stands in README.md."""
-    lines = []
-    if "denoising" in results:
-        names = list(next(iter(results["denoising"].values())))
-        lines += [f"| SI-SDR gain, dB | {' | '.join(name for name in names if name != 'noisy')} |"]
-        lines += ["|---" * len(names) + "|"]
-        for place, rows in results["denoising"].items():
-            told = [_gain(row) for name, row in rows.items() if name != "noisy"]
-            lines.append(f"| {place} in ({rows['noisy']['clips']} clips) | {' | '.join(told)} |")
-        lines += ["", f"| speech in recorded noise, 5 dB in | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-        rows = results["denoising"]["speech, recorded noise, 5 dB"]
-        for measure in ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db"):
-            if measure in rows["noisy"]:
-                lines.append(f"| {measure} | {' | '.join(f'{row[measure]:.2f}' for row in rows.values())} |")
-        wins = [f"{row['wins_over_wiener']:.0%}" for row in rows.values()]
-        lines.append(f"| wins over wiener | {' | '.join(wins)} |")
-    if "harm" in results:
-        lines += ["", "| clean input | SI-SDR | lowest | 440 Hz tone | silence stays |", "|---|---|---|---|---|"]
-        for name, row in results["harm"].items():
-            lines.append(
-                f"| {name} | {row['clean_si_sdr_db']:.1f} dB | {row['clean_si_sdr_db_lowest']:.1f} dB | "
-                f"{row['tone_change_db']:+.1f} dB | {'yes' if row['silence_stays'] else 'no'} |"
-            )
-    for name in ("band", "timbre", "cost"):
-        if name in results:
-            lines += ["", f"| {name} | |", "|---|---|"]
-            lines += [f"| {key.replace('_', ' ')} | {_number(value)} |" for key, value in results[name].items()]
-    return "\n".join(lines)
-
-
-def _gain(row: dict[str, float]) -> str:
-    ends = f" ({row['gain_db_low']:.1f}–{row['gain_db_high']:.1f})" if "gain_db_low" in row else ""
-    return f"{row['gain_db']:.1f}{ends}"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

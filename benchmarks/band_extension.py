@@ -41,13 +41,15 @@ def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
     for group, row in found.items():
         model, resampled = np.array(row["model"]), np.array(row["resampled"])
         ends = mean_intervals(model[:, None])
-        told |= {
-            f"{group}: resampled, LSD 4-8 kHz dB": float(resampled.mean()),
-            f"{group}: {MODEL}, LSD 4-8 kHz dB": float(model.mean()),
-            f"{group}: share of it": float(model.mean() / resampled.mean()),
-            f"{group}: interval of the model's": "" if ends is None else f"{ends[0][0]:.1f}–{ends[1][0]:.1f}",
-            f"{group}: clips nearer than resampled": f"{(model < resampled).sum()} of {len(model)}",
+        told[group] = {
+            "clips": len(model),
+            "resampled_lsd_db": float(resampled.mean()),
+            "model_lsd_db": float(model.mean()),
+            "share": float(model.mean() / resampled.mean()),
+            "won": int((model < resampled).sum()),
         }
+        if ends is not None:
+            told[group] |= {"model_lsd_db_low": float(ends[0][0]), "model_lsd_db_high": float(ends[1][0])}
     return told
 
 

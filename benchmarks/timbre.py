@@ -32,26 +32,22 @@ def timbre(sets: Path, runs: Path) -> dict[str, Any]:
     dataset = load_dataset(domain, [sets / "notes16k"])
     test = unseen(domain, dataset, "test")
     target = domain.to_tensor(torch.from_numpy(np.array(dataset.examples[test])))
-    told: dict[str, Any] = {"held-out examples": len(target)}
+    told: dict[str, Any] = {"examples": len(target)}
     with torch.no_grad():
         rebuilt = torch.cat([trained.model.reconstruct(part) for part in target.split(8)])
     components = fitted_pca(domain, dataset, dataset.splits["train"], trained.model.latent_shape[0])
     pca = pca_restored(components, target)
     owner = None if dataset.owner is None else dataset.owner[test]
-    for name, estimate in (
-        ("copy synthesis", target),
-        ("model", rebuilt),
-        (f"PCA, {components.n_components_} components", pca),
-    ):
+    for name, estimate in (("copy synthesis", target), ("model", rebuilt), ("PCA", pca)):
         scores = domain.metrics(estimate, target, target)
-        for measure in ("log_mel_l1", "log_spectral_distance_db", "pitch_kept"):
-            told[f"{name}: {measure}"] = float(scores[measure].nanmean())
+        told[name] = {measure: float(values.nanmean()) for measure, values in scores.items()}
         ends = mean_intervals(scores["log_mel_l1"].double().numpy()[:, None], owner)
         if ends is not None:
-            told[f"{name}: log_mel_l1, 95%"] = f"{ends[0][0]:.3f}–{ends[1][0]:.3f}"
-    told["model: times the ceiling"] = told["model: log_mel_l1"] / told["copy synthesis: log_mel_l1"]
+            told[name] |= {"log_mel_l1_low": float(ends[0][0]), "log_mel_l1_high": float(ends[1][0])}
+    told["PCA"]["components"] = int(components.n_components_)
     stored = torch.from_numpy(np.array(dataset.examples[test])).float()
-    return told | _paths(trained, stored, torch.from_numpy(np.array(dataset.examples[::2])).float())
+    real = torch.from_numpy(np.array(dataset.examples[::2])).float()
+    return told | {"paths": _paths(trained, stored, real)}
 
 
 def _paths(trained: TrainedModel, notes: Tensor, real: Tensor) -> dict[str, Any]:
@@ -72,10 +68,9 @@ def _paths(trained: TrainedModel, notes: Tensor, real: Tensor) -> dict[str, Any]
             middles[name].append(points[_STEPS // 2])
     embedded = _cepstra(_log_mel(trained, domain.to_tensor(real)))
     told: dict[str, Any] = {}
-    for name in jumps:
-        told[f"paths, {name}: largest step / mean step in log-mel"] = float(np.mean(jumps[name]))
+    for name, ratios in jumps.items():
         distance = frechet_distance(_cepstra(_log_mel(trained, torch.stack(middles[name]))), embedded)
-        told[f"paths, {name}: Fréchet distance of middles to notes"] = float(distance)
+        told[name] = {"largest_over_mean_step": float(np.mean(ratios)), "frechet_of_middles": distance}
     return told
 
 
