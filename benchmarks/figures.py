@@ -83,6 +83,7 @@ def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **se
 _NOISE = ("sound/noise_train", "noise_room")
 _CLEAN = ("speech_kerstin16k", "sound/digits_train", "sound/music_train")
 _EVEN = ("speech_kerstin16k", "sound/digits_train", "sound/music_third")
+_NOTES = ("notes16k", "sound/notes_train")
 """Of these `sound/…` are made by benchmarks/sound_sets.py."""
 _SOUND_SCORES = {
     "denoise": ("si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "si_sdr_gain_db_wiener", "log_mel_l1"),
@@ -167,13 +168,16 @@ FIGURES: dict[str, Figure] = {
     "denoise-16k-start": _sound("denoise", _CLEAN, 55, learning_rate=1.5e-3, noise=_NOISE),
     "denoise-16k": _sound("denoise", _EVEN, 38, learning_rate=1e-3, noise=_NOISE, start_from="denoise-16k-start"),
     # Looks 32 ms ahead and no further.
-    "denoise-live-16k": _sound("denoise", _EVEN, 20, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
+    "denoise-live-16k": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
     # 8 kHz to 16; spoken digits were recorded at 8.
     "upscale-16k": _sound(
-        "upscale", ("speech_kerstin16k", "sound/music_third"), 14, learning_rate=1e-3, start_from="denoise-16k-start"
+        "upscale", ("speech_kerstin16k", "sound/music_third"), 9, learning_rate=1e-3, start_from="denoise-16k-start"
     ),
     # Single notes, of recorded instruments and of the sound font.
-    "notes-16k": _sound("reconstruct", ("notes16k", "sound/notes_train"), 40, beta=0.1, learning_rate=2e-3),
+    "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3),
+    "notes-16k": _sound(
+        "reconstruct", _NOTES, 27, beta=0.1, learning_rate=1.2e-3, kl_warmup=0, start_from="notes-16k-start"
+    ),
     "melody-2bar-start": _music(_TUNE_BOOKS, 40, beta=0.35),
     "melody-2bar": _music(_TUNE_BOOKS, 50, **_ON, beta=0.37, start_from="melody-2bar-start"),
     # The reference architecture: the same tunes, the same time.

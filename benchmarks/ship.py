@@ -59,7 +59,7 @@ _WEAK = {
         "families of noise it never heard stand in the README and benchmarks/audio.json."
     ),
     "denoise-live-16k": (
-        "The data of `denoise-16k`, twenty minutes on one core. It looks 32 ms ahead and no further, and gains less "
+        "The data of `denoise-16k`, a few minutes on one core. It looks 32 ms ahead and no further, and gains less "
         "than `denoise-16k` does: take that where there is time."
     ),
     "upscale-16k": (
