@@ -4,8 +4,9 @@
 
 `--sets` is a folder with the unpacked data sets and, under `sound`, what sound_sets.py makes of them; `--runs` one
 with the runs of figures.py whose names are below. Where noisereduce, pesq and pystoi are installed
-(`pip install musicae[measure]`) they are measured too. All scores are of clips, speakers, instruments and families
-of noise that the models never heard.
+(`pip install musicae[measure]`) they are measured too. All scores are of clips and families of noise that the
+models never heard: tunes played by held-out instruments, real recordings, speakers never heard, and sentences of the
+trained voice that were kept for testing; of notes, those of the trained instruments that were kept.
 """
 
 import json
@@ -140,7 +141,7 @@ def harm(sets: Path, runs: Path) -> dict[str, Any]:
     tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(10 * RATE_HZ) / RATE_HZ)).astype(np.float32)
     silence = np.zeros(4 * RATE_HZ, np.float32)
     told: dict[str, Any] = {}
-    for name, method in _methods(runs, clips(sets, "validation")[:4]).items():
+    for name, method in _methods(runs, clips(sets, "validation")).items():
         if name in ("noisy", "oracle mask"):
             continue
         kept = [

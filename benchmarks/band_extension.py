@@ -22,6 +22,7 @@ def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
     """Log-spectral distances above 4 kHz of held-out clips; what has nothing there (8 kHz recordings) is left out."""
     trained = load(runs / MODEL, "cpu")
     found: dict[str, dict[str, list[float]]] = {}
+    owners: dict[str, list[str]] = {}
     for clip in clips(sets, "test")[::2]:  # each clean sound stands there twice, with two kinds of noise
         above = signal.magnitude(signal.stft(torch.from_numpy(clip.clean)[None], n_fft=_N_FFT))
         share = float(above[:, 257:].square().sum() / above.square().sum())
@@ -34,13 +35,14 @@ def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
             trained.upscale(source, target)
             ours = read_mono(target, RATE_HZ)
         theirs = resample(low, _LOW_HZ, RATE_HZ)
+        owners.setdefault(clip.group.removesuffix(", recorded noise"), []).append(clip.name)
         row = found.setdefault(clip.group.removesuffix(", recorded noise"), {"resampled": [], "model": []})
         for name, estimate in (("resampled", theirs), ("model", ours)):
             row[name].append(_missing_band_distance_db(estimate, clip.clean))
     told: dict[str, Any] = {}
     for group, row in found.items():
         model, resampled = np.array(row["model"]), np.array(row["resampled"])
-        ends = mean_intervals(model[:, None])
+        ends = mean_intervals(model[:, None], np.unique(owners[group], return_inverse=True)[1])
         told[group] = {
             "clips": len(model),
             "resampled_lsd_db": float(resampled.mean()),

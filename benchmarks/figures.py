@@ -31,6 +31,7 @@ class Figure:
         domain, task, model: as for `musicae train`.
         sets: names of the data sets trained and scored on (their own test split).
         settings: of domain, model and training; `noise` names sets too.
+        scored_on: sets scored on where that is not all of `sets`: what an earlier leg was dealt otherwise is left out.
         scored_with: settings changed for scoring.
         reported: the scores the table shows.
         importance: draws of the importance-weighted bound.
@@ -44,6 +45,7 @@ class Figure:
     reported: tuple[str, ...]
     task: str = "reconstruct"
     model: str | None = None
+    scored_on: tuple[str, ...] = ()
     scored_with: dict[str, Any] = field(default_factory=dict)
     importance: int = 0
     samples: int = 0
@@ -96,7 +98,12 @@ def _sound(task: str, sets: tuple[str, ...], minutes: float, model: str | None =
     """Scored at 5 dB where it removes noise."""
     scored_with = {"snr_db_low": 5, "snr_db_high": 5} if task == "denoise" else {}
     chosen = {"minutes": minutes, "steps": _CLOCK, **settings}
-    return Figure("audio", sets, chosen, _SOUND_SCORES[task], task=task, model=model, scored_with=scored_with)
+    # Music is judged by audio.py: of two legs, each was dealt its pieces by the names of its own folders.
+    speech = tuple(name for name in sets if "music" not in name)
+    scored_on = speech if "start_from" in settings and task != "reconstruct" else ()
+    return Figure(
+        "audio", sets, chosen, _SOUND_SCORES[task], task=task, model=model, scored_on=scored_on, scored_with=scored_with
+    )
 
 
 def _mending(task: str, minutes: float) -> Figure:
@@ -266,7 +273,8 @@ def score(trained: TrainedModel, figure: Figure, sets: Path) -> dict[str, float]
     """Scores a model on a figure's test splits."""
     settings = _with_noise(figure.scored_with, figure, sets)
     counts = {"importance": figure.importance, "samples": figure.samples, "pairs": figure.pairs}
-    return evaluate_files(trained, places(figure, sets), settings=settings, **counts)
+    scored_on = [sets / name for name in figure.scored_on or figure.sets]
+    return evaluate_files(trained, scored_on, settings=settings, **counts)
 
 
 def places(figure: Figure, sets: Path) -> list[Path]:

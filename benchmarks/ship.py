@@ -98,9 +98,17 @@ def main(names: tuple[str, ...], sets: Path, out: Path) -> None:
 def _without_paths(manifest: Manifest, figure: Figure) -> Manifest:
     """A shipped model names its sets, not the folders of the machine it was trained on."""
     settings = {key: value for key, value in manifest.domain_settings.items() if key != "noise"}
-    data = {**manifest.data, "paths": [], "sets": [*figure.sets, *figure.settings.get("noise", ())]}
+    legs = _legs(figure)
+    sets = dict.fromkeys(name for leg in legs for name in (*leg.sets, *leg.settings.get("noise", ())))
+    data = {**manifest.data, "paths": [], "sets": list(sets)}
     training = {**manifest.training, "start_from": figure.settings.get("start_from")}
     return manifest.model_copy(update={"domain_settings": settings, "data": data, "training": training})
+
+
+def _legs(figure: Figure) -> list[Figure]:
+    """The run, and those it went on from."""
+    start = figure.settings.get("start_from")
+    return [figure] if start is None else [figure, *_legs(FIGURES[start])]
 
 
 def _card(name: str, figure: Figure, manifest: Manifest, scores: dict[str, float], minutes: float) -> str:
@@ -118,14 +126,14 @@ def _card(name: str, figure: Figure, manifest: Manifest, scores: dict[str, float
 `python benchmarks/figures.py --sets FOLDER {name}`: {minutes:.0f} minutes of training on one CPU core, seed
 {manifest.training["seed"]}; {settings}. Stored as float16.
 
-{examples["train"]} training examples, {examples["validation"]} for choosing the checkpoint, {examples["test"]} kept for
-testing; no item (song, recording) is in two of them. Data:
+{_before(figure)}{examples["train"]} training examples, {examples["validation"]} for choosing the checkpoint,
+{examples["test"]} kept for testing; of one run, no item (song, recording) is in two of them. Data:
 
 {sets}
 
 ## Scores
 
-On the test split of {", ".join(figure.sets)}, without the examples
+On the test split of {", ".join(figure.scored_on or figure.sets)}, without the examples
 that also stand in training (melodies: up to transposition), of the weights as shipped{_condition(figure)}.
 
 | score | value |
@@ -138,6 +146,15 @@ that also stand in training (melodies: up to transposition), of the weights as s
 
 Licence of the weights: MIT.
 """
+
+
+def _before(figure: Figure) -> str:
+    """What the run went on from."""
+    start = figure.settings.get("start_from")
+    if start is None:
+        return ""
+    minutes = sum(leg.settings["minutes"] for leg in _legs(figure)[1:])
+    return f"It went on from `{start}`, trained for {minutes:.0f} minutes before.\n\n"
 
 
 def _condition(figure: Figure) -> str:

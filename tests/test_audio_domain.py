@@ -556,3 +556,25 @@ def test_real_recordings_are_read_and_come_back(
         before, after = read_sound(path)[0], read_sound(tmp_path / "a.wav")[0]
         assert before.shape == after.shape
         assert np.abs(np.clip(before, -1, 1) - after).max() < 2**-15 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("task", "representation"), [("denoise", "magnitude"), ("denoise", "band"), ("upscale", "spectrum")]
+)
+def test_a_representation_that_does_not_fit_the_task_is_refused(task: str, representation: str) -> None:
+    assert (
+        AudioDomain.suited(AudioConfig(), [], task).representation == {"denoise": "spectrum", "upscale": "band"}[task]
+    )
+    with pytest.raises(MusicaeError, match="leave it out"):
+        AudioDomain.suited(AudioConfig(representation=representation), [], task)
+
+
+def test_a_handful_of_recordings_alone_leaves_made_noise_to_validation(tmp_path: Path) -> None:
+    write_sound(music(1.0, 16_000), tmp_path / "only.wav", 16_000)
+    domain = AudioDomain(AudioConfig(noise=(str(tmp_path),), families=(), n_fft=512, chunk_s=0.5))
+
+    damage = domain.corruption("denoise", split="validation")
+
+    assert damage is not None
+    clean = torch.zeros(4, *domain.spec.shape)
+    assert (damage(clean, torch.Generator().manual_seed(0)) - clean).abs().sum() > 0

@@ -94,6 +94,21 @@ def test_one_sound_turns_into_another(vae: TrainedModel, chords: list[Path], tmp
     assert torch.equal(frames[0, :, :, -1], end[0, :, :, -1])
 
 
+def test_a_short_sound_turns_all_the_way_and_nothing_is_written_over_its_input(
+    vae: TrainedModel, chords: list[Path], tmp_path: Path
+) -> None:
+    samples, _ = read(chords[0])
+    soundfile.write(tmp_path / "short.wav", samples[: RATE_HZ // 5], RATE_HZ)
+    before = (tmp_path / "short.wav").read_bytes()
+
+    turned, _ = read(vae.turn(tmp_path / "short.wav", chords[1], tmp_path / "turned.wav"))
+
+    assert len(turned) == vae.domain.config.chunk_samples
+    with pytest.raises(MusicaeError, match="is the input itself"):
+        vae.turn(tmp_path / "short.wav", chords[1], tmp_path / "short.wav")
+    assert (tmp_path / "short.wav").read_bytes() == before
+
+
 def test_music_and_pictures_do_not_turn(tiny_run, tmp_path: Path) -> None:
     root = Path(__file__).parents[1] / "data"
     with pytest.raises(MusicaeError, match="leave --morph out"):

@@ -252,6 +252,8 @@ def test_what_is_no_sound_is_refused_in_one_sentence(live: TrainedModel) -> None
         list(live.stream([np.zeros(10, np.int16)]))
     with pytest.raises(ValueError, match=r"\(samples, channels\), got \(1, 2, 3\)"):
         list(live.stream([np.zeros((1, 2, 3), np.float32)]))
+    with pytest.raises(ValueError, match="transpose it"):
+        list(live.stream([np.zeros((2, 4_096), np.float32)]))
     with pytest.raises(ValueError, match="one of 2 channels"):
         list(live.stream([np.zeros((5, 2), np.float32), np.zeros(5, np.float32)]))
     with pytest.raises(ValueError, match="positive"):

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,9 @@ def load_for(model: str | None, path: Path) -> Any:
         return load(model)
     from musicae.domains import DOMAINS
 
-    kinds = [name for file in (path, *sorted(path.rglob("*"))) for name, domain in DOMAINS.items()
-             if file.name.lower().endswith(domain.suffixes)]  # fmt: skip
-    return load(_SHIPPED_FOR.get(next(iter(kinds), "music"), _SHIPPED_FOR["music"]))
+    files = chain([path], path.rglob("*"))
+    kinds = (name for file in files for name in _SHIPPED_FOR if file.name.lower().endswith(DOMAINS[name].suffixes))
+    return load(_SHIPPED_FOR[next(kinds, "music")])
 
 
 def read_choice(bar: int | None, track: str | None) -> dict[str, Any]:

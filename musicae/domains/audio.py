@@ -1,4 +1,4 @@
-"""Sound as spectra, complex ones to restore and magnitudes to make sound of a code, two seconds at a time.
+"""Sound as spectra, complex ones to restore and magnitudes to make sound of a code, some seconds at a time.
 
 What a tensor is made of is its form's matter (`audio_forms`). Stored examples are waveforms (float16), because a
 spectrum takes eight times the room and noise has to be drawn anew for every batch. A file is brought to one
@@ -8,7 +8,7 @@ loudness as a whole, so that its quiet chunks stay quiet. Nothing here knows net
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from musicae.domains.audio_config import LEVEL_RMS, AudioConfig, damage_of, settled
+from musicae.domains.audio_config import LEVEL_RMS, UPSCALE, AudioConfig, damage_of, settled
 from musicae.domains.audio_forms import FORMS, MagnitudeForm
 from musicae.domains.audio_metrics import restoration_measures, synthesis_measures
 from musicae.domains.base import Domain, DomainConfig
@@ -172,6 +172,12 @@ class AudioDomain(Domain):
         return result_suffix(Path(source))
 
     def kind_remark(self, source: Any, target: Path) -> str | None:
+        cutoff_hz = self.config.sample_rate_hz // UPSCALE // 2
+        rate_hz = sound_info(Path(source)).sample_rate_hz
+        if self.config.representation == "band" and rate_hz > 2 * cutoff_hz:
+            return (
+                f"{target.name}: the file is at {rate_hz} Hz already; above {cutoff_hz} Hz what was weak was filled in"
+            )
         return kind_remark(Path(source), target)
 
     def told_noise(self, function: TensorFunction, source: Path, profile: Path) -> TensorFunction:
@@ -198,11 +204,16 @@ class AudioDomain(Domain):
         return restoration_measures(estimate, target, damaged, self.config)
 
     def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Brightness, loudness, pitch and noisiness; see `musicae.sound.attributes`."""
+        """Brightness, loudness (beside the file's own level), pitch, noisiness; see `musicae.sound.attributes`."""
         return sound_attributes(self.form.magnitude(tensor), sample_rate_hz=self.config.sample_rate_hz)
 
     def turned(self, path: torch.Tensor) -> torch.Tensor:
         return self.form.turned(path)
+
+    def lasting(self, source: Any) -> Any:
+        assert isinstance(source, SoundSource)
+        frames = round(self.config.chunk_samples * source.sample_rate_hz / self.config.sample_rate_hz)
+        return replace(source, frames=frames)
 
     def rivals(self, task: str) -> dict[str, Rival]:
         """Of noisy sound `musicae.sound.rivals`; of sound made from magnitudes, what is made of the true ones."""

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from musicae.domains.base import DomainConfig
 from musicae.domains.records import Corruption
+from musicae.errors import MusicaeError
 from musicae.sound import corruptions
 from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise
 from musicae.sound.noises import NOISES
@@ -73,6 +74,10 @@ class AudioConfig(DomainConfig):
 def settled(config: AudioConfig, task: str) -> AudioConfig:
     """What the config leaves to the task; see `AudioDomain.suited`."""
     if "representation" in config.model_fields_set:
+        if task != "reconstruct" and config.representation != _REPRESENTATIONS[task]:
+            raise MusicaeError(
+                f"to {task} takes representation={_REPRESENTATIONS[task]}, not {config.representation}; leave it out."
+            )
         return config
     return config.model_copy(update={"representation": _REPRESENTATIONS[task]})
 
@@ -83,16 +88,16 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
         return None
     if task == "upscale":
         return corruptions.CutBand(share=1 / UPSCALE)
-    chosen = _recordings(config.noise, split)
+    recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz)
     return corruptions.AddNoise(
         sample_rate_hz=config.sample_rate_hz,
         n_fft=config.n_fft,
         chunk_samples=config.chunk_samples,
         snr_db_range=(config.snr_db_low, config.snr_db_high) if snr_db is None else (snr_db, snr_db),
         silent_power=LEVEL_RMS**2,
-        families=config.families,
+        families=config.families if recordings is not None else config.families or tuple(NOISES),
         clean_share=_CLEAN_SHARE if split == "train" and snr_db is None else 0.0,
-        recordings=NoiseRecordings.read(chosen, config.sample_rate_hz),
+        recordings=recordings,
     )
 
 

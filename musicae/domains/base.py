@@ -255,6 +255,10 @@ class Domain(ABC):
         """
         raise MusicaeError("only sounds turn into each other while they last; leave --morph out.")
 
+    def lasting(self, source: Any) -> Any:
+        """A selection's record for an example that is to be written as long as it is, however short its file was."""
+        return source
+
     def statistics(self, tensor: torch.Tensor) -> Statistics:
         """What examples are made up of, to compare many with many. Nothing unless a domain can tell."""
         del tensor

@@ -147,6 +147,8 @@ def _batch_scores(
     started = time.perf_counter()
     estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
     if domain.example_s is not None:
+        if target.is_cuda:
+            torch.cuda.synchronize()
         spent_s = time.perf_counter() - started
         scores["real_time_factor"] = torch.full((len(target),), domain.example_s * len(target) / spent_s)
     if model.latent.has_density:

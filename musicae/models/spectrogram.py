@@ -34,8 +34,8 @@ class SpectrogramConfig(ModelConfig):
     moment_size: int = Field(default=12, ge=0)  # channels of a moment, each with a number for every coarse frequency
     widths: tuple[int, ...] = Field(default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1)
     blocks: int = Field(default=1, ge=0)  # residual blocks a level
-    # Of training examples, so many are decoded from the pooled vector alone, with moments as the prior expects them:
-    # what is common to all moments is then said once.
+    # Of training examples, so many are decoded from the pooled vector alone, all moments set to zero: what is common to
+    # all moments is then said once.
     moments_dropped: float = Field(default=0.1, ge=0, lt=1)
 
 

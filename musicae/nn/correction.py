@@ -74,11 +74,13 @@ class ExtendCorrection(MaskCorrection):
         size = damaged.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
         carrier_size = carrier.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
         is_filled = (source != torch.arange(len(source), device=source.device))[:, None]
-        # Where something is left of the band it stays, and is made up to what is wanted.
-        return damaged + is_filled * (wanted - size).clamp_min(0) * carrier / carrier_size
+        # Where something is left of the band it keeps its own phase, and is made up to what is wanted.
+        direction = torch.where(size > _HEARD_SHARE * wanted, damaged / size, carrier / carrier_size)
+        return damaged + is_filled * (wanted - size).clamp_min(0) * direction
 
 
 _TINY_POWER = 1e-12
+_HEARD_SHARE = 0.1
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ from musicae.operations.coder import Code, Coder
 from musicae.operations.result_files import files_into, numbered, stem_of, write_parts, write_square
 from musicae.operations.transforming import windows_of_file
 from musicae.spec import Layout
+from musicae.whole_files import refuse_place
 
 # A render of a longer path would be minutes of sound and a picture no one can read.
 MAX_STEPS = 1000
@@ -87,13 +88,16 @@ def turn_files(
     coder: Coder, a: Any, b: Any, method: str, out: Path | str | None, choices: list[dict[str, Any]]
 ) -> Path:
     """Writes one example that turns from one file's into another's while it lasts; see `TrainedModel.turn`."""
-    first, last = (coder.select(source, choice) for source, choice in zip((a, b), choices, strict=True))
     coder.domain.turned(torch.zeros(2, *coder.domain.spec.shape))  # refused before anything is decoded
+    target = Path(out) if out is not None else Path(f"{stem_of(a)}-to-{stem_of(b)}{coder.domain.output_suffix}")
+    refuse_place(target)
+    for source in (a, b):
+        coder.readable_beside(source, target)
+    first, last = (coder.select(source, choice) for source, choice in zip((a, b), choices, strict=True))
     coder.remarks.append(f"from {first.label} to {last.label}")
     start, end = (coder.encode(coder.batch(selection)) for selection in (first, last))
     path = morph(coder, start, end, _TURNING_POINTS, method).target
-    target = Path(out) if out is not None else Path(f"{stem_of(a)}-to-{stem_of(b)}{coder.domain.output_suffix}")
-    coder.domain.write(coder.domain.turned(path.cpu()), target, first.source)
+    coder.domain.write(coder.domain.turned(path.cpu()), target, coder.domain.lasting(first.source))
     return target
 
 

@@ -84,7 +84,7 @@ def restore(
         if noise_profile is not None or report:
             raise ValueError("a noise profile and a report go with a file, got a batch")
         wanted = None if told is None else coder.condition(told)
-        return restraint.applied(_answer(coder, Batch(source), wanted), source)
+        return restraint.applied(_answer(coder, Batch(source), wanted), source.cpu())
     source, target = coder.readable(source), _target(coder, source, task, out)
     coder.remarks.extend(coder.domain.passed_over(source))
     if told is not None:

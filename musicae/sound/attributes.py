@@ -19,8 +19,9 @@ def sound_attributes(linear: Tensor, *, sample_rate_hz: int) -> dict[str, Tensor
     """Name → `(batch,)` of linear magnitudes `(batch, frequency, time)`; NaN where there is nothing to measure.
 
     - brightness: the spectral centroid, in octaves above 1 Hz.
-    - loudness: mean power of the frames that are heard, in dB.
-    - pitch: MIDI note number by the autocorrelation of the mean power spectrum (Wiener-Khinchin).
+    - loudness: mean power of the frames that are heard, in dB; models bring each file to one level first.
+    - pitch: MIDI note number by the autocorrelation of the mean power spectrum (Wiener-Khinchin); a window of n
+      samples tells pitches whose period is at most half of it.
     - noisiness: spectral flatness, in dB: 0 is white noise, a pure tone lies far below.
     """
     power = linear.double().square()

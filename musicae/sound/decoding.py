@@ -86,12 +86,17 @@ class _AudioreadSource:
     def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
         import audioread
 
+        # Decoders give packets of any size; two files are compared block by block.
+        waiting = np.zeros((0, self.info.channels), np.float32)
         try:
             for data in self._file:
                 samples = np.frombuffer(data, "<i2").astype(np.float32) / 32_768
-                frames = samples.reshape(-1, self.info.channels)
-                for start in range(0, len(frames), block_frames):
-                    yield frames[start : start + block_frames]
+                waiting = np.concatenate((waiting, samples.reshape(-1, self.info.channels)))
+                while len(waiting) >= block_frames:
+                    yield waiting[:block_frames]
+                    waiting = waiting[block_frames:]
+            if len(waiting):
+                yield waiting
         except audioread.DecodeError as error:
             raise DamagedFileError(f"{self._path} breaks off in the middle; fetch it again.") from error
 

@@ -31,13 +31,13 @@ def perceptual_scores(estimate: Tensor, target: Tensor, *, sample_rate_hz: int) 
 
 
 def _pesq(estimate: np.ndarray, target: np.ndarray) -> float:
-    from pesq import NoUtterancesError, pesq
+    from pesq import BufferTooShortError, NoUtterancesError, pesq
 
     if not (np.any(estimate) and np.any(target)):
         return float("nan")
     try:
         return float(pesq(PESQ_RATE_HZ, target.astype(np.float32), estimate.astype(np.float32), "wb"))
-    except NoUtterancesError:
+    except (NoUtterancesError, BufferTooShortError):
         return float("nan")
 
 

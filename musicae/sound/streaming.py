@@ -1,7 +1,7 @@
 """`SoundStream`: puts sound through a mask as it arrives, at any rate; and a whole file the same way.
 
 At the mask's own rate the delay is that of the frames. Other rates pass through soxr's streams both ways, whose
-own delay, 70 to 220 ms, is found out by trying and counted in `latency_samples`. What the mask's rate can't hold
+own delay, 75 to 235 ms, is found out by trying and counted in `latency_samples`. What the mask's rate can't hold
 (above its Nyquist frequency) is not lost: it is added back, turned down by as much as the upper octave of what the
 mask did hear. A file mapped by a stream needs no second pass and no chunks, and comes out as it would live. Nothing
 here knows models.
@@ -19,6 +19,7 @@ from musicae.sound.files import Resampler, read_blocks, sound_info, sound_writer
 from musicae.sound.frames import FrameStream, MaskFunction
 
 _TRIED_S = 1
+MOST_CHANNELS = 64
 
 
 class SoundStream:
@@ -141,7 +142,7 @@ def map_sound_as_stream(path: Path, target: Path, open_stream: Callable[[int, in
 
     Args:
         path: any sound of any length.
-        target: a .wav; nothing is left there on failure.
+        target: of a kind in `musicae.sound.kinds`; nothing is left there on failure.
         open_stream: a rate in Hz and a number of channels → a stream.
 
     Raises:
@@ -167,6 +168,8 @@ def _checked(block: Any) -> np.ndarray:
     array = np.asarray(block)
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
         raise ValueError(f"a block is (samples,) or (samples, channels), got {array.shape}")
+    if array.ndim == 2 and array.shape[1] > MOST_CHANNELS:
+        raise ValueError(f"a block is (samples, channels), got {array.shape}: transpose it")
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"a block is float32 in -1…1, got {array.dtype}; divide by the largest value of the type")
     return array.astype(np.float32, copy=False)
