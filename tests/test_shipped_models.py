@@ -7,15 +7,20 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pretty_midi
 import pytest
 import soundfile
 import torch
 from symusic import Score
 
 import musicae
+from musicae.commands.options import SHIPPED_FOR
 from musicae.inspection import describe_models
 from musicae.render import render_midi
 from musicae.score.reading import read_scores
+from musicae.shipped import LIVE_MODEL
+from musicae.sound import signal
+from musicae.sound.files import resample
 from musicae.starter import starter_file
 from musicae.trained import PRETRAINED, shipped_models
 
@@ -29,7 +34,10 @@ def notes(path: Path) -> list[tuple[int, int, int]]:
 
 
 def test_the_shipped_models_are_these_small_and_with_a_card():
-    assert shipped_models() == ["denoise-16k", "drums-2bar", "melody-16bar", "melody-2bar"]
+    of_sound = ["denoise-16k", "denoise-live-16k", "notes-16k", "upscale-16k"]
+    assert shipped_models() == sorted([*of_sound, "drums-2bar", "melody-16bar", "melody-2bar"])
+    assert all((PRETRAINED / name / "model.safetensors").stat().st_size < 10e6 for name in of_sound)
+    assert {LIVE_MODEL, *SHIPPED_FOR.values()} <= set(shipped_models())
     for name in shipped_models():
         folder = PRETRAINED / name
         assert (folder / "model.safetensors").stat().st_size < 36e6
@@ -124,6 +132,68 @@ def test_white_noise_on_a_tune_is_removed(tmp_path):
 
     assert si_sdr_db(sound + noise) == pytest.approx(5.0, abs=0.3)
     assert si_sdr_db(cleaned) > 10.0
+
+
+def test_clean_sound_a_steady_tone_and_silence_are_left_alone(tmp_path):
+    rate_hz, model = 16_000, musicae.load("denoise-16k", "cpu")
+    tune = render_midi(B, sample_rate_hz=rate_hz)[: 8 * rate_hz]
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(8 * rate_hz) / rate_hz)
+    kept = []
+    for name, samples in (("tune", tune), ("tone", tone), ("silence", np.zeros(rate_hz))):
+        soundfile.write(tmp_path / f"{name}.wav", samples, rate_hz, subtype="FLOAT")
+        kept.append(soundfile.read(model.denoise(tmp_path / f"{name}.wav", tmp_path / f"{name}-out.wav"))[0])
+    ratio_db = signal.si_sdr_db(*(torch.from_numpy(part)[None].float() for part in (kept[0], tune)))
+    assert float(ratio_db) > 25
+    middle = slice(rate_hz, 7 * rate_hz)
+    assert abs(20 * np.log10(np.std(kept[1][middle]) / np.std(tone[middle]))) < 1
+    assert not kept[2].any()
+
+
+def test_what_is_cleaned_live_is_what_is_cleaned_as_a_file(tmp_path):
+    model = musicae.load("denoise-live-16k", "cpu")
+    noisy, rate_hz = soundfile.read(starter_file("noisy.wav"), dtype="float32")
+    stream = model.stream(np.array_split(noisy, 97))
+    assert stream.latency_s < 0.05
+    live = np.concatenate(list(stream))
+    soundfile.write(tmp_path / "noisy.wav", noisy, rate_hz, subtype="FLOAT")
+    whole, _ = soundfile.read(model.denoise(tmp_path / "noisy.wav", tmp_path / "out.wav"), dtype="float32")
+    assert np.abs(live - whole).max() < 1e-4
+    assert np.mean(live**2) < 0.95 * np.mean(noisy**2)
+
+
+def test_a_note_comes_back_with_its_pitch_and_turns_into_another(tmp_path):
+    model = musicae.load("notes-16k", "cpu")
+    pitches = {}
+    for name, program, pitch in (("flute", 73, 72), ("piano", 0, 60)):
+        midi = pretty_midi.PrettyMIDI()
+        midi.instruments.append(pretty_midi.Instrument(program))
+        midi.instruments[0].notes.append(pretty_midi.Note(100, pitch, 0, 1.8))
+        soundfile.write(tmp_path / f"{name}.wav", render_midi(midi, sample_rate_hz=16_000), 16_000)
+        rebuilt = model.reconstruct(model.read(tmp_path / f"{name}.wav"))
+        pitches[pitch] = float(model.domain.attributes(rebuilt)["pitch"])
+    assert all(abs(found - wanted) < 0.5 for wanted, found in pitches.items())
+    turned = model.turn(tmp_path / "flute.wav", tmp_path / "piano.wav", tmp_path / "turned.wav")
+    assert soundfile.info(turned).duration == pytest.approx(2.0, abs=0.1)
+    assert {"brightness", "loudness", "pitch", "noisiness"} == set(model.attribute_vectors.info)
+
+
+def test_a_narrow_tune_becomes_wide(tmp_path):
+    wide = render_midi(B, sample_rate_hz=16_000)[: 6 * 16_000]
+    soundfile.write(tmp_path / "narrow.wav", resample(wide, 16_000, 8_000), 8_000)
+    result, rate_hz = soundfile.read(
+        musicae.load("upscale-16k", "cpu").upscale(tmp_path / "narrow.wav", tmp_path / "w.wav")
+    )
+    assert (len(result), rate_hz) == (len(wide), 16_000)
+    plain = resample(resample(wide, 16_000, 8_000), 8_000, 16_000)
+    spectra = [
+        signal.magnitude(signal.stft(torch.from_numpy(part)[None].float(), n_fft=1024))
+        for part in (result, plain, wide)
+    ]
+    ours, theirs = (
+        float(signal.log_spectral_distance_db(part, spectra[2], sample_rate_hz=16_000, lowest_hz=4_000))
+        for part in spectra[:2]
+    )
+    assert ours < 0.6 * theirs
 
 
 @pytest.mark.slow

@@ -38,11 +38,11 @@ def model_option(default: str | None) -> Callable[..., Any]:
 
 
 # For commands that rebuild or make: which shipped model serves a kind of file.
-_SHIPPED_FOR = {"music": "melody-2bar", "audio": "notes-16k"}
+SHIPPED_FOR = {"music": "melody-2bar", "audio": "notes-16k"}
 model_for_file_option = click.option(
     "--model",
     metavar="NAME|FOLDER",
-    help=f"Shipped name, or a run's folder.  [default: {_SHIPPED_FOR['music']}; {_SHIPPED_FOR['audio']} for sound]",
+    help=f"Shipped name, or a run's folder.  [default: {SHIPPED_FOR['music']}; {SHIPPED_FOR['audio']} for sound]",
 )
 
 
@@ -105,8 +105,8 @@ def load_for(model: str | None, path: Path) -> Any:
     from musicae.domains import DOMAINS
 
     files = chain([path], path.rglob("*"))
-    kinds = (name for file in files for name in _SHIPPED_FOR if file.name.lower().endswith(DOMAINS[name].suffixes))
-    return load(_SHIPPED_FOR[next(kinds, "music")])
+    kinds = (name for file in files for name in SHIPPED_FOR if file.name.lower().endswith(DOMAINS[name].suffixes))
+    return load(SHIPPED_FOR[next(kinds, "music")])
 
 
 def read_choice(bar: int | None, track: str | None) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""The tables of sound: that the README quotes what was measured, and that clips and scores are what they say."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE_HZ = 16_000
+
+
+@pytest.fixture
+def audio(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("audio")
+
+
+@pytest.fixture
+def noisy_clips(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("noisy_clips")
+
+
+@pytest.fixture
+def sound_sets(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("sound_sets")
+
+
+def test_the_readme_quotes_the_tables_as_they_were_measured(audio: ModuleType) -> None:
+    results = json.loads(audio.RESULTS.read_text())
+    assert set(results) == set(audio.PARTS)
+    tables = audio.tables(results)
+    assert tables.count("\n|---|") == 5
+    assert tables in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_clip_is_mixed_at_the_ratio_asked_for(noisy_clips: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    clean, noise = (scale * rng.standard_normal(RATE_HZ).astype(np.float32) for scale in (0.3, 0.01))
+    clip = noisy_clips.Clip("speech", "a", clean, noise)
+    for ratio_db in (-3.0, 0.0, 10.0):
+        added = clip.noisy(ratio_db) - clean
+        assert 10 * np.log10(np.mean(clean**2) / np.mean(added**2)) == pytest.approx(ratio_db, abs=0.01)
+
+
+def test_scores_do_not_hang_on_the_level(noisy_clips: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    clean = np.sin(np.arange(2 * RATE_HZ) / 7).astype(np.float32)
+    estimate = (clean + 0.1 * rng.standard_normal(len(clean))).astype(np.float32)
+    plain, softer = (noisy_clips.score(gain * estimate, clean, is_speech=False) for gain in (1.0, 0.05))
+    assert plain["si_sdr_db"] == pytest.approx(17.0, abs=0.2)
+    assert softer == pytest.approx(plain, rel=1e-3)
+    perfect = noisy_clips.score(clean, clean, is_speech=False)
+    assert perfect["log_mel_l1"] == pytest.approx(0, abs=1e-4)
+
+
+def test_nothing_is_both_trained_on_and_judged_on(sound_sets: ModuleType) -> None:
+    programs = [sound_sets.program_split(number) for number in range(112)]
+    assert programs.count("test") == 14
+    assert not set(sound_sets.NOISE["train"]) & set(sound_sets.NOISE["test"])
+    names = [f"tune {number}.mid" for number in range(1000)]
+    assert 60 < sum(sound_sets.is_test(name, 10) for name in names) < 140
+
+
+def test_a_sampler_plays_the_pitch_and_stops_when_the_note_does(sound_sets: ModuleType, tmp_path: Path) -> None:
+    time_s = np.arange(3 * RATE_HZ) / RATE_HZ
+    soundfile.write(tmp_path / "a.flac", 0.5 * np.sin(2 * np.pi * 440 * time_s), RATE_HZ)
+    sampler = sound_sets.Sampler(tmp_path, {"a.flac": 69.0})
+    for pitch, hz in ((69, 440.0), (72, 523.25), (81, 440.0)):  # an octave up is out of reach and moved back
+        sound = sampler.note(pitch, 1.0)
+        spectrum = np.abs(np.fft.rfft(sound[: RATE_HZ // 2]))
+        assert 2 * spectrum.argmax() == pytest.approx(hz, abs=3)
+        assert len(sound) == pytest.approx(1.4 * RATE_HZ, abs=2)
+        assert abs(sound[-1]) < 0.01
