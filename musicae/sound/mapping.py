@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from musicae.errors import MusicaeError
 from musicae.sound import signal
+from musicae.sound.beyond_band import rejoined, upper_octave
 from musicae.sound.chunking import ChunkStream, Framing
 from musicae.sound.files import Resampler, read_blocks, sound_info, sound_writer
 from musicae.sound.shared_mask import joint_spectrum, turned_down_alike
@@ -94,8 +95,7 @@ def _joined(source: np.ndarray, ready: np.ndarray) -> np.ndarray:
     frames = min(len(source), len(ready))
     channels = source.shape[1]
     result, heard, removed = (ready[:frames, part * channels : (part + 1) * channels] for part in range(3))
-    joined: np.ndarray = result + (1.0 - removed) * (source[:frames] - heard)
-    return joined
+    return rejoined(result, heard, removed, source[:frames])
 
 
 def _lengthened(ready: np.ndarray, frames: int) -> np.ndarray:
@@ -115,9 +115,9 @@ class _ChunkMapper:
     def __init__(self, function: Callable[[Tensor], Tensor], framing: Framing, *, source_rate_hz: int) -> None:
         self._function = function
         self._framing = framing
-        bins = framing.n_fft // 2
-        nyquist_bin = round(bins * min(1.0, source_rate_hz / framing.sample_rate_hz))
-        self._upper_octave = slice(nyquist_bin // 2, nyquist_bin + 1)
+        self._upper_octave = upper_octave(
+            framing.n_fft, model_rate_hz=framing.sample_rate_hz, source_rate_hz=source_rate_hz
+        )
 
     def __call__(self, chunk: np.ndarray) -> np.ndarray:
         """`(samples, channels)` → `(samples, 3 · channels)`."""

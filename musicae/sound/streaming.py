@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from musicae.errors import MusicaeError
+from musicae.sound.beyond_band import rejoined, upper_octave
 from musicae.sound.files import Resampler, read_blocks, sound_info, sound_writer
 from musicae.sound.frames import FrameStream, MaskFunction
 
@@ -39,9 +40,8 @@ class SoundStream:
         self.sample_rate_hz = sample_rate_hz
         self._channels = channels
         self._resamples = sample_rate_hz != mask_rate_hz
-        bins = n_fft // 2
-        highest = round(bins * min(1.0, sample_rate_hz / mask_rate_hz))
-        self._frames = FrameStream(mask, n_fft=n_fft, channels=channels, watched=slice(highest // 2, highest + 1))
+        watched = upper_octave(n_fft, model_rate_hz=mask_rate_hz, source_rate_hz=sample_rate_hz)
+        self._frames = FrameStream(mask, n_fft=n_fft, channels=channels, watched=watched)
         self._latency_s = self._frames.latency_samples / mask_rate_hz
         self._down = Resampler(sample_rate_hz, mask_rate_hz, channels)
         self._up = Resampler(mask_rate_hz, sample_rate_hz, 2 * channels + 1)
@@ -91,8 +91,7 @@ class SoundStream:
         """Columns at the stream's rate → the result, with what the mask's rate could not hold."""
         source, self._pending = self._pending[: len(ready)], self._pending[len(ready) :]
         result, origin, removed = np.split(ready[: len(source)], [self._channels, 2 * self._channels], axis=1)
-        joined: np.ndarray = result + (1.0 - removed) * (source - origin)
-        return joined
+        return rejoined(result, origin, removed, source)
 
 
 class StreamedBlocks:
