@@ -15,6 +15,7 @@ from musicae.spec import Layout
 
 SIZES = {
     "conv": {"widths": [4, 6], "latent_size": 3},
+    "spectrogram": {"widths": [4, 6], "latent_size": 3, "moment_size": 1},
     "mlp": {"width": 8, "latent_size": 3},
     "unet": {"widths": [4, 6], "latent_size": 3},
     "causal": {"width": 8, "layers": 2, "latent_size": 3},

@@ -102,6 +102,8 @@ def grid(model: str, side: int, label: str | None, out: Path) -> None:
 )
 @click.option("--bar-a", type=click.IntRange(1), metavar="BAR", help="First bar of A.  [default: the densest window]")
 @click.option("--bar-b", type=click.IntRange(1), metavar="BAR", help="First bar of B.  [default: the densest window]")
+@click.option("--start-a", type=click.FloatRange(0), metavar="S", help="Sound: seconds in A.  [default: the loudest]")
+@click.option("--start-b", type=click.FloatRange(0), metavar="S", help="Sound: seconds in B.  [default: the loudest]")
 @click.option("--track-a", metavar="TRACK", help="Track of A, by number from 0 or name.  [default: chosen]")
 @click.option("--track-b", metavar="TRACK", help="Track of B, by number from 0 or name.  [default: chosen]")
 @out_option("FOLDER", "output/A-to-B")
@@ -117,6 +119,8 @@ def interpolate(
     whole: bool,
     bar_a: int | None,
     bar_b: int | None,
+    start_a: float | None,
+    start_b: float | None,
     track_a: str | None,
     track_b: str | None,
     out: Path | None,
@@ -130,7 +134,7 @@ def interpolate(
 
     Example: musicae interpolate flute.wav bell.wav --morph --out between.wav
     """
-    choices = [read_choice(bar, track) for bar, track in ((bar_a, track_a), (bar_b, track_b))]
+    choices = [read_choice(bar_a, track_a, start_a), read_choice(bar_b, track_b, start_b)]
     if whole and (corners or any(choices)):
         raise click.UsageError("--whole takes two whole files; leave --corners, --bar-… and --track-… out.")
     if spacing and (whole or corners):

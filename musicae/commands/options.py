@@ -109,11 +109,13 @@ def load_for(model: str | None, path: Path) -> Any:
     return load(SHIPPED_FOR[next(kinds, "music")])
 
 
-def read_choice(bar: int | None, track: str | None) -> dict[str, Any]:
+def read_choice(bar: int | None, track: str | None, start_s: float | None = None) -> dict[str, Any]:
     """The parts of a file that were chosen; a track of digits is a number."""
     chosen: dict[str, Any] = {} if bar is None else {"bar": bar}
     if track is not None:
         chosen["track"] = int(track) if track.isdigit() else track
+    if start_s is not None:
+        chosen["start_s"] = start_s
     return chosen
 
 

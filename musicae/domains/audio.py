@@ -162,7 +162,10 @@ class AudioDomain(Domain):
         frames = resample(waveform, self.config.sample_rate_hz, source.sample_rate_hz)
         if len(tensor) == 1:
             frames = np.pad(frames, (0, max(0, source.frames - len(frames))))[: source.frames]
-        write_sound(frames * source.rms / LEVEL_RMS, path, source.sample_rate_hz, subtype=source.subtype)
+        sound = frames * source.rms / LEVEL_RMS
+        # What is made of a code can have higher peaks than any file: all of it is turned down, and nothing clipped.
+        sound /= max(1.0, float(np.abs(sound).max(initial=0.0)))
+        write_sound(sound, path, source.sample_rate_hz, subtype=source.subtype)
 
     def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
         least_rate_hz = self.config.sample_rate_hz if task == "upscale" else 0
@@ -243,6 +246,8 @@ class AudioDomain(Domain):
         # One scale for all rows: they are there to be compared.
         peak = max([1.0, *(float(np.abs(waveform).max(initial=0.0)) for waveform in waveforms.values())])
         files = [picture]
+        if len(waveforms) == 1:
+            return files  # what is drawn alone is written as a sound of its own
         for label, waveform in waveforms.items():
             name = re.sub(r"[^\w.-]+", "-", label)
             files.append(stem.with_name(f"{stem.name}_{name}.wav"))
