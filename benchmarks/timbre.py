@@ -20,7 +20,7 @@ from musicae.sound import signal
 from musicae.trained import TrainedModel, load
 
 MODEL = "notes-16k"
-_PAIRS = 120
+_PAIRS = 48
 _STEPS = 9
 _CEPSTRA = 13
 
