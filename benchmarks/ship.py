@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import click
-from figures import FIGURES, Figure, places, score
+from figures import FIGURES, Figure, score
 
 from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, save_checkpoint
-from musicae.datasets.dataset import load_dataset
-from musicae.operations import attribute_vectors
+from musicae.operations.attribute_vectors import AttributeVectors
 from musicae.shipped import PRETRAINED
 from musicae.trained import load
 
@@ -87,7 +86,9 @@ def main(names: tuple[str, ...], sets: Path, out: Path) -> None:
         scores = score(load(target), figure, sets)
         shown = {key: round(scores[key], 4) for key in figure.reported if key in scores}
         save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), half=True)
-        attribute_vectors.store(target, load_dataset(load(target).domain, places(figure, sets)))
+        vectors = AttributeVectors.load(out / name / "best")
+        if vectors is not None:
+            vectors.save(target)
         (target / "README.md").write_text(
             _card(name, figure, manifest, shown | {"examples": scores["examples"]}, minutes)
         )
