@@ -173,12 +173,17 @@ FIGURES: dict[str, Figure] = {
     # Speech, spoken digits and played tunes, in noise; what benchmarks/audio.py judges is none of it. Then as much
     # speech as music.
     "denoise-16k-start": _sound("denoise", _CLEAN, 55, learning_rate=1.5e-3, noise=_NOISE),
-    "denoise-16k": _sound("denoise", _EVEN, 38, learning_rate=1e-3, noise=_NOISE, start_from="denoise-16k-start"),
+    "denoise-16k-even": _sound("denoise", _EVEN, 38, learning_rate=1e-3, noise=_NOISE, start_from="denoise-16k-start"),
+    # Since then sounds are joined to denser ones.
+    "denoise-16k": _sound("denoise", _EVEN, 14, learning_rate=8e-4, noise=_NOISE, start_from="denoise-16k-even"),
     # Looks 32 ms ahead and no further.
     "denoise-live-16k": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
     # 8 kHz to 16; spoken digits were recorded at 8.
-    "upscale-16k": _sound(
+    "upscale-16k-start": _sound(
         "upscale", ("speech_kerstin16k", "sound/music_third"), 9, learning_rate=1e-3, start_from="denoise-16k-start"
+    ),
+    "upscale-16k": _sound(
+        "upscale", ("speech_kerstin16k", "sound/music_train"), 14, learning_rate=2e-3, start_from="upscale-16k-start"
     ),
     # Single notes, of recorded instruments and of the sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3),

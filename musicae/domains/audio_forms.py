@@ -17,6 +17,7 @@ from musicae.sound.augmentation import augmented, coloured, pitched
 from musicae.spec import Layout, TensorSpec
 
 _SILENT_SHARE = 0.03
+_JOINED_SHARE = 0.4
 
 
 class Form(ABC):
@@ -80,7 +81,9 @@ class SpectrumForm(Form):
         if generator is None:
             return signal.stft(waveform, n_fft=self.config.n_fft)
         rate_hz = self.config.sample_rate_hz
-        changed = augmented(waveform, generator, sample_rate_hz=rate_hz, silent_share=_SILENT_SHARE)
+        changed = augmented(
+            waveform, generator, sample_rate_hz=rate_hz, silent_share=_SILENT_SHARE, joined_share=_JOINED_SHARE
+        )
         return coloured(signal.stft(changed, n_fft=self.config.n_fft), generator)
 
     def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:

@@ -15,11 +15,13 @@ PITCH_SEMITONES = 1.0
 _COLOUR_POINTS = 6
 ROOM_SHARE = 0.25
 _ROOM_S = 0.4
+# A sound is joined by up to three others, each as loud as it is or up to 12 dB softer.
+_MOST_JOINED, _JOINED_DB = 4, 12.0
 
 
 def augmented(
     waveform: Tensor, generator: torch.Generator, *, sample_rate_hz: int, silent_share: float = 0.0,
-    room_share: float = ROOM_SHARE,
+    room_share: float = ROOM_SHARE, joined_share: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """`(batch, samples)` → the same number of sounds as they might have been recorded elsewhere.
 
@@ -29,8 +31,13 @@ def augmented(
         sample_rate_hz: of the waveform.
         silent_share: of rows that become silence, so that a denoiser hears noise alone.
         room_share: of rows that are played in a room.
+        joined_share: of rows that are heard together with others of the batch: a dense sound of several thin ones.
     """
     rows, samples = waveform.shape
+    for step in range(1, min(_MOST_JOINED, rows)):
+        share = joined_share if step == 1 else joined_share / 2
+        level = 10 ** (_JOINED_DB * (uniform((rows, 1), generator) - 1) / 20)
+        waveform = waveform + level * (uniform((rows, 1), generator) < share) * waveform.roll(step, 0)
     gain = 10 ** (GAIN_DB * (2 * uniform((rows, 1), generator) - 1) / 20)
     sign = torch.where(uniform((rows, 1), generator) < 0.5, -1.0, 1.0)
     heard = torch.where(uniform((rows, 1), generator) < silent_share, 0.0, 1.0)
