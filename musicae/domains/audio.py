@@ -175,13 +175,13 @@ class AudioDomain(Domain):
         return result_suffix(Path(source))
 
     def kind_remark(self, source: Any, target: Path) -> str | None:
-        cutoff_hz = self.config.sample_rate_hz // UPSCALE // 2
-        rate_hz = sound_info(Path(source)).sample_rate_hz
-        if self.config.representation == "band" and rate_hz > 2 * cutoff_hz:
-            return (
-                f"{target.name}: the file is at {rate_hz} Hz already; above {cutoff_hz} Hz what was weak was filled in"
-            )
-        return kind_remark(Path(source), target)
+        remark = kind_remark(Path(source), target)
+        if remark is not None or self.config.representation != "band":
+            return remark
+        cutoff_hz, rate_hz = self.config.sample_rate_hz // UPSCALE // 2, sound_info(Path(source)).sample_rate_hz
+        if rate_hz <= 2 * cutoff_hz:
+            return None
+        return f"{target.name}: the file is at {rate_hz} Hz already; above {cutoff_hz} Hz what was weak was filled in"
 
     def told_noise(self, function: TensorFunction, source: Path, profile: Path) -> TensorFunction:
         return told_noise(function, source, profile, self._framing())

@@ -128,7 +128,7 @@ class MagnitudeForm(Form):
     def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is not None:
             rate_hz = self.config.sample_rate_hz
-            waveform = augmented(waveform, generator, sample_rate_hz=rate_hz, silent_share=0.0, room_share=0.0)
+            waveform = augmented(waveform, generator, sample_rate_hz=rate_hz, room_share=0.0)
         linear = signal.magnitude(signal.stft(waveform, n_fft=self.config.n_fft))[:, None]
         if generator is not None:
             linear = coloured(pitched(linear, generator), generator)

@@ -12,7 +12,23 @@ from musicae.nn.correction import compressed
 from musicae.spec import TensorSpec
 
 
-class Spectral(Likelihood):
+class Estimate(Likelihood):
+    """Base of the likelihoods whose parameters are the estimated spectrum and whose variance is each example's own."""
+
+    parameters_are_values = True
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The estimate itself: its variance isn't known without a target."""
+        return parameters
+
+
+class Spectral(Estimate):
     """Complex spectra `(batch, 2, frequency, time)`, scored as the ear and the SI-SDR score them.
 
     Two Gaussians, each with the variance that fits the example best (its profile likelihood, which
@@ -21,7 +37,6 @@ class Spectral(Likelihood):
     the target counts as none, so that clean examples don't drown the noisy ones.
     """
 
-    parameters_are_values = True
     COMPRESSED_WEIGHT = 0.3
     _FLOOR = 1e-3
     _SILENCE = 1e-4  # mean square of a cell; a usual one has about 1
@@ -37,25 +52,14 @@ class Spectral(Likelihood):
         power = target.flatten(1).pow(2).mean(1)
         return torch.log(error + self._FLOOR * power + self._SILENCE)
 
-    def mean(self, parameters: Tensor) -> Tensor:
-        return parameters
 
-    def mode(self, parameters: Tensor) -> Tensor:
-        return parameters
-
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The estimate itself: its variance is the example's own and isn't known without a target."""
-        return parameters
-
-
-class LogSpectral(Likelihood):
+class LogSpectral(Estimate):
     """Complex spectra scored by the logarithms of their magnitudes alone, for what fills in a missing band.
 
     One Gaussian with the variance that fits the example best (its profile likelihood), so that the loss is the
     logarithm of the log-spectral distance. Cells 60 dB below a usual one count as silent.
     """
 
-    parameters_are_values = True
     _LEAST_POWER = 1e-6
     _FLOOR = 1e-3
 
@@ -66,16 +70,6 @@ class LogSpectral(Likelihood):
 
     def _log_magnitude(self, spectrum: Tensor) -> Tensor:
         return 0.5 * torch.log(spectrum.square().sum(1) + self._LEAST_POWER)
-
-    def mean(self, parameters: Tensor) -> Tensor:
-        return parameters
-
-    def mode(self, parameters: Tensor) -> Tensor:
-        return parameters
-
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The estimate itself: phases are copied and not drawn."""
-        return parameters
 
 
 class Magnitude(Likelihood):
