@@ -85,8 +85,11 @@ def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **se
 _NOISE = ("sound/noise_train", "noise_room")
 _CLEAN = ("speech_kerstin16k", "sound/digits_train", "sound/music_train")
 _EVEN = ("speech_kerstin16k", "sound/digits_train", "sound/music_third")
+_FREE = (*_EVEN, "sound/free_speech", "sound/free_music")
+_FREE_NOISE = (*_NOISE, "sound/free_noise")
+_LONGER = {"chunk_s": 4.0, "batch_size": 4}
 _NOTES = ("notes16k", "sound/notes_train")
-"""Of these `sound/…` are made by benchmarks/sound_sets.py."""
+"""Of these `sound/…` are made by benchmarks/sound_sets.py, `sound/free_…` by benchmarks/free_sounds.py."""
 _SOUND_SCORES = {
     "denoise": ("si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "si_sdr_gain_db_wiener", "log_mel_l1"),
     "reconstruct": ("log_mel_l1", "log_spectral_distance_db", "kl_bits"),
@@ -175,7 +178,11 @@ FIGURES: dict[str, Figure] = {
     "denoise-16k-start": _sound("denoise", _CLEAN, 55, learning_rate=1.5e-3, noise=_NOISE),
     "denoise-16k-even": _sound("denoise", _EVEN, 38, learning_rate=1e-3, noise=_NOISE, start_from="denoise-16k-start"),
     # Since then sounds are joined to denser ones.
-    "denoise-16k": _sound("denoise", _EVEN, 14, learning_rate=8e-4, noise=_NOISE, start_from="denoise-16k-even"),
+    "denoise-16k-joined": _sound("denoise", _EVEN, 14, learning_rate=8e-4, noise=_NOISE, start_from="denoise-16k-even"),
+    # Produced music, more voices and more noises; examples long enough to tell what lasts from what changes.
+    "denoise-16k": _sound(
+        "denoise", _FREE, 85, learning_rate=1e-3, noise=_FREE_NOISE, start_from="denoise-16k-joined", **_LONGER
+    ),
     # Looks 32 ms ahead and no further.
     "denoise-live-16k": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
     # 8 kHz to 16; spoken digits were recorded at 8.
@@ -187,8 +194,11 @@ FIGURES: dict[str, Figure] = {
     ),
     # Single notes, of recorded instruments and of the sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3),
-    "notes-16k": _sound(
+    "notes-16k-middle": _sound(
         "reconstruct", _NOTES, 27, beta=0.1, learning_rate=1.2e-3, kl_warmup=0, start_from="notes-16k-start"
+    ),
+    "notes-16k": _sound(
+        "reconstruct", _NOTES, 45, beta=0.1, learning_rate=1.2e-3, kl_warmup=0, start_from="notes-16k-middle"
     ),
     "melody-2bar-start": _music(_TUNE_BOOKS, 40, beta=0.35),
     "melody-2bar": _music(_TUNE_BOOKS, 50, **_ON, beta=0.37, start_from="melody-2bar-start"),

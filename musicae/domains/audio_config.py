@@ -87,7 +87,7 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
     if task == "reconstruct":
         return None
     if task == "upscale":
-        return corruptions.CutBand(share=1 / UPSCALE)
+        return corruptions.CutBand(share=1 / UPSCALE, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
     recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz)
     return corruptions.AddNoise(
         sample_rate_hz=config.sample_rate_hz,
