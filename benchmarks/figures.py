@@ -184,13 +184,24 @@ FIGURES: dict[str, Figure] = {
         "denoise", _FREE, 85, learning_rate=1e-3, noise=_FREE_NOISE, start_from="denoise-16k-joined", **_LONGER
     ),
     # Looks 32 ms ahead and no further.
-    "denoise-live-16k": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
-    # 8 kHz to 16; spoken digits were recorded at 8.
-    "upscale-16k-start": _sound(
-        "upscale", ("speech_kerstin16k", "sound/music_third"), 9, learning_rate=1e-3, start_from="denoise-16k-start"
+    "denoise-live-16k-start": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
+    "denoise-live-16k": _sound(
+        "denoise",
+        _FREE,
+        25,
+        model="causal",
+        n_fft=512,
+        learning_rate=1.5e-3,
+        noise=_FREE_NOISE,
+        start_from="denoise-live-16k-start",
+        **_LONGER,
     ),
+    # 8 kHz to 16; spoken digits were recorded at 8.
     "upscale-16k": _sound(
-        "upscale", ("speech_kerstin16k", "sound/music_train"), 14, learning_rate=2e-3, start_from="upscale-16k-start"
+        "upscale",
+        ("speech_kerstin16k", "sound/free_speech", "sound/free_music", "sound/music_train"),
+        55,
+        learning_rate=2e-3,
     ),
     # Single notes, of recorded instruments and of the sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3),

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import click
 from figures import FIGURES, Figure, score
+from free_sounds import SOURCES
 
 from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, save_checkpoint
 from musicae.operations.attribute_vectors import AttributeVectors
 from musicae.shipped import PRETRAINED
 from musicae.trained import load
 
-_LICENCES = {
+_FREE = {
+    f"sound/free_{kind}": f"{kind} from Debian packages: "
+    + "; ".join(f"{source.package}, {source.licence}" for source in SOURCES if source.kind == kind)
+    for kind in ("music", "speech", "noise")
+}
+_LICENCES = _FREE | {
     "openewld": "OpenEWLD, public-domain lead sheets, MIT",
     "openscore_lieder": "OpenScore Lieder Corpus, vocal lines, CC0",
     "ryans_mammoth": "Ryan's Mammoth Collection (1883), public domain",
@@ -53,16 +59,16 @@ _WEAK = {
         "no dynamics; hand percussion is put on the nine drums it resembles."
     ),
     "denoise-16k": (
-        "One voice (German, female), spoken digits of four people, tunes played by samples and a sound font; an hour "
-        "and a half on one core. The phase stays that of the noisy sound. Gains of clips, speakers, instruments and "
+        "Five voices and the spoken digits of four people, music of games, tunes played by samples and a sound font; "
+        "some hours on one core. The phase stays that of the noisy sound. Gains of clips, speakers, instruments and "
         "families of noise it never heard stand in the README and benchmarks/audio.json."
     ),
     "denoise-live-16k": (
-        "The data of `denoise-16k`, a few minutes on one core. It looks 32 ms ahead and no further, and gains less "
+        "The data of `denoise-16k`, under an hour on one core. It looks 32 ms ahead and no further, and gains less "
         "than `denoise-16k` does: take that where there is time."
     ),
     "upscale-16k": (
-        "The voice and the tunes of `denoise-16k`. The phases above 4 kHz are copied from below, so the new band is "
+        "The voices and the music of `denoise-16k`. The phases above 4 kHz are copied from below, so the new band is "
         "plausible and not what was there; recordings that were resampled without a filter have mirror images in it."
     ),
     "notes-16k": (

@@ -93,6 +93,34 @@ def evaluate(
         kept = kept[:: max(1, math.ceil(len(kept) / limit))]
     if not len(kept):
         raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
+    each, means = _scores_of(trained, dataset, kept, split, seed, importance)
+    owner: np.ndarray | None = dataset.owner
+    result = _with_intervals(each, None if owner is None else owner[kept], seed)
+    if model.latent.has_density:
+        result["active_units"] = int((means.var(0, correction=0) > _ACTIVE_VARIANCE).sum())
+        result["bits_per_number"] = -result["elbo_nats"] * _BITS_PER_NAT / domain.spec.numel
+    if importance:
+        result["importance_draws"] = importance
+        result["nll_importance_bits_per_number"] = result["nll_importance_nats"] * _BITS_PER_NAT / domain.spec.numel
+    fitted_on = dataset.splits["train"]
+    task, is_vector = trained.manifest.task, len(model.latent_shape) == 1
+    if "mse" in result and len(fitted_on) and task != "reconstruct":
+        result |= ridge_scores(domain, dataset, fitted_on, kept, task, seed)
+    elif "mse" in result and len(fitted_on) and is_vector:
+        result |= pca_scores(domain, dataset, fitted_on, kept, model.latent_shape[0])
+        result |= code_scores(trained, dataset, fitted_on, kept)
+    if samples:
+        result |= sample_quality(trained, dataset, samples, split=split, seed=seed)
+    if pairs:
+        result |= path_quality(trained, dataset, pairs, split=split, draws=importance, seed=seed)
+    return result | {"examples": len(kept), "left_out_seen_in_training": left_out}
+
+
+def _scores_of(
+    trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int
+) -> tuple[dict[str, np.ndarray], Tensor]:
+    """The scores of every kept example, `(examples,)` each, and the means of their codes, `(examples, numbers)`."""
+    model, domain = trained.model, trained.domain
     table = ExampleTable(dataset.examples, kept, trained.device, 0)
     fitted_on = dataset.splits["train"]
     guesses = symbol_guesses(domain, dataset, fitted_on if len(fitted_on) else kept)
@@ -114,27 +142,8 @@ def evaluate(
         for name, values in found.items():
             scores[name].append(values)
         means.append(posterior.mean.flatten(1).cpu())
-    owner: np.ndarray | None = dataset.owner
     each = {name: torch.cat([part.double().cpu() for part in parts]).numpy() for name, parts in scores.items()}
-    result = _with_intervals(each, None if owner is None else owner[kept], seed)
-    if model.latent.has_density:
-        variance = torch.cat(means).var(0, correction=0)
-        result["active_units"] = int((variance > _ACTIVE_VARIANCE).sum())
-        result["bits_per_number"] = -result["elbo_nats"] * _BITS_PER_NAT / domain.spec.numel
-    if importance:
-        result["importance_draws"] = importance
-        result["nll_importance_bits_per_number"] = result["nll_importance_nats"] * _BITS_PER_NAT / domain.spec.numel
-    task, is_vector = trained.manifest.task, len(model.latent_shape) == 1
-    if "mse" in result and len(fitted_on) and task != "reconstruct":
-        result |= ridge_scores(domain, dataset, fitted_on, kept, task, seed)
-    elif "mse" in result and len(fitted_on) and is_vector:
-        result |= pca_scores(domain, dataset, fitted_on, kept, model.latent_shape[0])
-        result |= code_scores(trained, dataset, fitted_on, kept)
-    if samples:
-        result |= sample_quality(trained, dataset, samples, split=split, seed=seed)
-    if pairs:
-        result |= path_quality(trained, dataset, pairs, split=split, draws=importance, seed=seed)
-    return result | {"examples": len(kept), "left_out_seen_in_training": left_out}
+    return each, torch.cat(means)
 
 
 def _batch_scores(

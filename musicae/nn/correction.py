@@ -67,6 +67,21 @@ class ExtendCorrection(MaskCorrection):
     _LOWEST_SHARE = 0.85
     _LOUDEST = 6.0
 
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.inputs = 3
+
+    def features(self, damaged: Tensor) -> Tensor:
+        """`(batch, 2, frequency, time)` → compressed magnitudes, those of the carrier, and the place in the band.
+
+        Convolutions see no further than a quarter of the band: the highest cells would know nothing of the sound, and
+        none of them how high it is.
+        """
+        sound = compressed(damaged)
+        carrier = sound[:, :, _copied_from(damaged.shape[2], self._LOWEST_SHARE, device=damaged.device)]
+        place = torch.linspace(-1, 1, damaged.shape[2], device=damaged.device)[:, None].expand_as(sound)
+        return torch.cat([sound, carrier, place], dim=1)
+
     def apply_to(self, damaged: Tensor, output: Tensor) -> Tensor:
         wanted = torch.exp((3 * output - 3).clamp_max(self._LOUDEST))  # an untrained network adds little
         source = _copied_from(damaged.shape[2], self._LOWEST_SHARE, device=damaged.device)
