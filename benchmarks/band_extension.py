@@ -38,7 +38,7 @@ def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
         owners.setdefault(clip.group.removesuffix(", recorded noise"), []).append(clip.name)
         row = found.setdefault(clip.group.removesuffix(", recorded noise"), {"resampled": [], "model": []})
         for name, estimate in (("resampled", theirs), ("model", ours)):
-            row[name].append(_missing_band_distance_db(estimate, clip.clean))
+            row[name].append(missing_band_distance_db(estimate, clip.clean))
     told: dict[str, Any] = {}
     for group, row in found.items():
         model, resampled = np.array(row["model"]), np.array(row["resampled"])
@@ -55,7 +55,7 @@ def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
     return told
 
 
-def _missing_band_distance_db(estimate: np.ndarray, clean: np.ndarray) -> float:
+def missing_band_distance_db(estimate: np.ndarray, clean: np.ndarray) -> float:
     """At the level that models work at, so that the floor of the distance is the same for all clips."""
     size = min(len(estimate), len(clean))
     gain = 0.1 / float(np.sqrt(np.mean(clean[:size] ** 2)))

@@ -42,8 +42,8 @@ def drawing_precision(device: torch.device, drawn: int) -> torch.autocast:
 def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocast:
     """What to restore in: bfloat16 for masks on sound on a CPU that is fast in it, else as the weights are.
 
-    A mask forgives rounding: with `denoise-16k` the sounds differ by -62 dB or less (40 s of speech in white noise;
-    -68 dB on a noisy tune, -91 dB on clean speech) and take 0.6 of the time.
+    A mask forgives rounding: with `denoise-16k` the sounds differ by about -60 dB or less and take two thirds of the
+    time (benchmarks/sound_choices.py measures it).
 
     Args:
         device: where the model is.

@@ -36,6 +36,21 @@ def test_the_readme_quotes_the_tables_as_they_were_measured(audio: ModuleType) -
     assert tables in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_what_modules_say_of_their_choices_is_what_was_measured(script: Callable[[str], ModuleType]) -> None:
+    """The docstrings of chunking, precision, noise_profile and audio_forms."""
+    choices = script("sound_choices")
+    results = json.loads(choices.RESULTS.read_text())
+    assert list(results) == list(choices.PARTS)
+    assert all(row["127 frames"] < min(-50, row["63 frames"] - 3) for row in results["overlap"].values())
+    assert all(row["difference, dB"] < -55 and row["time, %"] < 80 for row in results["precision"].values())
+    for noise, least_db in (("whine", 5.0), ("mean, rooms", 0.0)):
+        row = results["profile"][noise]
+        assert all(row[f"profile, {ratio} dB"] > row[f"alone, {ratio} dB"] + least_db for ratio in (0, 5, 10))
+    for row in results["phases"].values():
+        assert row["0 iterations"] - row["16 iterations"] == pytest.approx(1, abs=0.5)
+        assert row["16 iterations"] - row["32 iterations"] < 0.3
+
+
 def test_a_clip_is_mixed_at_the_ratio_asked_for(noisy_clips: ModuleType) -> None:
     rng = np.random.default_rng(0)
     clean, noise = (scale * rng.standard_normal(RATE_HZ).astype(np.float32) for scale in (0.3, 0.01))

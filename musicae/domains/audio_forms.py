@@ -94,11 +94,19 @@ class SpectrumForm(Form):
 
 
 class BandForm(SpectrumForm):
-    """Complex spectra whose upper half is missing and filled in; its phases cannot be known, so none are judged."""
+    """Complex spectra whose upper half is missing and filled in; its phases cannot be known, so none are judged.
+
+    Args:
+        config: of the domain.
+        iterations: of Griffin-Lim, by which copied phases are made to fit each other, because what doesn't fit is lost:
+            16 are worth about 1 dB of log-spectral distance, more add little (benchmarks/sound_choices.py measures it).
+    """
 
     _likelihood, _correction = "log_spectral", "extend"
-    # Copied phases don't fit each other everywhere, and what doesn't fit is lost: 1.4 dB of log-spectral distance.
-    _ITERATIONS = 16
+
+    def __init__(self, config: AudioConfig, *, iterations: int = 16) -> None:
+        super().__init__(config)
+        self._iterations = iterations
 
     def on_spectra(self, function: TensorFunction) -> TensorFunction:
         """Phases of what was filled in are made to fit; what was there stays as it was."""
@@ -107,7 +115,7 @@ class BandForm(SpectrumForm):
             filled = function(spectrum).float().cpu()
             samples = (spectrum.shape[-1] - 1) * self.config.hop_samples
             fitted = inversion.griffin_lim(
-                signal.magnitude(filled), samples=samples, start=filled, iterations=self._ITERATIONS
+                signal.magnitude(filled), samples=samples, start=filled, iterations=self._iterations
             )
             is_kept = (filled == spectrum).all(1, keepdim=True)
             return torch.where(is_kept, filled, signal.stft(fitted, n_fft=self.config.n_fft))

@@ -6,9 +6,9 @@ sound itself, as if it had been one chunk.
 
 A network of finite reach then gives what it would give for the whole sound at once, if its grid falls alike:
 a U-Net that halves the time four times stands on every sixteenth frame. `Framing.for_restoring` steps by a
-multiple of `ALIGNED_FRAMES`. Measured with the shipped `denoise-16k` on 36 to 40 s of speech in white noise and in
-rooms, and on a noisy tune: chunk by chunk and whole differ by -70 dB or less with the 127 frames of overlap that
-are taken; with 63 by -52 dB, with 31 by -47 dB. Nothing here knows files, spectra or models.
+multiple of `ALIGNED_FRAMES`. The overlap of 127 frames is a compromise: `denoise-16k` reaches farther, but what
+overlaps is computed twice. Chunk by chunk and whole differ by -50 dB or less (benchmarks/sound_choices.py measures
+it). Nothing here knows files, spectra or models.
 """
 
 from collections.abc import Callable

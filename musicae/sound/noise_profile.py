@@ -5,12 +5,10 @@ noise's power N: the gain S / (S + N) (Wiener) turns the model's estimate down f
 noise. Where a model takes the noise for sound, the power above the noise's, averaged over three frames, sets a
 limit to the gain (spectral subtraction: Boll, 1979).
 
-Chosen by eight validation clips of speech in noise at 0, 5 and 10 dB, by gain in SI-SDR over the file: steady noise
-(white, pink, hum, a band, a whine that the model was never trained on) 6.2 dB by `denoise-16k` alone, 8.0 dB with
-the profile, of which the whine 1.6 and 9.2; five rooms gain between 0.0 and 0.6 dB. Tried and left: a Wiener
-gain without the model's (5.0 in white noise, where the model has 6.6), its product, minimum and mean with the
-model's mask, filtering before the model, and S / (S + N) in place of the model's mask, which gains most in steady
-noise (7.9 without the limit) and loses 8 dB in a room that is not.
+Chosen by gain in SI-SDR: it helps most against steady noise that the model was never trained on, such as a whine,
+which the model alone leaves as it is; in white and pink noise it changes little, and rooms gain in the mean but not
+each of them (benchmarks/sound_choices.py measures it). Tried and left: a Wiener gain without the model's, its product,
+minimum and mean with the model's mask, filtering before the model, and S / (S + N) in place of the model's mask.
 """
 
 from collections.abc import Callable, Iterator
