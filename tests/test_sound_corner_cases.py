@@ -4,6 +4,7 @@ The models have learned nothing, so what is asked is what holds for any: the res
 same kind, and made of numbers.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from ffmpeg_stand_in import write_foreign_sound
 
 from musicae.checkpoint import Manifest, save_checkpoint
 from musicae.cli import main
@@ -146,6 +148,27 @@ def test_every_kind_of_file_stays_what_it_is(
     assert samples.shape == (len(read_sound(tmp_path / name)[0]) * after.sample_rate_hz // RATE_HZ, channels)
     assert np.isfinite(samples).all()
     assert (np.abs(samples).max(0) > 1e-3).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its decoder is a shell script")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_only_another_program_decodes_becomes_a_wav(
+    trained: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = (32_768 * noise(FRAMES, 2)).astype(np.int16)
+    write_foreign_sound(tmp_path / "a.m4a", given, RATE_HZ, monkeypatch)
+    model = trained(way)
+
+    out = getattr(model, model.manifest.task)(tmp_path / "a.m4a")
+
+    assert str(out) == f"a-{model.manifest.task}.wav"
+    after, info = read_sound(out)[0], sound_info(out)
+    assert (info.container, info.subtype, info.sample_rate_hz) == ("WAV", "PCM_16", rate_of_result(way))
+    assert after.shape == (FRAMES * info.sample_rate_hz // RATE_HZ, 2)
+    assert (np.abs(after).max(0) > 1e-3).all()
+    assert model.remarks[-1] == f"{out}: .m4a can be read and not written; this is a .wav."
+    assert files_in(tmp_path) == [str(out), "a.m4a", "bin"]
 
 
 @pytest.mark.parametrize("rate_hz", [11_025, 16_000, 44_100])
