@@ -208,7 +208,7 @@ def windows_of_file(coder: Coder, source: Any) -> list[Batch]:
         windows.extend(Batch(target, each) for target, each in zip(batch.split(1), told, strict=True))
         return batch
 
-    # What a domain maps it also writes.
+    # What a domain maps it also writes; it sees that nothing was changed by getting the very batch it gave.
     with tempfile.TemporaryDirectory(prefix="musicae-") as folder:
         coder.domain.map_file(coder.readable(source), Path(folder) / f"probe{coder.domain.output_suffix}", keep)
     return windows
