@@ -304,6 +304,42 @@ def test_folders_that_yield_nothing_are_refused_with_counts(tmp_path: Path) -> N
     assert left_behind(tmp_path, "data") == []
 
 
+# Models that don't fit
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        ("audio", "--task denoise --model spectrogram", "does not fit task 'denoise'; use --model unet."),
+        ("audio", "--task reconstruct --model unet", "does not fit task 'reconstruct'; use --model spectrogram."),
+        ("audio", "--task reconstruct --model causal", "does not fit task 'reconstruct'; use --model spectrogram."),
+        ("audio", "--task denoise --model restorer", "takes steps tensors, not grid; use --model unet."),
+        (
+            "audio",
+            "--task upscale --model causal",
+            "'causal' turns down spectra of sound and corrects nothing else; use unet.",
+        ),
+        ("audio", "--task denoise --set representation=magnitude", "takes representation=spectrum, not magnitude"),
+        ("audio", "--task upscale --set representation=spectrum", "takes representation=band, not spectrum"),
+        ("image", "--task denoise --model causal", "'causal' turns down spectra of sound and corrects nothing else"),
+        ("image", "--task denoise --set labels=true", "leave out labels=true."),
+        ("image", "--model spectrogram --set labels=true", "leave out labels=true."),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_before_data_are_read(
+    tmp_path: Path, kind: str, options: str, sentence: str
+) -> None:
+    """Even in a dry run, which reads none."""
+    for name in ("one", "other"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.effect_noise((16, 16), 50).save(tmp_path / "data" / name / "a.png")
+    write_chords(tmp_path / "data", 2)
+    for more in ([], ["--dry-run"]):
+        command = ["train", "--domain", kind, "--data", "data", "--steps", 2, "--out", "run", *options.split(), *more]
+        assert sentence in refused(*command, code=2)
+    assert left_behind(tmp_path, "data") == []
+
+
 # Places that can't be written to
 
 

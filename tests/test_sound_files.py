@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from ffmpeg_stand_in import write_foreign_sound
 
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.sound.files import (
@@ -83,6 +84,36 @@ def test_other_containers_are_read(tmp_path: Path, name: str) -> None:
     assert rate_hz == 44_100
     assert abs(len(samples) - 44_100) < 3_000  # mp3 adds silence
     assert np.sqrt((samples**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its decoder is a shell script")
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("tells_length", [True, False])
+def test_what_only_ffmpeg_reads_is_read_to_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, tells_length: bool
+) -> None:
+    for frames in (1, 700, 70_001):
+        samples = (32_768 * noise(frames, channels)).astype(np.int16)
+        path = write_foreign_sound(tmp_path / "a.m4a", samples, 16_000, monkeypatch, tells_length=tells_length)
+        with pytest.raises(soundfile.SoundFileError):
+            soundfile.info(path)
+
+        read, rate_hz = read_sound(path)
+
+        assert np.array_equal(read, samples.astype(np.float32) / 32_768)
+        assert (rate_hz, sound_info(path).channels) == (16_000, channels)
+        assert sound_info(path).frames == pytest.approx(frames, abs=1_600)  # tenths of a second, if anything
+        assert max(len(block) for block in read_blocks(path, block_frames=999)) == min(frames, 999)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its decoder is a shell script")
+def test_what_no_decoder_reads_names_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_foreign_sound(tmp_path / "a.m4a", np.zeros((0, 1)), 16_000, monkeypatch)
+    with pytest.raises(DamagedFileError, match="has no samples"):
+        read_sound(path)
+    (tmp_path / "bin" / "ffmpeg").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(DamagedFileError, match=r"for \.m4a or \.aac that FFmpeg is installed"):
+        read_sound(path)
 
 
 def test_blocks_join_to_the_whole_file(tmp_path: Path) -> None:

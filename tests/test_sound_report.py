@@ -77,6 +77,32 @@ def test_the_command_prints_the_report_after_the_path(tiny_run, tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.glob("in-*")) == ["in-denoise.flac", "in-denoise.png"]
 
 
+def test_an_older_picture_is_replaced_as_an_older_result_is(tiny_run, tmp_path: Path) -> None:
+    trained = load(tiny_run("audio"), "cpu")
+    soundfile.write(tmp_path / "in.wav", 0.1 * np.random.default_rng(0).standard_normal(4_000), 8_000)
+    for name in ("out.wav", "out.png"):
+        (tmp_path / name).write_text("old")
+
+    trained.denoise(tmp_path / "in.wav", tmp_path / "out.wav", report=True)
+
+    assert soundfile.info(tmp_path / "out.wav").frames == 4_000
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(tiny_run, tmp_path: Path) -> None:
+    trained = load(tiny_run("audio"), "cpu")
+    soundfile.write(tmp_path / "in.wav", np.zeros(4_000), 8_000)
+    (tmp_path / "out.png").mkdir()
+
+    with pytest.raises(MusicaeError, match=r"out\.png is a folder"):
+        trained.denoise(tmp_path / "in.wav", tmp_path / "out.wav", report=True)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "out.png"]
+    trained.denoise(tmp_path / "in.wav", tmp_path / "out.wav")
+    assert (tmp_path / "out.wav").is_file()
+
+
 def test_pictures_have_neither_report_nor_noise_profile(tmp_path: Path) -> None:
     settings = {"widths": (8,), "latent_size": 4, "steps": 1, "evaluate_every": 1, "precision": "no"}
     experiment = Experiment.resolve("image", task="denoise", settings=settings)

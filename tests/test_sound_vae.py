@@ -178,6 +178,15 @@ def test_phases_of_the_file_make_an_untouched_magnitude_the_file_itself() -> Non
     noise = 0.1 * torch.randn(2, form.config.chunk_samples, generator=torch.Generator().manual_seed(0))
     spectrum = signal.stft(noise, n_fft=form.config.n_fft)
 
-    same = form.on_spectra(lambda batch: batch)(spectrum)
+    same = form.on_spectra(lambda batch: batch.clone())(spectrum)
 
     assert torch.allclose(same, spectrum, atol=1e-3)
+    assert not torch.equal(same, spectrum)
+
+
+def test_who_only_looks_at_the_windows_of_a_file_seeks_no_phases() -> None:
+    """Sought ones are never to the last bit what they were."""
+    form = AudioDomain(AudioConfig(representation="magnitude", chunk_s=1.0)).form
+    spectrum = torch.randn(2, 2, *form.shape[1:], generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(form.on_spectra(lambda batch: batch)(spectrum), spectrum)

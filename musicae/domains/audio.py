@@ -32,10 +32,11 @@ from musicae.sound.frames import MaskFunction
 from musicae.sound.kinds import kind_remark, result_suffix
 from musicae.sound.mapping import map_sound
 from musicae.sound.noise_profile import told_noise
-from musicae.sound.report import report_lines
+from musicae.sound.report import picture_beside, report_lines
 from musicae.sound.rivals import Rival, rivals_of_denoising
 from musicae.sound.streaming import SoundStream, map_sound_as_stream
 from musicae.spec import TensorSpec
+from musicae.whole_files import refuse_place
 
 # General MIDI programs of the starter sounds, in turn.
 _STARTER_PROGRAMS = {"piano": 0, "violin": 40, "flute": 73, "guitar": 24, "accordion": 21, "harp": 46, "clarinet": 71}
@@ -186,8 +187,9 @@ class AudioDomain(Domain):
     def told_noise(self, function: TensorFunction, source: Path, profile: Path) -> TensorFunction:
         return told_noise(function, source, profile, self._framing())
 
-    def report(self, source: Path) -> Callable[[Path, float], list[str]]:
-        return partial(report_lines, source)
+    def report(self, source: Path, target: Path) -> Callable[[float], list[str]]:
+        refuse_place(picture_beside(target))
+        return partial(report_lines, source, target)
 
     def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
         own_hz = self.config.sample_rate_hz

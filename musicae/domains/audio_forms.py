@@ -150,11 +150,18 @@ class MagnitudeForm(Form):
         return inversion.griffin_lim(self.magnitude(tensor), samples=self.config.chunk_samples, iterations=iterations)
 
     def on_spectra(self, function: TensorFunction) -> TensorFunction:
-        """Phases begin as the file's own, which fit wherever the model keeps what was there."""
+        """Phases begin as the file's own, which fit wherever the model keeps what was there.
+
+        A function that gives back the very tensor it got only looks at it: then no phases are sought.
+        """
         samples = self.config.chunk_samples
 
         def answer(spectrum: Tensor) -> Tensor:
-            wanted = self.magnitude(function(self._root(signal.magnitude(spectrum)[:, None])).float().cpu())
+            given = self._root(signal.magnitude(spectrum)[:, None])
+            made = function(given)
+            if made is given:
+                return spectrum
+            wanted = self.magnitude(made.float().cpu())
             waveform = inversion.griffin_lim(wanted, samples=samples, start=spectrum)
             return signal.stft(waveform, n_fft=self.config.n_fft)
 

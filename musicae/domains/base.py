@@ -162,19 +162,20 @@ class Domain(ABC):
         del function, source, profile
         raise MusicaeError(f"{self.name} knows no recordings of noise, only sound does; leave --noise-profile out.")
 
-    def report(self, source: Path) -> Callable[[Path, float], list[str]]:
+    def report(self, source: Path, target: Path) -> Callable[[float], list[str]]:
         """A function that compares a file with what `map_file` made of it, and draws both beside the result.
 
         Args:
             source: the file, not yet mapped.
+            target: the result, not yet there.
 
         Returns:
-            Result, and seconds that it took → lines for people.
+            Seconds that it took → lines for people.
 
         Raises:
-            MusicaeError: this domain measures nothing.
+            MusicaeError: this domain measures nothing, or the picture could not be written.
         """
-        del source
+        del source, target
         raise MusicaeError(f"{self.name} has no report, only sound has one; leave --report out.")
 
     def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:

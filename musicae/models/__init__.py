@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import torch
+
 from musicae.config import read_config
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models.autoencoder import Autoencoder, Loss, ModelConfig
@@ -79,6 +81,18 @@ def build_model(name: str, spec: TensorSpec, settings: dict[str, Any]) -> Autoen
     return entry.model(spec, read_config(entry.config, settings, "model setting"))
 
 
+def refuse_misfit(name: str, spec: TensorSpec, settings: dict[str, Any]) -> None:
+    """Raises `MusicaeError` where `build_model` would fail, before data are read for it.
+
+    The model is built without memory for its weights, on torch's device of that kind, and no random number is drawn.
+    """
+    try:
+        with torch.device("meta"):
+            build_model(name, spec, settings)
+    except ValueError as error:
+        raise MusicaeError(f"{error}.") from None
+
+
 __all__ = [
     "MODELS",
     "Autoencoder",
@@ -88,4 +102,5 @@ __all__ = [
     "ModelEntry",
     "build_model",
     "default_model",
+    "refuse_misfit",
 ]

@@ -89,7 +89,7 @@ def restore(
     coder.remarks.extend(coder.domain.passed_over(source))
     if told is not None:
         return _retell(coder, source, target, told)
-    measured = coder.domain.report(source) if report else None
+    measured = coder.domain.report(source, target) if report else None
     if coder.model.is_causal:
         if noise_profile is not None:
             raise MusicaeError("a model that cleans as sound arrives takes no noise profile; leave it out.")
@@ -98,7 +98,7 @@ def restore(
         _map_restored(coder, source, target, restraint, noise_profile)
     coder.remarks.extend(filter(None, [coder.domain.kind_remark(source, target)]))
     if measured is not None:
-        coder.report.extend(measured(target, time.perf_counter() - started))
+        coder.report.extend(measured(time.perf_counter() - started))
     return target
 
 
@@ -208,7 +208,7 @@ def windows_of_file(coder: Coder, source: Any) -> list[Batch]:
         windows.extend(Batch(target, each) for target, each in zip(batch.split(1), told, strict=True))
         return batch
 
-    # What a domain maps it also writes.
+    # What a domain maps it also writes; it sees that nothing was changed by getting the very batch it gave.
     with tempfile.TemporaryDirectory(prefix="musicae-") as folder:
         coder.domain.map_file(coder.readable(source), Path(folder) / f"probe{coder.domain.output_suffix}", keep)
     return windows

@@ -86,11 +86,15 @@ class _AudioreadSource:
     def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
         import audioread
 
-        # Decoders give packets of any size; two files are compared block by block.
-        waiting = np.zeros((0, self.info.channels), np.float32)
+        # Decoders give packets of any size, which may end between two channels; files are compared block by block.
+        waiting, rest = np.zeros((0, self.info.channels), np.float32), b""
+        size = 2 * self.info.channels
         try:
             for data in self._file:
-                samples = np.frombuffer(data, "<i2").astype(np.float32) / 32_768
+                rest += data
+                whole = len(rest) // size * size
+                samples = np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32_768
+                rest = rest[whole:]
                 waiting = np.concatenate((waiting, samples.reshape(-1, self.info.channels)))
                 while len(waiting) >= block_frames:
                     yield waiting[:block_frames]

@@ -7,6 +7,7 @@ matter, containers `musicae.sound.kinds`'. Nothing here knows tensors, spectra o
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _ENCODED_FRAMES = 4_096
 
 
 def sound_info(path: Path) -> SoundInfo:
-    """Reads the header only.
+    """Reads the header only, and where that tells of no samples counts them.
 
     Raises:
         MusicaeError: there is no such file.
@@ -31,6 +32,8 @@ def sound_info(path: Path) -> SoundInfo:
     """
     with open_sound(path) as source:
         info = source.info
+        if info.frames == 0:  # FFmpeg tells a length in tenths of a second, or none
+            info = replace(info, frames=sum(map(len, source.blocks(BLOCK_FRAMES))))
     if info.frames == 0:
         raise _no_samples(path)
     return info

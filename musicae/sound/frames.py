@@ -21,6 +21,8 @@ MaskFunction = Callable[[np.ndarray], np.ndarray]
 _FRAMES_PER_CALL = 256
 # Energy of a cell below which it is no use to ask by how much it was turned down.
 _SILENT_CELL = 1e-12
+# A mask hears nothing louder than this: beyond, float32 can't hold a square any more. Full scale is about n_fft / 4.
+_LOUDEST_CELL = 1e15
 
 
 class Masked(NamedTuple):
@@ -118,7 +120,8 @@ class FrameStream:
 
     def _masked(self, spectrum: np.ndarray) -> np.ndarray:
         """`(time, channels, frequency)` complex → the same, turned down."""
-        magnitude = np.sqrt(np.square(np.abs(spectrum)).mean(1)).astype(np.float32).T  # (frequency, time)
+        sizes = np.minimum(np.abs(spectrum), _LOUDEST_CELL)
+        magnitude = np.sqrt(np.square(sizes).mean(1)).astype(np.float32).T  # (frequency, time)
         mask = self._mask(np.ascontiguousarray(magnitude))
         if mask.shape != magnitude.shape:
             raise ValueError(f"expected a mask of shape {magnitude.shape}, got {mask.shape}")

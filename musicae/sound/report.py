@@ -44,7 +44,7 @@ class SoundLevels:
 
 
 def report_lines(source: Path, result: Path, elapsed_s: float) -> list[str]:
-    """Measures and draws; the picture stands beside the result under its name, as PNG.
+    """Measures and draws; like any result, the picture takes the place of one that was there before.
 
     Args:
         source: the file before.
@@ -56,7 +56,7 @@ def report_lines(source: Path, result: Path, elapsed_s: float) -> list[str]:
     """
     info = sound_info(source)
     before, after, removed = _compared(source, result, info)
-    picture = result.with_suffix(".png")
+    picture = picture_beside(result)
     duration_s = before.frames / info.sample_rate_hz
     _draw(source, result, picture, duration_s)
     channels = "1 channel" if info.channels == 1 else f"{info.channels} channels"
@@ -71,6 +71,11 @@ def report_lines(source: Path, result: Path, elapsed_s: float) -> list[str]:
         f"time: {elapsed_s:.1f} s, {elapsed_s / duration_s:.3f} of the duration",
         f"spectrograms: {picture} ({drawn})",
     ]
+
+
+def picture_beside(result: Path) -> Path:
+    """Where `report_lines` draws: beside the result under its name, as PNG."""
+    return result.with_suffix(".png")
 
 
 def _compared(source: Path, result: Path, info: SoundInfo) -> tuple[SoundLevels, SoundLevels, float]:

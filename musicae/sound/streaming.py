@@ -129,7 +129,7 @@ class StreamedBlocks:
                 raise ValueError(
                     f"the first block was one of {_told(shape)}, a later one is of {_told(samples.shape[1:])}"
                 )
-            ready = stream.push(samples.reshape(len(samples), -1))
+            ready = stream.push(samples if shape else samples[:, None])
             if len(ready):
                 yield ready.reshape(-1, *shape)
         if stream is not None and len(ready := stream.finish()):

@@ -19,7 +19,7 @@ from musicae.datasets.named_sets import locate
 from musicae.domains import DOMAINS
 from musicae.domains.base import Domain
 from musicae.errors import MusicaeError, unknown_name
-from musicae.models import MODELS, build_model, default_model
+from musicae.models import MODELS, build_model, default_model, refuse_misfit
 from musicae.operations import attribute_vectors
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
@@ -95,6 +95,7 @@ class Experiment:
         model_config = read_config(MODELS[name].config, _pick(MODELS[name].config, settings), f"{name} setting")
         chosen = {**kind.training_defaults, **_pick(TrainConfig, settings)}
         config = read_config(TrainConfig, chosen, "training setting")
+        refuse_misfit(name, built.spec, model_config.model_dump(mode="json"))
         manifest = Manifest(
             domain=domain,
             domain_settings=built.config.model_dump(mode="json"),
