@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import click
-from figures import FIGURES, Figure, score
+from figure_runs import FIGURES, Figure
+from figures import score
 from free_sounds import SOURCES
 
 from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, save_checkpoint
