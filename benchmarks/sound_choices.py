@@ -32,7 +32,7 @@ from musicae.trained import TrainedModel, load
 RESULTS = Path(__file__).parent / "sound_choices.json"
 OVERLAPS_FRAMES = (31, 63, 127, 191)
 ITERATIONS = (0, 4, 16, 32)
-_LONG_S = 32  # four chunks
+_LONG_S = 48  # four chunks
 _REPEATS = 2
 
 Rows = dict[str, dict[str, float]]

@@ -6,9 +6,9 @@ sound itself, as if it had been one chunk.
 
 A network of finite reach then gives what it would give for the whole sound at once, if its grid falls alike:
 a U-Net that halves the time four times stands on every sixteenth frame. `Framing.for_restoring` steps by a
-multiple of `ALIGNED_FRAMES`. The overlap of 127 frames is a compromise: `denoise-16k` reaches farther, but what
-overlaps is computed twice. Chunk by chunk and whole differ by -50 dB or less (benchmarks/sound_choices.py measures
-it). Nothing here knows files, spectra or models.
+multiple of `ALIGNED_FRAMES`. What overlaps is computed twice, so the overlap is no longer than it has to be: chunk by
+chunk and whole differ by -60 dB or less (benchmarks/sound_choices.py measures it). Nothing here knows files, spectra or
+models.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 ALIGNED_FRAMES = 64
-_RESTORED_S = 10.0
-_OVERLAP_FRAMES = 2 * ALIGNED_FRAMES - 1
+_RESTORED_S = 15.0
+_OVERLAP_FRAMES = 3 * ALIGNED_FRAMES - 1
 _FADE_FRAMES = 7
 
 
@@ -53,7 +53,7 @@ class Framing:
         return cls(sample_rate_hz, n_fft, chunk_samples, level_rms, edge, edge, chunk_samples)
 
     def for_restoring(self, *, shares_mask: bool) -> "Framing":
-        """For a model that takes chunks of any length: about ten seconds, which cost less at their edges."""
+        """For a model that takes chunks of any length: about fifteen seconds, which cost less at their edges."""
         hop = self.n_fft // 4
         frames = ALIGNED_FRAMES * max(5, round(_RESTORED_S * self.sample_rate_hz / hop / ALIGNED_FRAMES))
         return replace(
