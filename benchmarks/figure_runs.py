@@ -69,7 +69,7 @@ def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **se
 _NOISE = ("sound/noise_train", "noise_room")
 _CLEAN = ("speech_kerstin16k", "sound/digits_train", "sound/music_train")
 _EVEN = ("speech_kerstin16k", "sound/digits_train", "sound/music_third")
-_FREE = (*_EVEN, "sound/free_speech", "sound/free_music")
+_FREE_SOUNDS = ("sound/free_speech", "sound/free_music")
 _FREE_NOISE = (*_NOISE, "sound/free_noise")
 _LONGER = {"chunk_s": 4.0, "batch_size": 4}
 _NOTES = ("notes16k", "sound/notes_train")
@@ -164,15 +164,31 @@ FIGURES: dict[str, Figure] = {
     # Since then sounds are joined to denser ones.
     "denoise-16k-joined": _sound("denoise", _EVEN, 14, learning_rate=8e-4, noise=_NOISE, start_from="denoise-16k-even"),
     # Produced music, more voices and more noises; examples long enough to tell what lasts from what changes.
+    "denoise-16k-free": _sound(
+        "denoise",
+        _EVEN + _FREE_SOUNDS,
+        85,
+        learning_rate=1e-3,
+        noise=_FREE_NOISE,
+        start_from="denoise-16k-joined",
+        **_LONGER,
+    ),
+    # As many played tunes as produced music.
     "denoise-16k": _sound(
-        "denoise", _FREE, 85, learning_rate=1e-3, noise=_FREE_NOISE, start_from="denoise-16k-joined", **_LONGER
+        "denoise",
+        _CLEAN + _FREE_SOUNDS,
+        28,
+        learning_rate=6e-4,
+        noise=_FREE_NOISE,
+        start_from="denoise-16k-free",
+        **_LONGER,
     ),
     # Looks 32 ms ahead and no further.
     "denoise-live-16k-start": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
     "denoise-live-16k": _sound(
         "denoise",
-        _FREE,
-        25,
+        _EVEN + _FREE_SOUNDS,
+        20,
         model="causal",
         n_fft=512,
         learning_rate=1.5e-3,
