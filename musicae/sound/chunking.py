@@ -55,7 +55,7 @@ class Framing:
     def for_restoring(self, *, shares_mask: bool) -> "Framing":
         """For a model that takes chunks of any length: about fifteen seconds, which cost less at their edges."""
         hop = self.n_fft // 4
-        frames = ALIGNED_FRAMES * max(5, round(_RESTORED_S * self.sample_rate_hz / hop / ALIGNED_FRAMES))
+        frames = ALIGNED_FRAMES * max(7, round(_RESTORED_S * self.sample_rate_hz / hop / ALIGNED_FRAMES))
         return replace(
             self,
             chunk_samples=(frames - 1) * hop,
