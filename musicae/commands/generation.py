@@ -37,7 +37,9 @@ from musicae.commands.options import (
 )
 @chords_option
 @label_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("output/samples"), metavar="FOLDER", help="Where.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("output/samples"), metavar="FOLDER", help="Where."
+)
 def sample(
     model: str,
     count: int,
@@ -65,7 +67,9 @@ def sample(
 @click.option("--model", required=True, metavar="FOLDER", help="A run with --latent-size 2.")
 @click.option("--side", type=click.IntRange(1, 100), default=15, metavar="N", help="Examples to a side.")
 @label_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("output/grid"), metavar="FOLDER", help="Where.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("output/grid"), metavar="FOLDER", help="Where."
+)
 def grid(model: str, side: int, label: str | None, out: Path) -> None:
     """Show what lies where in a latent of two numbers.
 

@@ -34,7 +34,11 @@ def inspect(paths: tuple[Path, ...], domain: str, settings: tuple[str, ...]) -> 
 @model_for_file_option
 @click.option("--windows", is_flag=True, help="One line a window.  [default: one a file, the mean of its windows]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="CSV to write.  [default: a table on the screen]"
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CSV to write.  [default: a table on the screen]",
 )
 def attributes(paths: tuple[Path, ...], model: str | None, windows: bool, out: Path | None) -> None:
     """Measure files: note density, range and what else the model's domain knows.
@@ -72,7 +76,12 @@ def attributes(paths: tuple[Path, ...], model: str | None, windows: bool, out: P
 @click.option("--files", is_flag=True, help="One point a file, the mean of its codes.  [default: one a window]")
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of t-SNE.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("output/map.csv"), metavar="FILE", help="CSV; PNG beside it."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("output/map.csv"),
+    metavar="FILE",
+    help="CSV; PNG beside it.",
 )
 def embed(
     paths: tuple[Path, ...], model: str | None, colour: str | None, method: str, files: bool, seed: int, out: Path

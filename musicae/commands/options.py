@@ -46,6 +46,12 @@ model_for_file_option = click.option(
 )
 
 
+UPSCALER_OF_SOUND = "upscale-16k"
+upscaler_option = click.option(
+    "--model", metavar="NAME|FOLDER", help=f"Shipped name, or a run's folder.  [default: {UPSCALER_OF_SOUND} for sound]"
+)
+
+
 def out_option(metavar: str, default: str, *, required: bool = False) -> Callable[..., Any]:
     """`--out`; the default is said in words, since it depends on the input.
 
@@ -55,7 +61,7 @@ def out_option(metavar: str, default: str, *, required: bool = False) -> Callabl
         required: there is no default.
     """
     text = "Where to write." if required else f"Where to write.  [default: {default}]"
-    return click.option("--out", type=click.Path(path_type=Path), metavar=metavar, help=text, required=required)
+    return click.option("-o", "--out", type=click.Path(path_type=Path), metavar=metavar, help=text, required=required)
 
 
 settings_option = click.option(
@@ -107,6 +113,15 @@ def load_for(model: str | None, path: Path) -> Any:
     files = chain([path], path.rglob("*"))
     kinds = (name for file in files for name in SHIPPED_FOR if file.name.lower().endswith(DOMAINS[name].suffixes))
     return load(SHIPPED_FOR[next(kinds, "music")])
+
+
+def load_upscaler(model: str | None, path: Path) -> Any:
+    """Loads a model by name or folder; without either, the shipped one for sounds."""
+    from musicae.domains import DOMAINS
+
+    if model is None and not path.name.lower().endswith(DOMAINS["audio"].suffixes):
+        raise click.UsageError("Missing option '--model': only for sounds does a model come with musicae.")
+    return load(model or UPSCALER_OF_SOUND)
 
 
 def read_choice(bar: int | None, track: str | None, start_s: float | None = None) -> dict[str, Any]:

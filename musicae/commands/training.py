@@ -33,7 +33,7 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
     help="Audio: folder of noise recordings.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: runs/DOMAIN-TASK]"
+    "-o", "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: runs/DOMAIN-TASK]"
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Continue this run exactly.")
 # the model

@@ -11,12 +11,15 @@ from musicae.commands.options import (
     label_option,
     load,
     load_for,
+    load_upscaler,
     model_for_file_option,
     model_option,
     named_results,
     out_option,
+    upscaler_option,
 )
 from musicae.commands.pipe import PIPE_OPTIONS, denoise_pipe, is_pipe, pipe_options
+from musicae.errors import MusicaeError
 
 
 @click.command()
@@ -81,30 +84,42 @@ def denoise(files: tuple[Path, ...], model: str, out: Path | None, **how: Any) -
         denoise_pipe(model, **samples, **how)
         return
     trained = load(model)
+    refused: list[MusicaeError] = []
     for file, target in named_results(files, out, trained.domain.result_suffix):
-        click.echo(trained.denoise(file, target, **how))
+        try:
+            click.echo(trained.denoise(file, target, **how))
+        except MusicaeError as error:
+            if len(files) == 1:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            refused.append(error)
+            continue
         for line in trained.report:
             click.echo(line)
         echo_remarks(trained.remarks)
+    if refused:
+        raise type(refused[0])(f"{len(refused)} of {len(files)} files were not cleaned.")
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@model_option(None)
+@upscaler_option
 @out_option("FILE", "NAME-upscale")
-def upscale(file: Path, model: str, out: Path | None) -> None:
+def upscale(file: Path, model: str | None, out: Path | None) -> None:
     """Fill in what a coarse file lacks, with a model trained with --task upscale.
+
+    Example: musicae upscale call-8khz.wav
 
     Example: musicae upscale eighths.mid --model runs/music-upscale
     """
-    trained = load(model)
+    trained = load_upscaler(model, file)
     click.echo(trained.upscale(file, out))
     echo_remarks(trained.remarks)
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="WAV to write.  [default: FILE.wav]")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="WAV to write.  [default: FILE.wav]")
 @click.option(
     "--sample-rate",
     "sample_rate_hz",

@@ -192,6 +192,8 @@ def shift(
     told = ", ".join(f"{name} {change:+.2f}" for name, change in changes.items())
     coder.remarks.append(f"changes in standard deviations: {told}")
     usual = vectors.info[attribute].effects[attribute]
+    if amount * changes[attribute] < 0:
+        coder.remarks.append(f"{attribute} went the other way: so far from this file the model's codes mean nothing")
     if usual < _WEAK:
         coder.remarks.append(
             f"this model hardly moves {attribute}: on its training data an amount of 1 changed it by {usual:.2f}"
