@@ -99,7 +99,7 @@ class BandForm(SpectrumForm):
     Args:
         config: of the domain.
         iterations: of Griffin-Lim, by which copied phases are made to fit each other, because what doesn't fit is lost:
-            16 are worth about 1 dB of log-spectral distance, more add little (benchmarks/sound_choices.py measures it).
+            16 are worth up to 1 dB of log-spectral distance, more add little (benchmarks/sound_choices.py measures it).
     """
 
     _likelihood, _correction = "log_spectral", "extend"
