@@ -79,6 +79,18 @@ def test_missing_empty_and_mislabelled_files(commands, tmp_path: Path, kind: str
     assert left_behind(tmp_path, empty, text, folder) == []
 
 
+def test_one_bad_file_of_several_does_not_keep_the_others_from_being_cleaned(tiny_run: Run, tmp_path: Path) -> None:
+    write_chords(tmp_path, 2)
+    (tmp_path / "text.wav").write_text("no sound at all")
+    files = ["chord-0.wav", "text.wav", "none.wav", "chord-1.wav"]
+    result = musicae("denoise", *files, "--model", tiny_run("audio"), "-o", "clean")
+    assert result.exit_code == 1
+    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert ["text.wav" in told[0], "none.wav" in told[1]] == [True, True]
+    assert told[2:] == ["Error: 2 of 4 files were not cleaned."]
+    assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == ["chord-0.wav", "chord-1.wav"]
+
+
 def test_a_model_of_another_domain_is_named(tiny_run: Run, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     write_chords(tmp_path, 1)

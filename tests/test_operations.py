@@ -330,6 +330,16 @@ def test_an_attribute_out_of_reach_is_said_to_be(counted, tmp_path):
     assert told not in counted.remarks
 
 
+def test_an_attribute_that_went_the_other_way_is_said_to_have(counted, tmp_path):
+    vectors = counted.attribute_vectors
+    told = "density went the other way"
+    counted.shift(A, "density", 1.0, tmp_path / "out.mid")
+    assert not any(told in remark for remark in counted.remarks)
+    vectors._replace(vectors={name: -vector for name, vector in vectors.vectors.items()}).save(counted.folder)
+    counted.shift(A, "density", 1.0, tmp_path / "out.mid")
+    assert any(told in remark for remark in counted.remarks)
+
+
 def test_a_model_without_vectors_and_an_unknown_attribute_are_named(counted, tmp_path):
     with pytest.raises(MusicaeError, match=r"unknown attribute 'heigt'. Did you mean 'height'"):
         counted.shift(A, "heigt", 1.0, tmp_path / "out.mid")

@@ -11,9 +11,11 @@ import pretty_midi
 import pytest
 import soundfile
 import torch
+from click.testing import CliRunner
 from symusic import Score
 
 import musicae
+from musicae.cli import main
 from musicae.commands.options import SHIPPED_FOR
 from musicae.inspection import describe_models
 from musicae.render import render_midi
@@ -180,9 +182,10 @@ def test_a_note_comes_back_with_its_pitch_and_turns_into_another(tmp_path):
 def test_a_narrow_tune_becomes_wide(tmp_path):
     wide = render_midi(B, sample_rate_hz=16_000)[: 6 * 16_000]
     soundfile.write(tmp_path / "narrow.wav", resample(wide, 16_000, 8_000), 8_000)
-    result, rate_hz = soundfile.read(
-        musicae.load("upscale-16k", "cpu").upscale(tmp_path / "narrow.wav", tmp_path / "w.wav")
-    )
+    command = ["upscale", str(tmp_path / "narrow.wav"), "-o", str(tmp_path / "w.wav")]
+    told = CliRunner().invoke(main, command, prog_name="musicae")
+    assert told.exit_code == 0, told.stderr
+    result, rate_hz = soundfile.read(tmp_path / "w.wav")
     assert (len(result), rate_hz) == (len(wide), 16_000)
     plain = resample(resample(wide, 16_000, 8_000), 8_000, 16_000)
     spectra = [
