@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,11 @@ model_for_file_option = click.option(
 )
 
 
-UPSCALER_OF_SOUND = "upscale-16k"
+UPSCALER_FOR = {"audio": "upscale-16k"}
 upscaler_option = click.option(
-    "--model", metavar="NAME|FOLDER", help=f"Shipped name, or a run's folder.  [default: {UPSCALER_OF_SOUND} for sound]"
+    "--model",
+    metavar="NAME|FOLDER",
+    help=f"Shipped name, or a run's folder.  [default: {UPSCALER_FOR['audio']} for sound]",
 )
 
 
@@ -104,24 +106,24 @@ def load(model: str) -> Any:
     return load(model)
 
 
-def load_for(model: str | None, path: Path) -> Any:
-    """Loads a model by name or folder; without either, the shipped one for files of this kind, or in this folder."""
+def load_for(model: str | None, path: Path, shipped: Mapping[str, str] = SHIPPED_FOR) -> Any:
+    """Loads a model by name or folder; without either, the shipped one for files of this kind, or in this folder.
+
+    Args:
+        model: as a person gave it.
+        path: a file or a folder.
+        shipped: kind of file → shipped model; music's serves what is of no kind.
+    """
     if model is not None:
         return load(model)
     from musicae.domains import DOMAINS
 
     files = chain([path], path.rglob("*"))
-    kinds = (name for file in files for name in SHIPPED_FOR if file.name.lower().endswith(DOMAINS[name].suffixes))
-    return load(SHIPPED_FOR[next(kinds, "music")])
-
-
-def load_upscaler(model: str | None, path: Path) -> Any:
-    """Loads a model by name or folder; without either, the shipped one for sounds."""
-    from musicae.domains import DOMAINS
-
-    if model is None and not path.name.lower().endswith(DOMAINS["audio"].suffixes):
-        raise click.UsageError("Missing option '--model': only for sounds does a model come with musicae.")
-    return load(model or UPSCALER_OF_SOUND)
+    kinds = (name for file in files for name in shipped if file.name.lower().endswith(DOMAINS[name].suffixes))
+    kind = next(kinds, "music")
+    if kind not in shipped:
+        raise click.UsageError(f"Missing option '--model': a model comes with musicae for {', '.join(shipped)} only.")
+    return load(shipped[kind])
 
 
 def read_choice(bar: int | None, track: str | None, start_s: float | None = None) -> dict[str, Any]:

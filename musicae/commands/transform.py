@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from musicae.commands.options import (
+    UPSCALER_FOR,
     chords_option,
     echo_remarks,
     label_option,
     load,
     load_for,
-    load_upscaler,
     model_for_file_option,
     model_option,
     named_results,
@@ -112,7 +112,7 @@ def upscale(file: Path, model: str | None, out: Path | None) -> None:
 
     Example: musicae upscale eighths.mid --model runs/music-upscale
     """
-    trained = load_upscaler(model, file)
+    trained = load_for(model, file, UPSCALER_FOR)
     click.echo(trained.upscale(file, out))
     echo_remarks(trained.remarks)
 

@@ -193,7 +193,7 @@ def shift(
     coder.remarks.append(f"changes in standard deviations: {told}")
     usual = vectors.info[attribute].effects[attribute]
     if amount * changes[attribute] < 0:
-        coder.remarks.append(f"{attribute} went the other way: so far from this file the model's codes mean nothing")
+        coder.remarks.append(f"{attribute} went the other way; ask for less")
     if usual < _WEAK:
         coder.remarks.append(
             f"this model hardly moves {attribute}: on its training data an amount of 1 changed it by {usual:.2f}"
