@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -23,15 +22,14 @@ import torch
 from audio_cost import cost
 from audio_tables import tables
 from band_extension import band_extension
-from noisy_clips import RATE_HZ, Clip, clips, on_spectrum, score
+from noisy_clips import RATE_HZ, Clip, clips, on_spectrum, restored, score
 from timbre import timbre
 
 from musicae.evaluation.bootstrap import mean_intervals
-from musicae.sound.files import read_mono, write_sound
 from musicae.sound.rivals import noisereduced, oracle_mask
 from musicae.sound.signal import stft
 from musicae.sound.wiener import wiener_filtered
-from musicae.trained import TrainedModel, load
+from musicae.trained import load
 
 RESULTS = Path(__file__).parent / "audio.json"
 DENOISERS = ("denoise-16k", "denoise-live-16k")
@@ -103,7 +101,8 @@ def _methods(runs: Path, tuning: list[Clip]) -> dict[str, Method]:
         for name, stationary in (("noisereduce", False), ("noisereduce, stationary", True)):
             methods[name] = _tuned_noisereduce(tuning, stationary)
     for name in DENOISERS:
-        methods[name] = _model(load(runs / name, "cpu"))
+        trained = load(runs / name, "cpu")
+        methods[name] = lambda noisy, clean, trained=trained: restored(trained, noisy)
     return methods
 
 
@@ -122,19 +121,6 @@ def _tuned_noisereduce(tuning: list[Clip], stationary: bool) -> Method:
 
     best = max(_SHARES, key=quality)
     return lambda noisy, clean: noisereduced(noisy, RATE_HZ, stationary=stationary, prop_decrease=best)
-
-
-def _model(trained: TrainedModel) -> Method:
-    """As `musicae denoise` does it: from file to file."""
-
-    def method(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
-        with TemporaryDirectory() as folder:
-            source, target = Path(folder) / "noisy.wav", Path(folder) / "clean.wav"
-            write_sound(noisy, source, RATE_HZ, subtype="FLOAT")
-            trained.denoise(source, target)
-            return read_mono(target, RATE_HZ)
-
-    return method
 
 
 def harm(sets: Path, runs: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ with a seed, so that every run compares on the same clips.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ import torch
 from musicae.datasets.dataset import find_files, split_items
 from musicae.domains.audio import AudioDomain
 from musicae.sound import signal
-from musicae.sound.files import read_mono
+from musicae.sound.files import read_mono, write_sound
 from musicae.sound.noise_recordings import without_silence
 from musicae.sound.perceptual import perceptual_scores
+from musicae.trained import TrainedModel
 
 RATE_HZ = 16_000
 _LONGEST_S = 8.0
@@ -52,7 +54,7 @@ def clips(sets: Path, split: str) -> list[Clip]:
     """The clips of `test`, or a dozen of `validation`, on which baselines may be tuned."""
     rng = np.random.default_rng(11)
     noise_folders = [sets / "sound/noise_test"] if split == "test" else [sets / "sound/noise_train"]
-    noises = [_active(path) for folder in noise_folders for path in sorted(folder.glob("*.flac"))]
+    noises = [active(path) for folder in noise_folders for path in sorted(folder.glob("*.flac"))]
     noises = [noise for noise in noises if len(noise) > RATE_HZ]
     found = []
     for group, path in _files(sets, split):
@@ -64,11 +66,11 @@ def clips(sets: Path, split: str) -> list[Clip]:
             noise = np.resize(noises[int(rng.integers(len(noises)))], len(clean))
             noise = np.roll(noise, int(rng.integers(len(noise))))
             found.append(Clip(f"{group}, recorded noise", path.name, clean, noise))
-            found.append(Clip(f"{group}, coloured noise", path.name, clean, _coloured(len(clean), rng)))
+            found.append(Clip(f"{group}, coloured noise", path.name, clean, coloured(len(clean), rng)))
     return found
 
 
-def _coloured(samples: int, rng: np.random.Generator) -> np.ndarray:
+def coloured(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Steady noise whose spectrum goes up and down by 15 dB over eight points an octave apart; no family trained on."""
     frequency_hz = np.fft.rfftfreq(samples, 1 / RATE_HZ)
     points_hz = 62.5 * 2.0 ** np.arange(8)
@@ -94,6 +96,15 @@ def score(estimate: np.ndarray, clean: np.ndarray, *, is_speech: bool) -> dict[s
     if is_speech:
         found |= perceptual_scores(ours, theirs, sample_rate_hz=RATE_HZ)
     return {name: float(value) for name, value in found.items()}
+
+
+def restored(trained: TrainedModel, noisy: np.ndarray) -> np.ndarray:
+    """`(samples,)` as `musicae denoise` cleans it: from file to file."""
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder) / "noisy.wav", Path(folder) / "clean.wav"
+        write_sound(noisy, source, RATE_HZ, subtype="FLOAT")
+        trained.denoise(source, target)
+        return read_mono(target, RATE_HZ)
 
 
 def on_spectrum(function: Callable[[torch.Tensor], torch.Tensor], samples: np.ndarray) -> np.ndarray:
@@ -134,6 +145,7 @@ def _starts(group: str, samples: int) -> list[int]:
     return [samples * part // 8 for part in (1, 3, 5)]
 
 
-def _active(path: Path) -> np.ndarray:
+def active(path: Path) -> np.ndarray:
+    """A recording of noise without its silent parts, `(samples,)` at `RATE_HZ`."""
     samples: np.ndarray = without_silence(read_mono(path, RATE_HZ), RATE_HZ)
     return samples

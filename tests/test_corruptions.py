@@ -195,6 +195,45 @@ def test_recordings_have_one_level_whatever_the_file() -> None:
     assert level(crops) == pytest.approx([1.0] * 50, abs=0.05)
 
 
+def test_families_are_drawn_evenly_however_many_recordings_they_have(tmp_path: Path) -> None:
+    shape = np.resize([1, -1, -1], 4_000).astype(np.float32)
+    for number in range(9):
+        write_sound(0.2 * np.abs(shape), tmp_path / "often" / f"{number}.wav", RATE_HZ, subtype="FLOAT")
+    write_sound(-0.2 * np.abs(shape), tmp_path / "seldom" / "0.wav", RATE_HZ, subtype="FLOAT")
+    recordings = NoiseRecordings.read(noise_files([tmp_path]), RATE_HZ)
+    assert recordings is not None
+
+    crops = recordings.crop(1_000, 10, seeded())
+
+    assert (crops[:, 0] > 0).float().mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_half_of_varied_pieces_are_as_recorded_and_the_others_faster_slower_and_coloured() -> None:
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    tones = sum(np.sin(2 * np.pi * hertz * time_s) for hertz in (500, 2_000))
+    recordings = NoiseRecordings([tones.astype(np.float32)])
+
+    spectra = torch.fft.rfft(recordings.crop(400, RATE_HZ, seeded(), varied=True)).abs()  # (rows, hertz)
+
+    low, high = spectra[:, 250:1_000], spectra[:, 1_000:4_000]
+    pitch_octaves = torch.log2((250 + low.argmax(1)) / 500)
+    changed = pitch_octaves.abs() > 0.01
+    assert changed.float().mean() == pytest.approx(0.5, abs=0.08)
+    assert 0.6 < pitch_octaves.max() <= 0.7
+    assert -0.7 <= pitch_octaves.min() < -0.6
+    balance_db = 20 * torch.log10(low.amax(1) / high.amax(1))
+    assert balance_db[~changed].abs().median() < 0.01
+    assert balance_db[changed].std() > 3
+    assert (1_000 + high.argmax(1)).div(250 + low.argmax(1)).sub(4).abs().max() < 0.02  # both tones moved together
+
+
+def test_variation_keeps_the_level() -> None:
+    rng = np.random.default_rng(0)
+    recordings = NoiseRecordings([rng.standard_normal(3 * RATE_HZ).astype(np.float32)])
+
+    assert level(recordings.crop(100, RATE_HZ, seeded(), varied=True)) == pytest.approx([1.0] * 100, abs=0.2)
+
+
 def test_silent_parts_are_left_out() -> None:
     rain = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
     silence = np.zeros(3 * RATE_HZ, np.float32)

@@ -134,6 +134,20 @@ def test_a_restorer_takes_other_lengths_than_it_was_built_for():
     assert model.reconstruct(torch.randn(1, 2, 129, 61)).shape == (1, 2, 129, 61)
 
 
+def test_the_whole_band_decides_without_all_of_the_time():
+    spectrum = torch.randn(1, 2, 129, 1024)
+    reached = {}
+    for square in (None, 1):
+        model = small("unet", widths=(8, 8, 8, 8, 8), square_halvings=square).eval()
+        assert model.latent_shape == (16, 5, 1 if square is None else 4)  # of 65 times 8 patches
+        given = spectrum.clone().requires_grad_()
+        model.reconstruct(given)[0, :, 120, 512].abs().sum().backward()
+        seen = given.grad[0].abs().sum(0) > 0  # (frequency, time)
+        assert seen.any(1).all()
+        reached[square] = int(seen.any(0).sum())
+    assert 32 < reached[1] < reached[None] / 2
+
+
 def test_a_restorer_of_notes_sees_as_far_as_it_says_whatever_its_code_says():
     model, spec = small("restorer").eval(), spec_of("restorer")
     batch = batch_of(spec)

@@ -89,6 +89,7 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
     if task == "upscale":
         return corruptions.CutBand(share=1 / UPSCALE, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
     recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz)
+    is_training = split == "train" and snr_db is None
     return corruptions.AddNoise(
         sample_rate_hz=config.sample_rate_hz,
         n_fft=config.n_fft,
@@ -96,8 +97,9 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
         snr_db_range=(config.snr_db_low, config.snr_db_high) if snr_db is None else (snr_db, snr_db),
         silent_power=LEVEL_RMS**2,
         families=config.families if recordings is not None else config.families or tuple(NOISES),
-        clean_share=_CLEAN_SHARE if split == "train" and snr_db is None else 0.0,
+        clean_share=_CLEAN_SHARE if is_training else 0.0,
         recordings=recordings,
+        varied=is_training,
     )
 
 

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.models.autoencoder import Autoencoder, Decoded, ModelConfig
-from musicae.nn.convolution import Downward, Upward, from_patches, lay_channels_last, level_sizes, to_patches
+from musicae.nn.convolution import (
+    Downward,
+    Stride,
+    Upward,
+    from_patches,
+    lay_channels_last,
+    level_sizes,
+    to_patches,
+)
 from musicae.nn.correction import CORRECTIONS
 from musicae.nn.dense import ResidualMLP
 from musicae.nn.posterior import Posterior
@@ -48,6 +56,15 @@ class UNetConfig(ModelConfig):
     widths: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1)
     patch: int = Field(default=2, ge=1)  # side of the squares that enter as one cell; 1 is four times as slow as 2
     blocks: int = Field(default=1, ge=0)
+    # Between levels both sides are halved so many times, then the height alone; none: always both. Of a spectrum the
+    # height is frequency: what a cell is takes all of the band to tell, but not all of the time.
+    square_halvings: int | None = Field(default=None, ge=0)
+
+    @property
+    def strides(self) -> list[Stride]:
+        """Between levels, finest first."""
+        square = len(self.widths) if self.square_halvings is None else self.square_halvings
+        return [(2, 2 if level < square else 1) for level in range(len(self.widths) - 1)]
 
 
 class GridAutoencoder(Autoencoder):
@@ -173,16 +190,18 @@ class UNet(GridAutoencoder):
         self.correction = CORRECTIONS[spec.correction](self.channels)
         coarsest = config.widths[-1]
         cells = config.patch**2
-        self.encoder = Downward(self.correction.inputs * cells, config.widths, config.blocks)
+        self.encoder = Downward(self.correction.inputs * cells, config.widths, config.blocks, config.strides)
         self.to_latent = nn.Conv2d(coarsest, config.latent_size * self.latent.outputs_per_number, 1)
         self.from_latent = nn.Conv2d(config.latent_size, coarsest, 1)
-        self.decoder = Upward(config.widths, self.correction.outputs * cells, config.blocks, skips=True)
+        self.decoder = Upward(
+            config.widths, self.correction.outputs * cells, config.blocks, skips=True, strides=config.strides
+        )
         lay_channels_last(self)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         height, width = -(-self.height // self.config.patch), -(-self.width // self.config.patch)
-        return (self.config.latent_size, *level_sizes(height, width, len(self.config.widths))[-1])
+        return (self.config.latent_size, *level_sizes(height, width, len(self.config.widths), self.config.strides)[-1])
 
     @property
     def restores(self) -> bool:

@@ -67,6 +67,7 @@ class AddNoise:
         families: Sequence[str] = tuple(NOISES),
         clean_share: float = 0.0,
         recordings: NoiseRecordings | None = None,
+        varied: bool = False,
     ) -> None:
         """Takes the shape of the spectra, and what to add to them.
 
@@ -79,6 +80,7 @@ class AddNoise:
             families: names in `noises.NOISES`, drawn evenly; may be none where there are recordings.
             clean_share: part of the rows left as they are.
             recordings: noise to cut pieces from.
+            varied: whether recorded noise is made to be more than was recorded, as for training.
         """
         if not families and recordings is None:
             raise ValueError("expected a family of noise, recordings, or both; got neither")
@@ -90,6 +92,7 @@ class AddNoise:
         self._families = tuple(families)
         self._clean_share = clean_share
         self._recordings = recordings
+        self._varied = varied
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """`(batch, 2, frequency, time)` → the same with noise; the generator lies on the same device."""
@@ -128,7 +131,7 @@ class AddNoise:
         chosen = is_recorded.nonzero()[:, 0]
         if len(chosen):
             assert self._recordings is not None
-            noise[chosen] = self._recordings.crop(len(chosen), self._chunk_samples, generator)
+            noise[chosen] = self._recordings.crop(len(chosen), self._chunk_samples, generator, varied=self._varied)
         return noise
 
 
