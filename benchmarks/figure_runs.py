@@ -72,6 +72,7 @@ _EVEN = ("speech_kerstin16k", "sound/digits_train", "sound/music_third")
 _FREE_SOUNDS = ("sound/free_speech", "sound/free_music")
 _FREE_NOISE = (*_NOISE, "sound/free_noise")
 _LONGER = {"chunk_s": 4.0, "batch_size": 4}
+_WHOLE_BAND = {"widths": (32, 64, 96, 128, 160, 192), "square_halvings": 3}
 _NOTES = ("notes16k", "sound/notes_train")
 """Of these `sound/…` are made by benchmarks/sound_sets.py, `sound/free_…` by benchmarks/free_sounds.py."""
 _SOUND_SCORES = {
@@ -173,22 +174,24 @@ FIGURES: dict[str, Figure] = {
         start_from="denoise-16k-joined",
         **_LONGER,
     ),
-    # As many played tunes as produced music.
+    # As many played tunes as produced music, kinds of noise evenly and varied, and a network that sees the whole band.
     "denoise-16k": _sound(
         "denoise",
         _CLEAN + _FREE_SOUNDS,
-        28,
-        learning_rate=6e-4,
+        95,
+        learning_rate=1e-3,
         noise=_FREE_NOISE,
         start_from="denoise-16k-free",
+        evaluate_every=500,
+        **_WHOLE_BAND,
         **_LONGER,
     ),
     # Looks 32 ms ahead and no further.
     "denoise-live-16k-start": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
     "denoise-live-16k": _sound(
         "denoise",
-        _EVEN + _FREE_SOUNDS,
-        20,
+        _CLEAN + _FREE_SOUNDS,
+        45,
         model="causal",
         n_fft=512,
         learning_rate=1.5e-3,
@@ -204,8 +207,9 @@ FIGURES: dict[str, Figure] = {
     "upscale-16k": _sound(
         "upscale",
         ("speech_kerstin16k", "sound/free_music", "sound/music_train"),
-        11,
-        learning_rate=6e-4,
+        30,
+        learning_rate=1e-3,
+        evaluate_every=500,
         start_from="upscale-16k-start",
     ),
     # Single notes, of recorded instruments and of the sound font.

@@ -205,12 +205,6 @@ def test_a_folder_without_a_file_of_the_domain_says_what_was_expected(tmp_path):
         load_dataset(MusicDomain(), [tmp_path])
 
 
-def test_one_item_is_too_few(tmp_path):
-    folder = write_tunes(tmp_path / "tunes", 1)
-    with pytest.raises(MusicaeError, match="only one item: training needs at least two"):
-        load_dataset(MusicDomain(), [folder])
-
-
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(MusicaeError, match=r"no such file or folder: .*nowhere"):
         load_dataset(MusicDomain(), [tmp_path / "nowhere"])

@@ -24,6 +24,7 @@ from musicae.likelihoods import Gaussian
 from musicae.models import Autoencoder, ModelConfig
 from musicae.nn.posterior import Posterior
 from musicae.score.baselines import bar_before
+from musicae.sound.files import write_sound
 from musicae.spec import Layout, TensorSpec
 from musicae.trained import TrainedModel, load
 
@@ -296,6 +297,20 @@ def test_a_split_without_an_unseen_example_says_so() -> None:
         evaluate(copying(domain), dataset)
     with pytest.raises(MusicaeError, match="the validation split has no example"):
         evaluate(copying(domain), dataset, split="validation")
+
+
+def test_files_that_no_training_saw_are_all_scored(tiny_run: Run, tmp_path: Path) -> None:
+    trained = load(tiny_run("audio"), "cpu")
+    rng = np.random.default_rng(0)
+    write_sound(0.1 * rng.standard_normal(40_000).astype(np.float32), tmp_path / "one.wav", 16_000)
+    with pytest.raises(MusicaeError, match="or split 'all' for files that the model never saw"):
+        evaluate_files(trained, [tmp_path])
+    examples = len(load_dataset(trained.domain, [tmp_path]).examples)
+    scores = evaluate_files(trained, [tmp_path], split="all")
+    assert scores["examples"] == examples > 0
+    assert scores["left_out_seen_in_training"] == 0
+    with pytest.raises(MusicaeError, match="'all' keeps none"):
+        evaluate_files(trained, [tmp_path], split="all", samples=4)
 
 
 def test_a_test_set_alone_is_scored_without_the_baseline(tiny_run: Run) -> None:

@@ -1,5 +1,7 @@
 """Log-probabilities and KL against torch.distributions."""
 
+import math
+
 import pytest
 import torch
 from torch import distributions
@@ -9,6 +11,7 @@ from musicae.likelihoods.sound import band_weights
 from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent
 from musicae.nn.posterior import Posterior
 from musicae.nn.prior import PRIORS
+from musicae.sound import signal
 from musicae.spec import Layout, TensorSpec
 
 GRID = {"layout": Layout.GRID, "shape": (2, 5, 7)}
@@ -139,9 +142,18 @@ def test_log_spectral_score_knows_levels_and_no_phases():
     best = likelihood.log_prob(target, target)
     torch.testing.assert_close(likelihood.log_prob(turned, target), best)
     near, far = likelihood.log_prob(1.1 * target, target), likelihood.log_prob(2 * target, target)
-    # ln 2 is 7.3 times ln 1.1, and the score is half the logarithm of the square: ln 7.3 a number.
+    # ln 2 is 7.3 times ln 1.1, and the score is the logarithm of the distance: ln 7.3 a number.
     torch.testing.assert_close(near - far, torch.full((3,), 70 * 1.94), rtol=0.1, atol=0)
     assert (best > near).all()
+
+
+def test_log_spectral_score_is_the_distance_that_is_measured():
+    likelihood = build_likelihood(TensorSpec(**GRID, likelihood="log_spectral", correction="extend"))
+    target = torch.randn(3, 2, 5, 7)
+    estimate = target * 4 ** torch.rand(3, 1, 5, 7)
+    sizes = [signal.magnitude(spectrum) for spectrum in (estimate, target)]
+    distance = signal.log_spectral_distance_db(*sizes, sample_rate_hz=16_000) / (20 / math.log(10))  # nepers
+    torch.testing.assert_close(likelihood.log_prob(estimate, target), -70 * distance.log(), rtol=0.01, atol=0.5)
 
 
 def test_magnitude_score_is_a_gaussian_of_cells_and_laplaces_of_logarithms_of_bands():

@@ -11,7 +11,13 @@ from musicae.commands.options import data_option, load, model_option, parse_sett
 @click.command()
 @model_option(None)
 @data_option
-@click.option("--split", type=click.Choice(["test", "validation"]), default="test", help="Which part of the data.")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "all"]),
+    default="test",
+    help="Which part of the data: a twentieth of the files, by their names, as training set it apart; "
+    "or all of it, for files the model never saw.",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Score at most so many examples.")
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of damage and draws.")
 @click.option(
@@ -51,7 +57,12 @@ def evaluate(
 ) -> None:
     """Score a model on data it was not trained on.
 
+    What denoises is given fresh noise, at the ratios it was trained with: --set snr_db_low=5 --set snr_db_high=5 for
+    one ratio, --set noise=FOLDER for your own noise.
+
     Example: musicae evaluate --model runs/image-reconstruct --json
+
+    Example: musicae evaluate --model denoise-16k --data my_recordings --split all
     """
     from musicae.evaluation.evaluate import evaluate_files
 

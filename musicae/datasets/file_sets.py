@@ -127,7 +127,7 @@ def prepare_store(
         journal_s: seconds of work that an interruption may lose.
 
     Raises:
-        MusicaeError: nothing usable, with the reasons counted; or fewer than two items.
+        MusicaeError: nothing usable, with the reasons counted.
     """
     guard = guard or default_guard()
     files = find_files(domain, paths)

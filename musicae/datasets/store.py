@@ -257,8 +257,6 @@ def publish(folder: Path, store: Path) -> None:
 
 
 def refuse_if_unusable(report: ReadReport, domain_name: str, left_out: str) -> None:
-    """Raises where there is nothing to learn from, or only one item."""
+    """Raises where there is nothing to learn from."""
     if report.examples == 0:
         raise MusicaeError(f"nothing to learn from: no usable {domain_name} example. Left out: {left_out}.")
-    if report.items < 2:
-        raise MusicaeError("only one item: training needs at least two, one of them to validate on. Add more files.")

@@ -92,7 +92,10 @@ def evaluate(
     if limit is not None:
         kept = kept[:: max(1, math.ceil(len(kept) / limit))]
     if not len(kept):
-        raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
+        raise MusicaeError(
+            f"the {split} split has no example that does not also stand in training; give more data, "
+            "or split 'all' for files that the model never saw."
+        )
     each, means = _scores_of(trained, dataset, kept, split, seed, importance)
     owner: np.ndarray | None = dataset.owner
     result = _with_intervals(each, None if owner is None else owner[kept], seed)
@@ -224,8 +227,11 @@ def evaluate_files(
         paths: files and folders, named as in training (the split goes by the names of folder and file),
             and names in `NAMED_SETS`; none for what it was trained on.
         settings: keys of the domain's config to change, such as the noise of a test.
-        split, limit, seed, importance, samples, pairs: as in `evaluate`.
+        split: as in `evaluate`, or `all` for files that the model never saw.
+        limit, seed, importance, samples, pairs: as in `evaluate`.
     """
+    if split == "all" and samples:
+        raise MusicaeError("samples are compared with training files too, and 'all' keeps none; choose another split.")
     domain = trained.domain
     if settings:
         changed = {**domain.config.model_dump(), **settings}
@@ -237,6 +243,8 @@ def evaluate_files(
         raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
     places = [locate(path, domain.name) for path in paths or map(Path, trained.manifest.data.get("paths", ()))]
     dataset = load_dataset(domain, places)
+    if split == "all":
+        dataset, split = dataset.all_for_testing(), "test"
     scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))
     return evaluate(
         scored, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs

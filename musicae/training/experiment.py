@@ -116,8 +116,17 @@ class Experiment:
         return cls(manifest.build_domain(), manifest, data, config)
 
     def read(self) -> DataSet:
-        """Reads the data, or opens the store of an earlier reading."""
-        return load_dataset(self.domain, self.data, unique=self.config.unique)
+        """Reads the data, or opens the store of an earlier reading.
+
+        Raises:
+            MusicaeError: nothing usable, with the reasons counted; or one item, which leaves none to validate on.
+        """
+        dataset = load_dataset(self.domain, self.data, unique=self.config.unique)
+        if dataset.report.items < 2:
+            raise MusicaeError(
+                "only one item: training needs at least two, one of them to validate on. Add more files."
+            )
+        return dataset
 
     def run(self, folder: Path, dataset: DataSet, *, resume: bool = False) -> Path:
         """Trains, and returns the folder of the best checkpoint.
