@@ -137,7 +137,7 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
     quietest = min((float(part.min()) for part in values if part.size), default=loudest)
     floor = max(quietest, loudest - _DYNAMIC_RANGE_DB)
     if floor == loudest:
-        floor = loudest - 1.0
+        loudest = floor + 1.0  # all alike, as silence is: dark
 
     row_height = 1.7 if len(rows) <= 6 else 1.2
     column_width = 9.0 if columns == 1 else max(1.6, 14 / columns)

@@ -93,6 +93,13 @@ def test_spectrograms_share_one_scale_and_survive_silence(tmp_path):
     assert _count(pixels, np.array([0.0, 0.0, 0.016])) > 1000
 
 
+def test_a_spectrogram_of_nothing_but_silence_is_dark(tmp_path):
+    silent = np.full((65, 40), -140.0)
+    plots.spectrograms({"before": [silent]}, tmp_path / "a.png", sample_rate_hz=16_000, hop_samples=256)
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    assert pixels[pixels.shape[0] // 2, pixels.shape[1] // 2] < 10
+
+
 def test_a_map_of_numbers_has_a_scale_and_one_of_labels_a_legend(tmp_path):
     points = np.random.default_rng(0).standard_normal((300, 2))
     plots.scatter(points, np.linspace(0, 1, 300), tmp_path / "numbers.png", title="density")
