@@ -71,7 +71,10 @@ def clips(sets: Path, split: str) -> list[Clip]:
 
 
 def coloured(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Steady noise whose spectrum goes up and down by 15 dB over eight points an octave apart; no family trained on."""
+    """Steady noise whose spectrum goes up and down by 15 dB over eight points an octave apart.
+
+    No made family does so; of recordings that training colours anew some come near it.
+    """
     frequency_hz = np.fft.rfftfreq(samples, 1 / RATE_HZ)
     points_hz = 62.5 * 2.0 ** np.arange(8)
     curve_db = np.interp(np.log2(frequency_hz.clip(30)), np.log2(points_hz), rng.uniform(-15, 15, len(points_hz)))

@@ -41,11 +41,11 @@ Gains = dict[str, dict[str, float]]
 @click.command(help=__doc__)
 @click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
 @click.option("--runs", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of trained runs.")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, required=True)
 def main(sets: Path, runs: Path, names: tuple[str, ...]) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     torch.set_num_threads(1)
-    found = clips(sets)
+    found = validation_clips(sets)
     if "wiener" not in results:
         results["wiener"] = gains(found, lambda noisy: on_spectrum(wiener_filtered, noisy))
     for name in names:
@@ -55,7 +55,7 @@ def main(sets: Path, runs: Path, names: tuple[str, ...]) -> None:
     click.echo(table(results))
 
 
-def clips(sets: Path) -> list[tuple[str, str, Clip]]:
+def validation_clips(sets: Path) -> list[tuple[str, str, Clip]]:
     """Sound, noise and clip; the same ones every time."""
     rng = np.random.default_rng(3)
     noises = {kind: _recordings([sets / place for place in places]) for kind, places in NOISES.items() if places}
@@ -76,7 +76,10 @@ def clips(sets: Path) -> list[tuple[str, str, Clip]]:
 def _recordings(places: list[Path]) -> list[np.ndarray]:
     """At least a second each, of the noises that training keeps for validation."""
     files = [path for path in noise_files(places) if split_of_noise(path) == "validation"]
-    return [samples for path in files if len(samples := active(path)) >= RATE_HZ]
+    recordings = [samples for path in files if len(samples := active(path)) >= RATE_HZ]
+    if not recordings:
+        raise click.ClickException(f"no validation recording of a second or more in {', '.join(map(str, places))}")
+    return recordings
 
 
 def gains(found: list[tuple[str, str, Clip]], method: Callable[[np.ndarray], np.ndarray]) -> Gains:

@@ -239,6 +239,29 @@ def test_a_missing_noise_folder_matters_only_to_training(tmp_path: Path) -> None
         domain.corruption("denoise")
 
 
+def test_training_varies_recorded_noise_and_draws_folders_evenly_and_scoring_does_not(tmp_path: Path) -> None:
+    time_s = np.arange(8_000) / 16_000
+    for hertz, names in ((1_000, "abcdefghij"), (4_000, "k")):
+        for name in names:
+            path = tmp_path / "noise" / str(hertz) / f"{name}.wav"
+            write_sound(0.5 * np.sin(2 * np.pi * hertz * time_s), path, 16_000)
+    domain = AudioDomain(AudioConfig(noise=(str(tmp_path / "noise"),), families=(), n_fft=512, chunk_s=0.5))
+
+    heard = {}
+    for split in ("train", "all"):
+        damage = domain.corruption("denoise", split=split)
+        assert damage is not None
+        damage.SECOND_SHARE = damage.GUSTS_SHARE = 0.0
+        noise = damage(torch.zeros(400, *domain.spec.shape), torch.Generator().manual_seed(0))
+        power = noise.square().sum(1).mean(2)
+        heard[split] = power[power.sum(1) > 0].argmax(1)  # bins of 31.25 Hz
+
+    assert set(heard["all"].tolist()) == {32, 128}
+    assert (heard["all"] == 128).float().mean() == pytest.approx(1 / 11, abs=0.05)
+    assert (heard["train"] > 64).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert len(heard["train"].unique()) > 50
+
+
 def test_noise_of_the_test_split_was_never_trained_with(tmp_path: Path) -> None:
     """Each recording is one frequency; none is heard in two splits."""
     for number in range(40):
@@ -248,7 +271,7 @@ def test_noise_of_the_test_split_was_never_trained_with(tmp_path: Path) -> None:
     domain = AudioDomain(AudioConfig(noise=(str(tmp_path),), families=(), n_fft=512, chunk_s=0.5))
     heard: dict[str, set[int]] = {}
     for split in ("train", "validation", "test"):
-        damage = domain.corruption("denoise", split=split)
+        damage = domain.corruption("denoise", split=split, snr_db=0.0)  # as recorded, not varied
         assert damage is not None
         noise = damage(torch.zeros(400, *domain.spec.shape), torch.Generator().manual_seed(0))
         power = noise.pow(2).sum(1).mean(2)

@@ -71,6 +71,25 @@ def test_scores_do_not_hang_on_the_level(noisy_clips: ModuleType) -> None:
     assert perfect["log_mel_l1"] == pytest.approx(0, abs=1e-4)
 
 
+def test_gains_on_validation_clips_are_means_over_clips_and_ratios(
+    script: Callable[[str], ModuleType], noisy_clips: ModuleType
+) -> None:
+    validation = script("validation_gains")
+    rng = np.random.default_rng(0)
+    clean, noise = (rng.standard_normal(RATE_HZ).astype(np.float32) for _ in range(2))
+    clip = noisy_clips.Clip("voice", "a", clean, noise)
+    found = [(sound, kind, clip) for sound in validation.SOUNDS for kind in validation.NOISES for _ in range(2)]
+    half = validation.gains(found, lambda noisy: 0.5 * (noisy + clean))  # half of the noise is 6 dB less
+    assert set(half) == set(validation.SOUNDS)
+    assert all(gain == pytest.approx(6.02, abs=0.1) for row in half.values() for gain in row.values())
+    lines = validation.table(
+        {"half": half, "other": validation.gains(found, lambda noisy: 0.25 * noisy + 0.75 * clean)}
+    ).splitlines()
+    assert lines[0] == "| gain, dB | half | other |"
+    assert lines[2] == "| voice, weather and machines | 6.0 | 12.0 |"
+    assert len(lines) == 2 + len(validation.SOUNDS) * len(validation.NOISES)
+
+
 def test_nothing_is_both_trained_on_and_judged_on(sound_sets: ModuleType) -> None:
     programs = [sound_sets.program_split(number) for number in range(112)]
     assert programs.count("test") == 14

@@ -40,4 +40,5 @@ def test_every_figure_is_a_run_that_resolves(figures, tmp_path):
     for figure in figures.FIGURES.values():
         settings = {key: value for key, value in figure.settings.items() if key != "noise"}
         experiment = Experiment.resolve(figure.domain, task=figure.task, model=figure.model, settings=settings)
+        # What takes much longer than an hour and a half nobody repeats.
         assert experiment.config.minutes == figure.settings["minutes"] <= 95

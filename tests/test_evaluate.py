@@ -311,6 +311,11 @@ def test_files_that_no_training_saw_are_all_scored(tiny_run: Run, tmp_path: Path
     assert scores["left_out_seen_in_training"] == 0
     with pytest.raises(MusicaeError, match="'all' keeps none"):
         evaluate_files(trained, [tmp_path], split="all", samples=4)
+    with pytest.raises(MusicaeError, match="name them with --data"):
+        evaluate_files(trained, [], split="all")
+    seen = [Path(path) for path in trained.manifest.data["paths"]]
+    with pytest.raises(MusicaeError, match="the files the model was trained on"):
+        evaluate_files(trained, seen, split="all")
 
 
 def test_a_test_set_alone_is_scored_without_the_baseline(tiny_run: Run) -> None:

@@ -134,18 +134,23 @@ def test_a_restorer_takes_other_lengths_than_it_was_built_for():
     assert model.reconstruct(torch.randn(1, 2, 129, 61)).shape == (1, 2, 129, 61)
 
 
+def seen_by_a_cell(**settings) -> tuple[int, int]:
+    """How many frequencies and frames decide over one cell, of 129 and 1,024."""
+    spectrum = torch.randn(1, 2, 129, 1024, requires_grad=True)
+    small("unet", **settings).eval().reconstruct(spectrum)[0, :, 120, 512].abs().sum().backward()
+    seen = spectrum.grad[0].abs().sum(0) > 0
+    return int(seen.any(1).sum()), int(seen.any(0).sum())
+
+
 def test_the_whole_band_decides_without_all_of_the_time():
-    spectrum = torch.randn(1, 2, 129, 1024)
-    reached = {}
-    for square in (None, 1):
-        model = small("unet", widths=(8, 8, 8, 8, 8), square_halvings=square).eval()
-        assert model.latent_shape == (16, 5, 1 if square is None else 4)  # of 65 times 8 patches
-        given = spectrum.clone().requires_grad_()
-        model.reconstruct(given)[0, :, 120, 512].abs().sum().backward()
-        seen = given.grad[0].abs().sum(0) > 0  # (frequency, time)
-        assert seen.any(1).all()
-        reached[square] = int(seen.any(0).sum())
-    assert 32 < reached[1] < reached[None] / 2
+    deep = {"widths": (8, 8, 8, 8, 8)}
+    shallow, square, band = (seen_by_a_cell(**chosen) for chosen in ({}, deep, {**deep, "square_halvings": 1}))
+    assert shallow[0] < 129 / 2
+    assert square[0] == band[0] == 129
+    assert shallow[1] < band[1] < square[1] / 2
+    assert small("unet", **deep, square_halvings=1).latent_shape == (16, 5, 4)  # of 65 times 8 patches
+    with pytest.raises(MusicaeError, match="square_halvings is at most 4"):
+        small("unet", **deep, square_halvings=5)
 
 
 def test_a_restorer_of_notes_sees_as_far_as_it_says_whatever_its_code_says():

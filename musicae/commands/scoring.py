@@ -57,8 +57,9 @@ def evaluate(
 ) -> None:
     """Score a model on data it was not trained on.
 
-    What denoises is given fresh noise, at the ratios it was trained with: --set snr_db_low=5 --set snr_db_high=5 for
-    one ratio, --set noise=FOLDER for your own noise.
+    A model that cleans sound is given fresh noise, at the ratios it was trained with; --set snr_db_low=5
+    --set snr_db_high=5 asks for one ratio. With --set noise=FOLDER half of the noise is recorded (with --set families=
+    all of it): a tenth of the recordings, by their names, or with --split all every one.
 
     Example: musicae evaluate --model runs/image-reconstruct --json
 

@@ -30,7 +30,7 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
     multiple=True,
     type=click.Path(resolve_path=True),
     metavar="PATH",
-    help="Audio: folder of noise recordings.",
+    help="Audio: folder of noise recordings; each of its folders is heard as often as any other.",
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: runs/DOMAIN-TASK]"

@@ -88,8 +88,9 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
         return None
     if task == "upscale":
         return corruptions.CutBand(share=1 / UPSCALE, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
-    recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz)
     is_training = split == "train" and snr_db is None
+    # How often a noise is heard decides how well it is removed.
+    recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz, by_folder=is_training)
     return corruptions.AddNoise(
         sample_rate_hz=config.sample_rate_hz,
         n_fft=config.n_fft,
@@ -104,8 +105,10 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
 
 
 def _recordings(noise: tuple[str, ...], split: str) -> list[Path]:
-    """The recordings of a split."""
+    """The recordings of a split; of `all`, every one."""
     files = noise_files(noise) if noise else []
+    if split == "all":
+        return files
     if not any(split_of_noise(path) == "train" for path in files):
         # A handful of recordings is for training, wherever their names fall, and then for nothing else.
         return files if split == "train" else []

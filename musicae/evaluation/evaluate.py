@@ -63,7 +63,7 @@ def evaluate(
     Args:
         trained: the model and its domain.
         dataset: read by that domain.
-        split: `test` or `validation`.
+        split: `test` or `validation`, or `all` (see `DataSet.all_for_testing`).
         limit: score at most so many examples, spread over the split.
         seed: of the damage and of the draws of z.
         importance: draws of z an example for `nll_importance_nats`; 0: none, and no such score.
@@ -230,6 +230,8 @@ def evaluate_files(
         split: as in `evaluate`, or `all` for files that the model never saw.
         limit, seed, importance, samples, pairs: as in `evaluate`.
     """
+    if split == "all" and not paths:
+        raise MusicaeError("split 'all' is for files that the model never saw; name them with --data.")
     if split == "all" and samples:
         raise MusicaeError("samples are compared with training files too, and 'all' keeps none; choose another split.")
     domain = trained.domain
@@ -244,7 +246,9 @@ def evaluate_files(
     places = [locate(path, domain.name) for path in paths or map(Path, trained.manifest.data.get("paths", ()))]
     dataset = load_dataset(domain, places)
     if split == "all":
-        dataset, split = dataset.all_for_testing(), "test"
+        if dataset.fingerprint == trained.manifest.data.get("fingerprint"):
+            raise MusicaeError("these are the files the model was trained on; leave out split 'all', or give others.")
+        dataset = dataset.all_for_testing()
     scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))
     return evaluate(
         scored, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs

@@ -57,9 +57,10 @@ class LogSpectral(Estimate):
     """Complex spectra scored by the logarithms of their magnitudes alone, for what fills in a missing band.
 
     Frames are drawn from a Laplace distribution of as many dimensions as there are frequencies, with the scale that
-    fits the example best (its profile likelihood): the loss is the logarithm of the log-spectral distance (Gray &
-    Markel, 1976), which is a root mean square over frequency and a mean over time. A frame that cannot be known
-    weighs less so than by its square. Cells 60 dB below a usual one count as silent.
+    fits the example best (its profile likelihood), counted twice, once for each stored number: the loss is the
+    logarithm of the log-spectral distance (Gray & Markel, 1976), which is a root mean square over frequency and a mean
+    over time, of the whole band. A frame that cannot be foreseen weighs less than under squared errors. Cells 60 dB
+    below a usual one count as silent.
     """
 
     _LEAST_POWER = 1e-6

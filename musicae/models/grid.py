@@ -8,7 +8,7 @@ latent is spatial, the encoder's features reach the decoder, and the output corr
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +18,7 @@ from musicae.nn.convolution import (
     Stride,
     Upward,
     from_patches,
+    halvings,
     lay_channels_last,
     level_sizes,
     to_patches,
@@ -56,15 +57,20 @@ class UNetConfig(ModelConfig):
     widths: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1)
     patch: int = Field(default=2, ge=1)  # side of the squares that enter as one cell; 1 is four times as slow as 2
     blocks: int = Field(default=1, ge=0)
-    # Between levels both sides are halved so many times, then the height alone; none: always both. Of a spectrum the
-    # height is frequency: what a cell is takes all of the band to tell, but not all of the time.
+    # The first so many steps from level to level halve both sides, the others only the height; none: all halve both. In
+    # a spectrum the height is frequency: telling what a cell is takes the whole band, but not the whole time.
     square_halvings: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "UNetConfig":
+        if self.square_halvings is not None and self.square_halvings >= len(self.widths):
+            raise ValueError(f"square_halvings is at most {len(self.widths) - 1} for {len(self.widths)} widths")
+        return self
 
     @property
     def strides(self) -> list[Stride]:
         """Between levels, finest first."""
-        square = len(self.widths) if self.square_halvings is None else self.square_halvings
-        return [(2, 2 if level < square else 1) for level in range(len(self.widths) - 1)]
+        return halvings(len(self.widths), self.square_halvings)
 
 
 class GridAutoencoder(Autoencoder):

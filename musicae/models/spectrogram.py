@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from musicae.models.autoencoder import ModelConfig
 from musicae.models.grid import GridAutoencoder
-from musicae.nn.convolution import Downward, Upward, from_patches, lay_channels_last, level_sizes, to_patches
+from musicae.nn.convolution import (
+    Downward,
+    Upward,
+    from_patches,
+    halvings,
+    lay_channels_last,
+    level_sizes,
+    to_patches,
+)
 from musicae.nn.posterior import Posterior
 from musicae.nn.prior import Prior, StandardPrior
 from musicae.nn.sequence_prior import SequencePrior
@@ -46,7 +54,7 @@ class SpectrogramAutoencoder(GridAutoencoder):
 
     def __init__(self, spec: TensorSpec, config: SpectrogramConfig) -> None:
         widths = config.widths
-        self.strides = [(2, 2 if level < _TIME_HALVINGS else 1) for level in range(len(widths) - 1)]
+        self.strides = halvings(len(widths), _TIME_HALVINGS)
         height, width = spec.shape[1:]
         self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
         super().__init__(spec, config)

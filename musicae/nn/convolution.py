@@ -156,6 +156,12 @@ def from_patches(x: Tensor, side: int, height: int, width: int) -> Tensor:
     return functional.pixel_shuffle(x, side)[..., :height, :width]
 
 
+def halvings(levels: int, square: int | None) -> list[Stride]:
+    """Strides between levels, finest first: the first `square` (None: all) halve both sides, the others the height."""
+    steps = levels - 1
+    return [(2, 2 if level < (steps if square is None else square) else 1) for level in range(steps)]
+
+
 def lay_channels_last(module: nn.Module) -> None:
     """Lays convolution weights out channels last: two to four times as fast on a CPU in bfloat16."""
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this keyword

@@ -80,7 +80,7 @@ class AddNoise:
             families: names in `noises.NOISES`, drawn evenly; may be none where there are recordings.
             clean_share: part of the rows left as they are.
             recordings: noise to cut pieces from.
-            varied: whether recorded noise is made to be more than was recorded, as for training.
+            varied: whether half of the recorded pieces are played slower or faster and coloured, as for training.
         """
         if not families and recordings is None:
             raise ValueError("expected a family of noise, recordings, or both; got neither")
