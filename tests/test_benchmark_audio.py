@@ -85,7 +85,7 @@ def test_gains_on_validation_clips_are_means_over_clips_and_ratios(
     lines = validation.table(
         {"half": half, "other": validation.gains(found, lambda noisy: 0.25 * noisy + 0.75 * clean)}
     ).splitlines()
-    assert lines[0] == "| gain, dB | half | other |"
+    assert lines[0] == "| gain, dB | half | quarter |"
     assert lines[2] == "| voice, weather and machines | 6.0 | 12.0 |"
     assert len(lines) == 2 + len(validation.SOUNDS) * len(validation.NOISES)
 
