@@ -35,6 +35,7 @@ _LICENCES = _FREE | {
     "sound/music_train": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
     "sound/music_third": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
     "sound/notes_train": "notes of a General MIDI sound font, played by sound_sets.py",
+    "sound/tones_train": "steady tones, made by sound_sets.py",
     "sound/noise_train": "rain, sea and chainsaws of ESC-10, CC0 and CC BY (K. J. Piczak, 2015)",
 }
 _SUMMARY = {

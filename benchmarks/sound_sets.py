@@ -32,6 +32,7 @@ NOISE = {"train": ("002-Rain", "003-Sea_waves", "008-Chainsaw"), "test": ("007-H
 _PIECES = {"train": 300, "test": 24}
 _PIECE_S = {"train": 20.0, "test": 8.0}
 _TAIL_S = 0.4
+_TONES, _TONE_S = 300, 8.2
 _DRUM_SHARE = 0.4
 
 
@@ -184,6 +185,22 @@ def single_notes() -> Iterator[tuple[str, np.ndarray]]:
             yield f"{program:03d}-{pitch}", played_by_font([event], [program], None)[: round(2.5 * RATE_HZ)]
 
 
+def steady_tones() -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)`: sines and organ tones, alone and in chords, that go on unchanged; none near 440 Hz."""
+    rng = np.random.default_rng(6)
+    time_s = np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
+    for number in range(_TONES):
+        samples = np.zeros(len(time_s))
+        for frequency_hz in np.exp(rng.uniform(np.log(90), np.log(3_000), int(rng.integers(1, 4)))):
+            if abs(np.log2(frequency_hz / 440)) < 1 / 12:
+                frequency_hz *= 1.2  # audio.py asks whether a tone of 440 Hz is left alone
+            harmonics = 1 + np.arange(int(rng.choice([1, 1, 3, 8])))
+            harmonics = harmonics[harmonics * frequency_hz < 0.45 * RATE_HZ]
+            phases = 2 * np.pi * (np.outer(harmonics * frequency_hz, time_s) + rng.random((len(harmonics), 1)))
+            samples += rng.uniform(0.3, 1) * (np.sin(phases) / harmonics[:, None]).sum(0)
+        yield f"{number:03d}", samples / np.abs(samples).max() * rng.uniform(0.2, 0.9)
+
+
 def utterances(sets: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yields `(name, samples)`: digits of one speaker, a dozen in a row with pauses between them."""
     rng = np.random.default_rng(3)
@@ -228,10 +245,11 @@ def main(sets: Path, out: Path) -> None:
                     soundfile.write(place / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
                 length_s += len(samples) / RATE_HZ
             click.echo(f"{folder}: {length_s / 60:.1f} min")
-    folder = out / "notes_train"
-    folder.mkdir(exist_ok=True)
-    for name, samples in single_notes():
-        soundfile.write(folder / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
+    for kind, sounds in (("notes", single_notes()), ("tones", steady_tones())):
+        folder = out / f"{kind}_train"
+        folder.mkdir(exist_ok=True)
+        for name, samples in sounds:
+            soundfile.write(folder / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
     for split, families in NOISE.items():
         folder = out / f"noise_{split}"
         folder.mkdir(exist_ok=True)

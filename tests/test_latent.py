@@ -224,3 +224,44 @@ def test_moments_drawn_one_after_the_other_hold_together():
     moments = prior.from_base(torch.randn(50, 202))[:, 2:].unflatten(1, (2, 100))
     steps, spread = moments.diff(dim=-1).std(), moments.std()
     assert steps < 0.3 * spread
+
+
+def far_codes(count: int) -> Posterior:
+    """Pooled numbers that go together, far from 0, and moments that follow the first of them and stray slowly."""
+    generator = torch.Generator().manual_seed(0)
+    pooled = 8 + torch.randn(count, 3, generator=generator) @ torch.tensor([[9.0, 5.0, 0.0], [0, 2, 0], [0, 0, 0.5]])
+    astray = torch.randn(count, 2, 5, generator=generator).cumsum(-1)
+    moments = 30 + pooled[:, :1, None] + astray
+    mean = torch.cat([pooled, moments.flatten(1)], 1)
+    return Posterior(mean, torch.full_like(mean, -4.0))
+
+
+def test_a_settled_prior_lies_where_the_codes_do():
+    prior, codes = SequencePrior((13,), pooled=3, moments=5), far_codes(600)
+    before = prior.log_prob(codes.mean).mean()
+    assert prior.settle(codes, torch.Generator().manual_seed(1))
+    assert prior.log_prob(codes.mean).mean() > before + 50
+
+    base = prior.to_base(codes.mean).detach()
+    assert base.mean(0).abs().max() < 0.25
+    assert base.std(0) == pytest.approx([1.0] * 13, abs=0.25)
+    drawn = prior.from_base(torch.randn(2000, 13, generator=torch.Generator().manual_seed(2))).detach()
+    torch.testing.assert_close(drawn.mean(0), codes.mean.mean(0), atol=1.5, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), codes.mean.T.cov(), atol=20, rtol=0.15)
+    torch.testing.assert_close(prior.from_base(base).detach(), codes.mean, atol=1e-3, rtol=1e-4)
+
+
+def test_a_settled_prior_is_a_density_still():
+    prior = sequence_prior()
+    prior.settle(far_codes(200), torch.Generator().manual_seed(1))
+    row = far_codes(1).mean[0]
+    jacobian = torch.autograd.functional.jacobian(lambda x: prior.to_base(x[None])[0], row)
+    normal = distributions.Normal(0.0, 1.0).log_prob(prior.to_base(row[None])).sum()
+    expected = normal + torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(prior.log_prob(row[None])[0], expected, atol=1e-3, rtol=1e-4)
+
+
+def test_a_handful_of_codes_settles_nothing():
+    prior, few = sequence_prior(), far_codes(4)
+    assert not prior.settle(few, torch.Generator().manual_seed(1))
+    assert prior.pooled_mean.abs().max() == 0

@@ -126,6 +126,7 @@ class GaussianLatent(Latent):
     b·tanh(v / b) has one everywhere.
     """
 
+    prior: Prior
     outputs_per_number = 2
     is_generative = True
     has_density = True

@@ -23,6 +23,11 @@ class Posterior:
     mean: Tensor
     log_variance: Tensor | None = None
 
+    @property
+    def variance(self) -> Tensor:
+        """σ², the shape of `mean`. Raises `ValueError` for a point, which has none."""
+        return self._known_log_variance().exp()
+
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draws z by the reparameterisation mean + σ·ε; the code itself for a point."""
         if self.log_variance is None:

@@ -7,6 +7,7 @@ Gaussians. Both are trained with the model by the same loss. A prior knows no en
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ class Prior(nn.Module, ABC):
     Args:
         shape: of one code.
     """
+
+    settles: ClassVar[bool] = False
+    """Whether codes leave it behind while a model learns, so that it is settled on them afterwards."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -42,6 +46,18 @@ class Prior(nn.Module, ABC):
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws codes in the space where paths are drawn, `(count, *shape)`, on the generator's device."""
         return torch.randn(count, *self.shape, generator=generator, device=generator.device)
+
+    def settle(self, posterior: Posterior, generator: torch.Generator) -> bool:
+        """Moves a prior that `settles` to where the codes of a trained model lie.
+
+        Args:
+            posterior: of all training examples.
+            generator: of draws from it, on the same device.
+
+        Returns:
+            Whether anything changed; not so where there are too few codes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not settled after training")
 
     def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
         """KL(q ‖ p) in nats, `(batch,)`: the entropy of q exactly, -log p at one draw z of q."""

@@ -1,14 +1,24 @@
 """`SequencePrior`: where codes lie that are one vector for all of a sound and one for each of its moments.
 
-Moments follow each other slowly, and what they are like on the whole goes by the sound: so the pooled numbers are a
-standard normal, and tell each number of a moment how it is expected to run, how far it strays, and how long it
-stays astray (a first-order autoregression around a mean that moves). A draw is then a sound that holds together.
+Moments follow each other slowly, and what they are like on the whole goes by the sound: so the pooled numbers are
+normal, and tell each number of a moment how it is expected to run, how far it strays, and how long it stays astray (a
+first-order autoregression around a mean that moves). A draw is then a sound that holds together.
+
+While a model learns, its codes may grow as they like. Afterwards the prior is settled on where they came to lie, by
+itself (ex-post density estimation: Ghosh et al., 2020, "From variational to deterministic autoencoders").
 """
+
+import copy
 
 import torch
 from torch import Tensor, nn
 
+from musicae.nn.posterior import Posterior
 from musicae.nn.prior import Prior, standard_log_prob
+
+_SETTLING_STEPS, _SETTLING_BATCH, _SETTLING_RATE = 600, 64, 5e-3
+_JUDGED_SHARE = 0.1  # of the codes, on which the best of the steps is chosen
+_JUDGED_EVERY = 50
 
 
 class SequencePrior(Prior):
@@ -19,6 +29,12 @@ class SequencePrior(Prior):
         pooled: how many numbers are pooled.
         moments: length of the sequence.
     """
+
+    settles = True
+    pooled_mean: Tensor
+    whitening: Tensor
+    moment_mean: Tensor
+    moment_scale: Tensor
 
     HIDDEN = 256
     BASES = 6  # shapes over time that means are mixed of
@@ -36,6 +52,11 @@ class SequencePrior(Prior):
         # The first is constant, the others begin as decays of different lengths.
         decays = torch.exp(-time / torch.logspace(-1.5, 0.5, self.BASES - 1)[:, None])
         self.bases = nn.Parameter(torch.cat([torch.ones(1, moments), decays]))
+        # Where codes lie as a whole; the rest is said of pooled numbers and moments brought to mean 0 and scale 1.
+        self.register_buffer("pooled_mean", torch.zeros(pooled))
+        self.register_buffer("whitening", torch.eye(pooled))
+        self.register_buffer("moment_mean", torch.zeros(self.numbers, 1))
+        self.register_buffer("moment_scale", torch.ones(self.numbers, 1))
 
     def log_prob(self, z: Tensor) -> Tensor:
         base, log_scale = self._to_base(z)
@@ -52,24 +73,70 @@ class SequencePrior(Prior):
         for time in range(1, self.moments):
             astray = memory * astray + log_scale.exp() * noise[..., time]
             moments.append(astray)
-        return torch.cat([pooled, (mean + torch.stack(moments, -1)).flatten(1)], 1)
+        placed = (mean + torch.stack(moments, -1)) * self.moment_scale + self.moment_mean
+        pooled = torch.linalg.solve_triangular(self.whitening, pooled.T, upper=False).T + self.pooled_mean
+        return torch.cat([pooled, placed.flatten(1)], 1)
+
+    def settle(self, posterior: Posterior, generator: torch.Generator) -> bool:
+        rows = torch.randperm(len(posterior.mean), generator=generator, device=generator.device)
+        judged, learned = rows.split([round(_JUDGED_SHARE * len(rows)), len(rows) - round(_JUDGED_SHARE * len(rows))])
+        if not len(judged):
+            return False  # too few to tell learning from knowing by heart
+        self._place(posterior)
+        best, best_state = self._mean_log_prob(posterior, judged, generator), copy.deepcopy(self.state_dict())
+        for parameter in self.net[-1].parameters():
+            nn.init.zeros_(parameter)
+        optimizer = torch.optim.Adam(self.parameters(), lr=_SETTLING_RATE)
+        for step in range(1, _SETTLING_STEPS + 1):
+            batch = torch.randint(len(learned), (_SETTLING_BATCH,), generator=generator, device=generator.device)
+            optimizer.zero_grad()
+            with torch.enable_grad():
+                (-self._mean_log_prob(posterior, learned[batch], generator) / self.shape[0]).backward()
+            optimizer.step()
+            if step % _JUDGED_EVERY == 0:
+                found = self._mean_log_prob(posterior, judged, generator)
+                if found > best:
+                    best, best_state = found, copy.deepcopy(self.state_dict())
+        self.load_state_dict(best_state)
+        return True
+
+    def _place(self, posterior: Posterior) -> None:
+        """Sets mean and spread of pooled numbers and moments to those of all codes."""
+        mean, variance = posterior.mean.double(), posterior.variance.double()
+        pooled, moments = self._split(mean)
+        pooled_variance, moment_variance = self._split(variance)
+        covariance = torch.cov(pooled.T).reshape(self.pooled, self.pooled) + torch.diag(pooled_variance.mean(0))
+        identity = torch.eye(self.pooled, dtype=torch.double, device=mean.device)
+        whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
+        spread = moments.var((0, 2), correction=0) + moment_variance.mean((0, 2))
+        self.pooled_mean.copy_(pooled.mean(0))
+        self.whitening.copy_(whitening)
+        self.moment_mean.copy_(moments.mean((0, 2))[:, None])
+        self.moment_scale.copy_(spread.sqrt()[:, None])
+
+    def _mean_log_prob(self, posterior: Posterior, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Of one draw of each of the codes."""
+        noise = torch.randn(posterior.mean[rows].shape, generator=generator, device=generator.device)
+        return self.log_prob(posterior.mean[rows] + posterior.variance[rows].sqrt() * noise).mean()
 
     def _to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Standard-normal numbers, and the logarithm of the scales they were divided by, summed."""
         pooled, moments = self._split(z.float())
+        pooled = (pooled - self.pooled_mean) @ self.whitening.T
         mean, log_first, log_scale, memory = self._expected(pooled)
-        astray = moments - mean
+        astray = (moments - self.moment_mean) / self.moment_scale - mean
         first = astray[..., :1] * torch.exp(-log_first)[..., None]
         later = (astray[..., 1:] - memory[..., None] * astray[..., :-1]) * torch.exp(-log_scale)[..., None]
         base = torch.cat([pooled, torch.cat([first, later], -1).flatten(1)], 1)
-        return base, log_first.sum(1) + (self.moments - 1) * log_scale.sum(1)
+        placing = self.moments * self.moment_scale.log().sum() - self.whitening.diagonal().log().sum()
+        return base, log_first.sum(1) + (self.moments - 1) * log_scale.sum(1) + placing
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled `(batch, pooled)` and moments `(batch, numbers, moments)`."""
         return z[:, : self.pooled], z[:, self.pooled :].unflatten(1, (self.numbers, self.moments))
 
     def _expected(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Means, `(batch, numbers, moments)`; then, `(batch, numbers)`, log scales of first and later ones, memory."""
+        """Of whitened pooled numbers: means `(batch, numbers, moments)`, log scales of first and later ones, memory."""
         told = self.net(pooled).float().unflatten(1, (self.BASES + 3, self.numbers))
         mean = torch.einsum("bkn,kt->bnt", told[:, : self.BASES], self.bases)
         raw_first, raw_scale, raw_memory = told[:, self.BASES :].unbind(1)

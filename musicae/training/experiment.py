@@ -25,6 +25,7 @@ from musicae.precision import resolve_precision
 from musicae.shipped import find_model
 from musicae.train_config import TrainConfig
 from musicae.training.loop import train
+from musicae.training.settling import settle_prior
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Experiment:
             take_over(model, find_model(config.start_from))
         best = train(self.domain, model, dataset, config, manifest, folder, resume=resume)
         if os.environ.get("RANK", "0") == "0":  # of several processes one is enough
+            settle_prior(best, dataset)
             attribute_vectors.store(best, dataset)
         return best
 
