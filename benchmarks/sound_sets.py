@@ -186,7 +186,7 @@ def single_notes() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def steady_tones() -> Iterator[tuple[str, np.ndarray]]:
-    """Yields `(name, samples)`: sines and organ tones, alone and in chords, that go on unchanged; none near 440 Hz."""
+    """Yields `(name, samples)`: sines and organ tones, alone and in chords, that go on; no fundamental near 440 Hz."""
     rng = np.random.default_rng(6)
     time_s = np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
     for number in range(_TONES):

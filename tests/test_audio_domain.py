@@ -239,6 +239,14 @@ def test_a_missing_noise_folder_matters_only_to_training(tmp_path: Path) -> None
         domain.corruption("denoise")
 
 
+def test_noise_that_was_named_for_scoring_and_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "noise").mkdir()
+    (tmp_path / "noise" / "a.wav").write_bytes(b"no sound")
+    domain = AudioDomain(AudioConfig(noise=(str(tmp_path / "noise"),)))
+    with pytest.raises(MusicaeError, match="no noise can be read from"):
+        domain.corruption("denoise", split="all")
+
+
 def test_training_varies_recorded_noise_and_draws_folders_evenly_and_scoring_does_not(tmp_path: Path) -> None:
     time_s = np.arange(8_000) / 16_000
     for hertz, names in ((1_000, "abcdefghij"), (4_000, "k")):

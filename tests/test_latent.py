@@ -261,7 +261,19 @@ def test_a_settled_prior_is_a_density_still():
     torch.testing.assert_close(prior.log_prob(row[None])[0], expected, atol=1e-3, rtol=1e-4)
 
 
-def test_a_handful_of_codes_settles_nothing():
-    prior, few = sequence_prior(), far_codes(4)
-    assert not prior.settle(few, torch.Generator().manual_seed(1))
-    assert prior.pooled_mean.abs().max() == 0
+@pytest.mark.parametrize("kind", ["few", "constant", "not finite"])
+def test_codes_that_say_too_little_settle_nothing(kind):
+    prior, codes = sequence_prior(), far_codes(19 if kind == "few" else 50)
+    if kind != "few":
+        codes = Posterior(torch.full_like(codes.mean, 3.0 if kind == "constant" else math.nan), codes.log_variance - 30)
+    before = {name: value.clone() for name, value in prior.state_dict().items()}
+    assert not prior.settle(codes, torch.Generator().manual_seed(1))
+    assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
+
+
+def test_a_sequence_prior_of_before_priors_were_settled_is_read_as_it_was():
+    prior, z = sequence_prior(), torch.randn(4, 13)
+    weights = {name: value for name, value in prior.state_dict().items() if name.startswith(("net", "bases"))}
+    again = SequencePrior((13,), pooled=3, moments=5)
+    again.load_state_dict(weights)
+    assert torch.equal(again.to_base(z), prior.to_base(z))

@@ -17,6 +17,7 @@ from musicae.errors import MusicaeError
 from musicae.sound import signal
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
+from musicae.training.settling import settle_prior
 
 RATE_HZ = 8_000
 SETTINGS = {
@@ -61,6 +62,23 @@ def test_a_file_is_rebuilt_with_its_length_rate_and_level(
     level = np.sqrt((rebuilt**2).mean(0)) / np.sqrt((samples**2).mean())
     assert level[0] == pytest.approx(1.0, rel=0.4)
     assert level[1] == pytest.approx(0.5, rel=0.4)
+
+
+def test_the_prior_is_settled_once_on_what_was_learned_and_draws_are_like_it(tmp_path: Path) -> None:
+    chords = write_chords(tmp_path / "chords", count=12)
+    experiment = Experiment.resolve("audio", data=[chords], settings={**SETTINGS, "latent_size": 4, "beta": 0.001})
+    dataset = experiment.read()
+    best = experiment.run(tmp_path / "run", dataset)
+    trained = load(best, "cpu")
+    assert trained.manifest.metrics["prior_settled"] == 1
+    assert "kl_bits" not in trained.manifest.metrics
+    codes = trained.encode(torch.cat([trained.read(path) for path in sorted(chords.iterdir())]))
+    base = trained.model.latent.to_base(codes).detach()
+    assert float(base[:, :4].square().mean().sqrt()) == pytest.approx(1, abs=0.35)
+
+    weights = (best / "model.safetensors").read_bytes()
+    assert not settle_prior(best, dataset)
+    assert (best / "model.safetensors").read_bytes() == weights
 
 
 def test_silence_is_rebuilt_as_silence(vae: TrainedModel, tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
     is_training = split == "train" and snr_db is None
     # How often a noise is heard decides how well it is removed.
     recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz, by_folder=is_training)
+    if split == "all" and config.noise and recordings is None:
+        raise MusicaeError(f"no noise can be read from {', '.join(config.noise)}; give sound files, or no noise.")
     return corruptions.AddNoise(
         sample_rate_hz=config.sample_rate_hz,
         n_fft=config.n_fft,

@@ -9,6 +9,7 @@ itself (ex-post density estimation: Ghosh et al., 2020, "From variational to det
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from musicae.nn.posterior import Posterior
 from musicae.nn.prior import Prior, standard_log_prob
 
 _SETTLING_STEPS, _SETTLING_BATCH, _SETTLING_RATE = 600, 64, 5e-3
+# Of fewer codes a covariance says nothing of where others lie.
+_LEAST_CODES, _LEAST_CODES_A_NUMBER = 20, 5
+_LEAST_SPREAD = 1e-6
 _JUDGED_SHARE = 0.1  # of the codes, on which the best of the steps is chosen
 _JUDGED_EVERY = 50
 
@@ -80,9 +84,8 @@ class SequencePrior(Prior):
     def settle(self, posterior: Posterior, generator: torch.Generator) -> bool:
         rows = torch.randperm(len(posterior.mean), generator=generator, device=generator.device)
         judged, learned = rows.split([round(_JUDGED_SHARE * len(rows)), len(rows) - round(_JUDGED_SHARE * len(rows))])
-        if not len(judged):
-            return False  # too few to tell learning from knowing by heart
-        self._place(posterior)
+        if len(rows) < max(_LEAST_CODES, _LEAST_CODES_A_NUMBER * self.pooled) or not self._place(posterior):
+            return False
         best, best_state = self._mean_log_prob(posterior, judged, generator), copy.deepcopy(self.state_dict())
         for parameter in self.net[-1].parameters():
             nn.init.zeros_(parameter)
@@ -100,24 +103,34 @@ class SequencePrior(Prior):
         self.load_state_dict(best_state)
         return True
 
-    def _place(self, posterior: Posterior) -> None:
-        """Sets mean and spread of pooled numbers and moments to those of all codes."""
+    def _place(self, posterior: Posterior) -> bool:
+        """Sets mean and spread of pooled numbers and moments to those of all codes, if they have a spread."""
         mean, variance = posterior.mean.double(), posterior.variance.double()
         pooled, moments = self._split(mean)
         pooled_variance, moment_variance = self._split(variance)
         covariance = torch.cov(pooled.T).reshape(self.pooled, self.pooled) + torch.diag(pooled_variance.mean(0))
         identity = torch.eye(self.pooled, dtype=torch.double, device=mean.device)
-        whitening = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity, upper=False)
+        triangle, failed = torch.linalg.cholesky_ex(covariance)
         spread = moments.var((0, 2), correction=0) + moment_variance.mean((0, 2))
+        if failed or not (torch.isfinite(triangle).all() and (spread > _LEAST_SPREAD).all()):
+            return False
+        whitening = torch.linalg.solve_triangular(triangle, identity, upper=False)
         self.pooled_mean.copy_(pooled.mean(0))
         self.whitening.copy_(whitening)
         self.moment_mean.copy_(moments.mean((0, 2))[:, None])
         self.moment_scale.copy_(spread.sqrt()[:, None])
+        return True
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Codes of models from before priors were settled lie around 0 with scale 1."""
+        for name, value in self.named_buffers():
+            state_dict.setdefault(prefix + name, value.clone())
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _mean_log_prob(self, posterior: Posterior, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Of one draw of each of the codes."""
-        noise = torch.randn(posterior.mean[rows].shape, generator=generator, device=generator.device)
-        return self.log_prob(posterior.mean[rows] + posterior.variance[rows].sqrt() * noise).mean()
+        log_variance = None if posterior.log_variance is None else posterior.log_variance[rows]
+        return self.log_prob(Posterior(posterior.mean[rows], log_variance).sample(generator)).mean()
 
     def _to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Standard-normal numbers, and the logarithm of the scales they were divided by, summed."""
