@@ -18,7 +18,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import av
 import click
 import numpy as np
 import soundfile
@@ -28,6 +27,8 @@ _EXCERPTS, _EXCERPT_S = 3, 15.0  # of a track
 _SPEECH_FILE_S = 25.0
 _PAUSES_S = (0.05, 0.4)
 _NOISE_FILE_S = 10.0
+_SHORTEST_ALONE_S = 1.5
+_OFFSET_BITS = 0x7FFFFFFF  # of a catalogue of OpenTTD; the highest is a flag
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Source:
 
     Attributes:
         package: Debian's name.
-        kind: `music`, `speech` or `noise`.
+        kind: `music`, `speech`, `noise` (water, wind, machines that run), `bustle` (work, steps, animals) or
+            `traffic` (vehicles, tools).
         patterns: names of files, within archives too.
         licence: what they are under, and who made them.
     """
@@ -67,6 +69,20 @@ _UFO_NOISE = (
     "arcticwind", "minepump03", "tv_static", "water0[1-3]", "waterfontain", "wind_turbine",
 )  # fmt: skip
 
+_ANTIQUE_BUSTLE = (
+    "ambient/building/*", "ambient/dayscape/*", "actor/gate/*", "actor/ship/ship_move*", "actor/ship/smove*",
+    "actor/ship/warship_move*", "actor/human/movement/*", "actor/mounted/movement/*", "actor/singlesteps/*",
+    "actor/fauna/animal/*", "resource/*", "attack/destruction/*",
+)  # fmt: skip
+# Without horns, whistles and bells, which are tones as music is (some birds are left).
+_TRAFFIC = (
+    "Propeller plane start", "Early jet*", "Mining machinery", "Electric sparking", "Steam (of*", "Crash",
+    "Big crash", "Truck/old bus start, pull away", "Modern bus start", "Old bus start", "Applause", "Jackhammer",
+    "Horse", "Building bridge", "Sawmill", "Lumber mill: Falling tree", "Lumber mill: Chainsaw", "Mach 1+*",
+    "Modern jet*", "Maglev*", "Tropical*", "Toyland: Propeller plane take off", "Toyland: Jet take off", "Monorail*",
+)  # fmt: skip
+_KART_TRAFFIC = ("airplane_jetEngine", "car_accel", "car_revup", "bowling_roll", "break")
+
 SOURCES = (
     Source("0ad-data", "music", ("audio/music/*.ogg",), "CC BY-SA 3.0, Wildfire Games"),
     Source("0ad-data", "noise", ("audio/ambient/water/*.ogg", "audio/ambient/weather/*.ogg"),
@@ -78,6 +94,12 @@ SOURCES = (
            "CC BY 3.0 and CC BY-SA 3.0, the UFO: Alien Invasion team's musicians"),
     Source("ufoai-sound", "noise", tuple(f"sound/ambience/{name}.ogg" for name in _UFO_NOISE),
            "CC BY 3.0 and CC BY-SA 3.0, the UFO: Alien Invasion team"),
+    Source("0ad-data", "bustle", tuple(f"audio/{name}.ogg" for name in _ANTIQUE_BUSTLE),
+           "CC BY-SA 3.0, Wildfire Games"),
+    Source("supertuxkart-data", "traffic", tuple(f"*/data/sfx/{name}.ogg" for name in _KART_TRAFFIC),
+           "CC BY 3.0 and CC BY-SA 3.0; Fritz Schlüter, daveincamas, Marianne Gagnon, Mike Koenig and others"),
+    Source("openttd-opensfx", "traffic", _TRAFFIC,
+           "CC0, CC BY and CC BY-SA 3.0, each sound by its own author; Janis Lukss, Wuzzy and others"),
     Source("asterisk-moh-opsound-g722", "music", ("*.g722",), "CC BY-SA 3.0, Macroform, Manolo Camp, Reno Project"),
     Source("asterisk-core-sounds-en-g722", "speech", ("*.g722",), "CC BY-SA 3.0, Allison Smith"),
     Source("asterisk-core-sounds-fr-g722", "speech", ("*.g722",), "CC BY-SA 3.0, June Wallack"),
@@ -95,8 +117,27 @@ def sounds(source: Source, unpacked: Path) -> Iterator[tuple[str, np.ndarray]]:
                 for name in sorted(name for name in archive.namelist() if _wanted(name, source.patterns)):
                     inside = Path(archive.extract(name, folder))
                     yield inside.stem, decoded(inside)
+        elif path.suffix == ".cat":
+            for name, sound in bundled(path.read_bytes()):
+                if _wanted(name, source.patterns):
+                    with TemporaryDirectory() as folder:
+                        inside = Path(folder) / "sound.wav"
+                        inside.write_bytes(sound)
+                        yield "".join(sign if sign.isalnum() else "_" for sign in name), decoded(inside)
         elif _wanted(path.relative_to(unpacked).as_posix(), source.patterns):
             yield path.stem, decoded(path)
+
+
+def bundled(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yields `(title, WAV)` of a sample catalogue of OpenTTD: offsets and sizes, then titles and sounds.
+
+    A title is the first words, in quotation marks, of what the catalogue says of a sound.
+    """
+    table = np.frombuffer(data, "<u4", (int.from_bytes(data[:4], "little") & _OFFSET_BITS) // 4).reshape(-1, 2)
+    for start, size in (table & _OFFSET_BITS).tolist():
+        sound = start + 1 + data[start]  # behind the text, whose length stands before it
+        told = data[start + 1 : sound].rstrip(b"\0").decode("latin-1")
+        yield told.split('"')[1] if '"' in told else told, data[sound : sound + size]
 
 
 def _wanted(name: str, patterns: Sequence[str]) -> bool:
@@ -105,6 +146,8 @@ def _wanted(name: str, patterns: Sequence[str]) -> bool:
 
 def decoded(path: Path) -> np.ndarray:
     """Mono float32 `(samples,)` at `RATE_HZ` of anything FFmpeg reads."""
+    import av
+
     with av.open(str(path), format="g722" if path.suffix == ".g722" else None) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
         frames = [
@@ -143,6 +186,28 @@ def takes(name: str, samples: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{name}-{chr(ord('A') + number)}", samples[number * length : (number + 1) * length]
 
 
+def bustle(parts: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Long sounds in takes; short ones one after another, in an order of their own, with pauses between them.
+
+    Of the short ones, what does not fill a file is left out.
+    """
+    rng = np.random.default_rng(8)
+    short = []
+    for name, samples in parts:
+        if len(samples) >= _SHORTEST_ALONE_S * RATE_HZ:
+            yield from takes(name, samples)
+        elif len(samples):
+            short.append(samples / max(1e-9, float(np.abs(samples).max())))
+    waiting: list[np.ndarray] = []
+    number = 0
+    for index in rng.permutation(len(short)):
+        pause = np.zeros(round(rng.uniform(*_PAUSES_S) * RATE_HZ), np.float32)
+        waiting += [short[index] * rng.uniform(0.3, 1), pause]
+        if sum(map(len, waiting)) >= _NOISE_FILE_S * RATE_HZ:
+            yield f"short_{number:02d}", np.concatenate(waiting)
+            waiting, number = [], number + 1
+
+
 def unpack(package: str, folder: Path) -> Path:
     """Downloads a package and unpacks it, unless that was done."""
     unpacked = folder / package
@@ -167,6 +232,8 @@ def main(out: Path, packages: Path | None) -> None:
             found = sounds(source, unpacked)
             if source.kind == "speech":
                 pieces = strung(found)
+            elif source.kind in ("bustle", "traffic"):
+                pieces = bustle(found)
             elif source.kind == "music":
                 pieces = ((name, excerpts(samples)) for name, samples in found)
             else:

@@ -19,7 +19,7 @@ from musicae.trained import load
 _FREE = {
     f"sound/free_{kind}": f"{kind} from Debian packages: "
     + "; ".join(f"{source.package}, {source.licence}" for source in SOURCES if source.kind == kind)
-    for kind in ("music", "speech", "noise")
+    for kind in dict.fromkeys(source.kind for source in SOURCES)
 }
 _LICENCES = _FREE | {
     "openewld": "OpenEWLD, public-domain lead sheets, MIT",
@@ -34,6 +34,7 @@ _LICENCES = _FREE | {
     "sound/digits_train": "Free Spoken Digit Dataset, four of its six speakers, CC BY-SA 4.0",
     "sound/music_train": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
     "sound/music_third": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
+    "sound/font_music": "the same tunes, played by sound_sets.py with Fluid R3 GM, MIT (F. Wen)",
     "sound/notes_train": "notes of a General MIDI sound font, played by sound_sets.py",
     "sound/tones_train": "steady tones, made by sound_sets.py",
     "sound/noise_train": "rain, sea and chainsaws of ESC-10, CC0 and CC BY (K. J. Piczak, 2015)",

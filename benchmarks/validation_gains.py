@@ -46,8 +46,7 @@ def main(sets: Path, runs: Path, names: tuple[str, ...]) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     torch.set_num_threads(1)
     found = validation_clips(sets)
-    if "wiener" not in results:
-        results["wiener"] = gains(found, lambda noisy: on_spectrum(wiener_filtered, noisy))
+    results["wiener"] = gains(found, lambda noisy: on_spectrum(wiener_filtered, noisy))
     for name in names:
         trained = load(runs / name, "cpu")
         results[name] = gains(found, lambda noisy, trained=trained: restored(trained, noisy))

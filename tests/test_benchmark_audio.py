@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pretty_midi
 import pytest
 import soundfile
 
@@ -21,6 +23,11 @@ def audio(script: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.fixture
 def noisy_clips(script: Callable[[str], ModuleType]) -> ModuleType:
     return script("noisy_clips")
+
+
+@pytest.fixture
+def players(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("players")
 
 
 @pytest.fixture
@@ -93,14 +100,67 @@ def test_nothing_is_both_trained_on_and_judged_on(sound_sets: ModuleType) -> Non
     programs = [sound_sets.program_split(number) for number in range(112)]
     assert programs.count("test") == 14
     assert not set(sound_sets.NOISE["train"]) & set(sound_sets.NOISE["test"])
+    assert not set(sound_sets.font_programs()) & {number for number in range(112) if programs[number] == "test"}
+    assert not set(sound_sets.font_programs()) & {4, 5, 44, 45, 111}  # electric pianos, tremolo, pizzicato, shanai
     names = [f"tune {number}.mid" for number in range(1000)]
     assert 60 < sum(sound_sets.is_test(name, 10) for name in names) < 140
 
 
-def test_a_sampler_plays_the_pitch_and_stops_when_the_note_does(sound_sets: ModuleType, tmp_path: Path) -> None:
+def test_steady_tones_leave_the_tone_alone_that_is_asked_for(sound_sets: ModuleType) -> None:
+    for _, samples in islice(sound_sets.steady_tones(), 40):
+        power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+        frequency_hz = np.fft.rfftfreq(len(samples), 1 / RATE_HZ)
+        near = np.abs(np.log2(frequency_hz.clip(1) / 440)) < 1 / 13
+        assert power[near].max() < 1e-6 * power.max()
+
+
+def test_another_font_plays_what_is_written(players: ModuleType) -> None:
+    pytest.importorskip("midirenderer")
+    font = (Path(pretty_midi.__file__).parent / "TimGM6mb.sf2").read_bytes()
+    events = [players.Event(0, 0.0, 1.0, 69, 100), players.Event(1, 1.0, 2.0, 57, 100)]
+    midi = players.arranged(events, [73, 42], None)  # flute, then cello
+    samples = players.rendered_with(font)(midi)
+    assert np.array_equal(samples, players.rendered_with(font)(midi))
+    with pytest.raises(Exception, match=r"SoundFont|RIFF|Malformed"):
+        players.rendered_with(b"not a font")(midi)
+    assert 2.5 * RATE_HZ < len(samples) < 3.5 * RATE_HZ
+    for start_s, hz in ((0.2, 440.0), (1.2, 220.0)):
+        part = samples[round(start_s * RATE_HZ) :][: RATE_HZ // 2]
+        partials = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+        assert 2 * (200 // 2 + partials[200 // 2 : 500 // 2].argmax()) == pytest.approx(hz, abs=4)
+
+
+def test_short_sounds_are_strung_together_and_long_ones_taken_apart(script: Callable[[str], ModuleType]) -> None:
+    free = script("free_sounds")
+    short = [(f"short {number}", np.full(RATE_HZ, 0.1 * number, np.float32)) for number in range(1, 16)]
+    long = [("long", np.full(25 * RATE_HZ, 0.5, np.float32))]
+    found = dict(free.bustle(iter([*short[:5], *long, *short[5:]])))
+    assert {name: len(samples) for name, samples in found.items() if name.startswith("long")} == {
+        "long-A": 10 * RATE_HZ,
+        "long-B": 10 * RATE_HZ,
+    }
+    strung = found["short_00"]
+    assert 10 * RATE_HZ <= len(strung) < 11.5 * RATE_HZ
+    levels = {round(float(level), 4) for level in strung if level}
+    assert 7 <= len(levels) <= 10  # as many sounds, each at a level of its own
+    assert min(levels) >= 0.3
+
+
+def test_a_catalogue_of_sounds_is_taken_apart(script: Callable[[str], ModuleType]) -> None:
+    parts = [(b'"Sawmill". By A. Licence: CC0.\0', b"RIFF one"), (b"plain\0", b"RIFF second")]
+    start, table, body = 8 * len(parts), b"", b""
+    for told, sound in parts:
+        flag = 0x80000000 if not table else 0
+        table += (start + len(body) | flag).to_bytes(4, "little") + len(sound).to_bytes(4, "little")
+        body += bytes([len(told)]) + told + sound
+    found = list(script("free_sounds").bundled(table + body + b"rest"))
+    assert found == [("Sawmill", b"RIFF one"), ("plain", b"RIFF second")]
+
+
+def test_a_sampler_plays_the_pitch_and_stops_when_the_note_does(players: ModuleType, tmp_path: Path) -> None:
     time_s = np.arange(3 * RATE_HZ) / RATE_HZ
     soundfile.write(tmp_path / "a.flac", 0.5 * np.sin(2 * np.pi * 440 * time_s), RATE_HZ)
-    sampler = sound_sets.Sampler(tmp_path, {"a.flac": 69.0})
+    sampler = players.Sampler(tmp_path, {"a.flac": 69.0})
     for pitch, hz in ((69, 440.0), (72, 523.25), (81, 440.0)):  # an octave up is out of reach and moved back
         sound = sampler.note(pitch, 1.0)
         spectrum = np.abs(np.fft.rfft(sound[: RATE_HZ // 2]))

@@ -117,17 +117,18 @@ def test_the_share_of_clean_rows_is_kept() -> None:
     assert 0.15 * 256 < untouched < 0.35 * 256
 
 
-def test_recordings_make_up_half_of_the_noise() -> None:
+@pytest.mark.parametrize("asked", [0.0, 0.5, 0.65, 1.0])
+def test_recordings_make_up_their_share_of_the_noise(asked: float) -> None:
     """A recording of one frequency can be told from every other kind."""
     tone = np.sin(2 * np.pi * 3_000 * np.arange(40_000) / RATE_HZ).astype(np.float32)
     clean = torch.zeros(200, 2, 257, 248)
 
-    noisy = add_noise(recordings=NoiseRecordings([tone]))(clean, seeded())
+    noisy = add_noise(recordings=NoiseRecordings([tone]), recorded_share=asked)(clean, seeded())
 
     power = noisy.pow(2).sum(1).mean(2)
     share = (power[:, 94:99].sum(1) / power.sum(1) > 0.9).float().mean()
-    # Half of the rows; a fifth of those has louder noise of a second kind than a tenth of its own.
-    assert 0.3 < share < 0.55
+    # A fifth of those rows has louder noise of a second kind than a tenth of its own.
+    assert 0.6 * asked <= share <= 1.1 * asked
 
 
 def test_only_the_families_asked_for_are_heard() -> None:

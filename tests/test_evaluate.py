@@ -309,6 +309,10 @@ def test_files_that_no_training_saw_are_all_scored(tiny_run: Run, tmp_path: Path
     scores = evaluate_files(trained, [tmp_path], split="all")
     assert scores["examples"] == examples > 0
     assert scores["left_out_seen_in_training"] == 0
+    assert "damaged_files" not in scores
+    (tmp_path / "broken.wav").write_bytes(b"RIFF and nothing more")
+    again = evaluate_files(trained, [tmp_path], split="all")
+    assert (again["examples"], again["damaged_files"]) == (examples, 1)
     with pytest.raises(MusicaeError, match="'all' keeps none"):
         evaluate_files(trained, [tmp_path], split="all", samples=4)
     with pytest.raises(MusicaeError, match="name them with --data"):

@@ -261,6 +261,26 @@ def test_a_settled_prior_is_a_density_still():
     torch.testing.assert_close(prior.log_prob(row[None])[0], expected, atol=1e-3, rtol=1e-4)
 
 
+def test_posteriors_are_joined_row_by_row():
+    small = Posterior(torch.ones(2, 3), torch.full((2, 3), -200.0))  # a variance that is zero in float32
+    joined = Posterior.joined([small, Posterior(torch.zeros(1, 3, dtype=torch.bfloat16), torch.zeros(1, 3))])
+    assert joined.mean.tolist() == [[1.0] * 3] * 2 + [[0.0] * 3]
+    assert joined.log_variance.tolist() == [[-200.0] * 3] * 2 + [[0.0] * 3]
+    points = Posterior.joined([Posterior(torch.ones(1, 3)), Posterior(torch.zeros(2, 3))])
+    assert (points.log_variance, len(points.mean)) == (None, 3)
+    with pytest.raises(ValueError, match="all 2 parts or of none, got 1"):
+        Posterior.joined([small, Posterior(torch.zeros(2, 3))])
+
+
+def test_a_prior_that_fits_better_than_what_settling_finds_is_kept(monkeypatch):
+    prior, codes = SequencePrior((13,), pooled=3, moments=5), far_codes(600)
+    prior.settle(codes, torch.Generator().manual_seed(1))
+    before = {name: value.clone() for name, value in prior.state_dict().items()}
+    monkeypatch.setattr("musicae.nn.sequence_prior._SETTLING_RATE", 0.0)
+    assert not prior.settle(codes, torch.Generator().manual_seed(1))
+    assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
+
+
 @pytest.mark.parametrize("kind", ["few", "constant", "not finite"])
 def test_codes_that_say_too_little_settle_nothing(kind):
     prior, codes = sequence_prior(), far_codes(19 if kind == "few" else 50)
@@ -275,5 +295,6 @@ def test_a_sequence_prior_of_before_priors_were_settled_is_read_as_it_was():
     prior, z = sequence_prior(), torch.randn(4, 13)
     weights = {name: value for name, value in prior.state_dict().items() if name.startswith(("net", "bases"))}
     again = SequencePrior((13,), pooled=3, moments=5)
+    assert again.settle(far_codes(200), torch.Generator().manual_seed(1))
     again.load_state_dict(weights)
     assert torch.equal(again.to_base(z), prior.to_base(z))

@@ -17,6 +17,8 @@ LEVEL_RMS = 0.1
 # `upscale` fills in what lies above half of the model's band: 8 kHz becomes 16, 16 becomes 32.
 UPSCALE = 2
 _CLEAN_SHARE = 0.05
+# Of the noises that are learned, and that are scored on: what was recorded differs more than what is made.
+_RECORDED_SHARE_LEARNED, _RECORDED_SHARE = 0.65, 0.5
 _REPRESENTATIONS = {"reconstruct": "magnitude", "denoise": "spectrum", "upscale": "band"}
 
 
@@ -102,6 +104,7 @@ def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) 
         families=config.families if recordings is not None else config.families or tuple(NOISES),
         clean_share=_CLEAN_SHARE if is_training else 0.0,
         recordings=recordings,
+        recorded_share=_RECORDED_SHARE_LEARNED if is_training else _RECORDED_SHARE,
         varied=is_training,
     )
 

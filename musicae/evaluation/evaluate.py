@@ -229,6 +229,9 @@ def evaluate_files(
         settings: keys of the domain's config to change, such as the noise of a test.
         split: as in `evaluate`, or `all` for files that the model never saw.
         limit, seed, importance, samples, pairs: as in `evaluate`.
+
+    Returns:
+        As `evaluate`; `damaged_files` counts those that could not be read, where there are some.
     """
     if split == "all" and not paths:
         raise MusicaeError("split 'all' is for files that the model never saw; name them with --data.")
@@ -250,6 +253,7 @@ def evaluate_files(
             raise MusicaeError("these are the files the model was trained on; leave out split 'all', or give others.")
         dataset = dataset.all_for_testing()
     scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))
-    return evaluate(
+    scores = evaluate(
         scored, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs
     )
+    return {**scores, "damaged_files": len(dataset.report.damaged)} if dataset.report.damaged else scores

@@ -5,6 +5,7 @@ Welling, 2014, appendix B).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,15 @@ class Posterior:
 
     mean: Tensor
     log_variance: Tensor | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Posterior"]) -> "Posterior":
+        """The rows of several, one after the other, in float32. Raises `ValueError` where only some have variances."""
+        log_variances = [part.log_variance.float() for part in parts if part.log_variance is not None]
+        if len(log_variances) not in (0, len(parts)):
+            raise ValueError(f"expected variances of all {len(parts)} parts or of none, got {len(log_variances)}")
+        mean = torch.cat([part.mean.float() for part in parts])
+        return cls(mean, torch.cat(log_variances) if log_variances else None)
 
     @property
     def variance(self) -> Tensor:

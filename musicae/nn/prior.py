@@ -55,7 +55,7 @@ class Prior(nn.Module, ABC):
             generator: of draws from it, on the same device.
 
         Returns:
-            Whether anything changed; not so where there are too few codes.
+            Whether anything changed; not so where there are too few codes, or what was learned fits them better.
         """
         raise NotImplementedError(f"{type(self).__name__} is not settled after training")
 

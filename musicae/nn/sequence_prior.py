@@ -57,10 +57,8 @@ class SequencePrior(Prior):
         decays = torch.exp(-time / torch.logspace(-1.5, 0.5, self.BASES - 1)[:, None])
         self.bases = nn.Parameter(torch.cat([torch.ones(1, moments), decays]))
         # Where codes lie as a whole; the rest is said of pooled numbers and moments brought to mean 0 and scale 1.
-        self.register_buffer("pooled_mean", torch.zeros(pooled))
-        self.register_buffer("whitening", torch.eye(pooled))
-        self.register_buffer("moment_mean", torch.zeros(self.numbers, 1))
-        self.register_buffer("moment_scale", torch.ones(self.numbers, 1))
+        for name, value in self._unplaced().items():
+            self.register_buffer(name, value)
 
     def log_prob(self, z: Tensor) -> Tensor:
         base, log_scale = self._to_base(z)
@@ -84,24 +82,31 @@ class SequencePrior(Prior):
     def settle(self, posterior: Posterior, generator: torch.Generator) -> bool:
         rows = torch.randperm(len(posterior.mean), generator=generator, device=generator.device)
         judged, learned = rows.split([round(_JUDGED_SHARE * len(rows)), len(rows) - round(_JUDGED_SHARE * len(rows))])
-        if len(rows) < max(_LEAST_CODES, _LEAST_CODES_A_NUMBER * self.pooled) or not self._place(posterior):
+        if len(rows) < max(_LEAST_CODES, _LEAST_CODES_A_NUMBER * self.pooled):
             return False
-        best, best_state = self._mean_log_prob(posterior, judged, generator), copy.deepcopy(self.state_dict())
+        before, best_state = copy.deepcopy(self.state_dict()), None
+        judged_codes = _rows(posterior, judged).sample(generator)
+        best = self.log_prob(judged_codes).mean()
+        if not self._place(posterior):
+            return False
         for parameter in self.net[-1].parameters():
             nn.init.zeros_(parameter)
         optimizer = torch.optim.Adam(self.parameters(), lr=_SETTLING_RATE)
-        for step in range(1, _SETTLING_STEPS + 1):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _SETTLING_STEPS + 1)
+        for step in range(_SETTLING_STEPS + 1):
+            if step % _JUDGED_EVERY == 0:
+                found = self.log_prob(judged_codes).mean()
+                if torch.isfinite(found) and not found <= best:  # what was learned may be too far off for a number
+                    best, best_state = found, copy.deepcopy(self.state_dict())
             batch = torch.randint(len(learned), (_SETTLING_BATCH,), generator=generator, device=generator.device)
             optimizer.zero_grad()
             with torch.enable_grad():
-                (-self._mean_log_prob(posterior, learned[batch], generator) / self.shape[0]).backward()
+                codes = _rows(posterior, learned[batch]).sample(generator)
+                (-self.log_prob(codes).mean() / self.shape[0]).backward()
             optimizer.step()
-            if step % _JUDGED_EVERY == 0:
-                found = self._mean_log_prob(posterior, judged, generator)
-                if found > best:
-                    best, best_state = found, copy.deepcopy(self.state_dict())
-        self.load_state_dict(best_state)
-        return True
+            schedule.step()
+        self.load_state_dict(before if best_state is None else best_state)
+        return best_state is not None
 
     def _place(self, posterior: Posterior) -> bool:
         """Sets mean and spread of pooled numbers and moments to those of all codes, if they have a spread."""
@@ -121,16 +126,20 @@ class SequencePrior(Prior):
         self.moment_scale.copy_(spread.sqrt()[:, None])
         return True
 
+    def _unplaced(self) -> dict[str, Tensor]:
+        """The buffers of a prior whose codes lie around 0 with scale 1."""
+        return {
+            "pooled_mean": torch.zeros(self.pooled),
+            "whitening": torch.eye(self.pooled),
+            "moment_mean": torch.zeros(self.numbers, 1),
+            "moment_scale": torch.ones(self.numbers, 1),
+        }
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Codes of models from before priors were settled lie around 0 with scale 1."""
-        for name, value in self.named_buffers():
-            state_dict.setdefault(prefix + name, value.clone())
+        for name, value in self._unplaced().items():
+            state_dict.setdefault(prefix + name, value)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _mean_log_prob(self, posterior: Posterior, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Of one draw of each of the codes."""
-        log_variance = None if posterior.log_variance is None else posterior.log_variance[rows]
-        return self.log_prob(Posterior(posterior.mean[rows], log_variance).sample(generator)).mean()
 
     def _to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Standard-normal numbers, and the logarithm of the scales they were divided by, summed."""
@@ -157,3 +166,7 @@ class SequencePrior(Prior):
             self._LARGEST_LOG_SCALE * torch.tanh(raw / self._LARGEST_LOG_SCALE) for raw in (raw_first, raw_scale - 0.5)
         )
         return mean, log_first, log_scale, torch.tanh(raw_memory + 1.0)
+
+
+def _rows(posterior: Posterior, rows: Tensor) -> Posterior:
+    return Posterior(posterior.mean[rows], None if posterior.log_variance is None else posterior.log_variance[rows])

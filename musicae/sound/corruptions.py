@@ -52,7 +52,6 @@ class AddNoise:
     leave clean sound alone.
     """
 
-    RECORDED_SHARE = 0.5
     SECOND_SHARE = 0.3
     GUSTS_SHARE = 0.3
 
@@ -67,6 +66,7 @@ class AddNoise:
         families: Sequence[str] = tuple(NOISES),
         clean_share: float = 0.0,
         recordings: NoiseRecordings | None = None,
+        recorded_share: float = 0.5,
         varied: bool = False,
     ) -> None:
         """Takes the shape of the spectra, and what to add to them.
@@ -80,6 +80,7 @@ class AddNoise:
             families: names in `noises.NOISES`, drawn evenly; may be none where there are recordings.
             clean_share: part of the rows left as they are.
             recordings: noise to cut pieces from.
+            recorded_share: part of the noises that are cut from recordings, where there are made ones too.
             varied: whether half of the recorded pieces are played slower or faster and coloured, as for training.
         """
         if not families and recordings is None:
@@ -92,6 +93,7 @@ class AddNoise:
         self._families = tuple(families)
         self._clean_share = clean_share
         self._recordings = recordings
+        self._recorded_share = recorded_share
         self._varied = varied
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
@@ -118,7 +120,7 @@ class AddNoise:
 
     def _one_kind(self, rows: int, generator: torch.Generator) -> Tensor:
         """`(rows, samples)` of RMS about 1, each row of one kind."""
-        share_beside_families = self.RECORDED_SHARE if self._families else 1.0
+        share_beside_families = self._recorded_share if self._families else 1.0
         is_recorded = uniform((rows,), generator) < (0.0 if self._recordings is None else share_beside_families)
         kind = torch.randint(max(1, len(self._families)), (rows,), generator=generator, device=generator.device)
         noise = torch.empty((rows, self._chunk_samples), device=generator.device)

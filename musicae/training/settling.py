@@ -27,16 +27,13 @@ def settle_prior(folder: Path, dataset: DataSet) -> bool:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device)
     indices = dataset.splits["train"][:: math.ceil(len(dataset.splits["train"]) / _MOST_EXAMPLES)]
-    means, log_variances = [], []
+    posteriors = []
     for part in np.array_split(indices, -(-len(indices) // domain.spec.evaluation_batch)):
         batch = domain.to_batch(torch.from_numpy(np.array(dataset.examples[part])))
         condition = None if batch.condition is None else batch.condition.to(device)
-        each = model.encode(batch.target.to(device), condition)
-        means.append(each.mean.float())
-        log_variances.append(each.variance.log().float())
-    posterior = Posterior(torch.cat(means), torch.cat(log_variances))
+        posteriors.append(model.encode(batch.target.to(device), condition))
     generator = torch.Generator(device).manual_seed(manifest.training.get("seed", 0))
-    if not latent.prior.settle(posterior, generator):
+    if not latent.prior.settle(Posterior.joined(posteriors), generator):
         return False
     # What hung on the prior is no longer so.
     metrics = {name: value for name, value in manifest.metrics.items() if name not in _OF_THE_PRIOR}
