@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import torch
+from calibration import calibrate
 from figure_runs import FIGURES, Figure
 
 from musicae.evaluation.evaluate import evaluate_files
@@ -32,7 +33,9 @@ def main(names: tuple[str, ...], sets: Path, out: Path, score_only: bool) -> Non
         figure = FIGURES[name]
         experiment = _experiment(figure, sets, out)
         if not score_only:
-            experiment.run(out / name, experiment.read())
+            best = experiment.run(out / name, experiment.read())
+            if figure.calibrated:
+                calibrate(best)
         trained = load(out / name)
         scores = score(trained, figure, sets)
         minutes = trained.manifest.metrics["minutes"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from figure_runs import FIGURES, Figure
-from figures import score
+from figures import RESULTS, score
 from free_sounds import SOURCES
 
 from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, save_checkpoint
@@ -34,7 +34,7 @@ _LICENCES = _FREE | {
     "sound/digits_train": "Free Spoken Digit Dataset, four of its six speakers, CC BY-SA 4.0",
     "sound/music_train": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
     "sound/music_third": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
-    "sound/font_music": "the same tunes, played by sound_sets.py with Fluid R3 GM, MIT (F. Wen)",
+    "sound/font_music": "such tunes, played by sound_sets.py with Fluid R3 GM, MIT (F. Wen)",
     "sound/notes_train": "notes of a General MIDI sound font, played by sound_sets.py",
     "sound/tones_train": "steady tones, made by sound_sets.py",
     "sound/noise_train": "rain, sea and chainsaws of ESC-10, CC0 and CC BY (K. J. Piczak, 2015)",
@@ -48,6 +48,10 @@ _SUMMARY = {
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
     "notes-16k": "Notes of instruments as codes: rebuild, morph, vary, shift, map.",
 }
+_CALIBRATED = """\
+Then its mask was shifted as a whole, by validation examples in noises kept for validation (calibration.py).
+
+"""
 _WEAK = {
     "melody-2bar": (
         "Folk tunes, songs and lead sheets of Europe and America, mostly before 1925; other styles are rebuilt less "
@@ -62,16 +66,16 @@ _WEAK = {
         "no dynamics; hand percussion is put on the nine drums it resembles."
     ),
     "denoise-16k": (
-        "Five voices and the spoken digits of four people, music of games, tunes played by samples and a sound font; "
-        "some hours on one core. The phase stays that of the noisy sound. Gains of clips, speakers, instruments and "
-        "families of noise it never heard stand in the README and benchmarks/audio.json."
+        "Five voices and the spoken digits of four people, music of games, tunes played by samples and two sound "
+        "fonts; some hours on one core. The phase stays that of the noisy sound. Gains of clips, speakers, instruments "
+        "and families of noise it never heard stand in the README and benchmarks/audio.json."
     ),
     "denoise-live-16k": (
-        "The data of `denoise-16k`, under an hour on one core. It looks 32 ms ahead and no further, and gains less "
-        "than `denoise-16k` does: take that where there is time."
+        "Most of the data of `denoise-16k`, under an hour on one core. It looks 32 ms ahead and no further, and gains "
+        "less than `denoise-16k` does: take that where there is time."
     ),
     "upscale-16k": (
-        "The voices and the music of `denoise-16k`. The phases above 4 kHz are copied from below, so the new band is "
+        "A voice and the music of `denoise-16k`. The phases above 4 kHz are copied from below, so the new band is "
         "plausible and not what was there; recordings that were resampled without a filter have mirror images in it."
     ),
     "notes-16k": (
@@ -133,7 +137,7 @@ def _card(name: str, figure: Figure, manifest: Manifest, scores: dict[str, float
 
 ## Training
 
-`python benchmarks/figures.py --sets FOLDER {name}`: {minutes:.0f} minutes of training on one CPU core, seed
+`python benchmarks/figures.py --sets FOLDER {name}`: {minutes:.0f} minutes of training, {_machine(name)}, seed
 {manifest.training["seed"]}; {settings}. Stored as float16.
 
 {_before(figure)}{examples["train"]} training examples, {examples["validation"]} for choosing the checkpoint,
@@ -158,13 +162,20 @@ Licence of the weights: MIT.
 """
 
 
+def _machine(name: str) -> str:
+    """As figures.py wrote it down."""
+    machine: str = json.loads(RESULTS.read_text())[name]["machine"]
+    return machine
+
+
 def _before(figure: Figure) -> str:
-    """What the run went on from."""
+    """What the run went on from, and what was done after it."""
     start = figure.settings.get("start_from")
     if start is None:
         return ""
     minutes = sum(leg.settings["minutes"] for leg in _legs(figure)[1:])
-    return f"It went on from `{start}`, trained for {minutes:.0f} minutes before.\n\n"
+    calibrated = _CALIBRATED if figure.calibrated else ""
+    return f"It went on from `{start}`, trained for {minutes:.0f} minutes before.\n\n{calibrated}"
 
 
 def _condition(figure: Figure) -> str:

@@ -10,6 +10,10 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+import torch
+
+from musicae.domains.audio import AudioDomain
+from musicae.models import build_model
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE_HZ = 16_000
@@ -94,6 +98,26 @@ def test_gains_on_validation_clips_are_means_over_clips_and_ratios(
     assert lines[0] == "| gain, dB | half | quarter |"
     assert lines[2] == "| voice, weather and machines | 6.0 | 12.0 |"
     assert len(lines) == 2 + len(validation.SOUNDS) * len(validation.NOISES)
+
+
+def test_a_mask_is_shifted_to_where_the_likelihood_is_highest(script: Callable[[str], ModuleType]) -> None:
+    calibration = script("calibration")
+    torch.manual_seed(0)
+    domain = AudioDomain(AudioDomain.Config(n_fft=256, chunk_s=0.5))
+    model = build_model("unet", domain.spec, {"widths": (8, 8), "latent_size": 4}).eval()
+    noisy = torch.randn(3, *domain.spec.shape)
+    with torch.no_grad():
+        mask = (model.reconstruct(noisy) / noisy).nan_to_num(0.5)[:, :1]
+        clean = noisy * torch.sigmoid(torch.logit(mask) - 0.6)  # a network that lets too much through
+
+    losses = calibration.shifted_losses(model, noisy, clean)
+    assert min(losses, key=losses.__getitem__) == -0.6
+    with torch.no_grad():
+        assert losses[0.0] == pytest.approx(-float(model.likelihood.log_prob(model.reconstruct(noisy), clean).sum()))
+
+    calibration.shift_mask(model, -0.6)
+    with torch.no_grad():
+        torch.testing.assert_close(model.reconstruct(noisy), clean, atol=1e-4, rtol=1e-4)
 
 
 def test_nothing_is_both_trained_on_and_judged_on(sound_sets: ModuleType) -> None:
