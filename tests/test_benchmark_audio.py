@@ -52,11 +52,13 @@ def test_what_modules_say_of_their_choices_is_what_was_measured(script: Callable
     choices = script("sound_choices")
     results = json.loads(choices.RESULTS.read_text())
     assert list(results) == list(choices.PARTS)
-    assert all(row["191 frames"] < min(-60, row["127 frames"] - 5) for row in results["overlap"].values())
+    assert max(row["191 frames"] for row in results["overlap"].values()) < -60
+    assert max(row["127 frames"] for row in results["overlap"].values()) > -60  # so no shorter overlap would do
     assert all(row["difference, dB"] < -55 and row["time, %"] < 80 for row in results["precision"].values())
-    for noise, least_db in (("whine", 5.0), ("mean, rooms", 0.0)):
+    for noise, least_db, most_db in (("whine", 8, 11), ("mean, steady", 1, 2), ("pink", -1, 0), ("mean, rooms", -1, 0)):
         row = results["profile"][noise]
-        assert all(row[f"profile, {ratio} dB"] > row[f"alone, {ratio} dB"] + least_db for ratio in (0, 5, 10))
+        helped_db = [row[f"profile, {ratio} dB"] - row[f"alone, {ratio} dB"] for ratio in (0, 5, 10)]
+        assert least_db < min(helped_db) <= max(helped_db) < most_db
     for row in results["phases"].values():
         assert 0.2 < row["0 iterations"] - row["16 iterations"] < 1
         assert row["16 iterations"] - row["32 iterations"] < 0.3
