@@ -7,8 +7,9 @@ limit to the gain (spectral subtraction: Boll, 1979).
 
 Chosen by gain in SI-SDR: it helps against steady noise that the model was never trained on, such as a whine, which the
 model alone leaves as it is, by 9 to 11 dB; where the model knows the noise, white, pink or a room's, it costs 0.3 to
-0.7 dB in the mean (benchmarks/sound_choices.py measures it). Tried and left: a Wiener gain without the model's, its product,
-minimum and mean with the model's mask, filtering before the model, and S / (S + N) in place of the model's mask.
+0.7 dB in the mean (benchmarks/sound_choices.py measures it). Tried and left: a Wiener gain without the model's, its
+product, minimum and mean with the model's mask, filtering before the model, and S / (S + N) in place of the model's
+mask.
 """
 
 from collections.abc import Callable, Iterator
