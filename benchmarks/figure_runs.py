@@ -104,6 +104,14 @@ def _sound(
     return Figure("audio", sets, chosen, reported, task=task, model=model, calibrated=calibrated, **options)
 
 
+def _later_leg(
+    start_from: str, minutes: float, learning_rate: float, sets: tuple[str, ...], noise: tuple[str, ...], **more: Any
+) -> Figure:
+    """A denoiser that sees the whole band goes on from another run."""
+    settings = {"learning_rate": learning_rate, "noise": noise, "start_from": start_from, **_WHOLE_BAND, **_LONGER}
+    return _sound("denoise", sets, minutes, **settings, **more)
+
+
 def _mending(task: str, minutes: float) -> Figure:
     """Starts from what melodies are like."""
     settings = {"minutes": minutes, "steps": _CLOCK, "evaluate_every": 500, "start_from": "melody-2bar"}
@@ -185,52 +193,18 @@ FIGURES: dict[str, Figure] = {
         **_LONGER,
     ),
     # As many played tunes as produced music, kinds of noise evenly and varied, and a network that sees the whole band.
-    "denoise-16k-varied": _sound(
-        "denoise",
-        _CLEAN + _FREE_SOUNDS,
-        95,
-        learning_rate=1e-3,
-        noise=_FREE_NOISE,
-        start_from="denoise-16k-free",
-        evaluate_every=500,
-        **_WHOLE_BAND,
-        **_LONGER,
+    "denoise-16k-varied": _later_leg(
+        "denoise-16k-free", 95, 1e-3, _CLEAN + _FREE_SOUNDS, _FREE_NOISE, evaluate_every=500
     ),
     # Steady tones are no hum.
-    "denoise-16k-tones": _sound(
-        "denoise",
-        (*_CLEAN, *_FREE_SOUNDS, "sound/tones_train"),
-        10,
-        learning_rate=5e-4,
-        noise=_FREE_NOISE,
-        start_from="denoise-16k-varied",
-        **_WHOLE_BAND,
-        **_LONGER,
+    "denoise-16k-tones": _later_leg(
+        "denoise-16k-varied", 10, 5e-4, (*_CLEAN, *_FREE_SOUNDS, "sound/tones_train"), _FREE_NOISE
     ),
     # More instruments, and vehicles, tools, steps and animals for noise.
-    "denoise-16k-bustle": _sound(
-        "denoise",
-        _EVERYTHING,
-        62,
-        learning_rate=8e-4,
-        noise=_EVERY_NOISE,
-        start_from="denoise-16k-tones",
-        evaluate_every=500,
-        **_WHOLE_BAND,
-        **_LONGER,
-    ),
+    "denoise-16k-bustle": _later_leg("denoise-16k-tones", 62, 8e-4, _EVERYTHING, _EVERY_NOISE, evaluate_every=500),
     # Compressed magnitudes weigh half of what they did; the mask is calibrated on noises it did not learn.
-    "denoise-16k": _sound(
-        "denoise",
-        _EVERYTHING,
-        11,
-        calibrated=True,
-        learning_rate=2e-4,
-        noise=_EVERY_NOISE,
-        start_from="denoise-16k-bustle",
-        evaluate_every=500,
-        **_WHOLE_BAND,
-        **_LONGER,
+    "denoise-16k": _later_leg(
+        "denoise-16k-bustle", 11, 2e-4, _EVERYTHING, _EVERY_NOISE, calibrated=True, evaluate_every=500
     ),
     # Looks 32 ms ahead and no further.
     "denoise-live-16k-start": _sound("denoise", _EVEN, 12, model="causal", n_fft=512, learning_rate=2e-3, noise=_NOISE),
