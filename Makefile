@@ -21,7 +21,7 @@ lint: $(STAMP)  ## style, format and types
 	$(PY) -m mypy
 
 bench: $(STAMP)  ## trains and scores what the README quotes (about eight hours on one core): make bench SETS=FOLDER
-	$(PY) benchmarks/figures.py --sets $(SETS)
+	$(PY) experiments/figures.py --sets $(SETS)
 
 clean:  ## everything that was made, but neither data nor trained models
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 
-from musicae.render import render_midi, write_wav
-from musicae.score.reading import NamedScore, read_scores
+from musicae.music.reading import NamedScore, read_scores
+from musicae.music.render import render_midi, write_wav
 
 FOLDER = Path(__file__).parent
 TUNES = FOLDER / "tunes.abc"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musicae.whole_files import written_whole
+from musicae.atomic_io import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

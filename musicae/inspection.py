@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicae.checkpoint import read_manifest
 from musicae.config import read_config
-from musicae.datasets.dataset import find_files, read_all, told_reasons
+from musicae.data.dataset import find_files, read_all, told_reasons
+from musicae.domain import Reading
 from musicae.domains import DOMAINS
-from musicae.domains.records import Reading
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.models import MODELS
 from musicae.trained import PRETRAINED, shipped_models
+from musicae.training.checkpoint import read_manifest
 
 
 def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[str]:

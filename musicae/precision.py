@@ -43,7 +43,7 @@ def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocas
     """What to restore in: bfloat16 for masks on sound on a CPU that is fast in it, else as the weights are.
 
     A mask forgives rounding: with `denoise-16k` the sounds differ by about -60 dB or less and take two thirds of the
-    time (benchmarks/sound_choices.py measures it).
+    time (experiments/sound_choices.py measures it).
 
     Args:
         device: where the model is.

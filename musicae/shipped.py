@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from musicae.checkpoint import MANIFEST
 from musicae.errors import CheckpointError, unknown_name
+from musicae.training.checkpoint import MANIFEST
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 LIVE_MODEL = "denoise-live-16k"

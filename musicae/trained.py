@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.checkpoint import Manifest, load_checkpoint
-from musicae.domains.base import Domain
-from musicae.domains.records import Batch
+from musicae.audio.streaming import StreamedBlocks
+from musicae.domain import Batch, Domain
+from musicae.inference import attribute_table, generating, latent_map, morphing, transforming
+from musicae.inference.attribute_table import AttributeTable
+from musicae.inference.attribute_vectors import AttributeVectors
+from musicae.inference.coder import Coder, either
 from musicae.models import Autoencoder
-from musicae.operations import attribute_table, generating, latent_map, morphing, transforming
-from musicae.operations.attribute_table import AttributeTable
-from musicae.operations.attribute_vectors import AttributeVectors
-from musicae.operations.coder import Coder, either
 from musicae.shipped import PRETRAINED, find_model, shipped_models
-from musicae.sound.streaming import StreamedBlocks
+from musicae.training.checkpoint import Manifest, load_checkpoint
 
 Choice = dict[str, Any]
 """Which part of a file is taken: music has `bar` and `track`."""
@@ -123,7 +122,7 @@ class TrainedModel:
         Args:
             source: as in `reconstruct`.
             out: the file to write; by default `NAME-denoise` in the working folder. Of sounds its ending says what
-                kind it is (see `musicae.sound.kinds`), and by default it is of the source's.
+                kind it is (see `musicae.audio.formats`), and by default it is of the source's.
             strength: 0 gives the input back, 1 all that the model would do (pictures and sound).
             max_attenuation_db: nothing in the spectrum is turned down by more (sound); None for no limit.
             noise_profile: a recording of the noise alone, same place and same recorder (sound).
@@ -204,7 +203,7 @@ class TrainedModel:
         Args:
             a, b: files (or objects the domain reads), or batches of one.
             steps: points on the path, ends included.
-            method: `slerp` or `lerp`, see `musicae.latent_space`.
+            method: `slerp` or `lerp`, see `musicae.inference.latent_paths`.
             spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal
                 parts of the path, on which a decoder may stand still for long and then go far at once.
             out: folder for one file with the whole path, one a step, a picture, and a WAV of music;

@@ -96,11 +96,11 @@ def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """A function: name of a script in `benchmarks` → its module, freshly imported."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    """A function: name of a script in `experiments` → its module, freshly imported."""
+    monkeypatch.syspath_prepend(ROOT / "experiments")
 
     def fresh(name: str) -> ModuleType:
-        for path in (ROOT / "benchmarks").glob("*.py"):
+        for path in (ROOT / "experiments").glob("*.py"):
             sys.modules.pop(path.stem, None)
         return importlib.import_module(name)
 

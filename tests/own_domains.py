@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from musicae.domains.music import MusicDomain
-from musicae.domains.records import Batch
+from musicae.domain import Batch
+from musicae.music.domain import MusicDomain
 from musicae.spec import TensorSpec
 
 

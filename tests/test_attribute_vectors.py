@@ -9,14 +9,14 @@ import torch
 from own_domains import CountedMusic
 from torch import Tensor
 
-from musicae.datasets.dataset import DataSet, load_dataset
+from musicae.data.dataset import DataSet, load_dataset
+from musicae.domain import Batch
 from musicae.domains import DOMAINS
-from musicae.domains.music import MusicDomain
-from musicae.domains.records import Batch
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.operations import attribute_vectors
-from musicae.operations.attribute_vectors import FILE, AttributeVectors, fit, moved, moved_code, store
-from musicae.operations.coder import Coder
+from musicae.inference import attribute_vectors
+from musicae.inference.attribute_vectors import FILE, AttributeVectors, fit, moved, moved_code, store
+from musicae.inference.coder import Coder
+from musicae.music.domain import MusicDomain
 from musicae.trained import TrainedModel, load
 
 Run = Callable[[str], Path]

@@ -12,10 +12,10 @@ import soundfile
 import torch
 from pydantic import ValidationError
 
-from musicae.domains.audio import LEVEL_RMS, AudioConfig, AudioDomain
+from musicae.audio import stft as signal
+from musicae.audio.domain import LEVEL_RMS, AudioConfig, AudioDomain
+from musicae.audio.files import read_sound, sound_info, write_sound
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.sound import signal
-from musicae.sound.files import read_sound, sound_info, write_sound
 
 
 @pytest.fixture
@@ -509,7 +509,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     import sys
     from pathlib import Path
     import torch
-    from musicae.domains.audio import AudioDomain
+    from musicae.audio.domain import AudioDomain
 
     torch.set_num_threads(2)
     source, target = Path(sys.argv[1]), Path(sys.argv[2])

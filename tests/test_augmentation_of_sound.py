@@ -2,8 +2,8 @@
 
 import torch
 
-from musicae.sound import signal
-from musicae.sound.augmentation import COLOUR_DB, GAIN_DB, augmented, coloured
+from musicae.audio import stft as signal
+from musicae.audio.augmentation import COLOUR_DB, GAIN_DB, augmented, coloured
 
 RATE_HZ, SAMPLES = 16_000, 8_000
 

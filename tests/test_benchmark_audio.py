@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from musicae.domains.audio import AudioDomain
+from musicae.audio.domain import AudioDomain
 from musicae.models import build_model
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicae.domains.image import ImageConfig, ImageDomain
+from musicae.image.domain import ImageConfig, ImageDomain
 
 ROOT = Path(__file__).resolve().parent.parent
 

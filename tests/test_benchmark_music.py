@@ -10,9 +10,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from musicae.domains.music import MusicDomain
+from musicae.music.domain import MusicDomain
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parent.parent / "experiments"
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from musicae.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, read_manifest, save_checkpoint
 from musicae.domains import DOMAINS
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.models import MODELS, Autoencoder, build_model
 from musicae.spec import Layout
+from musicae.training.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, read_manifest, save_checkpoint
 
 SIZES = {
     "conv": {"widths": [4, 6], "latent_size": 3},

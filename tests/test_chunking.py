@@ -10,12 +10,12 @@ import soundfile
 import torch
 
 import musicae
-from musicae.domains.audio import AudioConfig, AudioDomain
+from musicae.audio import stft as signal
+from musicae.audio.chunking import ALIGNED_FRAMES, ChunkStream, Framing
+from musicae.audio.domain import AudioConfig, AudioDomain
+from musicae.audio.mapping import map_sound
+from musicae.audio.shared_mask import joint_spectrum, turned_down_alike
 from musicae.precision import restoring_precision
-from musicae.sound import signal
-from musicae.sound.chunking import ALIGNED_FRAMES, ChunkStream, Framing
-from musicae.sound.mapping import map_sound
-from musicae.sound.shared_mask import joint_spectrum, turned_down_alike
 from musicae.starter import starter_file
 
 RATE_HZ = 16_000

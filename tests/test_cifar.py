@@ -9,12 +9,12 @@ import torch
 from cifar_batches import NAMES, batch_bytes, noise, write_set
 from PIL import Image
 
-from musicae.datasets.dataset import load_dataset
-from musicae.domains.image import ImageConfig, ImageDomain
+from musicae.data.dataset import load_dataset
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.pictures.cifar import cifar_labels, cifar_shape, read_cifar
-from musicae.pictures.labels import find_classes
-from musicae.pictures.picture_sets import PICTURE_SETS, picture_set
+from musicae.image.cifar import cifar_labels, cifar_shape, read_cifar
+from musicae.image.domain import ImageConfig, ImageDomain
+from musicae.image.labels import find_classes
+from musicae.image.picture_sets import PICTURE_SETS, picture_set
 from musicae.training.experiment import Experiment
 
 

@@ -19,10 +19,10 @@ from tiny_models import write_chords
 
 from musicae import __version__
 from musicae.cli import main
-from musicae.datasets.dataset import load_dataset
+from musicae.data.dataset import load_dataset
 from musicae.domains import DOMAINS
+from musicae.inference.attribute_vectors import store
 from musicae.models import MODELS
-from musicae.operations.attribute_vectors import store
 from musicae.starter import starter_file
 from musicae.trained import load
 

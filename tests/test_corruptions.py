@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from musicae.audio import stft as signal
+from musicae.audio.corruption import AddNoise, CutBand, mix_at_snr
+from musicae.audio.files import resample, write_sound
+from musicae.audio.noise_recordings import NoiseRecordings, noise_files, split_of_noise, without_silence
+from musicae.audio.noises import NOISES
 from musicae.errors import MusicaeError
-from musicae.sound import signal
-from musicae.sound.corruptions import AddNoise, CutBand, mix_at_snr
-from musicae.sound.files import resample, write_sound
-from musicae.sound.noise_recordings import NoiseRecordings, noise_files, split_of_noise, without_silence
-from musicae.sound.noises import NOISES
 
 RATE_HZ, N_FFT = 16_000, 512
 SAMPLES = 247 * 128

@@ -13,7 +13,8 @@ from PIL import Image
 from symusic import Note, Score, Tempo, TimeSignature, Track
 from tiny_models import write_chords
 
-from musicae.datasets.dataset import (
+from musicae.audio.domain import AudioDomain
+from musicae.data.dataset import (
     SPLITS,
     DataSet,
     ExampleTable,
@@ -23,10 +24,9 @@ from musicae.datasets.dataset import (
     split_items,
     unseen,
 )
-from musicae.domains.audio import AudioDomain
-from musicae.domains.image import ImageConfig, ImageDomain
-from musicae.domains.music import MusicDomain
 from musicae.errors import MusicaeError
+from musicae.image.domain import ImageConfig, ImageDomain
+from musicae.music.domain import MusicDomain
 from musicae.training.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
+from musicae.audio import stft as signal
 from musicae.evaluation.evaluate import evaluate_files
-from musicae.sound import signal
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 

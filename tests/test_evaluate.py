@@ -12,21 +12,21 @@ from tiny_models import write_chords
 from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, Normal, kl_divergence
 
-from musicae.checkpoint import Manifest
-from musicae.datasets.dataset import DataSet, ReadReport, load_dataset, unseen
-from musicae.domains.audio import AudioConfig, AudioDomain
-from musicae.domains.base import Domain
-from musicae.domains.image import ImageConfig, ImageDomain
-from musicae.domains.music import MusicConfig, MusicDomain
+from musicae.audio.domain import AudioConfig, AudioDomain
+from musicae.audio.files import write_sound
+from musicae.data.dataset import DataSet, ReadReport, load_dataset, unseen
+from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate, evaluate_files
+from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.likelihoods import Gaussian
 from musicae.models import Autoencoder, ModelConfig
+from musicae.music.baselines import bar_before
+from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.nn.posterior import Posterior
-from musicae.score.baselines import bar_before
-from musicae.sound.files import write_sound
 from musicae.spec import Layout, TensorSpec
 from musicae.trained import TrainedModel, load
+from musicae.training.checkpoint import Manifest
 
 Run = Callable[[str], Path]
 COUNTS = {"examples", "left_out_seen_in_training"}

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from tiny_models import write_chords
 
-from musicae.datasets.dataset import load_dataset, unseen
+from musicae.data.dataset import load_dataset, unseen
 from musicae.evaluation.evaluate import evaluate, evaluate_files
 from musicae.evaluation.probes import class_accuracy
 from musicae.trained import load

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from musicae.checkpoint import Manifest
-from musicae.datasets.dataset import DataSet, load_dataset, unseen
-from musicae.domains.base import Domain
-from musicae.domains.music import MusicConfig, MusicDomain
+from musicae.data.dataset import DataSet, load_dataset, unseen
+from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.generation_quality import path_quality, sample_quality
 from musicae.models import Autoencoder, ModelConfig
+from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.nn.posterior import Posterior
 from musicae.spec import Layout
 from musicae.trained import TrainedModel, load
+from musicae.training.checkpoint import Manifest
 
 Run = Callable[[str], Path]
 

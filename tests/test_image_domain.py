@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from musicae.domains.image import ImageConfig, ImageDomain
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.pictures.files import PICTURE_SUFFIXES, PictureTooLargeError, read_picture
-from musicae.pictures.idx import read_idx
+from musicae.image.domain import ImageConfig, ImageDomain
+from musicae.image.files import PICTURE_SUFFIXES, PictureTooLargeError, read_picture
+from musicae.image.idx import read_idx
 
 
 def _domain(size: int = 16, channels: int = 1, **settings) -> ImageDomain:

@@ -12,7 +12,7 @@ import torch
 from musicae.models import build_model
 from musicae.spec import Layout, TensorSpec
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parent.parent / "experiments"
 SMALL = {"mlp": {"width": 16, "depth": 1, "latent_size": 4}, "conv": {"widths": (4, 8), "latent_size": 4}}
 SPEC = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 

@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from musicae.sound import inversion, signal
-from musicae.sound.torchaudio_import import import_torchaudio
+from musicae.audio import inversion
+from musicae.audio import stft as signal
+from musicae.audio.torchaudio_import import import_torchaudio
 
 SAMPLES = 64 * 128
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import distributions
 
-from musicae.domains.image import ImageDomain
 from musicae.errors import MusicaeError
+from musicae.image.domain import ImageDomain
 from musicae.models import build_model
 from musicae.nn.latent import LATENTS, AdversarialLatent, DeterministicLatent, GaussianLatent
 from musicae.nn.posterior import Posterior

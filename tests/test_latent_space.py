@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicae.latent_space import METHODS, even_spacing, lerp, normal_grid, slerp, square, varied, walk
+from musicae.inference.latent_paths import METHODS, even_spacing, lerp, normal_grid, slerp, square, varied, walk
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

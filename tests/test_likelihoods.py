@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import distributions
 
+from musicae.audio import stft as signal
 from musicae.likelihoods import LIKELIHOODS, Gaussian, build_likelihood
 from musicae.likelihoods.sound import band_weights
 from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent
 from musicae.nn.posterior import Posterior
 from musicae.nn.prior import PRIORS
-from musicae.sound import signal
 from musicae.spec import Layout, TensorSpec
 
 GRID = {"layout": Layout.GRID, "shape": (2, 5, 7)}

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from musicae.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from musicae.errors import MusicaeError
 from musicae.likelihoods import build_likelihood
 from musicae.models import MODELS, build_model, default_model
 from musicae.nn.running import running_sum
 from musicae.nn.sequence import CausalStack
 from musicae.spec import Layout, TensorSpec
+from musicae.training.checkpoint import Manifest, load_checkpoint, save_checkpoint
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 SOUND = TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask")

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from musicae.domains.music import MusicConfig, MusicDomain
-from musicae.domains.music_tensors import recombine, vary_drums
-from musicae.score.drums import DRUM_PITCHES
-from musicae.score.parts import PARTS
+from musicae.music.domain import MusicConfig, MusicDomain
+from musicae.music.drums import DRUM_PITCHES
+from musicae.music.parts import PARTS
+from musicae.music.tensors import recombine, vary_drums
 
 
 def hits(tokens: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from symusic import Score
 
 from musicae.cli import main
-from musicae.score.chords import GRAMMAR
+from musicae.music.chords import GRAMMAR
 from musicae.starter import starter_file
 from musicae.trained import TrainedModel, load
 
@@ -298,7 +298,7 @@ def test_a_window_that_begins_with_rests_is_read_back_as_it_was(tiny_run: Run, t
 def test_a_picture_of_very_many_is_of_the_first_and_the_file_of_all(
     model: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("musicae.operations.result_files._MOST_DRAWN", 3)
+    monkeypatch.setattr("musicae.inference.result_files._MOST_DRAWN", 3)
     few = musicae("sample", *model, "--count", 3, "--seed", 1, "--out", "few")
     many = musicae("sample", *model, "--count", 5, "--seed", 1, "--out", "many")
     assert few.stderr == ""

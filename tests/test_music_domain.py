@@ -8,12 +8,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from musicae.domains.base import Domain
-from musicae.domains.music import MusicConfig, MusicDomain, MusicSource
+from musicae.domain import Domain
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.score.codec import VOCABULARY, canonical
-from musicae.score.lines import extract_piece
-from musicae.score.reading import read_scores
+from musicae.music.codec import VOCABULARY, canonical
+from musicae.music.domain import MusicConfig, MusicDomain, MusicSource
+from musicae.music.lines import extract_piece
+from musicae.music.reading import read_scores
 
 
 @pytest.fixture

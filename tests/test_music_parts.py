@@ -11,11 +11,11 @@ import symusic
 import torch
 from pydantic import ValidationError
 
-from musicae.domains.music import MusicConfig, MusicDomain
 from musicae.errors import MusicaeError
-from musicae.render import render_midi
-from musicae.score.metres import METRES
-from musicae.score.parts import PARTS
+from musicae.music.domain import MusicConfig, MusicDomain
+from musicae.music.parts import PARTS
+from musicae.music.render import render_midi
+from musicae.music.time_signatures import METRES
 
 EVERY_PART = pytest.mark.parametrize("part", PARTS)
 EVERY_METRE = pytest.mark.parametrize("metre", METRES)

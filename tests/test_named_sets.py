@@ -14,7 +14,7 @@ from cifar_batches import write_set
 from click.testing import CliRunner
 
 from musicae.cli import main
-from musicae.datasets.named_sets import NAMED_SETS, NamedSet, locate
+from musicae.data.named_sets import NAMED_SETS, NamedSet, locate
 from musicae.domains import DOMAINS
 from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate_files

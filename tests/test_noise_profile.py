@@ -9,10 +9,10 @@ import torch
 from click.testing import CliRunner
 
 import musicae
+from musicae.audio import stft as signal
+from musicae.audio.noise_profile import held_to_noise, profile_power
 from musicae.cli import main
-from musicae.render import render_midi
-from musicae.sound import signal
-from musicae.sound.noise_profile import held_to_noise, profile_power
+from musicae.music.render import render_midi
 from musicae.starter import starter_file
 
 RATE_HZ = 16_000

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from musicae.sound import noises, signal
-from musicae.sound.noises import NOISES
+from musicae.audio import noises
+from musicae.audio import stft as signal
+from musicae.audio.noises import NOISES
 
 RATE_HZ = 16_000
 SAMPLES = 247 * 128

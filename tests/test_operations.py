@@ -13,14 +13,14 @@ from own_domains import CountedMusic, ToldMusic
 from PIL import Image
 from symusic import Score
 
-from musicae.datasets.dataset import load_dataset
-from musicae.domains.music import MusicConfig
+from musicae.data.dataset import load_dataset
 from musicae.errors import DamagedFileError, MusicaeError
+from musicae.inference.attribute_vectors import fit
+from musicae.inference.coder import Coder
+from musicae.inference.latent_map import flattened
 from musicae.models import StepsAutoencoder
 from musicae.models.steps import StepsConfig
-from musicae.operations.attribute_vectors import fit
-from musicae.operations.coder import Coder
-from musicae.operations.latent_map import flattened
+from musicae.music.domain import MusicConfig
 from musicae.starter import starter_file
 from musicae.trained import TrainedModel
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from musicae.datasets.dataset import load_dataset
-from musicae.domains.image import ImageConfig, ImageDomain
-from musicae.domains.records import NO_LABEL
+from musicae.data.dataset import load_dataset
+from musicae.domain import NO_LABEL
 from musicae.errors import DamagedFileError, MusicaeError
+from musicae.image.domain import ImageConfig, ImageDomain
+from musicae.image.idx import idx_labels
+from musicae.image.labels import find_classes
 from musicae.models import build_model
-from musicae.pictures.idx import idx_labels
-from musicae.pictures.labels import find_classes
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from musicae.domains.image import ImageConfig, ImageDomain
 from musicae.errors import MusicaeError
+from musicae.image import corruption as damage
+from musicae.image import tiles as whole
+from musicae.image.domain import ImageConfig, ImageDomain
+from musicae.image.files import read_whole_picture
+from musicae.image.tiles import in_tiles
 from musicae.models import build_model
-from musicae.pictures import damage, whole
-from musicae.pictures.files import read_whole_picture
-from musicae.pictures.whole import in_tiles
 from musicae.spec import Layout, TensorSpec
 
 

@@ -6,10 +6,10 @@ import pytest
 from symusic import Score
 from test_datasets import SCALE, write_tune, write_tunes
 
-from musicae.datasets.dataset import load_dataset
-from musicae.datasets.preparation import prepare_lines
-from musicae.domains.music import MusicDomain
+from musicae.data.dataset import load_dataset
+from musicae.data.preparation import prepare_lines
 from musicae.errors import MusicaeError
+from musicae.music.domain import MusicDomain
 
 
 def test_the_report_counts_what_was_read_and_every_reason(tmp_path):

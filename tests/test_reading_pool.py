@@ -9,12 +9,12 @@ import pytest
 from test_datasets import SCALE, write_tune, write_tunes
 from troubled_domain import TroubledMusic
 
-from musicae.datasets.dataset import load_dataset
-from musicae.datasets.file_sets import Prepared, default_guard, default_processes, prepare_store
-from musicae.datasets.pool import Guard, is_sendable, read_in_processes
-from musicae.datasets.store import ReadReport, open_store
-from musicae.domains.music import MusicDomain
+from musicae.data.dataset import load_dataset
+from musicae.data.file_sets import Prepared, default_guard, default_processes, prepare_store
+from musicae.data.pool import Guard, is_sendable, read_in_processes
+from musicae.data.store import ReadReport, open_store
 from musicae.errors import MusicaeError
+from musicae.music.domain import MusicDomain
 
 TROUBLE = ("tune-010-crash", "tune-020-hang", "tune-041-hungry")
 """Before and after a file that the same process is asked for."""

@@ -8,9 +8,9 @@ import numpy as np
 import pretty_midi
 import pytest
 
+from musicae.audio.files import read_sound
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.render import BACKENDS, PEAK, TAIL_S, available_backends, render_file, render_midi, write_wav
-from musicae.sound.files import read_sound
+from musicae.music.render import BACKENDS, PEAK, TAIL_S, available_backends, render_file, render_midi, write_wav
 
 AVAILABLE = available_backends()
 each_backend = pytest.mark.parametrize("backend", AVAILABLE)

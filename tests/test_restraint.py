@@ -10,10 +10,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from musicae.audio import stft as signal
 from musicae.cli import main
 from musicae.errors import MusicaeError
-from musicae.operations.transforming import Restraint
-from musicae.sound import signal
+from musicae.inference.transforming import Restraint
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 

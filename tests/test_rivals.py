@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from musicae.sound import signal
-from musicae.sound.perceptual import perceptual_scores
-from musicae.sound.rivals import noisereduced, oracle_mask, rivals_of_denoising
+from musicae.audio import stft as signal
+from musicae.audio.baselines import noisereduced, oracle_mask, rivals_of_denoising
+from musicae.audio.perceptual import perceptual_scores
 
 RATE_HZ, SAMPLES = 16_000, 2 * 16_000
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from musicae.score.attributes import ATTRIBUTES, best_key, measure
-from musicae.score.codec import HOLD, NOTE_OFF, PITCH_OFFSET
+from musicae.music.attributes import ATTRIBUTES, best_key, measure
+from musicae.music.codec import HOLD, NOTE_OFF, PITCH_OFFSET
 
 C4 = 60 - PITCH_OFFSET
 

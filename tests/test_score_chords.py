@@ -10,7 +10,7 @@ import torch
 from symusic.core import NoteTickList, ScoreTick, TextMetaTick, TrackTick
 
 from musicae.errors import MusicaeError
-from musicae.score.chords import (
+from musicae.music.chords import (
     CLASSES,
     chord_name,
     chord_pitches,
@@ -19,8 +19,8 @@ from musicae.score.chords import (
     spread,
     transpose_classes,
 )
-from musicae.score.harmony import chord_line
-from musicae.score.reading import read_scores
+from musicae.music.harmony import chord_line
+from musicae.music.reading import read_scores
 
 SYMBOLS = {
     "C": "C", "Am7": "Am", "F#dim": "F#dim", "Bbmaj7": "Bb", "G7": "G", "Dsus4": "D", "E/G#": "E", "C:maj": "C",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicae.score.codec import (
+from musicae.music.codec import (
     HOLD,
     NOTE_OFF,
     VOCABULARY,
@@ -22,10 +22,10 @@ from musicae.score.codec import (
     windows_of,
     with_silence,
 )
-from musicae.score.lines import extract_piece
-from musicae.score.parts import PARTS
-from musicae.score.reading import read_scores
-from musicae.score.writing import Timeline, part_voices, voices_midi, write_midi
+from musicae.music.lines import extract_piece
+from musicae.music.parts import PARTS
+from musicae.music.reading import read_scores
+from musicae.music.writing import Timeline, part_voices, voices_midi, write_midi
 
 # Holds and note-offs must be common, or notes never last and never end.
 token = st.one_of(st.just(HOLD), st.just(NOTE_OFF), st.integers(0, VOCABULARY - 1))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from musicae.score.codec import FIRST_ONSET, HOLD, NOTE_OFF, VOCABULARY
-from musicae.score.damage import FARTHEST_SEMITONES, coarse_grid, wrong_notes
-from musicae.score.parts import PARTS
+from musicae.music.codec import FIRST_ONSET, HOLD, NOTE_OFF, VOCABULARY
+from musicae.music.corruption import FARTHEST_SEMITONES, coarse_grid, wrong_notes
+from musicae.music.parts import PARTS
 
 PART_NAMES = ("melody", "drums", "trio")
 

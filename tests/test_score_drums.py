@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TimeSignatureTick, TrackTick
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.score.drums import (
+from musicae.music.drums import (
     DRUM_PITCHES,
     VOCABULARY,
     WRITTEN_PITCH,
@@ -18,12 +18,12 @@ from musicae.score.drums import (
     tokens_from_hits,
     unmapped_pitches,
 )
-from musicae.score.grooves import read_grooves
-from musicae.score.lines import extract_piece
-from musicae.score.metres import METRES
-from musicae.score.parts import PARTS
-from musicae.score.tracks import summarise_tracks
-from musicae.score.windows import cut_windows
+from musicae.music.grooves import read_grooves
+from musicae.music.lines import extract_piece
+from musicae.music.parts import PARTS
+from musicae.music.time_signatures import METRES
+from musicae.music.tracks import summarise_tracks
+from musicae.music.windows import cut_windows
 from musicae.starter import starter_file
 
 Q = 480

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TempoTick, TimeSignatureTick, TrackTick
 
 from musicae.errors import MusicaeError
-from musicae.score.grid import estimate_phase, find_phase, find_stretches, to_steps
-from musicae.score.lines import Piece, extract_piece
-from musicae.score.melody import choose_melody, skyline
-from musicae.score.streams import PitchedStream
-from musicae.score.tracks import summarise_tracks
-from musicae.score.windows import cut_windows, window_at
+from musicae.music.grid import estimate_phase, find_phase, find_stretches, to_steps
+from musicae.music.lines import Piece, extract_piece
+from musicae.music.melody import choose_melody, skyline
+from musicae.music.streams import PitchedStream
+from musicae.music.tracks import summarise_tracks
+from musicae.music.windows import cut_windows, window_at
 
 Q = 480
 

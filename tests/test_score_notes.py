@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TrackTick
 
-from musicae.score.lines import extract_piece
-from musicae.score.notes import note_table
-from musicae.score.told import Told
+from musicae.music.lazy_lines import Told
+from musicae.music.lines import extract_piece
+from musicae.music.notes import note_table
 
 Notes = list[tuple[int, int]]
 

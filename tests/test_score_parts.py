@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TimeSignatureTick, TrackTick
 
-from musicae.score.lines import extract_piece
-from musicae.score.metres import METRES, Metre, metre_is_another
-from musicae.score.parts import PARTS, Part
-from musicae.score.reading import read_scores
-from musicae.score.rolls import part_rolls
-from musicae.score.tracks import summarise_tracks
-from musicae.score.trio import choose_trio
-from musicae.score.windows import cut_windows, window_at
-from musicae.score.writing import TICKS_PER_STEP, Timeline, part_voices, voices_midi, write_midi
+from musicae.music.lines import extract_piece
+from musicae.music.parts import PARTS, Part
+from musicae.music.reading import read_scores
+from musicae.music.rolls import part_rolls
+from musicae.music.time_signatures import METRES, Metre, metre_is_another
+from musicae.music.tracks import summarise_tracks
+from musicae.music.trio import choose_trio
+from musicae.music.windows import cut_windows, window_at
+from musicae.music.writing import TICKS_PER_STEP, Timeline, part_voices, voices_midi, write_midi
 
 Q = 480
 

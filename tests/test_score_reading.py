@@ -13,9 +13,9 @@ import pytest
 from symusic.core import ScoreTick
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.score.checking import MOST_METRES, MOST_TEMPI, MOST_TRACKS
-from musicae.score.lines import extract_piece
-from musicae.score.reading import LARGEST_FILE_BYTES, read_scores
+from musicae.music.checking import MOST_METRES, MOST_TEMPI, MOST_TRACKS
+from musicae.music.lines import extract_piece
+from musicae.music.reading import LARGEST_FILE_BYTES, read_scores
 
 NOTE = b"\x00\x90\x3c\x50\x83\x60\x80\x3c\x00"  # C4, one quarter at division 480
 END = b"\x00\xff\x2f\x00"
@@ -120,8 +120,8 @@ def test_note_bombs_end_in_time_and_memory(tmp_path: Path, name: str) -> None:
     path.write_bytes(midi(BOMBS[name] + END))
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from musicae.score.reading import read_scores; from musicae.score.lines import extract_piece\n"
-        "from musicae.score.windows import cut_windows\n"
+        "from musicae.music.reading import read_scores; from musicae.music.lines import extract_piece\n"
+        "from musicae.music.windows import cut_windows\n"
         "from musicae.errors import MusicaeError\n"
         "try: cut_windows(extract_piece(read_scores(Path(sys.argv[1]))[0].score), 2, 4)\n"
         "except MusicaeError as error: print(error)\n"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from musicae.score.codec import NOTE_OFF, PITCH_OFFSET
-from musicae.score.parts import PARTS
-from musicae.score.statistics import (
+from musicae.music.codec import NOTE_OFF, PITCH_OFFSET
+from musicae.music.parts import PARTS
+from musicae.music.statistics import (
     divergence_bits,
     drum_statistics,
     in_one_scale,

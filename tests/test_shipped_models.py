@@ -15,14 +15,14 @@ from click.testing import CliRunner
 from symusic import Score
 
 import musicae
+from musicae.audio import stft as signal
+from musicae.audio.files import resample
 from musicae.cli import main
 from musicae.commands.options import SHIPPED_FOR
 from musicae.inspection import describe_models
-from musicae.render import render_midi
-from musicae.score.reading import read_scores
+from musicae.music.reading import read_scores
+from musicae.music.render import render_midi
 from musicae.shipped import LIVE_MODEL
-from musicae.sound import signal
-from musicae.sound.files import resample
 from musicae.starter import starter_file
 from musicae.trained import PRETRAINED, shipped_models
 
@@ -44,7 +44,7 @@ def test_the_shipped_models_are_these_small_and_with_a_card():
         folder = PRETRAINED / name
         assert (folder / "model.safetensors").stat().st_size < 36e6
         card = (folder / "README.md").read_text(encoding="utf-8")
-        assert all(word in card.lower() for word in ("data", "seed", "benchmarks/figures.py"))
+        assert all(word in card.lower() for word in ("data", "seed", "experiments/figures.py"))
         assert not [path for path in folder.iterdir() if path.suffix in {".pt", ".pkl", ".ckpt"}]
         assert any(line.startswith(f"  {name}: ") for line in describe_models())
 
@@ -196,7 +196,7 @@ def test_a_narrow_tune_becomes_wide(tmp_path):
         float(signal.log_spectral_distance_db(part, spectra[2], sample_rate_hz=16_000, lowest_hz=4_000))
         for part in spectra[:2]
     )
-    assert ours < 0.7 * theirs  # a tune of few partials has little up there; see benchmarks/audio.json
+    assert ours < 0.7 * theirs  # a tune of few partials has little up there; see experiments/audio.json
 
 
 @pytest.mark.slow

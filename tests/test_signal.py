@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from musicae.sound import signal
+from musicae.audio import stft as signal
 
 
 def noise(rows: int, samples: int, seed: int = 0) -> torch.Tensor:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from musicae.sound import signal
-from musicae.sound.attributes import sound_attributes
+from musicae.audio import stft as signal
+from musicae.audio.attributes import sound_attributes
 
 RATE_HZ = 16_000
 TIME_S = torch.arange(2 * RATE_HZ) / RATE_HZ

@@ -15,13 +15,13 @@ import torch
 from click.testing import CliRunner
 from ffmpeg_stand_in import write_foreign_sound
 
-from musicae.checkpoint import Manifest, save_checkpoint
+from musicae.audio.domain import AudioConfig, AudioDomain
+from musicae.audio.files import read_sound, sound_info
 from musicae.cli import main
-from musicae.domains.audio import AudioConfig, AudioDomain
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.models import build_model
-from musicae.sound.files import read_sound, sound_info
 from musicae.trained import TrainedModel, load
+from musicae.training.checkpoint import Manifest, save_checkpoint
 
 RATE_HZ = 8_000  # half of the models', which is what `upscale` doubles
 FRAMES = 4_001

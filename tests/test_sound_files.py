@@ -11,8 +11,7 @@ import pytest
 import soundfile
 from ffmpeg_stand_in import write_foreign_sound
 
-from musicae.errors import DamagedFileError, MusicaeError
-from musicae.sound.files import (
+from musicae.audio.files import (
     Resampler,
     read_blocks,
     read_mono,
@@ -23,6 +22,7 @@ from musicae.sound.files import (
     sound_writer,
     write_sound,
 )
+from musicae.errors import DamagedFileError, MusicaeError
 
 SUBTYPES = {"PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 1e-7, "FLOAT": 1e-7, "DOUBLE": 1e-7}
 
@@ -258,7 +258,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     import numpy as np
     from pathlib import Path
     from musicae.errors import MusicaeError
-    from musicae.sound.files import write_sound
+    from musicae.audio.files import write_sound
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:

@@ -12,11 +12,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from musicae.audio.domain import AudioConfig, AudioDomain
+from musicae.audio.files import read_sound, sound_info, sound_writer
+from musicae.audio.formats import kind_remark, result_kind, result_suffix
 from musicae.cli import main
-from musicae.domains.audio import AudioConfig, AudioDomain
 from musicae.errors import MusicaeError
-from musicae.sound.files import read_sound, sound_info, sound_writer
-from musicae.sound.kinds import kind_remark, result_kind, result_suffix
 
 LOSSLESS = [
     ("a.wav", "PCM_U8"), ("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "PCM_32"), ("a.wav", "FLOAT"),
@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_no_half_of_an_encoded_file(tmp_path: Path, name: str
     import numpy as np
     from pathlib import Path
     from musicae.errors import MusicaeError
-    from musicae.sound.files import sound_writer
+    from musicae.audio.files import sound_writer
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     noise = 0.1 * np.random.default_rng(0).standard_normal((500_000, 1)).astype(np.float32)

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import musicae
+from musicae.audio.report import report_lines
 from musicae.cli import main
 from musicae.errors import MusicaeError
-from musicae.sound.report import report_lines
 from musicae.trained import load
 from musicae.training.experiment import Experiment
 

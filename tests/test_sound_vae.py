@@ -10,11 +10,11 @@ import torch
 from click.testing import CliRunner
 from tiny_models import write_chords
 
+from musicae.audio import stft as signal
+from musicae.audio.config import AudioConfig
+from musicae.audio.domain import AudioDomain
 from musicae.cli import main
-from musicae.domains.audio import AudioDomain
-from musicae.domains.audio_config import AudioConfig
 from musicae.errors import MusicaeError
-from musicae.sound import signal
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 from musicae.training.settling import settle_prior

@@ -14,7 +14,7 @@ import pretty_midi
 import pytest
 import symusic
 
-from musicae.score.reading import read_scores
+from musicae.music.reading import read_scores
 
 DATA = Path(__file__).parents[1] / "data"
 TUNES = DATA / "tunes.abc"

@@ -8,14 +8,14 @@ import pytest
 import soundfile
 import torch
 
-from musicae.checkpoint import Manifest, save_checkpoint
-from musicae.domains.audio import AudioConfig, AudioDomain
+from musicae.audio import stft as signal
+from musicae.audio.domain import AudioConfig, AudioDomain
+from musicae.audio.frames import FrameStream
+from musicae.audio.streaming import SoundStream
 from musicae.errors import MusicaeError
 from musicae.models import build_model
-from musicae.sound import signal
-from musicae.sound.frames import FrameStream
-from musicae.sound.streaming import SoundStream
 from musicae.trained import TrainedModel, load
+from musicae.training.checkpoint import Manifest, save_checkpoint
 
 RATE_HZ, N_FFT = 16_000, 512
 LENGTHS = [0, 1, 2, 127, 128, 129, 255, 256, 257, 384, 511, 512, 513, 640, 1000]

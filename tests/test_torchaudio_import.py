@@ -25,7 +25,7 @@ sys.meta_path.insert(0, BreakExtension())
 """
 
 USE = """
-from musicae.sound.torchaudio_import import import_torchaudio
+from musicae.audio.torchaudio_import import import_torchaudio
 assert "torchaudio" not in sys.modules, "importing our module must not import torchaudio"
 torchaudio = import_torchaudio()
 assert import_torchaudio() is torchaudio
@@ -64,7 +64,7 @@ def test_torchaudio_imports_beside_the_torch_installed_here() -> None:
 
 def test_another_failure_is_not_hidden() -> None:
     code = """
-    from musicae.sound.torchaudio_import import import_torchaudio
+    from musicae.audio.torchaudio_import import import_torchaudio
     try:
         import_torchaudio()
     except RuntimeError as error:

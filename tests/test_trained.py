@@ -15,7 +15,7 @@ from tiny_models import write_chords
 
 import musicae
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.latent_space import slerp
+from musicae.inference.latent_paths import slerp
 from musicae.starter import starter_file
 from musicae.trained import PRETRAINED, TrainedModel, load, shipped_models
 

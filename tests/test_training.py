@@ -14,8 +14,8 @@ import torch
 
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.models.grid import ConvAutoencoder, UNet
-from musicae.train_config import TrainConfig
 from musicae.trained import load
+from musicae.training.config import TrainConfig
 from musicae.training.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from musicae.sound import signal
-from musicae.sound.wiener import noise_power, wiener_filtered
+from musicae.audio import stft as signal
+from musicae.audio.wiener import noise_power, wiener_filtered
 
 RATE_HZ, SAMPLES = 16_000, 32_000
 

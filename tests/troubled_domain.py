@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musicae.domains.music import MusicDomain
-from musicae.domains.records import Reading
+from musicae.domain import Reading
+from musicae.music.domain import MusicDomain
 
 
 class TroubledMusic(MusicDomain):

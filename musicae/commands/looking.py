@@ -45,7 +45,7 @@ def attributes(paths: tuple[Path, ...], model: str | None, windows: bool, out: P
 
     Example: musicae attributes my_midi/ --out table.csv
     """
-    from musicae.whole_files import refuse_place
+    from musicae.atomic_io import refuse_place
 
     if out is not None:
         refuse_place(out)
@@ -90,7 +90,7 @@ def embed(
 
     Example: musicae embed my_midi/ --colour density
     """
-    from musicae.operations.latent_map import refuse_map
+    from musicae.inference.latent_map import refuse_map
 
     refuse_map(out)
     trained = load_for(model, paths[0])

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from musicae.datasets.named_sets import NAMED_SETS
+from musicae.atomic_io import refuse_place
+from musicae.data.named_sets import NAMED_SETS
 from musicae.errors import MusicaeError
-from musicae.whole_files import refuse_place
 
 
 class DomainChoice(click.Choice[str]):

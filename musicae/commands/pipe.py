@@ -66,8 +66,8 @@ def denoise_pipe(
     """Cleans stdin to stdout, block by block."""
     if noise_profile is not None or report:
         raise click.UsageError("--noise-profile and --report go with files; leave them out with -.")
+    from musicae.audio.pcm import Readable, encode_pcm, read_pcm
     from musicae.shipped import LIVE_MODEL
-    from musicae.sound.pcm import Readable, encode_pcm, read_pcm
 
     source, target = sys.stdin.buffer, sys.stdout.buffer
     if source.isatty() or target.isatty():

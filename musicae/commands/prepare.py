@@ -24,7 +24,7 @@ def prepare(
 
     Example: musicae prepare my_midi/ --processes 4
     """
-    from musicae.datasets.preparation import prepare_lines
+    from musicae.data.preparation import prepare_lines
 
     for line in prepare_lines(domain, paths, parse_settings(settings), processes, unique):
         click.echo(line)

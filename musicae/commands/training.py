@@ -9,7 +9,7 @@ import click
 
 from musicae.commands.options import DomainChoice, data_option, parse_settings, read_json, settings_option
 from musicae.errors import MusicaeError
-from musicae.train_config import TrainConfig
+from musicae.training.config import TrainConfig
 
 
 def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, text: str) -> Callable[..., Any]:
@@ -109,7 +109,7 @@ def train(
 
 
 def _describe(report: Any) -> str:
-    from musicae.datasets.dataset import told_reasons
+    from musicae.data.dataset import told_reasons
 
     left_out = told_reasons(report.skipped, report.damaged, report.stopped)
     return f"{report.examples} examples from {report.items} items; left out: {left_out}"

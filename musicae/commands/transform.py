@@ -133,8 +133,8 @@ def render(file: Path, out: Path | None, sample_rate_hz: int) -> None:
 
     Example: musicae render a.mid --out a.wav
     """
-    from musicae.render import render_file
-    from musicae.score.reading import first_of_many
+    from musicae.music.reading import first_of_many
+    from musicae.music.render import render_file
 
     click.echo(render_file(file, out or file.with_suffix(".wav"), sample_rate_hz=sample_rate_hz))
     echo_remarks(filter(None, [first_of_many(file)]))

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.datasets.dataset import DataSet
-from musicae.domains.base import Domain
-from musicae.score.baselines import always, bar_before, most_frequent
+from musicae.data.dataset import DataSet
+from musicae.domain import Domain
+from musicae.music.baselines import always, bar_before, most_frequent
 from musicae.spec import Layout
 
 _FREQUENCIES_FROM = 20_000  # examples, at most about twice as many

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from musicae.config import read_config
-from musicae.datasets.dataset import DataSet, ExampleTable, load_dataset, unseen
-from musicae.datasets.named_sets import locate
-from musicae.domains.records import Batch
+from musicae.data.dataset import DataSet, ExampleTable, load_dataset, unseen
+from musicae.data.named_sets import locate
+from musicae.domain import Batch
 from musicae.errors import MusicaeError
 from musicae.evaluation.baselines import symbol_guesses
 from musicae.evaluation.bootstrap import mean_intervals

@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.datasets.dataset import DataSet, unseen
-from musicae.domains.base import Domain
-from musicae.domains.records import Batch
+from musicae.data.dataset import DataSet, unseen
+from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.bounds import negative_log_likelihood
-from musicae.operations.coder import Code, Coder
-from musicae.operations.morphing import changes, morph
-from musicae.score.statistics import Statistics, divergence_bits
+from musicae.inference.coder import Code, Coder
+from musicae.inference.morphing import changes, morph
+from musicae.music.statistics import Statistics, divergence_bits
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 

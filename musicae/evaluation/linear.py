@@ -13,8 +13,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from musicae.datasets.dataset import DataSet
-from musicae.domains.base import Domain
+from musicae.data.dataset import DataSet
+from musicae.domain import Domain
 
 _LARGEST_EXACT_PCA = 2048  # numbers an example
 _LARGEST_RIDGE = 3072  # a colour picture of 32×32; time goes with the cube

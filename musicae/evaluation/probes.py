@@ -12,9 +12,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from musicae.datasets.dataset import DataSet
-from musicae.domains.base import Domain
-from musicae.domains.records import NO_LABEL
+from musicae.data.dataset import DataSet
+from musicae.domain import NO_LABEL, Domain
 from musicae.evaluation.linear import batches, fitted_pca
 from musicae.trained import TrainedModel
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import torch
 
-from musicae.checkpoint import Manifest, read_manifest, take_over
 from musicae.config import Config, read_config
-from musicae.datasets.dataset import DataSet, find_files, load_dataset
-from musicae.datasets.named_sets import locate
+from musicae.data.dataset import DataSet, find_files, load_dataset
+from musicae.data.named_sets import locate
+from musicae.domain import Domain
 from musicae.domains import DOMAINS
-from musicae.domains.base import Domain
 from musicae.errors import MusicaeError, unknown_name
+from musicae.inference import attribute_vectors
 from musicae.models import MODELS, build_model, default_model, refuse_misfit
-from musicae.operations import attribute_vectors
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
-from musicae.train_config import TrainConfig
+from musicae.training.checkpoint import Manifest, read_manifest, take_over
+from musicae.training.config import TrainConfig
 from musicae.training.loop import train
 from musicae.training.settling import settle_prior
 

@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
-from musicae.checkpoint import Manifest, save_checkpoint
-from musicae.datasets.dataset import DataSet, ExampleTable
-from musicae.domains.base import Domain
+from musicae.data.dataset import DataSet, ExampleTable
+from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.models import Autoencoder, Loss
 from musicae.precision import resolve_precision
-from musicae.train_config import TrainConfig
 from musicae.training.allocation import keep_freed_memory
+from musicae.training.checkpoint import Manifest, save_checkpoint
+from musicae.training.config import TrainConfig
 from musicae.training.interruption import interrupt_flag
 from musicae.training.run_log import RunLog
 from musicae.training.run_state import read_state, write_state

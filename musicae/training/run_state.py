@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from musicae.checkpoint import read_tensors, replaced_folder
 from musicae.errors import CheckpointError
+from musicae.training.checkpoint import read_tensors, replaced_folder
 
 _TENSORS, _COUNTERS = "state.safetensors", "state.json"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicae.checkpoint import load_checkpoint, save_checkpoint
-from musicae.datasets.dataset import DataSet
+from musicae.data.dataset import DataSet
 from musicae.nn.latent import GaussianLatent
 from musicae.nn.posterior import Posterior
+from musicae.training.checkpoint import load_checkpoint, save_checkpoint
 
 _MOST_EXAMPLES = 20_000
 # A run that is resumed and finds no better checkpoint leaves the settled one as it is.

@@ -1,0 +1,197 @@
+"""Makes the sounds that denoisers are trained and judged on: tunes played by instruments, and speakers apart.
+
+    python experiments/sound_sets.py --sets FOLDER --out FOLDER [--font FluidR3_GM.sf2]
+
+The font is in Debian's package fluid-soundfont-gm (MIT, Frank Wen); a second set of instruments is played with it.
+What is judged on was never trained on: tunes, instruments, speakers and families of noise are dealt to `train`
+or `test` by name, see the tables below. Everything is seeded; the same sets give the same sounds.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pretty_midi
+import soundfile
+from players import RATE_HZ, Event, arranged, instruments, played_by_samples, rendered, rendered_with, voiced
+
+from musicae.audio.files import read_mono
+
+TUNES = ("openewld", "ryans_mammoth", "oneills1850")
+TEST_INSTRUMENTS = ("shanai", "electric_piano", "pizzicato_strings", "tremolo_strings")
+TEST_SPEAKERS = ("theo", "yweweler")
+_TEST_INSTRUMENT_PROGRAMS = (4, 5, 44, 45, 111)
+"""Their numbers in General MIDI: the second font sounds much like the recordings."""
+NOISE = {"train": ("002-Rain", "003-Sea_waves", "008-Chainsaw"), "test": ("007-Helicopter", "010-Fire_crackling")}
+"""Families of recorded noise."""
+_PIECES = {"train": 300, "test": 24}
+_PIECE_S = {"train": 20.0, "test": 8.0}
+_TONES, _TONE_S = 300, 8.2
+_DRUM_SHARE = 0.4
+_FONT_PIECES = 400
+
+
+def is_test(name: str, one_in: int) -> bool:
+    """Deals names to the test part, one in so many, by a hash."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % one_in == 0
+
+
+def program_split(program: int) -> str:
+    """One General MIDI program in eight is for the test."""
+    return "test" if program % 8 == 3 else "train"
+
+
+def font_programs() -> list[int]:
+    """What the second font plays for training."""
+    programs = [number for number in range(112) if program_split(number) == "train"]
+    return [number for number in programs if number not in _TEST_INSTRUMENT_PROGRAMS]
+
+
+def midi_files(sets: Path, split: str, *names: str) -> list[Path]:
+    """A split's files of some sets."""
+    found = [path for name in names for path in sorted((sets / name).rglob("*.mid"))]
+    return [path for path in found if is_test(path.name, 10) == (split == "test")]
+
+
+def pieces(sets: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)` of a split's music, every second one by recorded notes."""
+    rng = np.random.default_rng({"train": 1, "test": 2}[split])
+    tunes, grooves = midi_files(sets, split, *TUNES), midi_files(sets, split, "groove")
+    samplers = instruments(sets / "notes16k")
+    names = [name for name in samplers if (name in TEST_INSTRUMENTS) == (split == "test")]
+    programs = [number for number in range(112) if program_split(number) == split]
+    for number, index in enumerate(rng.permutation(len(tunes))[: _PIECES[split]]):
+        events = voiced(tunes[index], rng, _PIECE_S[split])
+        if not events:
+            continue
+        if number % 2:
+            chosen = rng.choice(names, 3, replace=False)
+            samples = played_by_samples(events, [samplers[name] for name in chosen])
+            label = "-".join(chosen)
+        else:
+            drums = _drums(grooves[int(rng.integers(len(grooves)))]) if rng.random() < _DRUM_SHARE else None
+            chosen = rng.choice(programs, 3, replace=False)
+            samples = rendered(arranged(events, chosen.tolist(), drums))
+            label = "programs-" + "-".join(map(str, chosen))
+        samples = samples[: round(_PIECE_S[split] * RATE_HZ)]
+        yield f"{number:03d}-{label}", samples / max(1e-9, float(np.abs(samples).max())) * rng.uniform(0.2, 0.9)
+
+
+def font_pieces(sets: Path, font: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)`: music for training from another font, the test instruments left out.
+
+    Tunes that `pieces` takes may be among them, those that training keeps for validation too.
+    """
+    rng, render = np.random.default_rng(7), rendered_with(font.read_bytes())
+    tunes, grooves = midi_files(sets, "train", *TUNES), midi_files(sets, "train", "groove")
+    for number, index in enumerate(rng.permutation(len(tunes))[:_FONT_PIECES]):
+        events = voiced(tunes[index], rng, _PIECE_S["train"])
+        if not events:
+            continue
+        drums = _drums(grooves[int(rng.integers(len(grooves)))]) if rng.random() < _DRUM_SHARE else None
+        chosen = rng.choice(font_programs(), 3, replace=False).tolist()
+        samples = render(arranged(events, chosen, drums))[: round(_PIECE_S["train"] * RATE_HZ)]
+        loudest = max(1e-9, float(np.abs(samples).max()))
+        yield f"{number:03d}-" + "-".join(map(str, chosen)), samples / loudest * rng.uniform(0.2, 0.9)
+
+
+def single_notes() -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)`: notes of the training programs, a fourth apart, beside the recorded ones."""
+    rng = np.random.default_rng(4)
+    for program in range(0, 112, 2):
+        if program_split(program) == "test":
+            continue
+        for pitch in range(36 + int(rng.integers(5)), 88, 5):
+            event = Event(0, 0.0, rng.uniform(0.8, 2.0), pitch, int(rng.integers(60, 120)))
+            yield f"{program:03d}-{pitch}", rendered(arranged([event], [program], None))[: round(2.5 * RATE_HZ)]
+
+
+def steady_tones() -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)`: sines and organ tones, alone and in chords, that go on; no partial near 440 Hz."""
+    rng = np.random.default_rng(6)
+    time_s = np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
+    for number in range(_TONES):
+        samples = np.zeros(len(time_s))
+        for frequency_hz in np.exp(rng.uniform(np.log(90), np.log(3_000), int(rng.integers(1, 4)))):
+            harmonics = 1 + np.arange(int(rng.choice([1, 1, 3, 8])))
+            # audio.py asks whether a tone of 440 Hz is left alone; a sine there gives way.
+            if len(harmonics) == 1 and _near_440_hz(frequency_hz):
+                frequency_hz *= 1.2
+            partials_hz = harmonics * frequency_hz
+            harmonics = harmonics[(partials_hz < 0.45 * RATE_HZ) & ~_near_440_hz(partials_hz)]
+            phases = 2 * np.pi * (np.outer(harmonics * frequency_hz, time_s) + rng.random((len(harmonics), 1)))
+            samples += rng.uniform(0.3, 1) * (np.sin(phases) / harmonics[:, None]).sum(0)
+        yield f"{number:03d}", samples / np.abs(samples).max() * rng.uniform(0.2, 0.9)
+
+
+def _near_440_hz(frequency_hz: np.ndarray | float) -> np.ndarray:
+    """Whether it lies within a semitone."""
+    return np.abs(np.log2(np.asarray(frequency_hz) / 440)) < 1 / 12
+
+
+def utterances(sets: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)`: digits of one speaker, a dozen in a row with pauses between them."""
+    rng = np.random.default_rng(3)
+    files: dict[str, list[Path]] = {}
+    for path in sorted((sets / "fsdd" / "recordings").glob("*.wav")):
+        files.setdefault(path.stem.split("_")[1], []).append(path)
+    for speaker in sorted(files):
+        if (speaker in TEST_SPEAKERS) != (split == "test"):
+            continue
+        order = rng.permutation(len(files[speaker]))
+        for number in range(len(order) // 12 if split == "train" else 8):
+            parts = []
+            for index in order[12 * number : 12 * number + 12]:
+                spoken = read_mono(files[speaker][index], RATE_HZ)
+                parts += [spoken / max(1e-9, float(np.abs(spoken).max())) * 0.5]
+                parts += [np.zeros(round(rng.uniform(0.05, 0.35) * RATE_HZ), np.float32)]
+            yield f"{speaker}-{number:02d}", np.concatenate(parts)
+
+
+def _drums(path: Path) -> pretty_midi.Instrument:
+    midi = pretty_midi.PrettyMIDI(str(path))
+    drums = pretty_midi.Instrument(0, is_drum=True)
+    drums.notes = [note for part in midi.instruments for note in part.notes if note.start < max(_PIECE_S.values())]
+    return drums
+
+
+@click.command(help=__doc__)
+@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
+@click.option("--font", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A second sound font.")
+def main(sets: Path, out: Path, font: Path | None) -> None:
+    for kind, make in (("music", pieces), ("digits", utterances)):
+        for split in ("train", "test"):
+            folder = out / f"{kind}_{split}"
+            folder.mkdir(parents=True, exist_ok=True)
+            length_s = 0.0
+            for number, (name, samples) in enumerate(make(sets, split)):
+                places = [folder]
+                if folder.name == "music_train" and number % 3 == 0:
+                    places.append(out / "music_third")  # as much as there is speech
+                for place in places:
+                    place.mkdir(exist_ok=True)
+                    soundfile.write(place / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
+                length_s += len(samples) / RATE_HZ
+            click.echo(f"{folder}: {length_s / 60:.1f} min")
+    made = {"notes_train": single_notes(), "tones_train": steady_tones()}
+    if font is not None:
+        made["font_music"] = font_pieces(sets, font)
+    for kind, sounds in made.items():
+        folder = out / kind
+        folder.mkdir(exist_ok=True)
+        for name, samples in sounds:
+            soundfile.write(folder / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
+    for split, families in NOISE.items():
+        folder = out / f"noise_{split}"
+        folder.mkdir(exist_ok=True)
+        for family in families:
+            for path in sorted((sets / "noise_esc10" / family).glob("*.ogg")):
+                samples = read_mono(path, 44_100)
+                soundfile.write(folder / f"{family}-{path.stem}.flac", samples, 44_100, subtype="PCM_16")
+
+
+if __name__ == "__main__":
+    main()

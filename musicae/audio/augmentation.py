@@ -1,0 +1,83 @@
+"""What may happen to a clean sound before anything damages it: level, polarity, colour, room, and silence.
+
+Drawn anew for every batch, on whole batches, on the generator's device, so that a model of few recordings
+hears many. Nothing here knows spectra, files or settings.
+"""
+
+import torch
+from torch import Tensor
+
+from musicae.audio.noises import convolved, room_response, uniform
+
+GAIN_DB = 9.0
+COLOUR_DB = 6.0
+PITCH_SEMITONES = 1.0
+_COLOUR_POINTS = 6
+ROOM_SHARE = 0.25
+_ROOM_S = 0.4
+# A sound is joined by up to three others, each as loud as it is or up to 12 dB softer.
+_MOST_JOINED, _JOINED_DB = 4, 12.0
+
+
+def augmented(
+    waveform: Tensor, generator: torch.Generator, *, sample_rate_hz: int, silent_share: float = 0.0,
+    room_share: float = ROOM_SHARE, joined_share: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """`(batch, samples)` → the same number of sounds as they might have been recorded elsewhere.
+
+    Args:
+        waveform: clean.
+        generator: on the same device.
+        sample_rate_hz: of the waveform.
+        silent_share: of rows that become silence, so that a denoiser hears noise alone.
+        room_share: of rows that are played in a room.
+        joined_share: of rows that are heard together with others of the batch: a dense sound of several thin ones.
+    """
+    rows, samples = waveform.shape
+    for step in range(1, min(_MOST_JOINED, rows)):
+        share = joined_share if step == 1 else joined_share / 2
+        level = 10 ** (_JOINED_DB * (uniform((rows, 1), generator) - 1) / 20)
+        waveform = waveform + level * (uniform((rows, 1), generator) < share) * waveform.roll(step, 0)
+    gain = 10 ** (GAIN_DB * (2 * uniform((rows, 1), generator) - 1) / 20)
+    sign = torch.where(uniform((rows, 1), generator) < 0.5, -1.0, 1.0)
+    heard = torch.where(uniform((rows, 1), generator) < silent_share, 0.0, 1.0)
+    changed = waveform * gain * sign * heard
+    in_room = uniform((rows,), generator) < room_share
+    if in_room.any():
+        length = min(samples, round(_ROOM_S * sample_rate_hz))
+        response = room_response(int(in_room.sum()), length, generator, sample_rate_hz=sample_rate_hz)
+        changed[in_room] = convolved(changed[in_room], response)
+    return changed
+
+
+def coloured(spectrum: Tensor, generator: torch.Generator) -> Tensor:
+    """Turns broad bands up and down by up to `COLOUR_DB`, as other microphones do.
+
+    Args:
+        spectrum: `(batch, channels, frequency, time)`, linear.
+        generator: on the same device.
+    """
+    points = uniform((len(spectrum), 1, _COLOUR_POINTS), generator)
+    curve_db = COLOUR_DB * (2 * points - 1)
+    frequencies = spectrum.shape[2]
+    smooth = torch.nn.functional.interpolate(curve_db, size=frequencies, mode="linear", align_corners=True)
+    return spectrum * 10 ** (smooth[:, 0, None, :, None] / 20)
+
+
+def pitched(spectrum: Tensor, generator: torch.Generator) -> Tensor:
+    """Stretches frequencies by up to `PITCH_SEMITONES` either way: other keys, other sizes of instruments.
+
+    Args:
+        spectrum: linear magnitudes `(batch, 1, frequency, time)`; of complex values phases would be spoilt.
+        generator: on the same device.
+    """
+    rows, _, frequencies, frames = spectrum.shape
+    ratio = 2 ** (PITCH_SEMITONES * (2 * uniform((rows, 1), generator) - 1) / 12)
+    place = torch.arange(frequencies, device=spectrum.device) / ratio  # (rows, frequency): where each comes from
+    below = place.floor().long()
+    share = (place - below)[:, None, :, None]
+    taken = [
+        spectrum.gather(2, index.clamp_max(frequencies - 1)[:, None, :, None].expand(-1, -1, -1, frames))
+        for index in (below, below + 1)
+    ]
+    return torch.where(place[:, None, :, None] <= frequencies - 1, torch.lerp(taken[0], taken[1], share), 0.0)

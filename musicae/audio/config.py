@@ -1,0 +1,119 @@
+"""What a model of sound hears: its settings, how the task settles them, and the damage they ask for."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from musicae.audio import corruption as corruptions
+from musicae.audio.noise_recordings import NoiseRecordings, noise_files, split_of_noise
+from musicae.audio.noises import NOISES
+from musicae.domain import Corruption, DomainConfig
+from musicae.errors import MusicaeError
+
+# −20 dB of full scale leaves room for peaks, and makes a cell of the spectrum about 1.
+LEVEL_RMS = 0.1
+# `upscale` fills in what lies above half of the model's band: 8 kHz becomes 16, 16 becomes 32.
+UPSCALE = 2
+_CLEAN_SHARE = 0.05
+# Of the noises that are learned, and that are scored on: what was recorded differs more than what is made.
+_RECORDED_SHARE_LEARNED, _RECORDED_SHARE = 0.65, 0.5
+_REPRESENTATIONS = {"reconstruct": "magnitude", "denoise": "spectrum", "upscale": "band"}
+
+
+class AudioConfig(DomainConfig):
+    """How sound becomes spectra, and which noise a model learns to remove."""
+
+    sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000)
+    n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
+    chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
+    # Complex spectra that are turned down (spectrum) or whose upper half is filled in (band), or magnitudes. Training
+    # settles it by the task; told is told.
+    representation: Literal["spectrum", "band", "magnitude"] = "spectrum"
+    noise: tuple[str, ...] = ()  # folders or files of noise recordings, beside the families
+    families: tuple[str, ...] = tuple(NOISES)  # of made noise
+    snr_db_low: float = Field(-5.0, ge=-40, le=80)
+    snr_db_high: float = Field(20.0, ge=-40, le=80)
+
+    @field_validator("noise", "families", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        """A command line gives one text: places parted by commas."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "AudioConfig":
+        if self.n_fft not in (256, 512, 1024, 2048, 4096):
+            raise ValueError(f"n_fft is 256, 512, 1024, 2048 or 4096, got {self.n_fft}")
+        if self.snr_db_low > self.snr_db_high:
+            raise ValueError(f"snr_db_low={self.snr_db_low} lies above snr_db_high={self.snr_db_high}")
+        if self.frames < 16:
+            raise ValueError(f"chunk_s={self.chunk_s} is too short for n_fft={self.n_fft}: {self.frames} frames of 16")
+        unknown = [name for name in self.families if name not in NOISES]
+        if unknown:
+            raise ValueError(f"no family of noise is called {unknown[0]!r}; choose of {', '.join(NOISES)}")
+        if not self.families and not self.noise:
+            raise ValueError("families is empty and so is noise; keep one of them")
+        return self
+
+    @property
+    def hop_samples(self) -> int:
+        """From one frame to the next."""
+        return self.n_fft // 4
+
+    @property
+    def frames(self) -> int:
+        """Frames in a chunk."""
+        return 8 * round(self.chunk_s * self.sample_rate_hz / self.hop_samples / 8)
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples in a chunk: the first frame stands on the first sample, the last just behind the last one."""
+        return (self.frames - 1) * self.hop_samples
+
+
+def settled(config: AudioConfig, task: str) -> AudioConfig:
+    """What the config leaves to the task; see `AudioDomain.suited`."""
+    if "representation" in config.model_fields_set:
+        if task != "reconstruct" and config.representation != _REPRESENTATIONS[task]:
+            raise MusicaeError(
+                f"to {task} takes representation={_REPRESENTATIONS[task]}, not {config.representation}; leave it out."
+            )
+        return config
+    return config.model_copy(update={"representation": _REPRESENTATIONS[task]})
+
+
+def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) -> Corruption | None:
+    """The damage of `denoise` and `upscale`; None for `reconstruct`. See `AudioDomain.corruption`."""
+    if task == "reconstruct":
+        return None
+    if task == "upscale":
+        return corruptions.CutBand(share=1 / UPSCALE, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
+    is_training = split == "train" and snr_db is None
+    # How often a noise is heard decides how well it is removed.
+    recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz, by_folder=is_training)
+    if split == "all" and config.noise and recordings is None:
+        raise MusicaeError(f"no noise can be read from {', '.join(config.noise)}; give sound files, or no noise.")
+    return corruptions.AddNoise(
+        sample_rate_hz=config.sample_rate_hz,
+        n_fft=config.n_fft,
+        chunk_samples=config.chunk_samples,
+        snr_db_range=(config.snr_db_low, config.snr_db_high) if snr_db is None else (snr_db, snr_db),
+        silent_power=LEVEL_RMS**2,
+        families=config.families if recordings is not None else config.families or tuple(NOISES),
+        clean_share=_CLEAN_SHARE if is_training else 0.0,
+        recordings=recordings,
+        recorded_share=_RECORDED_SHARE_LEARNED if is_training else _RECORDED_SHARE,
+        varied=is_training,
+    )
+
+
+def _recordings(noise: tuple[str, ...], split: str) -> list[Path]:
+    """The recordings of a split; of `all`, every one."""
+    files = noise_files(noise) if noise else []
+    if split == "all":
+        return files
+    if not any(split_of_noise(path) == "train" for path in files):
+        # A handful of recordings is for training, wherever their names fall, and then for nothing else.
+        return files if split == "train" else []
+    return [path for path in files if split_of_noise(path) == split]

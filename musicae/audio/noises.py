@@ -1,0 +1,164 @@
+"""Families of noise, made as waveforms: what tape, shellac, amplifiers, mains and weather add to a sound.
+
+Each is a function of a generator: `(rows, samples)` float32 with RMS 1, every row drawn anew with its own
+parameters, on the generator's device. Nothing here knows spectra, levels, files or settings.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from musicae.audio.stft import normalise_rms
+
+HUM_HARMONICS = 12
+# A resonance rings for so long after a click before it is 60 dB down: a scratch, a mouth, a bad contact.
+_CLICK_S = 0.006
+_NARROWEST_OCTAVES, _WIDEST_OCTAVES = 0.5, 4.0
+_LOWEST_BAND_HZ = 60.0
+
+
+def white(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Equal power at every frequency."""
+    del sample_rate_hz
+    return torch.randn((rows, samples), generator=generator, device=generator.device)
+
+
+def pink(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Power falling as 1/frequency, as in wind, traffic and old amplifiers."""
+    return _coloured(rows, samples, generator, torch.ones(rows, 1, device=generator.device), sample_rate_hz)
+
+
+def brown(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Power falling as 1/frequency², as in rumble, above 20 Hz."""
+    return _coloured(rows, samples, generator, torch.full((rows, 1), 2.0, device=generator.device), sample_rate_hz)
+
+
+def tilted(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Power as frequency to a power drawn between +1 and -2: everything from tape hiss to rumble."""
+    return _coloured(rows, samples, generator, 3 * uniform((rows, 1), generator) - 1, sample_rate_hz)
+
+
+def hum(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """The mains at 50 or 60 Hz (within 1%) and its harmonics, of random strength."""
+    fundamental_hz = torch.where(uniform((rows, 1), generator) < 0.5, 50.0, 60.0)
+    fundamental_hz = fundamental_hz * (0.99 + 0.02 * uniform((rows, 1), generator))
+    harmonic = torch.arange(1, HUM_HARMONICS + 1, device=generator.device)
+    frequency_hz = fundamental_hz * harmonic  # (rows, harmonics)
+    strength = uniform(frequency_hz.shape, generator) / harmonic.sqrt() * (frequency_hz < sample_rate_hz / 2)
+    phase = uniform(frequency_hz.shape, generator)
+    time_s = torch.arange(samples, device=generator.device) / sample_rate_hz
+    turns = frequency_hz[..., None] * time_s + phase[..., None]  # (rows, harmonics, samples)
+    return normalise_rms(torch.einsum("rh,rhs->rs", strength, torch.sin(2 * torch.pi * (turns - turns.floor()))), 1.0)
+
+
+def hiss_band(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """White noise in a band half an octave to four octaves wide, with soft edges: radio, fans, ventilation."""
+    frequency_hz = _frequencies_hz(samples, sample_rate_hz, generator)
+    highest = torch.log2(torch.tensor(sample_rate_hz / 2 / _LOWEST_BAND_HZ))
+    centre = highest * uniform((rows, 1), generator)  # octaves above the lowest band
+    width = _NARROWEST_OCTAVES + (_WIDEST_OCTAVES - _NARROWEST_OCTAVES) * uniform((rows, 1), generator)
+    octave = torch.log2(frequency_hz.clamp_min(1.0) / _LOWEST_BAND_HZ)
+    weight = torch.exp(-((2 * (octave - centre) / width) ** 4))
+    return _shaped(rows, samples, generator, weight)
+
+
+def crackle(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Five to two hundred small impulses a second, of very different strengths: shellac, rain on a microphone."""
+    per_second = 5 * 40 ** uniform((rows, 1), generator)
+    return _impulses(rows, samples, generator, per_second, sample_rate_hz, decay_s=0.0006)
+
+
+def clicks(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """One to eight strong clicks a second, each ringing for some milliseconds."""
+    per_second = 1 + 7 * uniform((rows, 1), generator)
+    return _impulses(rows, samples, generator, per_second, sample_rate_hz, decay_s=_CLICK_S)
+
+
+NOISES: dict[str, Callable[..., Tensor]] = {
+    "white": white, "pink": pink, "brown": brown, "tilted": tilted, "hum": hum, "hiss_band": hiss_band,
+    "crackle": crackle, "clicks": clicks,
+}  # fmt: skip
+"""Name → `(rows, samples, generator, sample_rate_hz=…)` → `(rows, samples)` with RMS 1."""
+
+
+def gusts(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """A level that wanders by up to 12 dB either way within a second, `(rows, samples)`: for what isn't steady."""
+    points = max(2, round(2 * samples / sample_rate_hz) + 2)
+    level_db = 12 * (2 * uniform((rows, 1, points), generator) - 1)
+    smooth = torch.nn.functional.interpolate(level_db, size=samples, mode="linear", align_corners=True)[:, 0]
+    return 10 ** (smooth / 20)
+
+
+def room_response(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Responses of rooms: a direct sound, then noise that decays by 60 dB in 0.1 to 0.8 s (Polack's model).
+
+    Jot, Cerveau & Warusfel, 1997 ("Analysis and synthesis of room reverberation based on a statistical
+    time-frequency model"). The tail's energy lies 20 dB below the direct sound's to 3 dB above it.
+
+    Returns:
+        `(rows, samples)`, the direct sound on sample 0 with strength 1.
+    """
+    decay_s = 0.1 + 0.7 * uniform((rows, 1), generator)
+    energy = 10 ** ((-20 + 23 * uniform((rows, 1), generator)) / 10)
+    time_s = torch.arange(samples, device=generator.device) / sample_rate_hz
+    tail = white(rows, samples, generator, sample_rate_hz=sample_rate_hz) * torch.exp(-6.9 * time_s / decay_s)
+    tail = tail * (energy / tail.square().sum(1, keepdim=True)).sqrt()
+    tail[:, 0] = 1.0
+    return tail
+
+
+def convolved(waveform: Tensor, response: Tensor) -> Tensor:
+    """`(rows, samples)` with `(rows, shorter)`, cut to the waveform's length."""
+    samples = waveform.shape[1]
+    size = _fast(samples + response.shape[1] - 1)
+    return torch.fft.irfft(torch.fft.rfft(waveform, n=size) * torch.fft.rfft(response, n=size), n=size)[:, :samples]
+
+
+def uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator) -> Tensor:
+    """Numbers in 0…1 on the generator's device."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _coloured(rows: int, samples: int, generator: torch.Generator, fall: Tensor, sample_rate_hz: int) -> Tensor:
+    """Power as 1/frequency^fall; `fall` is `(rows, 1)`. Nothing below 20 Hz, which isn't heard."""
+    frequency_hz = _frequencies_hz(samples, sample_rate_hz, generator)
+    weight = torch.where(frequency_hz >= 20.0, frequency_hz.clamp_min(20.0) ** (-fall / 2), 0.0)
+    return _shaped(rows, samples, generator, weight)
+
+
+def _shaped(rows: int, samples: int, generator: torch.Generator, weight: Tensor) -> Tensor:
+    """White noise whose spectrum is weighted, at the frequencies of `_frequencies_hz`."""
+    size = 2 * (weight.shape[1] - 1)
+    noise = torch.randn((rows, size), generator=generator, device=generator.device)
+    return normalise_rms(torch.fft.irfft(torch.fft.rfft(noise) * weight, n=size)[:, :samples], 1.0)
+
+
+def _fast(samples: int) -> int:
+    """The next length that a Fourier transform is quick with, and even."""
+    from scipy.fft import next_fast_len
+
+    half: int = next_fast_len((samples + 1) // 2, real=True)
+    return 2 * half
+
+
+def _frequencies_hz(samples: int, sample_rate_hz: int, generator: torch.Generator) -> Tensor:
+    size = _fast(samples)
+    return torch.fft.rfftfreq(size, 1 / sample_rate_hz, device=generator.device)
+
+
+def _impulses(
+    rows: int, samples: int, generator: torch.Generator, per_second: Tensor, sample_rate_hz: int, *, decay_s: float
+) -> Tensor:
+    """Impulses at random places, each followed by a damped oscillation that is the row's own."""
+    chance = per_second / sample_rate_hz
+    happens = uniform((rows, samples), generator) < chance
+    happens[:, 0] |= ~happens.any(1)  # RMS 1 needs one at least
+    # Heavy tails: a few that are loud among many that are faint.
+    strength = torch.randn((rows, samples), generator=generator, device=generator.device) ** 3
+    length = max(2, round(4 * decay_s * sample_rate_hz))
+    time_s = torch.arange(length, device=generator.device) / sample_rate_hz
+    frequency_hz = 300 + (0.4 * sample_rate_hz - 300) * uniform((rows, 1), generator)
+    ring = torch.exp(-time_s / (decay_s * (0.3 + uniform((rows, 1), generator))))
+    ring = ring * torch.cos(2 * torch.pi * frequency_hz * time_s)
+    return normalise_rms(convolved(happens * strength, ring), 1.0)

@@ -1,0 +1,176 @@
+"""What models of sound are given: a form says how a waveform becomes a tensor, and how it comes back.
+
+`SpectrumForm` keeps phases and is exact; `MagnitudeForm` is for models that make sound of nothing but a code,
+and finds phases when it has to. Nothing here knows files, networks or damage.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from musicae.audio import inversion
+from musicae.audio import stft as signal
+from musicae.audio.augmentation import augmented, coloured, pitched
+from musicae.audio.config import AudioConfig
+from musicae.domain import TensorFunction
+from musicae.spec import Layout, TensorSpec
+
+_SILENT_SHARE = 0.03
+_JOINED_SHARE = 0.4
+
+
+class Form(ABC):
+    """One way to write sound as a grid of frequency and time."""
+
+    channels: ClassVar[int]
+
+    def __init__(self, config: AudioConfig) -> None:
+        self.config = config
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an example."""
+        return (self.channels, self.config.n_fft // 2 + 1, self.config.frames)
+
+    @property
+    @abstractmethod
+    def spec(self) -> TensorSpec:
+        """What a model is told of it."""
+
+    @abstractmethod
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+        """`(batch, samples)` → `(batch, *shape)`; with a generator it is augmented."""
+
+    @abstractmethod
+    def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
+        """`(batch, *shape)` → `(batch, samples)`; what is final, to be listened to, may take longer."""
+
+    @abstractmethod
+    def magnitude(self, tensor: Tensor) -> Tensor:
+        """`(batch, *shape)` → linear magnitudes `(batch, frequency, time)`."""
+
+    def on_spectra(self, function: TensorFunction) -> TensorFunction:
+        """A function of tensors of this form as one of complex spectra `(batch, 2, frequency, time)`."""
+        return function
+
+    def turned(self, path: Tensor) -> Tensor:
+        """The examples `(points, *shape)` of a path become one, `(1, *shape)`, that goes along it while time passes."""
+        points, frames = path.shape[0], path.shape[-1]
+        place = torch.linspace(0, points - 1, frames)
+        below = place.floor().long().clamp_max(max(0, points - 2))
+        share = place - below
+        time = torch.arange(frames)
+        here, there = (path[index, :, :, time].permute(1, 2, 0) for index in (below, (below + 1).clamp_max(points - 1)))
+        return torch.lerp(here, there, share.to(here))[None]
+
+
+class SpectrumForm(Form):
+    """Complex spectra, two channels: for what turns parts of a sound down."""
+
+    channels = 2
+    _likelihood, _correction = "spectral", "mask"
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(
+            layout=Layout.GRID, shape=self.shape, likelihood=self._likelihood, correction=self._correction
+        )
+
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+        if generator is None:
+            return signal.stft(waveform, n_fft=self.config.n_fft)
+        rate_hz = self.config.sample_rate_hz
+        changed = augmented(
+            waveform, generator, sample_rate_hz=rate_hz, silent_share=_SILENT_SHARE, joined_share=_JOINED_SHARE
+        )
+        return coloured(signal.stft(changed, n_fft=self.config.n_fft), generator)
+
+    def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
+        return signal.inverse_stft(tensor, samples=self.config.chunk_samples)
+
+    def magnitude(self, tensor: Tensor) -> Tensor:
+        return signal.magnitude(tensor)
+
+
+class BandForm(SpectrumForm):
+    """Complex spectra whose upper half is missing and filled in; its phases cannot be known, so none are judged.
+
+    Args:
+        config: of the domain.
+        iterations: of Griffin-Lim, by which copied phases are made to fit each other, because what doesn't fit is lost:
+            16 are worth up to 1 dB of log-spectral distance, more add little (see experiments/sound_choices.py).
+    """
+
+    _likelihood, _correction = "log_spectral", "extend"
+
+    def __init__(self, config: AudioConfig, *, iterations: int = 16) -> None:
+        super().__init__(config)
+        self._iterations = iterations
+
+    def on_spectra(self, function: TensorFunction) -> TensorFunction:
+        """Phases of what was filled in are made to fit; what was there stays as it was."""
+
+        def answer(spectrum: Tensor) -> Tensor:
+            filled = function(spectrum).float().cpu()
+            samples = (spectrum.shape[-1] - 1) * self.config.hop_samples
+            fitted = inversion.griffin_lim(
+                signal.magnitude(filled), samples=samples, start=filled, iterations=self._iterations
+            )
+            is_kept = (filled == spectrum).all(1, keepdim=True)
+            return torch.where(is_kept, filled, signal.stft(fitted, n_fft=self.config.n_fft))
+
+        return answer
+
+
+class MagnitudeForm(Form):
+    """Linear magnitudes to the power 0.5, one channel: for what makes sound from a code."""
+
+    channels = 1
+    EXPONENT = 0.5
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(layout=Layout.GRID, shape=self.shape, likelihood="magnitude")
+
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+        if generator is not None:
+            rate_hz = self.config.sample_rate_hz
+            waveform = augmented(waveform, generator, sample_rate_hz=rate_hz, room_share=0.0)
+        linear = signal.magnitude(signal.stft(waveform, n_fft=self.config.n_fft))[:, None]
+        if generator is not None:
+            linear = coloured(pitched(linear, generator), generator)
+        return self._root(linear)
+
+    def _root(self, linear: Tensor) -> Tensor:
+        return linear**self.EXPONENT
+
+    def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
+        iterations = inversion.FINAL_ITERATIONS if is_final else inversion.ITERATIONS
+        return inversion.griffin_lim(self.magnitude(tensor), samples=self.config.chunk_samples, iterations=iterations)
+
+    def on_spectra(self, function: TensorFunction) -> TensorFunction:
+        """Phases begin as the file's own, which fit wherever the model keeps what was there.
+
+        A function that gives back the very tensor it got only looks at it: then no phases are sought.
+        """
+        samples = self.config.chunk_samples
+
+        def answer(spectrum: Tensor) -> Tensor:
+            given = self._root(signal.magnitude(spectrum)[:, None])
+            made = function(given)
+            if made is given:
+                return spectrum
+            wanted = self.magnitude(made.float().cpu())
+            waveform = inversion.griffin_lim(wanted, samples=samples, start=spectrum)
+            return signal.stft(waveform, n_fft=self.config.n_fft)
+
+        return answer
+
+    def magnitude(self, tensor: Tensor) -> Tensor:
+        return tensor[:, 0].clamp_min(0) ** (1 / self.EXPONENT)
+
+
+FORMS: dict[str, type[Form]] = {"spectrum": SpectrumForm, "band": BandForm, "magnitude": MagnitudeForm}
+"""`AudioConfig.representation` → form."""

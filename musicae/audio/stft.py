@@ -1,0 +1,184 @@
+"""Waveforms and spectra: the short-time Fourier transform, mel, loudness and distances. Pure functions.
+
+A complex spectrum travels as two real channels, `(batch, 2, frequency, time)`, because convolutions, mixed
+precision and safetensors know real numbers only. Frames are centred, every hop is a quarter of the window,
+and the Hann window's squares then add up to a constant, so that the inverse is exact. Nothing here knows
+files, settings, devices or networks.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+# Natural logarithm of a mel band's magnitude is floored here, about 60 dB below a usual cell of a sound at
+# the stored level: the difference between two silences is not heard.
+LOG_MEL_FLOOR = 1e-3
+MEL_BANDS = 80
+# SI-SDR of a perfect or a silent estimate is infinite; one such example must not spoil a mean.
+SI_SDR_LIMIT_DB = 100.0
+# Windows of the multi-resolution distance, in samples.
+RESOLUTIONS = (512, 1024, 2048)
+_LEAST_POWER = 1e-7
+
+
+def stft(waveform: Tensor, *, n_fft: int) -> Tensor:
+    """Complex spectrum of a waveform, as two channels.
+
+    Args:
+        waveform: `(batch, samples)`, more than `n_fft / 2` samples.
+        n_fft: window length in samples, a multiple of 4; the hop is a quarter of it.
+
+    Returns:
+        `(batch, 2, n_fft / 2 + 1, samples // hop + 1)`: real and imaginary parts, not scaled: white noise
+        of RMS r gives cells of mean square 0.375 · n_fft · r².
+    """
+    if waveform.shape[-1] <= n_fft // 2:
+        raise ValueError(f"expected more than n_fft / 2 = {n_fft // 2} samples, got {waveform.shape[-1]}")
+    window = _hann(n_fft, waveform)
+    spectrum = torch.stft(waveform, n_fft, n_fft // 4, window=window, center=True, return_complex=True)
+    return torch.stack((spectrum.real, spectrum.imag), dim=1)  # (batch, 2, frequency, time)
+
+
+def inverse_stft(spectrum: Tensor, *, samples: int) -> Tensor:
+    """Waveform of a spectrum that `stft` made, or of one that a network changed.
+
+    Args:
+        spectrum: `(batch, 2, frequency, time)`.
+        samples: length of the waveform wanted.
+
+    Returns:
+        `(batch, samples)`; exactly the waveform for an unchanged spectrum.
+    """
+    n_fft = 2 * (spectrum.shape[2] - 1)
+    values = torch.complex(spectrum[:, 0].float(), spectrum[:, 1].float())
+    window = _hann(n_fft, values.real)
+    return torch.istft(values, n_fft, n_fft // 4, window=window, center=True, length=samples)
+
+
+def magnitude(spectrum: Tensor) -> Tensor:
+    """`(batch, 2, frequency, time)` → `(batch, frequency, time)`, linear."""
+    return spectrum.pow(2).sum(1).sqrt()
+
+
+def frame_power(spectrum: Tensor) -> Tensor:
+    """Mean square of the waveform under each frame's window: `(batch, 2, frequency, time)` → `(batch, time)`."""
+    power = spectrum.pow(2).sum(1)  # (batch, frequency, time)
+    # By Parseval; every frequency but the first and the last stands for its negative too.
+    total = 2 * power.sum(1) - power[:, 0] - power[:, -1]
+    n_fft = 2 * (spectrum.shape[2] - 1)
+    return total / (0.375 * n_fft**2)
+
+
+def decibels(linear: Tensor, *, floor_db: float = -80.0) -> Tensor:
+    """Linear magnitudes in dB, nothing below `floor_db`; any shape."""
+    return (20 * torch.log10(linear.clamp_min(1e-12))).clamp_min(floor_db)
+
+
+def mel_magnitude(linear: Tensor, *, sample_rate_hz: int, bands: int = MEL_BANDS) -> Tensor:
+    """Linear magnitudes `(batch, frequency, time)` on the mel scale (Slaney's), `(batch, bands, time)`."""
+    # On the CPU the filters are built once for each size; moving them is cheap.
+    filters = _mel_filters(linear.shape[1], sample_rate_hz, bands).to(linear)
+    return torch.einsum("bft,fm->bmt", linear, filters)
+
+
+def log_mel_l1(estimate: Tensor, target: Tensor, *, sample_rate_hz: int) -> Tensor:
+    """Mean absolute difference of natural-log mel magnitudes, `(batch,)`.
+
+    Args:
+        estimate: linear magnitudes `(batch, frequency, time)`.
+        target: the same shape.
+        sample_rate_hz: of the waveforms behind both.
+    """
+    logs = [
+        mel_magnitude(linear, sample_rate_hz=sample_rate_hz).clamp_min(LOG_MEL_FLOOR).log()
+        for linear in (estimate, target)
+    ]
+    return (logs[0] - logs[1]).abs().flatten(1).mean(1)
+
+
+def si_sdr_db(estimate: Tensor, target: Tensor) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., 2019, "SDR — half-baked or well done?").
+
+    Args:
+        estimate: `(batch, samples)`.
+        target: `(batch, samples)`.
+
+    Returns:
+        `(batch,)`, kept within ±`SI_SDR_LIMIT_DB`: a silent estimate gets the lowest. 0 where the target is
+        silent, because nothing can be said.
+    """
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
+    ratio = scale_invariant_signal_distortion_ratio(estimate.double(), target.double())
+    ratio = ratio.clamp(-SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB)
+    ratio = ratio.masked_fill(estimate.abs().amax(-1) == 0, -SI_SDR_LIMIT_DB)
+    return ratio.masked_fill(target.abs().amax(-1) == 0, 0.0).float()
+
+
+def multi_resolution_distance(estimate: Tensor, target: Tensor) -> Tensor:
+    """Spectral convergence plus mean absolute difference of log magnitudes, averaged over three windows.
+
+    Yamamoto, Song & Kim, 2020 ("Parallel WaveGAN"), equations 3 to 6, as a distance of each example.
+
+    Args:
+        estimate: `(batch, samples)`.
+        target: the same shape.
+
+    Returns:
+        `(batch,)`; 0 for equal waveforms.
+    """
+    distances = []
+    for n_fft in RESOLUTIONS:
+        powers = [stft(waveform, n_fft=n_fft).square().sum(1) for waveform in (estimate, target)]
+        ours, theirs = (power.clamp_min(_LEAST_POWER).sqrt() for power in powers)
+        convergence = (ours - theirs).flatten(1).norm(dim=1) / theirs.flatten(1).norm(dim=1)
+        distances.append(convergence + (ours.log() - theirs.log()).flatten(1).abs().mean(1))
+    return torch.stack(distances).mean(0)
+
+
+def log_spectral_distance_db(
+    estimate: Tensor, target: Tensor, *, sample_rate_hz: int, lowest_hz: float = 0.0, floor_db: float = -60.0
+) -> Tensor:
+    """Root mean square difference of log spectra over frequency, averaged over time (Gray & Markel, 1976).
+
+    Args:
+        estimate: linear magnitudes `(batch, frequency, time)`.
+        target: the same shape.
+        sample_rate_hz: of the waveforms behind both.
+        lowest_hz: only frequencies from here on count.
+        floor_db: cells below are taken to be there; the stored level has cells of about 0 dB.
+
+    Returns:
+        `(batch,)`, in dB.
+    """
+    first = round(lowest_hz * 2 * (target.shape[1] - 1) / sample_rate_hz)
+    ours, theirs = (decibels(linear[:, first:], floor_db=floor_db) for linear in (estimate, target))
+    return (ours - theirs).square().mean(1).sqrt().mean(1)
+
+
+def rms(waveform: Tensor) -> Tensor:
+    """Root mean square over the last axis, which is kept with size 1."""
+    return waveform.pow(2).mean(-1, keepdim=True).sqrt()
+
+
+def normalise_rms(waveform: Tensor, target_rms: float) -> Tensor:
+    """Scales each row of `(batch, samples)` to an RMS; silence stays silence."""
+    level = rms(waveform)
+    return waveform * torch.where(level > 0, target_rms / level.clamp_min(1e-12), torch.ones_like(level))
+
+
+def _hann(n_fft: int, like: Tensor) -> Tensor:
+    return torch.hann_window(n_fft, dtype=like.dtype, device=like.device)
+
+
+@lru_cache(maxsize=8)
+def _mel_filters(frequencies: int, sample_rate_hz: int, bands: int) -> Tensor:
+    """Triangular mel filters `(frequencies, bands)`."""
+    from musicae.audio.torchaudio_import import import_torchaudio
+
+    functional = import_torchaudio().functional
+    filters: Tensor = functional.melscale_fbanks(
+        frequencies, 0.0, sample_rate_hz / 2, bands, sample_rate_hz, norm=None, mel_scale="slaney"
+    )
+    return filters

@@ -1,0 +1,172 @@
+"""Data sets: folders and named sets, read once into a memory-mapped store, split by item.
+
+An item is what may not straddle training and testing: a song, a recording, a picture. Which split it
+falls in is a hash of its name, so adding a file moves no other. Nothing here knows models.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from musicae.data.file_sets import Prepared, cache_folder, find_files, prepare_store, told_reasons
+from musicae.data.reading import read_all
+from musicae.data.store import ReadReport, open_store
+from musicae.domain import Domain
+
+__all__ = [
+    "SPLITS",
+    "DataSet",
+    "ExampleTable",
+    "ReadReport",
+    "cache_folder",
+    "find_files",
+    "load_dataset",
+    "open_dataset",
+    "read_all",
+    "split_items",
+    "told_reasons",
+    "unseen",
+]
+
+SPLITS = ("train", "validation", "test")
+_VALIDATION_SHARE, _TEST_SHARE = 0.05, 0.05
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Stored examples of every split.
+
+    Attributes:
+        examples: `(examples, ...)`, memory-mapped, the domain's stored form.
+        splits: split name → int64 indices into `examples`.
+        fingerprint: names the content: equal for equal files read with equal settings.
+        report: what was read and what was left out.
+        identity: uint64 `(examples,)` of `Domain.identity`; None where it is not stored.
+        owner: int64 `(examples,)`: the number of the item each comes from; None where it is not stored.
+    """
+
+    examples: np.ndarray
+    splits: dict[str, np.ndarray]
+    fingerprint: str
+    report: ReadReport
+    identity: np.ndarray | None = None
+    owner: np.ndarray | None = None
+
+    def all_for_testing(self) -> "DataSet":
+        """The same with every example in one split, `all`: for files that no training ever read."""
+        return replace(self, splits={"train": np.zeros(0, np.int64), "all": np.arange(len(self.examples))})
+
+
+def load_dataset(
+    domain: Domain,
+    paths: Sequence[Path],
+    *,
+    cache: Path | None = None,
+    processes: int | None = None,
+    unique: bool = False,
+) -> DataSet:
+    """Reads a data set, or opens the store an earlier call left.
+
+    Args:
+        domain: reads the files.
+        paths: folders and files; none for the domain's starter data.
+        cache: where stores are kept; by default `cache_folder()`.
+        processes: that read; see `prepare_store`.
+        unique: keep only the first of the training examples that are the same (up to augmentation).
+
+    Raises:
+        MusicaeError: nothing usable, with the reasons counted.
+    """
+    return open_dataset(domain, prepare_store(domain, paths, cache=cache, processes=processes), unique=unique)
+
+
+def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False) -> DataSet:
+    """Opens a whole store and deals its items to the splits."""
+    examples, identity, owner, items, report = open_store(prepared.store)
+    test_files = {name for name, path in prepared.files if domain.split_of(path) == "test"}
+    test_items = frozenset(item for item in items if item.rpartition("#")[0] in test_files or item in test_files)
+    dealt = split_items(sorted(set(items)), test_items)
+    code_of = {item: code for code, split in enumerate(SPLITS) for item in dealt[split]}
+    split_code = np.array([code_of[item] for item in items], np.int8)
+    splits = {split: np.flatnonzero(split_code[owner] == code) for code, split in enumerate(SPLITS)}
+    if unique:
+        _, first = np.unique(identity[splits["train"]], return_index=True)
+        splits["train"] = splits["train"][np.sort(first)]
+    return DataSet(examples, splits, prepared.store.name, report, identity, owner)
+
+
+def split_items(names: Sequence[str], test_names: frozenset[str] = frozenset()) -> dict[str, list[str]]:
+    """Deals items to splits by the hash of their names.
+
+    Args:
+        names: unique item names.
+        test_names: items that are the test split by their set's own custom; if there are any, no
+            other item is tested on.
+
+    Returns:
+        Split → names. Where chance leaves a split empty, training gets one item first, validation one of
+        two or more, and the test split one of three or more.
+    """
+    dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for name in names:
+        place = _hash(name) / 2**64
+        if name in test_names:
+            dealt["test"].append(name)
+        elif place < _VALIDATION_SHARE:
+            dealt["validation"].append(name)
+        elif place < _VALIDATION_SHARE + _TEST_SHARE and not test_names:
+            dealt["test"].append(name)
+        else:
+            dealt["train"].append(name)
+    movable = ("validation", "train") if test_names else ("test", "validation", "train")
+    items = sum(len(dealt[split]) for split in movable)
+    for split, enough in (("train", 1), ("validation", 2), ("test", 3)):
+        if not dealt[split] and items >= enough and split in movable:
+            giver = max(movable, key=lambda name: len(dealt[name]))
+            lowest = min(dealt[giver], key=_hash)
+            dealt[giver].remove(lowest)
+            dealt[split].append(lowest)
+    return dealt
+
+
+def unseen(domain: Domain, dataset: DataSet, split: str) -> np.ndarray:
+    """Indices of a split's examples whose content (up to augmentation) does not stand in training."""
+    indices, train = dataset.splits[split], dataset.splits["train"]
+    if dataset.identity is not None:
+        known, asked = dataset.identity[train], dataset.identity[indices]
+    else:
+        known, asked = domain.identity(dataset.examples[train]), domain.identity(dataset.examples[indices])
+    return indices[~np.isin(asked, known)]
+
+
+class ExampleTable:
+    """Stored examples of one split, ready to be drawn from by index.
+
+    A set that fits stays on the device as one tensor and is indexed there; a larger one is read from
+    the memory map, batch by batch.
+    """
+
+    def __init__(self, examples: np.ndarray, indices: np.ndarray, device: torch.device, budget_bytes: int) -> None:
+        self.device = device
+        self._examples = examples
+        self._indices = torch.from_numpy(indices)
+        size = len(indices) * (examples.nbytes // max(1, len(examples)))
+        self._resident = torch.from_numpy(np.array(examples[indices])).to(device) if size <= budget_bytes else None
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def batch(self, rows: torch.Tensor) -> torch.Tensor:
+        """int64 `(batch,)` row numbers on the CPU → stored `(batch, ...)` on the device."""
+        if self._resident is not None:
+            return self._resident[rows.to(self.device)]
+        return torch.from_numpy(np.array(self._examples[self._indices[rows].numpy()])).to(self.device)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "big")

@@ -1,0 +1,254 @@
+"""Files of a data set: found, named by a fingerprint, and read once into a store.
+
+A folder of many files is read by several processes, and reading that was interrupted goes on where it
+stopped. Nothing here knows splits or models.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from musicae import __version__
+from musicae.data.pool import Guard, is_sendable, read_in_processes
+from musicae.data.progress import ReadingProgress
+from musicae.data.reading import Block, gather_blocks, read_all
+from musicae.data.store import StoreWriter, is_whole, publish, refuse_if_unusable, writing_folder
+from musicae.domain import Domain
+from musicae.errors import MusicaeError
+
+_STORE_FORM = 2
+"""Of `musicae.data.store`; a store in another form is another store."""
+_MANY_FILES, _MANY_BYTES = 10_000, 200 * 2**20
+"""From either on, other processes are worth the seconds that they take to start."""
+_MOST_PROCESSES = 16
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A store that is whole, and how it came to be.
+
+    Attributes:
+        store: its folder; the name is the fingerprint.
+        files: `(item name, path)`.
+        processes: that would read it or did; 0: only the caller's.
+        files_read: by this call, as opposed to an earlier one that was interrupted or went through.
+        examples_read: that these gave.
+        seconds: that this took.
+    """
+
+    store: Path
+    files: list[tuple[str, Path]]
+    processes: int
+    files_read: int = 0
+    examples_read: int = 0
+    seconds: float = 0.0
+
+
+def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Lists a domain's files once each: `(item name, path)`; a name starts with that of the folder given.
+
+    Raises:
+        MusicaeError: a path does not exist, or nothing below it is one of the domain's files.
+    """
+    found: list[tuple[str, Path, str]] = []  # the last: where links lead
+    for path in paths:
+        if path.is_file():
+            found.append((path.name, path, os.path.realpath(path)))
+        elif path.is_dir():
+            found.extend(_files_below(domain, path.resolve()))
+        else:
+            raise MusicaeError(f"no such file or folder: {path}")
+    if paths and not found:
+        places = ", ".join(str(path) for path in paths)
+        raise MusicaeError(f"no {domain.name} files in {places}; expected {', '.join(domain.suffixes)}.")
+    return _told_apart(found)
+
+
+def _files_below(domain: Domain, folder: Path) -> Iterator[tuple[str, Path, str]]:
+    """Files of a folder and of those in it, sorted by folder and name; links to folders are not followed."""
+    entries = sorted(_entries(str(folder)), key=lambda entry: entry.path.split(os.sep))
+    # The folder's own name comes first: two sets may hold files of the same name.
+    above = len(str(folder.parent / "_")) - 1
+    for entry in entries:
+        path = Path(entry.path)
+        if domain.reads(path) and entry.is_file():
+            name = entry.path[above:].replace(os.sep, "/")
+            yield name, path, os.path.realpath(path) if entry.is_symlink() else entry.path
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    with suppress(PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(entry.path)
+            else:
+                yield entry
+
+
+def _told_apart(found: list[tuple[str, Path, str]]) -> list[tuple[str, Path]]:
+    """Drops a file that was listed before, and numbers the second and later files of one name."""
+    once: dict[str, tuple[str, Path]] = {}
+    for name, path, real in found:
+        once.setdefault(real, (name, path))
+    names = Counter[str]()
+    files = []
+    for name, path in once.values():
+        names[name] += 1
+        files.append((name if names[name] == 1 else f"{name} ({names[name]})", path))
+    return files
+
+
+def prepare_store(
+    domain: Domain,
+    paths: Sequence[Path],
+    *,
+    cache: Path | None = None,
+    processes: int | None = None,
+    guard: Guard | None = None,
+    journal_s: float = 5.0,
+) -> Prepared:
+    """Reads files into a store, from where an earlier call was interrupted; or finds the store whole.
+
+    Args:
+        domain: reads the files.
+        paths: folders and files; none for the domain's starter data.
+        cache: where stores are kept; by default `cache_folder()`.
+        processes: that read, each file under a guard; 0 for this one, unguarded. By default
+            `$MUSICAE_PROCESSES`, else as many as there are cores where the files are many.
+        guard: what one file may take in such a process; by default `default_guard()`.
+        journal_s: seconds of work that an interruption may lose.
+
+    Raises:
+        MusicaeError: nothing usable, with the reasons counted.
+    """
+    guard = guard or default_guard()
+    files = find_files(domain, paths)
+    states = [path.stat() for _, path in files]
+    store = (cache or cache_folder()) / _fingerprint(domain, files, states, guard)
+    if processes is None:
+        processes = default_processes(len(files), sum(state.st_size for state in states))
+    if not files or not is_sendable(domain):
+        processes = 0
+    prepared = Prepared(store, files, processes)
+    if is_whole(store):
+        return prepared
+    with writing_folder(store) as folder:
+        return prepared if folder is None else _write_store(domain, prepared, folder, guard, journal_s)
+
+
+def default_processes(files: int, size_bytes: int) -> int:
+    """`$MUSICAE_PROCESSES`, else one for each core this process may use, else 0 where there is little to read.
+
+    Args:
+        files: how many there are.
+        size_bytes: of all of them.
+    """
+    told = _from_environment("MUSICAE_PROCESSES")
+    if told is not None:
+        if told < 0 or not told.is_integer():
+            raise MusicaeError(f"MUSICAE_PROCESSES={told:g}: expected a whole number of processes, 0 for none.")
+        return int(told)
+    if files < _MANY_FILES and size_bytes < _MANY_BYTES:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_PROCESSES)
+
+
+def default_guard() -> Guard:
+    """What one file may take: `$MUSICAE_READ_SECONDS` and `$MUSICAE_READ_GB`, else `Guard`'s own."""
+    told = {"seconds": _from_environment("MUSICAE_READ_SECONDS"), "memory_gb": _from_environment("MUSICAE_READ_GB")}
+    try:
+        return Guard(**{name: number for name, number in told.items() if number is not None})
+    except ValueError as error:
+        raise MusicaeError(f"MUSICAE_READ_SECONDS, MUSICAE_READ_GB: {error}") from None
+
+
+def told_reasons(
+    skipped: Mapping[str, int], damaged: Mapping[str, str], stopped: Mapping[str, int] | None = None
+) -> str:
+    """What was left out, in words: every reason with its count, the most frequent first."""
+    reasons = [f"{count} × {reason}" for reason, count in sorted(skipped.items(), key=lambda row: -row[1])]
+    given_up = ", ".join(f"{count} {reason}" for reason, count in (stopped or {}).items())
+    given_up = f" ({given_up})" if given_up else ""
+    reasons += [f"{len(damaged)} damaged file{'s' * (len(damaged) > 1)}{given_up}"] if damaged else []
+    return "; ".join(reasons) or "nothing"
+
+
+def cache_folder() -> Path:
+    """`$MUSICAE_CACHE`, else `data/cache` of a checkout, else the user's cache folder."""
+    if "MUSICAE_CACHE" in os.environ:
+        return Path(os.environ["MUSICAE_CACHE"])
+    checkout = Path(__file__).parents[2]
+    if (checkout / "pyproject.toml").is_file() and os.access(checkout / "data", os.W_OK):
+        return checkout / "data" / "cache"
+    import pooch
+
+    return Path(pooch.os_cache("musicae"))
+
+
+def _from_environment(name: str) -> float | None:
+    text = os.environ.get(name, "")
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise MusicaeError(f"{name}={text!r} is not a number.") from None
+
+
+def _fingerprint(domain: Domain, files: list[tuple[str, Path]], states: list[os.stat_result], guard: Guard) -> str:
+    listing = [[name, state.st_size, state.st_mtime_ns] for (name, _), state in zip(files, states, strict=True)]
+    for row, (_, path) in zip(listing, files, strict=True):
+        for other in domain.beside(path):
+            state = other.stat()
+            row += [other.name, state.st_size, state.st_mtime_ns]
+    content = [__version__, _STORE_FORM, domain.name, domain.config.model_dump(mode="json"), listing]
+    # Where more is allowed than usual, files may be read that were given up before.
+    content += [] if guard == Guard() else [asdict(guard)]
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=10).hexdigest()
+
+
+def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard, journal_s: float) -> Prepared:
+    """Reads into `folder` what an earlier call did not, and gives it its name when it is whole."""
+    since, keep = time.perf_counter(), False
+    writer = StoreWriter(folder, journal_s)
+    files, examples = writer.files, writer.examples
+    try:
+        with writer:
+            _read_into(writer, domain, prepared, guard)
+            seconds = time.perf_counter() - since
+            report = writer.finish()
+        refuse_if_unusable(report, domain.name, told_reasons(report.skipped, report.damaged, report.stopped))
+        publish(folder, prepared.store)
+    except MusicaeError:  # it would be the same the next time
+        raise
+    except BaseException:  # Ctrl-C above all
+        keep = writer.worth_keeping
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    return replace(prepared, files_read=writer.files - files, examples_read=writer.examples - examples, seconds=seconds)
+
+
+def _read_into(writer: StoreWriter, domain: Domain, prepared: Prepared, guard: Guard) -> None:
+    progress = ReadingProgress(len(prepared.files), writer.files)
+    with progress, closing(_blocks(domain, prepared, writer.files, guard)) as blocks:
+        for block in blocks:
+            writer.write(block)
+            progress.show(writer.files, writer.examples)
+
+
+def _blocks(domain: Domain, prepared: Prepared, done: int, guard: Guard) -> Generator[Block, None, None]:
+    files = prepared.files[done:]
+    if prepared.processes:
+        yield from read_in_processes(domain, files, prepared.processes, guard)
+    else:
+        outcomes = read_all(domain, files) if prepared.files else islice(domain.starter(), done, None)
+        yield from gather_blocks(domain, outcomes)

@@ -1,0 +1,97 @@
+"""Reads files into the store that training opens, and tells what came of it and how fast it went."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from musicae.config import read_config
+from musicae.data.dataset import SPLITS, open_dataset
+from musicae.data.file_sets import Prepared, find_files, prepare_store
+from musicae.data.named_sets import locate
+from musicae.data.store import ReadReport
+from musicae.domain import Domain
+from musicae.domains import DOMAINS
+from musicae.errors import MusicaeError, unknown_name
+
+_NAMED_DAMAGED = 10
+"""Damaged files told by name; the store's `report.json` has them all."""
+
+
+def prepare_lines(
+    domain_name: str,
+    paths: Sequence[Path],
+    settings: Mapping[str, Any] | None = None,
+    processes: int | None = None,
+    unique: bool = False,
+) -> Iterator[str]:
+    """Reads files into a store, from where an earlier call was interrupted, and tells what it holds.
+
+    Args:
+        domain_name: a key of `DOMAINS`.
+        paths: files, folders and names of sets.
+        settings: keys of the domain's config.
+        processes: that read; see `musicae.data.file_sets.prepare_store`.
+        unique: also tell what is left of the training split without duplicates.
+
+    Yields:
+        Lines of text.
+
+    Raises:
+        MusicaeError: an unknown name, key or value, a missing path, or nothing that is usable.
+    """
+    if processes is not None and processes < 0:
+        raise ValueError(f"processes must be 0 or more, got {processes}.")
+    domain, places = _resolve(domain_name, paths, settings or {})
+    prepared = prepare_store(domain, places, processes=processes)
+    dataset = open_dataset(domain, prepared)
+    report = dataset.report
+    files = f" in {len(prepared.files):,} files" if prepared.files else ", the starter data"
+    yield f"{report.examples:,} examples of {report.items:,} items{files}"
+    counts = {split: len(rows) for split, rows in dataset.splits.items()}
+    yield "  " + ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
+    share = report.duplicates / report.examples
+    yield f"  {report.duplicates:,} are duplicates of earlier ones, {share:.1%}"
+    if unique:
+        kept = len(open_dataset(domain, prepared, unique=True).splits["train"])
+        yield f"  {kept:,} train without the duplicates among them"
+    yield from _left_out(report)
+    yield _speed(prepared)
+    yield f"store: {prepared.store}"
+
+
+def _resolve(domain_name: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> tuple[Domain, list[Path]]:
+    """The domain as `train` would build it for these files, and where they are."""
+    if domain_name not in DOMAINS:
+        raise MusicaeError(unknown_name("domain", domain_name, DOMAINS))
+    kind = DOMAINS[domain_name]
+    own = read_config(kind.Config, dict(settings), f"{domain_name} setting")
+    places = [locate(path, domain_name) for path in paths]
+    return kind(kind.suited(own, [path for _, path in find_files(kind(own), places)])), places
+
+
+def _left_out(report: ReadReport) -> Iterator[str]:
+    if report.skipped or report.damaged:
+        yield "left out:"
+    for reason, count in sorted(report.skipped.items(), key=lambda row: -row[1]):
+        yield f"  {count:,} × {reason}"
+    if report.damaged:
+        yield f"  {len(report.damaged):,} damaged file{'s' * (len(report.damaged) > 1)}"
+    yield from (f"    {count:,} of them: reading {reason}" for reason, count in report.stopped.items())
+    for number, (name, sentence) in enumerate(report.damaged.items()):
+        if number == _NAMED_DAMAGED:
+            yield f"    … and {len(report.damaged) - number:,} more in the store's report.json"
+            return
+        yield f"    {name}: {sentence}"
+
+
+def _speed(prepared: Prepared) -> str:
+    if not prepared.files_read:
+        return "all of it was read by an earlier call"
+    files, examples = prepared.files_read / prepared.seconds, prepared.examples_read / prepared.seconds
+    readers = f"{prepared.processes} process{'es' * (prepared.processes > 1)}" if prepared.processes else "this process"
+    earlier = max(0, len(prepared.files) - prepared.files_read)
+    rest = f"; {earlier:,} files were read by an earlier call" if earlier else ""
+    return (
+        f"read {prepared.files_read:,} files in {prepared.seconds:.1f} s by {readers}: "
+        f"{files:,.0f} files/s, {examples:,.0f} windows/s{rest}"
+    )

@@ -1,0 +1,105 @@
+"""Files to blocks of examples: the step that reading in one process and in many have in common.
+
+A block is what some consecutive files gave. Blocks joined in the order of the files are the same data
+wherever they were cut. Nothing here knows processes, splits or the store on disk.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from musicae.domain import Domain, Reading
+from musicae.errors import DamagedFileError
+
+Outcome = tuple[str, Reading | DamagedFileError]
+"""A file's item name, and what it gave."""
+
+BLOCK_FILES = 64
+_BLOCK_BYTES = 8 * 2**20
+_BLOCK_S = 0.2
+"""A block is closed at the first of the three: what is held stays small, and a reader soon hears of it."""
+
+
+@dataclass
+class Block:
+    """What some consecutive files gave.
+
+    Attributes:
+        files: how many files.
+        examples: `(examples, ...)` in the domain's stored form.
+        identity: uint64 `(examples,)` of `Domain.identity`.
+        owner: int64 `(examples,)` indices into `items`.
+        items: names of what may not straddle splits.
+        skipped: reason → number of windows left out for it.
+        damaged: file name → the sentence, of every file that gave nothing because it could not be read.
+        stopped: reason → number of the damaged files that were given up while they were read.
+    """
+
+    files: int
+    examples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    identity: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+    owner: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    items: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    stopped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the arrays."""
+        return self.examples.nbytes + self.identity.nbytes + self.owner.nbytes
+
+
+def read_all(domain: Domain, files: Iterable[tuple[str, Path]]) -> Iterator[Outcome]:
+    """Reads files one by one; a damaged one is yielded as its error and stops nothing."""
+    for name, path in files:
+        try:
+            yield name, domain.read(path)
+        except DamagedFileError as error:
+            yield name, error
+
+
+def gather_blocks(domain: Domain, outcomes: Iterable[Outcome]) -> Iterator[Block]:
+    """Gathers consecutive files into blocks; one block holds whole files, and at least one."""
+    gathered: list[Outcome] = []
+    size, since = 0, time.monotonic()
+    for outcome in outcomes:
+        gathered.append(outcome)
+        size += 0 if isinstance(outcome[1], DamagedFileError) else outcome[1].examples.nbytes
+        if len(gathered) >= BLOCK_FILES or size >= _BLOCK_BYTES or time.monotonic() - since >= _BLOCK_S:
+            yield _join(domain, gathered)
+            gathered, size, since = [], 0, time.monotonic()
+    if gathered:
+        yield _join(domain, gathered)
+
+
+def _join(domain: Domain, outcomes: list[Outcome]) -> Block:
+    block = Block(len(outcomes))
+    skipped: defaultdict[str, int] = defaultdict(int)
+    examples: list[np.ndarray] = []
+    owners: list[np.ndarray] = []
+    for name, reading in outcomes:
+        if isinstance(reading, DamagedFileError):
+            block.damaged[name] = str(reading)
+            continue
+        for reason, count in reading.skipped.items():
+            skipped[reason] += count
+        if not len(reading.examples):
+            continue
+        examples.append(reading.examples)
+        if reading.groups is None:
+            owners.append(np.full(len(reading.examples), len(block.items), np.int64))
+            block.items.append(name)
+        else:
+            kinds, inverse = np.unique(reading.groups, return_inverse=True)
+            owners.append(inverse + len(block.items))
+            block.items.extend(f"{name}#{kind}" for kind in kinds)
+    block.skipped = dict(skipped)
+    if examples:
+        block.examples, block.owner = np.concatenate(examples), np.concatenate(owners)
+        block.identity = domain.identity(block.examples)
+    return block

@@ -1,0 +1,294 @@
+"""Attribute vectors: directions in latent space along which something a person can name grows.
+
+Roberts et al. (2018, section 6.4) take the difference of the mean codes of the quarters of the data with
+most and least of an attribute. Its limit for a linear relation is the covariance of code and attribute,
+which is used here (the *plain* vector). Since attributes are correlated (dense melodies are syncopated
+too), it drags others along. The *clean* vector is the most probable move that, by a regression of all
+attributes on the code, raises one by a standard deviation and leaves the others:
+
+    v_i = Σ W (Wᵀ Σ W)⁻¹ e_i,   Σ the covariance of the codes, W the regression's weights.
+
+What a move really does is measured by decoding moved codes. The vector whose effect is purest is kept
+and scaled, so that a step of 1 raises the attribute by one standard deviation of the data, averaged
+over both directions. Last, the *corrected* vectors undo the side effects that were measured, by a
+mixture of all vectors, and are kept where they are purer. All of it happens in the space where the
+prior is a standard normal.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from musicae.atomic_io import written_whole
+from musicae.config import Config, read_config
+from musicae.data.dataset import DataSet
+from musicae.domain import Batch
+from musicae.errors import CheckpointError, MusicaeError
+from musicae.inference.coder import Coder
+from musicae.training.checkpoint import load_checkpoint
+
+FILE = "attributes.safetensors"
+_MOST_WINDOWS = 20_000
+_PROBED_WINDOWS = 128
+_RIDGE = 1e-3  # of the codes' mean variance
+_LARGEST_SCALE = 8.0  # times what the regression says; beyond, codes leave the data
+_LARGEST_LENGTH = 1.3  # of a moved code, times that of a draw from the prior
+_NO_EFFECT = 0.05  # in standard deviations; less is chance
+
+
+class AttributeInfo(Config):
+    """What was measured for one attribute.
+
+    Attributes:
+        mean, deviation: over the training windows, in the attribute's own unit.
+        explained: share of the variance over the windows that the regression on the code explains.
+        kind: which vector was best, see the module.
+        effects: realised change of each attribute at a step of 1, in its standard deviations.
+    """
+
+    mean: float
+    deviation: float
+    explained: float
+    kind: Literal["plain", "clean", "corrected"]
+    effects: dict[str, float]
+
+
+class AttributeVectors(NamedTuple):
+    """Attributes and their directions.
+
+    Attributes:
+        info: name → what was measured.
+        vectors: name → `latent_shape`, in the space where paths are drawn; a step of 1 is one deviation.
+        windows: how many training windows they come from.
+    """
+
+    info: dict[str, AttributeInfo]
+    vectors: dict[str, Tensor]
+    windows: int
+
+    def save(self, folder: Path) -> Path:
+        """Writes `attributes.safetensors` into a checkpoint's folder; the rest is JSON in its header."""
+        told = {name: info.model_dump(mode="json") for name, info in self.info.items()}
+        path = folder / FILE
+        tensors = {name: vector.detach().cpu().contiguous() for name, vector in self.vectors.items()}
+        try:
+            with written_whole(path) as partial:
+                save_file(tensors, partial, {"attributes": json.dumps(told), "windows": str(self.windows)})
+        except SafetensorError as error:
+            raise MusicaeError(f"{path} cannot be written ({error}); free some space.") from error
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> "AttributeVectors | None":
+        """Reads what `save` wrote; None where there is none.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                vectors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                header = file.metadata()
+            told = json.loads(header["attributes"])
+            info = {name: read_config(AttributeInfo, row, "attribute key") for name, row in told.items()}
+            if set(info) != set(vectors):
+                raise ValueError(f"names {sorted(info)} and vectors {sorted(vectors)} differ")
+            return cls(info, {name: vectors[name] for name in info}, int(header["windows"]))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, MusicaeError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); copy the model anew.") from error
+
+
+def store(folder: Path, dataset: DataSet) -> Path | None:
+    """Fits the vectors of a checkpoint on its training data and stores them in its folder.
+
+    Returns:
+        The file written; None where the domain knows no attributes, or the model has no code to move.
+    """
+    model, domain, manifest = load_checkpoint(folder)
+    if model.restores:
+        return None
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = fit(Coder(model.to(device), domain, manifest.task, device), dataset)
+    return found.save(folder) if found.info else None
+
+
+def fit(coder: Coder, dataset: DataSet, *, limit: int = _MOST_WINDOWS) -> AttributeVectors:
+    """Finds the vectors with a model and its training data.
+
+    Args:
+        coder: the model and its domain.
+        dataset: its `train` split is used.
+        limit: at most so many windows, spread over the split.
+
+    Returns:
+        The vectors of all attributes that vary over the data; none where the domain knows none.
+    """
+    indices = dataset.splits["train"]
+    indices = indices[np.unique(np.linspace(0, len(indices) - 1, min(limit, len(indices))).round().astype(int))]
+    codes: list[Tensor] = []
+    told: list[Tensor] = []
+    measured: list[Mapping[str, Tensor]] = []
+    # Parts of the data at a time: examples are read from a memory map.
+    for part in np.array_split(indices, math.ceil(len(indices) / coder.domain.spec.evaluation_batch)):
+        batch = coder.domain.to_batch(torch.from_numpy(np.array(dataset.examples[part])))
+        measured.append(coder.domain.attributes(batch.target))
+        if not measured[0]:
+            return AttributeVectors({}, {}, 0)
+        code = coder.encode(batch)
+        codes.append(code.base.cpu())
+        told += [] if code.condition is None else [code.condition.cpu()]
+    base = torch.cat(codes)
+    table = {name: torch.cat([part[name].double().cpu() for part in measured]) for name in measured[0]}
+    usable = torch.stack([values.isfinite() for values in table.values()]).all(0)
+    table = {name: values[usable] for name, values in table.items()}
+    table = {name: values for name, values in table.items() if len(values) > 1 and float(values.std()) > 1e-9}
+    if not table:
+        return AttributeVectors({}, {}, 0)
+    condition = torch.cat(told)[usable] if told else None
+    return _fitted(coder, base[usable], condition, table)
+
+
+def _fitted(coder: Coder, base: Tensor, condition: Tensor | None, table: dict[str, Tensor]) -> AttributeVectors:
+    names, shape = list(table), base.shape[1:]
+    values = torch.stack(list(table.values()), 1)  # (windows, attributes)
+    mean, deviation = values.mean(0), values.std(0)
+    plain, clean, explained = _directions(base.flatten(1).double(), (values - mean) / deviation)
+    rows = torch.linspace(0, len(base) - 1, min(_PROBED_WINDOWS, len(base))).round().long()
+    probed = base[rows].to(coder.device)
+    probe = _Probe(coder, probed, None if condition is None else condition[rows], names, deviation)
+    best: list[_Trial] = []
+    for number in range(len(names)):
+        straight, pure = (columns[:, number].view(shape).float() for columns in (plain, clean))
+        trials = _Trial("plain", straight, probe.effects(straight)), _Trial("clean", pure, probe.effects(pure))
+        best.append(_calibrated(probe, max(trials, key=lambda trial: trial.purity(number)), number))
+    best = _corrected(probe, best)
+    info = {
+        name: AttributeInfo(
+            mean=float(mean[number]),
+            deviation=float(deviation[number]),
+            explained=float(explained[number]),
+            kind=best[number].kind,
+            effects=dict(zip(names, best[number].effects.tolist(), strict=True)),
+        )
+        for number, name in enumerate(names)
+    }
+    return AttributeVectors(info, {name: trial.vector for name, trial in zip(names, best, strict=True)}, len(base))
+
+
+def _directions(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Plain and clean vectors, `(numbers, attributes)` each, and the variance explained `(attributes,)`.
+
+    Args:
+        codes: `(windows, numbers)`.
+        wanted: `(windows, attributes)`, standardised.
+    """
+    centred = codes - codes.mean(0)
+    covariance = centred.T @ centred / len(centred)
+    ridge = _RIDGE * covariance.diagonal().mean().clamp_min(1e-12) * torch.eye(len(covariance)).double()
+    weights = torch.linalg.solve(covariance + ridge, centred.T @ wanted / len(centred))  # W
+    moved = covariance @ weights  # how codes of more of an attribute differ
+    response = weights.T @ moved  # (attributes, attributes), of moving along `moved`
+    plain = moved / response.diagonal().clamp_min(1e-9)
+    # A pseudo-inverse: two attributes that mean the same to the model share their move.
+    clean = moved @ torch.linalg.pinv(response, rtol=1e-3, hermitian=True)
+    explained = 1 - (wanted - centred @ weights).square().mean(0) / wanted.square().mean(0)
+    return plain, clean, explained.clamp(0, 1)
+
+
+class _Probe:
+    """Moves codes, decodes them, and measures what changed, in standard deviations."""
+
+    def __init__(
+        self, coder: Coder, base: Tensor, condition: Tensor | None, names: list[str], deviation: Tensor
+    ) -> None:
+        self.coder, self.base, self.condition, self.names, self.deviation = coder, base, condition, names, deviation
+
+    def effects(self, vector: Tensor) -> Tensor:
+        """Change per step of 1, `(attributes,)`: half the difference between a step forward and one back."""
+        ahead, back = (self._measured(moved_code(self.base, vector, sign)) for sign in (1, -1))
+        change = (ahead - back) / 2
+        return change.nanmean(0) / self.deviation
+
+    def _measured(self, base: Tensor) -> Tensor:
+        values = self.coder.domain.attributes(self.coder.decode(base, self.condition).cpu())
+        return torch.stack([values[name].double().cpu() for name in self.names], 1)
+
+
+class _Trial(NamedTuple):
+    """A vector, and what a step of 1 along it did to each attribute."""
+
+    kind: Literal["plain", "clean", "corrected"]
+    vector: Tensor
+    effects: Tensor
+
+    def purity(self, number: int) -> float:
+        """Share of the wanted effect in all effects; a move that does nothing or the opposite is worth nothing."""
+        own = float(self.effects[number])
+        return max(own, 0.0) / (float(self.effects.abs().sum()) + _NO_EFFECT)
+
+
+def _calibrated(probe: _Probe, trial: _Trial, number: int) -> _Trial:
+    """Scales a vector so that a step of 1 changes its attribute by 1, as far as that is in reach.
+
+    The most probable symbols stay what they are for small moves, so a vector that does nothing is first made longer.
+    """
+    scale, best, last = 1.0, trial, trial
+    for _ in range(5):
+        own = float(last.effects[number])
+        if abs(own - 1) < 0.03 or scale >= _LARGEST_SCALE:
+            break
+        scale = min(_LARGEST_SCALE, scale * (2.0 if own <= _NO_EFFECT else min(2.0, max(0.5, 1 / own))))
+        vector = scale * trial.vector
+        last = _Trial(trial.kind, vector, probe.effects(vector))
+        if abs(float(last.effects[number]) - 1) < abs(float(best.effects[number]) - 1):
+            best = last
+        elif own > _NO_EFFECT:
+            break
+    return best
+
+
+def _corrected(probe: _Probe, trials: list[_Trial]) -> list[_Trial]:
+    """Mixes vectors so that their measured side effects cancel, and keeps each mixture that is purer.
+
+    Vectors that do nothing have nothing to give to a mixture, and stay as they are.
+    """
+    able = [number for number, trial in enumerate(trials) if float(trial.effects[number]) > _NO_EFFECT]
+    if not able:
+        return trials
+    effects = torch.stack([trials[number].effects[able] for number in able])  # (vectors moved, attributes changed)
+    mixing = torch.linalg.pinv(effects, rtol=1e-2).to(trials[0].vector)
+    mixed = torch.tensordot(mixing, torch.stack([trials[number].vector for number in able]), dims=1)
+    kept = list(trials)
+    for number, vector in zip(able, mixed, strict=True):
+        tried = _calibrated(probe, _Trial("corrected", vector, probe.effects(vector)), number)
+        kept[number] = tried if tried.purity(number) > kept[number].purity(number) else kept[number]
+    return kept
+
+
+def moved_code(base: Tensor, vector: Tensor, amount: float) -> Tensor:
+    """Codes `(batch, *latent_shape)` moved along a vector; those that come to lie too far out are drawn back in.
+
+    Draws from a Gaussian of n numbers have a length of about √n; far beyond lie codes the decoder never saw.
+    A code that was as long before is left as long.
+    """
+    there = base + amount * vector.to(base)
+    before, after = (code.flatten(1).norm(dim=1) for code in (base, there))
+    largest = before.clamp_min(_LARGEST_LENGTH * base[0].numel() ** 0.5)
+    return there * (largest / torch.maximum(after, largest)).view(-1, *[1] * (base.dim() - 1))
+
+
+def moved(coder: Coder, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
+    """Examples decoded from their codes moved along an attribute's vector, `(batch, *spec.shape)`."""
+    code = coder.encode(batch)
+    return coder.decode(moved_code(code.base, vectors.vectors[attribute], amount), code.condition)

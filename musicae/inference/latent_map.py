@@ -1,0 +1,154 @@
+"""A map of files: their codes brought to two dimensions, as a table and a picture.
+
+PCA keeps large distances, t-SNE (van der Maaten & Hinton, 2008) neighbourhoods; `latent` shows the two
+numbers of the code that vary most, as they are.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from musicae.atomic_io import refuse_place
+from musicae.domain import NO_LABEL
+from musicae.errors import MusicaeError, unknown_name
+from musicae.inference.attribute_table import attributes_of, readings, write_csv
+from musicae.inference.coder import Coder
+
+MAP_METHODS = ("pca", "tsne", "latent")
+_PERPLEXITY = 30.0
+
+
+class LatentMap(NamedTuple):
+    """Where the windows of files lie.
+
+    Attributes:
+        files: each point's file, by the name it has in its folder.
+        windows: number of the window in its file, from 1; 0 where a point is a whole file.
+        points: `(points, 2)`.
+        colours: each point's label or number.
+        colour: what they are.
+    """
+
+    files: list[str]
+    windows: list[int]
+    points: np.ndarray
+    colours: list[str] | np.ndarray
+    colour: str
+
+    def write(self, out: Path) -> list[Path]:
+        """Writes the table as CSV and, beside it, the picture."""
+        from musicae.plots import scatter  # brings matplotlib
+
+        refuse_map(out)
+        picture = out.with_suffix(".png")
+        rows = zip(self.files, self.windows, self.points.tolist(), self.colours, strict=True)
+        header = ["file", "window", "x", "y", self.colour]
+        scatter(self.points, self.colours, picture, title=self.colour)
+        try:
+            write_csv(out, [header, *([file, window, *point, colour] for file, window, point, colour in rows)])
+        except BaseException:
+            picture.unlink(missing_ok=True)
+            raise
+        return [out, picture]
+
+
+def refuse_map(out: Path) -> None:
+    """Raises `MusicaeError` where a map cannot be written: table and picture need a name each."""
+    if out.with_suffix(".png") == out:
+        raise MusicaeError(f"{out} would be both table and picture; choose a name ending in .csv.")
+    refuse_place(out)
+
+
+def embed_files(
+    coder: Coder, sources: Sequence[Any], *, colour: str | None, method: str, each_file: bool, seed: int
+) -> LatentMap:
+    """Maps the windows of files; see `TrainedModel.embed`."""
+    if method not in MAP_METHODS:
+        raise ValueError(unknown_name("method", method, MAP_METHODS))
+    files: list[str] = []
+    windows: list[int] = []
+    codes: list[np.ndarray] = []
+    colours: list[Any] = []
+    labels: list[str] = []
+    for name, reading in readings(coder.domain, sources, coder.remarks):
+        stored = torch.from_numpy(np.ascontiguousarray(reading.examples))
+        batch = coder.domain.to_batch(stored)
+        found = _colours(coder, name, stored, batch.target, colour or "folder")
+        code = coder.encode(batch).base.flatten(1).cpu().numpy()
+        classes = _classes(coder, stored) if colour is None else []
+        if each_file:
+            code = code.mean(0, keepdims=True)
+            found = found.mean(0, keepdims=True) if isinstance(found, np.ndarray) else [_commonest(found)]
+            classes = [_commonest(classes)] if classes else []
+        files += [name] * len(code)
+        windows += [0] if each_file else range(1, len(code) + 1)
+        codes.append(code)
+        colours += list(found)
+        labels += classes
+    if any(label != NO_LABEL for label in labels):
+        colour, colours = "label", labels
+    points = flattened(np.concatenate(codes), method, seed)
+    is_number = not isinstance(colours[0], str)
+    return LatentMap(
+        files, windows, points, np.array(colours, np.float64) if is_number else colours, colour or "folder"
+    )
+
+
+def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
+    """Brings codes to two dimensions.
+
+    Args:
+        codes: `(points, numbers)`.
+        method: one of `MAP_METHODS`.
+        seed: of t-SNE.
+
+    Returns:
+        `(points, 2)`, with zeros where there are fewer than two dimensions to show.
+    """
+    centred = codes.astype(np.float64) - codes.mean(0)
+    if method == "latent":
+        order = np.argsort(-centred.var(0), kind="stable")[:2]
+        points = codes[:, order].astype(np.float64)
+    elif method == "tsne":
+        if len(codes) < 4:
+            raise MusicaeError(f"t-SNE needs at least 4 points, got {len(codes)}; use --method pca.")
+        from sklearn.manifold import TSNE
+
+        perplexity = min(_PERPLEXITY, (len(codes) - 1) / 3)
+        points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(centred)
+    else:
+        _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+        axes = axes[:2] * np.where(lengths[:2] > 0, 1.0, 0.0)[:, None]
+        # An axis has no sign of its own; its largest number is made positive, so that maps agree.
+        axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1) + (axes == 0).all(1)[:, None])
+        points = centred @ axes.T
+    return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+
+
+def _classes(coder: Coder, stored: torch.Tensor) -> list[str]:
+    """The class of each picture; nothing where the model's data had no classes."""
+    return coder.domain.labels(stored).get("label", []) if coder.domain.has_classes else []
+
+
+def _commonest(labels: list[str]) -> str:
+    return max(labels, key=labels.count)
+
+
+def _colours(
+    coder: Coder, name: str, stored: torch.Tensor, tensor: torch.Tensor, colour: str
+) -> list[str] | np.ndarray:
+    """A label or a number for each window of a file."""
+    if colour == "file":
+        return [name] * len(tensor)
+    if colour == "folder":
+        return [PurePosixPath(name).parent.as_posix()] * len(tensor)
+    labels = coder.domain.labels(stored)
+    if colour in labels:
+        return labels[colour]
+    measured = attributes_of(coder.domain, tensor) if coder.domain.attributes(tensor[:1]) else {}
+    if colour not in measured:
+        raise MusicaeError(unknown_name("colour", colour, ["folder", "file", *labels, *measured]))
+    return measured[colour].double().cpu().numpy()

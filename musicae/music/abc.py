@@ -1,0 +1,134 @@
+"""ABC files to scores: one for each tune, repeats played out, the pickup padded to a whole bar.
+
+The conversion is abcMIDI's `abc2midi`, which symusic brings along. It is run here and not through
+symusic's own reader because that one prints to the terminal, waits for ever on a tune that hangs the
+converter, and adds an accompaniment for every chord symbol.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from symusic.core import ScoreTick  # importing symusic sets SYMUSIC_ABC2MIDI
+
+from musicae.errors import DamagedFileError
+from musicae.music.checking import NamedScore, checked, parse_midi
+
+SECONDS_PER_TUNE = 5.0
+LARGEST_TUNE_CHARACTERS = 200_000
+
+_TUNE_START = re.compile(r"^X:", re.MULTILINE)
+_KEY_LINE = re.compile(r"^K:.*$", re.MULTILINE)
+# Chord symbols, decorations, inline fields, grace notes and comments may hold characters that look like bar lines.
+_NOT_MUSIC = re.compile(r'"[^"\n]*"|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]|\{[^}\n]*\}|%[^\n]*|^[A-Za-z]:[^\n]*', re.MULTILINE)
+_BAR_LINE = re.compile(r"\||:(?=[|:])")
+_OPENING_BAR = re.compile(r"[\s|:\[\]]*")
+
+
+def read_abc(data: bytes, path: Path) -> list[NamedScore]:
+    """Reads every tune of an ABC file.
+
+    Args:
+        data: the file's bytes; UTF-8, or Latin-1 as older collections are.
+        path: its name, for errors.
+
+    Raises:
+        DamagedFileError: no tune in it, or a tune that cannot be converted.
+    """
+    return [_read_tune(block, path) for block in _blocks(data, path)]
+
+
+def read_titles(data: bytes, path: Path) -> list[str]:
+    """The title of every tune of an ABC file; raises `DamagedFileError` where there is none."""
+    return [_title(block, path) for block in _blocks(data, path)]
+
+
+def _blocks(data: bytes, path: Path) -> list[str]:
+    """The text of every tune."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    starts = [match.start() for match in _TUNE_START.finditer(text)]
+    if not starts or "\0" in text:
+        raise DamagedFileError(
+            f"{path.name} holds no ABC tune; expected a header that starts with X: and ends with K:."
+        )
+    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
+def _title(block: str, path: Path) -> str:
+    """What a tune says of itself, or the file's name and the tune's number."""
+    field = re.search(r"^T:\s*(.*?)\s*$", block, re.MULTILINE)
+    number = block[2 : block.find("\n")].strip()
+    return field.group(1) if field and field.group(1) else f"{path.stem} {number}"
+
+
+def _read_tune(block: str, path: Path) -> NamedScore:
+    title = _title(block, path)
+    name = f"{path.name}, tune {title!r}"
+    key = _KEY_LINE.search(block)
+    if key is None or len(block) > LARGEST_TUNE_CHARACTERS:
+        raise DamagedFileError(f"{name} has no K: line or is too long; expected a header X:, T:, M:, L:, K: and notes.")
+    # Chord symbols would be played as a second track of chords and bass.
+    header, body = block[: key.end()] + "\n%%MIDI gchordoff\n", block[key.end() :].lstrip("\n")
+    # A tune ends at an empty line.
+    body = re.split(r"\n[ \t]*\n", body)[0]
+    score = checked(_convert(header + body + "\n", name), name)
+    _pad_pickup(score, header, body, name)
+    return NamedScore(title, score)
+
+
+def _convert(tune: str, name: str) -> ScoreTick:
+    with tempfile.TemporaryDirectory(prefix="musicae-abc-") as folder:
+        source, target = Path(folder, "tune.abc"), Path(folder, "tune.mid")
+        source.write_text(tune, encoding="utf-8")
+        command = [os.environ["SYMUSIC_ABC2MIDI"], str(source), "-o", str(target)]
+        try:
+            subprocess.run(command, capture_output=True, timeout=SECONDS_PER_TUNE, check=False)
+        except subprocess.TimeoutExpired:
+            raise DamagedFileError(f"{name} took over {SECONDS_PER_TUNE:g} s to convert; check its repeats.") from None
+        if not target.is_file():
+            raise DamagedFileError(f"{name} cannot be read as ABC; expected notes after the K: line; check the tune.")
+        return parse_midi(target.read_bytes(), name)
+
+
+def _pad_pickup(score: ScoreTick, header: str, body: str, name: str) -> None:
+    """Delays the notes so that the first full bar starts on a bar line.
+
+    The length of the pickup is measured by converting the first bar alone, so that every rule of the
+    notation (tuplets, unit length, broken rhythm) is the converter's.
+    """
+    if not len(score.time_signatures):
+        return
+    first = _first_bar(body)
+    if first is None:
+        return
+    metre = score.time_signatures[0]
+    bar = score.tpq * 4 * metre.numerator // metre.denominator
+    pickup = _convert(header + first + "|\n", name).end()
+    sixteenth = score.tpq // 4
+    pickup = (pickup + sixteenth // 2) // sixteenth * sixteenth
+    if not 0 < pickup < bar:
+        return
+    score.shift_time(bar - pickup, inplace=True)
+    for event in (score.time_signatures[0], *score.tempos[:1]):
+        event.time = 0
+
+
+def _first_bar(body: str) -> str | None:
+    """The music up to the first bar line that has notes before it, rests made notes so that they count."""
+    blanked = _NOT_MUSIC.sub(lambda match: " " * len(match.group()), body)
+    opening = _OPENING_BAR.match(blanked)
+    start = opening.end() if opening else 0
+    # `[` opens a chord as well as a bar: go back to it when notes follow.
+    if start and blanked[start - 1] == "[":
+        start -= 1
+    line = _BAR_LINE.search(blanked, start)
+    if line is None:
+        return None
+    music = zip(body[start : line.start()], blanked[start : line.start()], strict=True)
+    return "".join("C" if bare in "zx" else letter for letter, bare in music)

@@ -1,0 +1,141 @@
+"""How music is made up, window by window: histograms that can be compared, and what is true of a window.
+
+The histograms are those that symbolic music is usually compared by (Yang & Lerch, *On the Evaluation of
+Generative Models in Music*, 2020): pitch classes, intervals, durations and onsets in a bar; of drums the
+kinds struck and the steps struck in a bar. Two of them are compared by the Jensen-Shannon divergence,
+0 (the same) to 1 bit (nothing in common). This module knows tokens and no models.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from musicae.music.codec import FIRST_ONSET, HOLD, PITCH_OFFSET
+from musicae.music.drums import DRUM_PITCHES
+from musicae.music.streams import Stream
+
+_WIDEST_INTERVAL = 12  # semitones; wider ones count as this wide
+_LONGEST = 16  # steps; longer notes count as this long
+# Bit p is set where pitch class p is in the scale.
+_MAJOR_SCALES = np.array(
+    [sum(1 << (tonic + degree) % 12 for degree in (0, 2, 4, 5, 7, 9, 11)) for tonic in range(12)], dtype=np.int64
+)
+
+
+class Statistics(NamedTuple):
+    """Of a batch of windows.
+
+    Attributes:
+        histograms: name → counts, int64 `(windows, bins)`.
+        shares: name → float64 `(windows,)`: 1 where it is true of the window, 0 where it isn't, NaN where
+            the window has nothing that it could be true of.
+    """
+
+    histograms: dict[str, np.ndarray]
+    shares: dict[str, np.ndarray]
+
+
+def part_statistics(tokens: np.ndarray, streams: Sequence[Stream], bar_steps: int) -> Statistics:
+    """Of every stream; where there are several each name ends with the stream's.
+
+    Args:
+        tokens: `(windows, steps, streams)`.
+        streams: whose tokens they are.
+        bar_steps: steps in a bar.
+    """
+    histograms: dict[str, np.ndarray] = {}
+    shares: dict[str, np.ndarray] = {}
+    for index, stream in enumerate(streams):
+        own = tokens[..., index].astype(np.int64)
+        found = drum_statistics(own, bar_steps) if stream.is_drums else line_statistics(own, bar_steps)
+        ending = f"_{stream.name}" if len(streams) > 1 else ""
+        histograms |= {name + ending: counts for name, counts in found.histograms.items()}
+        shares |= {name + ending: values for name, values in found.shares.items()}
+    return Statistics(histograms, shares)
+
+
+def line_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
+    """Of a melody or a bass, `(windows, steps)`.
+
+    Returns:
+        Histograms `pitch_class` (12), `interval` (25: -12 to 12 semitones from one onset to the next),
+        `duration` (16: 1 to 16 steps, to the next onset, note-off or the window's end) and `density`
+        (onsets in a bar). Shares `in_scale` (all onsets in one of the 12 major scales; minor ones have
+        the same notes) and `silent`.
+    """
+    windows, steps = tokens.shape
+    row, step = np.nonzero(tokens != HOLD)
+    event = tokens[row, step]
+    is_last = np.append(row[1:] != row[:-1], np.ones(len(row[:1]), dtype=bool))
+    until = np.where(is_last, steps, np.append(step[1:], np.zeros(len(step[:1]), dtype=step.dtype)))
+    is_onset = event >= FIRST_ONSET
+    row, duration, pitch = row[is_onset], (until - step)[is_onset], event[is_onset] + PITCH_OFFSET
+    follows = row[1:] == row[:-1]
+    interval = np.clip(np.diff(pitch), -_WIDEST_INTERVAL, _WIDEST_INTERVAL)[follows]
+    onsets = tokens >= FIRST_ONSET
+    pitch_classes = _counted(row, pitch % 12, windows, 12)
+    histograms = {
+        "pitch_class": pitch_classes,
+        "interval": _counted(row[1:][follows], interval + _WIDEST_INTERVAL, windows, 2 * _WIDEST_INTERVAL + 1),
+        "duration": _counted(row, np.minimum(duration, _LONGEST) - 1, windows, _LONGEST),
+        "density": _density(onsets, bar_steps),
+    }
+    sounds = onsets.any(1)
+    in_scale = np.where(sounds, in_one_scale(pitch_classes > 0).astype(np.float64), np.nan)
+    return Statistics(histograms, {"in_scale": in_scale, "silent": np.asarray(~sounds, np.float64)})
+
+
+def drum_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
+    """Of drums, `(windows, steps)`.
+
+    Returns:
+        Histograms `kind` (9: hits of each) and `density` (steps struck in a bar). Share `silent`.
+    """
+    struck = tokens > 0
+    kinds = np.stack([((tokens >> bit) & 1).sum(1) for bit in range(len(DRUM_PITCHES))], axis=1)
+    histograms = {"kind": kinds.astype(np.int64), "density": _density(struck, bar_steps)}
+    return Statistics(histograms, {"silent": np.asarray(~struck.any(1), np.float64)})
+
+
+def in_one_scale(present: np.ndarray) -> np.ndarray:
+    """Whether some major scale has all the pitch classes present: bool `(windows, 12)` → `(windows,)`."""
+    bits = (present.astype(np.int64) << np.arange(12)).sum(1)
+    return ((bits[:, None] & ~_MAJOR_SCALES[None, :]) == 0).any(1)
+
+
+def divergence_bits(first: np.ndarray, second: np.ndarray) -> float:
+    """Jensen-Shannon divergence of two histograms (Lin, 1991), 0 to 1 bit.
+
+    Args:
+        first, second: counts `(bins,)`, not negative; their sums may differ.
+
+    Returns:
+        NaN where either histogram is empty.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"the two histograms differ in shape: {first.shape} and {second.shape}")
+    if not first.sum() or not second.sum():
+        return float("nan")
+    p, q = first / first.sum(), second / second.sum()
+    middle = (p + q) / 2
+    return max(0.0, float(_relative_entropy_bits(p, middle) + _relative_entropy_bits(q, middle)) / 2)
+
+
+def _relative_entropy_bits(p: np.ndarray, q: np.ndarray) -> np.floating:
+    some = p > 0
+    return np.sum(p[some] * np.log2(p[some] / q[some]))
+
+
+def _density(onsets: np.ndarray, bar_steps: int) -> np.ndarray:
+    """How many bars have 0, 1, … onsets: bool `(windows, steps)` → `(windows, bar_steps + 1)`."""
+    windows, steps = onsets.shape
+    if steps % bar_steps:
+        raise ValueError(f"windows of {steps} steps are no whole bars of {bar_steps}")
+    bars = onsets.reshape(windows, -1, bar_steps).sum(2)
+    return _counted(np.repeat(np.arange(windows), bars.shape[1]), bars.ravel(), windows, bar_steps + 1)
+
+
+def _counted(row: np.ndarray, place: np.ndarray, windows: int, bins: int) -> np.ndarray:
+    """A histogram for each window of what lies in its row."""
+    return np.bincount(row * bins + place, minlength=windows * bins).reshape(windows, bins)
