@@ -1,7 +1,7 @@
 """Configs: frozen records whose unknown keys and bad values are one clear sentence."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,8 +13,16 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """Former key → key: what older checkpoints and scripts say is still read."""
+
 
 ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def has_key(kind: type[Config], key: str) -> bool:
+    """Whether a config has a key, by its present or a former name."""
+    return key in kind.model_fields or key in kind.RENAMED
 
 
 def read_config(kind: type[ConfigType], settings: Mapping[str, Any], what: str) -> ConfigType:
@@ -28,11 +36,12 @@ def read_config(kind: type[ConfigType], settings: Mapping[str, Any], what: str) 
     Raises:
         MusicaeError: an unknown key (lists the valid ones and the closest) or a bad value.
     """
+    settings = {kind.RENAMED.get(key, key): value for key, value in settings.items()}
     for key in settings:
         if key not in kind.model_fields:
             raise MusicaeError(unknown_name(what, key, kind.model_fields))
     try:
-        return kind.model_validate(dict(settings))
+        return kind.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -1,37 +1,71 @@
-"""`Domain`: what every kind of media offers. It knows files and tensors, and no networks.
+"""`Domain`: the seam between media objects and tensors. It knows neither files' formats nor networks.
 
-    file --read--> stored examples --to_tensor--> tensor --write--> file
+    media object --windows--> batches of tensors --(a model)--> answers --assemble--> media object
+    stored examples --tensor--> batch                 examples in a row --compose--> media object
 
-*Stored* examples are compact numpy arrays (uint8 pixels, uint8 tokens, float16 samples) that a data
-set keeps by the thousand; `to_tensor` turns a batch of them, on whatever device they lie, into the
-tensor the spec promises, and draws augmentation there when it is given a generator.
+A *media object* (`Picture`, `Piece`, `Sound`) is what a person has, with everything of the original. A domain cuts
+it into windows and turns them into tensors; `assemble` takes what a model made of them, as it comes, and gives a new
+media object in the frame of the old one: what was not addressed is untouched. *Stored* examples are compact numpy
+arrays (uint8 pixels, uint8 tokens, float16 samples) that a data set keeps by the thousand; `tensor` turns a batch of
+them into what the spec promises, on whatever device they lie, and augments when it is given a generator.
+
+What only one medium can do (follow chords, take a noise profile, stream) is a method of that medium's class; the
+protocols at the end name those methods, so that a caller can ask the object.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
-import torch
+from torch import Generator, Tensor
 
-from musicae.audio.frames import MaskFunction
-from musicae.audio.streaming import SoundStream
 from musicae.config import Config
 from musicae.errors import MusicaeError
-from musicae.music.statistics import Statistics
 from musicae.spec import TensorSpec
 
-Corruption = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-"""Damage: a clean batch and a generator on its device → the damaged batch, same shape."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-TensorFunction = Callable[..., torch.Tensor]
-"""A batch, and its condition where the spec has one → a batch of the same shape, such as a reconstruction."""
-
+Corruption = Callable[[Tensor, Generator], Tensor]
+"""A clean batch and a generator on its device → the corrupted batch, same shape."""
 
 NO_LABEL = "(none)"
 """Stands among labels for an example that has none."""
+
+
+class Savable(Protocol):
+    """What can be written to a file: media objects, and pictures of them."""
+
+    def save(self, path: Path, /) -> object:
+        """Writes the file."""
+
+
+class Media(Protocol):
+    """What `Picture`, `Piece` and `Sound` have in common."""
+
+    @property
+    def name(self) -> str:
+        """What files made from it are named after: its file's name without the ending, or its type's."""
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file that holds it as it is, such as ".mid"."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth knowing of it, for people: which tune was taken, what could not be said."""
+
+    def save(self, path: Path | str, /) -> Path:
+        """Writes a file, whole or not at all; its ending chooses the format."""
+
+    def plot(self) -> "Image":
+        """Draws it."""
+
+    def with_remarks(self, *remarks: str) -> Self:
+        """The same with more remarks."""
 
 
 class Batch(NamedTuple):
@@ -39,21 +73,49 @@ class Batch(NamedTuple):
 
     Attributes:
         target: `(batch, *spec.shape)`.
-        condition: int64 `(batch, length)` labels that go with it, where the spec has a condition.
+        condition: int64 `(batch, length)` classes that go with it, where the spec has a condition.
     """
 
-    target: torch.Tensor
-    condition: torch.Tensor | None = None
+    target: Tensor
+    condition: Tensor | None = None
+
+
+class Window(NamedTuple):
+    """A part of a media object, as a model sees it: consecutive windows that go through it together.
+
+    Attributes:
+        batch: the tensors. A restorer may be shown other sizes than the spec's.
+        place: where they lie, for the domain's own use in `assemble`.
+    """
+
+    batch: Batch
+    place: Any
+
+
+class Answers(Iterable[tuple[Window, Tensor]]):
+    """The windows of a media object with what a function made of each, as they come; each iteration starts anew.
+
+    Args:
+        windows: starts the windows from the beginning.
+        function: a batch → the answer, for `assemble`.
+    """
+
+    def __init__(self, windows: Callable[[], Iterator[Window]], function: Callable[[Batch], Tensor]) -> None:
+        self._windows, self._function = windows, function
+
+    def __iter__(self) -> Iterator[tuple[Window, Tensor]]:
+        for window in self._windows():
+            yield window, self._function(window.batch)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one file gave, and why the rest of it was left out.
+    """The stored examples of one file or media object, and why the rest of it was left out.
 
     Attributes:
         examples: `(examples, ...)` in the domain's stored form; may have zero rows.
         skipped: reason → number of windows left out for it; a reason reads on its own
-            ("fewer than 4 notes", "metre 5/4 (this model reads 4/4)").
+            ("fewer than 4 notes", "time signature 5/4 (this model reads 4/4)").
         parts: one line for each track or channel: what it is, and whether it is used.
         groups: `(examples,)` int64; examples of one group never straddle train and test.
             None: the whole file is one group.
@@ -67,255 +129,191 @@ class Reading:
 
 @dataclass(frozen=True)
 class Selection:
-    """One example picked from a file, with what is needed to write something like it.
+    """One example picked from a media object, with what is needed to make something like it.
 
     Attributes:
         example: `(1, ...)` in stored form.
-        label: which part of the file this is, for people: "bars 5–6 of track 'Violin'".
-        source: the domain's own record of the file (tempo, sample rate), given back to `write`.
+        label: which part this is, for people: "bars 5–6 of track 'Violin'".
+        frame: the domain's own record (tempo and instrument, sample rate and level), given to `compose`.
     """
 
     example: np.ndarray
     label: str
-    source: Any = None
-
-
-class Abilities:
-    """Base of `Domain`: what only some media can do."""
-
-    name: ClassVar[str]
-    output_suffix: ClassVar[str]
-
-    def result_suffix(self, source: Any) -> str:
-        """The ending of what `map_file` writes of a file where no name is given; in some domains the source's own."""
-        del source
-        return self.output_suffix
-
-    def kind_remark(self, source: Any, target: Path) -> str | None:
-        """What a person should know of a result that is not of its source's kind."""
-        del source, target
-        return None
-
-    def told_noise(self, function: TensorFunction, source: Path, profile: Path) -> TensorFunction:
-        """Wraps a restoration so that it knows the noise in a file.
-
-        Args:
-            function: the restoration, of batches as `map_file` shows them.
-            source: the file to be restored.
-            profile: a recording of the noise alone, made as the file was.
-
-        Raises:
-            MusicaeError: the profile is of no use, or this domain knows no noise.
-        """
-        del function, source, profile
-        raise MusicaeError(f"{self.name} knows no recordings of noise, only sound does; leave --noise-profile out.")
-
-    def report(self, source: Path, target: Path) -> Callable[[float], list[str]]:
-        """A function that compares a file with what `map_file` made of it, and draws both beside the result.
-
-        Args:
-            source: the file, not yet mapped.
-            target: the result, not yet there.
-
-        Returns:
-            Seconds that it took → lines for people.
-
-        Raises:
-            MusicaeError: this domain measures nothing, or the picture could not be written.
-        """
-        del source, target
-        raise MusicaeError(f"{self.name} has no report, only sound has one; leave --report out.")
-
-    def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
-        """Opens a way for sound through a mask, block by block.
-
-        Args:
-            mask: what a causal model makes of the magnitudes of frames.
-            channels: samples at a time.
-            sample_rate_hz: of the blocks; None for the model's.
-
-        Raises:
-            MusicaeError: a domain whose data does not arrive bit by bit.
-        """
-        raise MusicaeError(f"only sound can be streamed, and this model's data is {self.name}; give it whole files.")
-
-    def map_stream(self, path: Path, target: Path, mask: MaskFunction) -> None:
-        """As `map_file`, for the mask of a causal model: what comes out is what `open_stream` would have given."""
-        del path, target, mask
-        raise MusicaeError(f"only sound can be streamed, and this model's data is {self.name}; give it whole files.")
-
-    def passed_over(self, path: Path, *, copied: bool = True) -> list[str]:
-        """What `map_file` doesn't put through the function, for people: a line each. None unless a domain can tell.
-
-        Args:
-            path: what `map_file` takes.
-            copied: whether it is copied, as `map_file` does, or left out.
-        """
-        del path, copied
-        return []
-
-    def rivals(self, task: str) -> dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]:
-        """What a model is measured beside: name → function of a damaged and a clean batch, which gives an estimate.
-
-        Restorers that learn nothing, and bounds that know the clean batch. None unless a domain knows some.
-        """
-        del task
-        return {}
-
-    @property
-    def judged_by(self) -> str | None:
-        """The metric, larger is better, by which an example is won from a rival; None where there are no rivals."""
-        return None
-
-    @property
-    def example_s(self) -> float | None:
-        """How many seconds an example lasts, where it does."""
-        return None
-
-    def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Measures what people name and want to change: name → `(batch,)`, of `(batch, *spec.shape)`.
-
-        Each can become a direction in latent space. None unless a domain knows some.
-        """
-        del tensor
-        return {}
-
-    def turned(self, path: torch.Tensor) -> torch.Tensor:
-        """One example that turns from the first of a path into its last while time passes.
-
-        Args:
-            path: `(points, *spec.shape)`.
-
-        Returns:
-            `(1, *spec.shape)`.
-
-        Raises:
-            MusicaeError: in this domain an example is not a stretch of time that could.
-        """
-        raise MusicaeError("only sounds turn into each other while they last; leave --morph out.")
-
-    def lasting(self, source: Any) -> Any:
-        """A selection's record for an example that is to be written as long as it is, however short its file was."""
-        return source
-
-    def statistics(self, tensor: torch.Tensor) -> Statistics:
-        """What examples are made up of, to compare many with many. Nothing unless a domain can tell."""
-        del tensor
-        return Statistics({}, {})
-
-    def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
-        """Sorts stored examples by what has no order, such as a key or a class: name → `(batch,)` labels.
-
-        `NO_LABEL` where an example has none. None at all unless a domain can.
-        """
-        del stored
-        return {}
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether `labels` tells examples' classes, as `label`."""
-        return False
-
-    def remark(self, tensor: torch.Tensor) -> str | None:
-        """What a person should know of `(batch, *spec.shape)` that was written, such as that it is silent."""
-        del tensor
-        return None
-
-    def condition(self, text: str, windows: int = 1) -> torch.Tensor:
-        """Reads a condition that a person wrote, such as a chord progression.
-
-        Args:
-            text: in the domain's own grammar.
-            windows: consecutive examples that it is spread over.
-
-        Returns:
-            int64 `(windows, length)` of `spec.condition`.
-
-        Raises:
-            MusicaeError: the models of this domain's settings are told nothing, or the text can't be read.
-        """
-        raise MusicaeError(
-            "this model was trained without chords or labels and can follow none; train one with --set chords=true "
-            "(music) or --set labels=true (pictures), or choose another with --model."
-        )
+    frame: Any = None
 
 
 class DomainConfig(Config):
     """Base of the domains' settings."""
 
 
-class Domain(Abilities, ABC):
-    """One kind of media. Final subclasses are listed in `musicae.domains.DOMAINS`."""
+class Domain(ABC):
+    """One medium. Final subclasses are listed in `musicae.domains.DOMAINS`."""
 
     name: ClassVar[str]
+    media: ClassVar[type[Any]]
+    """The media object's class; it has `open`."""
     suffixes: ClassVar[tuple[str, ...]]
     """File endings it reads, lower case with the dot."""
-    output_suffix: ClassVar[str]
-    """What it writes: ".mid", ".png", ".wav"."""
-    objects: ClassVar[tuple[type, ...]] = ()
-    """What `read`, `select` and `map_file` take in place of a file's path, such as `PrettyMIDI`."""
     tasks: ClassVar[tuple[str, ...]]
     """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`."""
     Config: ClassVar[type[DomainConfig]]
-    drawn_below: ClassVar[bool] = False
+    stacks_rows: ClassVar[bool] = False
     """Whether examples of a path are drawn one below the other, as piano rolls are, or side by side."""
     training_defaults: ClassVar[dict[str, Any]] = {}
-    """Training settings that suit this media better than the general ones, such as a batch size."""
+    """Training settings that suit this medium better than the general ones, such as a batch size."""
 
     def __init__(self, config: DomainConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()
 
     @classmethod
-    def suited(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
+    def configure(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
         """Fills in what the config leaves to the data, such as the size of the pictures.
 
         Called once before training; the result is what the checkpoint stores.
 
         Args:
             config: of this class's `Config`; what it states is kept.
-            files: some of the files to be read, in their order; none for the starter data.
+            files: some of the files to be read, in their order; none for starter data and arrays.
             task: what the model is to learn.
         """
         return config
+
+    @property
+    @abstractmethod
+    def spec(self) -> TensorSpec:
+        """The tensors that `tensor` makes."""
+
+    # media objects
+
+    def open(self, source: Any, **how: Any) -> Any:
+        """Opens a media object.
+
+        Args:
+            source: a path, bytes, a file object, the ecosystem's own type (PIL image, `PrettyMIDI`, samples), or a
+                media object, which is given back as it is.
+            **how: what the class's `open` takes besides, such as `sample_rate_hz` of samples.
+
+        Raises:
+            MusicaeError: no such file, a folder, or a file of another medium.
+            ValueError: an object of the wrong type, shape or dtype.
+        """
+        if isinstance(source, self.media):
+            return source
+        if isinstance(source, (str, Path)):
+            self.check_readable(Path(source))
+        return self.media.open(source, **how)
+
+    def check_readable(self, path: Path) -> None:
+        """Raises `MusicaeError` unless a path is a file of this domain, by its name; it is not opened."""
+        if not path.exists():
+            raise MusicaeError(f"no such file: {path}")
+        if path.is_dir():
+            raise MusicaeError(f"{path} is a folder; give one file.")
+        if not self.reads(path):
+            raise MusicaeError(
+                f"{path.name} is no {self.name} file, and this model takes no other "
+                f"({', '.join(self.suffixes)}); choose another file or --model."
+            )
+
+    @abstractmethod
+    def select(self, item: Any, **choice: Any) -> Selection:
+        """Picks the one example of a media object that represents it best, or the one chosen.
+
+        Raises:
+            MusicaeError: a choice that this medium does not have, or a part that is not there.
+        """
+
+    @abstractmethod
+    def windows(self, item: Any, task: str = "reconstruct") -> Iterator[Window]:
+        """Cuts a whole media object, in order and in bounded memory.
+
+        Args:
+            item: of `media`.
+            task: one of `tasks`: restorers are shown what they can use, such as tiles of a picture's own size.
+
+        Raises:
+            MusicaeError: nothing in it that this domain's settings address.
+        """
+
+    @abstractmethod
+    def assemble(self, item: Any, answers: Iterable[tuple[Window, Tensor]], task: str = "reconstruct") -> Any:
+        """A new media object in the frame of an old one; what the windows did not address is untouched.
+
+        Args:
+            item: what `windows` cut.
+            answers: its windows in order, each with the model's answer on the CPU. Iterated once, or, where the
+                result is lazy (a long sound), once each time that it is read.
+            task: as in `windows`.
+        """
+
+    @abstractmethod
+    def compose(self, tensor: Tensor, frame: Any = None) -> Any:
+        """A new media object of `(examples, *spec.shape)`: bars in a row, pictures side by side.
+
+        Args:
+            tensor: decoded examples.
+            frame: a `Selection`'s, for the tempo and instrument, or the sample rate and level.
+        """
+
+    @abstractmethod
+    def preview(self, rows: dict[str, Tensor], frame: Any = None) -> dict[str, Savable]:
+        """Named batches for a person to look at and listen to.
+
+        Args:
+            rows: label → `(examples, *spec.shape)`, drawn one beside the other.
+            frame: as in `compose`.
+
+        Returns:
+            File ending → what to write there, the picture (".png") first; a sound or a score where that helps.
+        """
+
+    # data sets
 
     def reads(self, path: Path) -> bool:
         """Whether a file of this name is one of this domain's (the file is not opened)."""
         return path.name.lower().endswith(self.suffixes)
 
-    def beside(self, path: Path) -> list[Path]:
+    def companion_files(self, path: Path) -> list[Path]:
         """Other files that are read with this one, such as its labels; when they change it is read anew."""
         del path
         return []
 
-    def split_of(self, path: Path) -> str | None:
+    def official_split(self, path: Path) -> str | None:
         """The split a file belongs to by its set's own custom: `test`, or None where there is none."""
+        del path
         return None
 
-    @property
-    @abstractmethod
-    def spec(self) -> TensorSpec:
-        """The tensors that `to_tensor` makes."""
-
-    @abstractmethod
     def read(self, path: Path) -> Reading:
         """Reads every example of a file. Raises `DamagedFileError` where it can't be read at all."""
+        return self.examples(self.media.open(path))
 
     @abstractmethod
-    def starter(self) -> Iterator[tuple[str, Reading]]:
-        """Yields `(item name, reading)`: the data used when the user gives none."""
+    def examples(self, item: Any) -> Reading:
+        """Every example of a media object."""
 
     @abstractmethod
-    def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Stored batch → tensor `(batch, *spec.shape)` on the same device.
+    def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
+        """Stored examples of an array that holds many items, such as pictures `(N, H, W[, C])` or sounds `(N, samples)`.
+
+        Args:
+            array: one row an item.
+            labels: the class of each, where the domain keeps classes.
+
+        Raises:
+            ValueError: a shape or dtype that is none of this medium's, or values that are not finite.
+        """
+
+    @abstractmethod
+    def tensor(self, stored: Tensor, generator: Generator | None = None) -> Batch:
+        """Stored batch → tensors on the same device.
 
         Args:
             stored: `(batch, ...)` stored examples.
             generator: on the same device; with it the batch is augmented, as in training.
-        """
 
-    def to_batch(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> Batch:
-        """As `to_tensor`, with the condition where the spec has one."""
-        return Batch(self.to_tensor(stored, generator))
+        Returns:
+            `(batch, *spec.shape)`, and the condition where the spec has one.
+        """
 
     @abstractmethod
     def identity(self, examples: np.ndarray) -> np.ndarray:
@@ -326,53 +324,125 @@ class Domain(Abilities, ABC):
 
     @abstractmethod
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
-        """The damage of a task; None for `reconstruct`.
+        """The corruption of a task; None for `reconstruct`.
 
         Args:
             task: one of `tasks`.
-            split: `train`, `validation` or `test`: recorded damage (noise files) is split like data.
+            split: `train`, `validation`, `test` or `all`: recorded corruption (noise files) is split like data.
         """
 
-    @abstractmethod
-    def select(self, path: Path, **choice: Any) -> Selection:
-        """Picks the one example of a file that represents it best, or the one chosen."""
+    # scores
 
     @abstractmethod
-    def write(self, tensor: torch.Tensor, path: Path, source: Any = None) -> None:
-        """Writes `(examples, *spec.shape)` as one file: bars in a row, pictures side by side."""
-
-    @abstractmethod
-    def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
-        """Puts a whole file through a tensor function and writes a file of the same kind and length.
-
-        Memory stays bounded whatever the length. Nothing is left at `target` on failure.
-
-        Args:
-            path: a file of this domain.
-            target: the file to write.
-            function: what a model makes of a batch.
-            task: one of `tasks`: a restorer may take, and give, other sizes than the spec's.
-        """
-
-    @abstractmethod
-    def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
+    def metrics(self, estimate: Tensor, target: Tensor, corrupted: Tensor) -> dict[str, Tensor]:
         """Scores a batch: name → `(batch,)`, units in the names (`psnr_db`).
 
         Args:
             estimate: `(batch, *spec.shape)`: the model's answer.
             target: the clean batch.
-            damaged: the model's input; the same as `target` for `reconstruct`.
+            corrupted: the model's input; the same as `target` for `reconstruct`.
         """
 
-    @abstractmethod
-    def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
-        """Draws named batches, one beside the other, for a person to look at and listen to.
+    def baselines(self, task: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """What a model is measured beside: name → function of a corrupted and a clean batch, which gives an estimate.
+
+        Restorers that learn nothing, and bounds that know the clean batch. None unless a domain has some.
+        """
+        del task
+        return {}
+
+    @property
+    def primary_metric(self) -> str | None:
+        """The metric, larger is better, by which a model beats a baseline on an example; None without baselines."""
+        return None
+
+    @property
+    def example_duration_s(self) -> float | None:
+        """How many seconds an example lasts, where it does."""
+        return None
+
+    def labels(self, stored: Tensor) -> dict[str, list[str]]:
+        """Sorts stored examples by what has no order, such as a key or a class: name → `(batch,)` labels.
+
+        `NO_LABEL` where an example has none. None at all unless a domain can.
+        """
+        del stored
+        return {}
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether `labels` gives examples' classes, as `label`."""
+        return False
+
+
+@runtime_checkable
+class HasAttributes(Protocol):
+    """A domain that measures what people name and want to change, such as density or brightness."""
+
+    def attributes(self, tensor: Tensor) -> dict[str, Tensor]:
+        """Name → `(batch,)` of `(batch, *spec.shape)`; each can become a direction in latent space."""
+
+
+class Statistics(NamedTuple):
+    """What a batch of examples is made up of, to compare many with many.
+
+    Attributes:
+        histograms: name → counts, int64 `(examples, bins)`.
+        shares: name → float64 `(examples,)`: 1 where it is true of the example, 0 where it isn't, NaN where
+            the example has nothing that it could be true of.
+    """
+
+    histograms: dict[str, np.ndarray]
+    shares: dict[str, np.ndarray]
+
+
+@runtime_checkable
+class HasStatistics(Protocol):
+    """A domain that knows what its examples are made up of."""
+
+    def statistics(self, tensor: Tensor) -> Statistics:
+        """Of `(batch, *spec.shape)`."""
+
+
+@runtime_checkable
+class TakesCondition(Protocol):
+    """A domain whose models can be given a condition that a person writes, such as chords or a class."""
+
+    def condition(self, text: str, windows: int = 1) -> Tensor:
+        """int64 `(windows, length)` of `spec.condition`; text is in the domain's own grammar, spread over the windows.
+
+        Raises:
+            MusicaeError: the text can't be read.
+        """
+
+
+@runtime_checkable
+class TakesNoiseProfile(Protocol):
+    """A domain whose restorations can be helped by a recording of the noise alone."""
+
+    def noise_profile(self, item: Any, profile: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function that holds an answer to what is known of the noise: `(answer, given)` → the answer, no louder.
 
         Args:
-            rows: label → `(examples, *spec.shape)`.
-            stem: path without ending; the domain adds `.png`, and `.mid` and `.wav` where that helps.
-            source: a `Selection`'s record, for the tempo and instrument or the sample rate.
-
-        Returns:
-            The files written, the picture first.
+            item: what is to be restored.
+            profile: a media object of the noise alone, made as the item was.
         """
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A domain whose media arrive bit by bit, so that a causal model can work while they do."""
+
+    def open_stream(self, mask: Callable[[np.ndarray], np.ndarray], *, channels: int, sample_rate_hz: int | None) -> Any:
+        """A way for blocks of samples through a mask of spectra; None: at the model's own rate."""
+
+    def assemble_stream(self, item: Any, masks: Callable[[], Callable[[np.ndarray], np.ndarray]]) -> Any:
+        """As `assemble`, for a causal model: the result is what the stream would have given; `masks` starts a new one."""
+
+
+@runtime_checkable
+class MorphsOverTime(Protocol):
+    """A domain whose examples last, so that one can change into another while it does."""
+
+    def morph_over_time(self, path: Tensor) -> Tensor:
+        """The examples `(points, *spec.shape)` of a path → one, `(1, *spec.shape)`, that goes along it as time passes."""
