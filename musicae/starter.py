@@ -1,10 +1,22 @@
-"""Where the starter files of `data/` lie: in the wheel, or in the checkout beside the package."""
+"""The starter data of every domain: files that come with the package, and what is learned without `--data`.
 
+    image    scikit-learn's 1,797 digits
+    music    the tunes of `tunes.abc`, the grooves of `grooves.txt`, or trios put together from both
+    audio    the tunes, played by seven instruments
+
+It stands above the media packages, since sound is made of tunes.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from musicae.domain import Domain, Reading
 from musicae.errors import MusicaeError
 
 _PACKAGE = Path(__file__).parent
+# General MIDI programs of the starter sounds, one tune each in this order.
+_PROGRAMS = {"piano": 0, "violin": 40, "flute": 73, "guitar": 24, "accordion": 21, "harp": 46, "clarinet": 71}
+_SOUNDS, _SOUND_S = 30, 18.0
 
 
 def starter_file(name: str) -> Path:
@@ -17,3 +29,49 @@ def starter_file(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise MusicaeError(f"starter file {name!r} is missing; reinstall musicae, or restore data/{name} in the checkout.")
+
+
+def starter_items(domain: Domain) -> Iterator[tuple[str, Reading]]:
+    """Reads the starter data as a domain is set up to.
+
+    Args:
+        domain: its settings choose what is read, such as drums or melodies.
+
+    Yields:
+        Item name and what it holds.
+
+    Raises:
+        MusicaeError: the domain has no starter data; files or arrays must be given.
+    """
+    if domain.name not in STARTERS:
+        raise MusicaeError(f"there are no starter data for {domain.name}; give files or folders: --data PATH.")
+    yield from STARTERS[domain.name](domain)
+
+
+def _digits(domain: Domain) -> Iterator[tuple[str, Reading]]:
+    import numpy as np
+
+    from musicae.image.sets import digits
+
+    pictures, labels = digits()
+    stored = domain.array_examples(pictures, [str(label) for label in labels])
+    yield "digits", Reading(stored, groups=np.arange(len(stored)))
+
+
+def _pieces(domain: Domain) -> Iterator[tuple[str, Reading]]:
+    from musicae.music.starters import starter_pieces
+
+    for piece in starter_pieces(domain.config):
+        yield piece.name, domain.examples(piece)
+
+
+def _sounds(domain: Domain) -> Iterator[tuple[str, Reading]]:
+    raise NotImplementedError
+
+
+STARTERS: dict[str, Callable[[Domain], Iterator[tuple[str, Reading]]]] = {
+    "image": _digits,
+    "music": _pieces,
+    "audio": _sounds,
+}
+"""A domain's name → a function that reads its starter data."""

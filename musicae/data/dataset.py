@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicae.data.file_sets import Prepared, cache_folder, find_files, prepare_store, told_reasons
+from musicae.data.files import Prepared, cache_folder, describe_skipped, find_files, prepare_store
 from musicae.data.reading import read_all
 from musicae.data.store import ReadReport, open_store
 from musicae.domain import Domain
@@ -24,12 +24,12 @@ __all__ = [
     "ExampleTable",
     "ReadReport",
     "cache_folder",
+    "describe_skipped",
     "find_files",
     "load_dataset",
     "open_dataset",
     "read_all",
     "split_items",
-    "told_reasons",
     "unseen",
 ]
 
@@ -88,7 +88,7 @@ def load_dataset(
 def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False) -> DataSet:
     """Opens a whole store and deals its items to the splits."""
     examples, identity, owner, items, report = open_store(prepared.store)
-    test_files = {name for name, path in prepared.files if domain.split_of(path) == "test"}
+    test_files = {name for name, path in prepared.files if domain.official_split(path) == "test"}
     test_items = frozenset(item for item in items if item.rpartition("#")[0] in test_files or item in test_files)
     dealt = split_items(sorted(set(items)), test_items)
     code_of = {item: code for code, split in enumerate(SPLITS) for item in dealt[split]}

@@ -5,7 +5,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from musicae.atomic_io import written_whole
+from musicae.atomic_io import atomic_write
 from musicae.errors import MusicaeError
 
 
@@ -70,7 +70,7 @@ def locate(place: Path, domain: str) -> Path:
     known = NAMED_SETS.get(str(place))
     if known is None or known.domain != domain or place.exists():
         return place
-    from musicae.data.file_sets import cache_folder  # brings torch
+    from musicae.data.files import cache_folder  # brings torch
 
     folder = cache_folder() / "sets" / str(place)
     if known.members and all((folder / name).is_file() for name in known.members):
@@ -104,7 +104,7 @@ def _unpack(archive: Path, members: tuple[str, ...]) -> None:
             content = tar.extractfile(entry) if name in missing and entry.isfile() else None
             if content is None:
                 continue
-            with written_whole(archive.with_name(name)) as partial, partial.open("wb") as file:
+            with atomic_write(archive.with_name(name)) as partial, partial.open("wb") as file:
                 shutil.copyfileobj(content, file)
             missing.remove(name)
     if missing:

@@ -16,16 +16,15 @@ from musicae.config import Config, read_config
 from musicae.data.dataset import DataSet, find_files, load_dataset
 from musicae.data.named_sets import locate
 from musicae.domain import Domain
-from musicae.domains import DOMAINS
+from musicae.domains import domain_class
 from musicae.errors import MusicaeError, unknown_name
-from musicae.inference import attribute_vectors
 from musicae.models import MODELS, build_model, default_model, refuse_misfit
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
 from musicae.training.checkpoint import Manifest, read_manifest, take_over
 from musicae.training.config import TrainConfig
+from musicae.training.fit_prior import settle_prior
 from musicae.training.loop import train
-from musicae.training.settling import settle_prior
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ class Experiment:
         Raises:
             MusicaeError: an unknown name, key or value, or data that isn't there.
         """
-        if domain not in DOMAINS:
-            raise MusicaeError(unknown_name("domain", domain, DOMAINS))
-        kind = DOMAINS[domain]
+        kind = domain_class(domain)
         if task not in kind.tasks:
             raise MusicaeError(unknown_name(f"task for {domain}", task, kind.tasks))
         settings = dict(settings or {})
@@ -76,7 +73,7 @@ class Experiment:
         data = [locate(place, domain) for place in data]
         # The files are looked at before anything is built: the size of the pictures sets the model's.
         files = [path for _, path in find_files(kind(own), data)] if data else []
-        built = kind(kind.suited(own, files, task))
+        built = kind(kind.configure(own, files, task))
         fitting = default_model(built.spec, task != "reconstruct")
         name = model or fitting
         if name not in MODELS:
@@ -155,6 +152,8 @@ class Experiment:
         best = train(self.domain, model, dataset, config, manifest, folder, resume=resume)
         if os.environ.get("RANK", "0") == "0":  # of several processes one is enough
             settle_prior(best, dataset)
+            from musicae import attribute_vectors
+
             attribute_vectors.store(best, dataset)
         return best
 

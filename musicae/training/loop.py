@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from PIL import Image
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
@@ -22,6 +23,7 @@ from musicae.data.dataset import DataSet, ExampleTable
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.models import Autoencoder, Loss
+from musicae.plots import save_png
 from musicae.precision import resolve_precision
 from musicae.training.allocation import keep_freed_memory
 from musicae.training.checkpoint import Manifest, save_checkpoint
@@ -144,7 +146,7 @@ class TrainingRun:
         """One step: draw, damage, lower the loss."""
         started = time.perf_counter()
         generator = self._generator(self.step, self.accelerator.process_index)
-        target, condition = self.domain.to_batch(self.train_table.batch(self._rows()), generator)
+        target, condition = self.domain.tensor(self.train_table.batch(self._rows()), generator)
         damaged = target if self.damage is None else self.damage(target, generator)
         learning_rate = self.config.learning_rate_at(self.step, self.progress)
         for group in self.optimizer.param_groups:
@@ -287,7 +289,7 @@ class TrainingRun:
 
     def _validation_batch(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Target, input and condition."""
-        target, condition = self.domain.to_batch(self.validation_table.batch(rows))
+        target, condition = self.domain.tensor(self.validation_table.batch(rows))
         damaged = target if self.validation_damage is None else self.validation_damage(target, generator)
         return target, damaged, condition
 
@@ -305,9 +307,16 @@ class TrainingRun:
         shown = {"original": target, "damaged": damaged, "model": answer}
         if self.damage is None:
             del shown["damaged"]
-        (self.folder / "previews").mkdir(parents=True, exist_ok=True)
-        shown = {label: tensor.cpu() for label, tensor in shown.items()}
-        self.domain.preview(shown, self.folder / "previews" / f"step-{self.step:06d}")
+        folder = self.folder / "previews"
+        folder.mkdir(parents=True, exist_ok=True)
+        preview = self.domain.preview({label: tensor.cpu() for label, tensor in shown.items()})
+        for ending, item in preview.items():
+            path = folder / f"step-{self.step:06d}{ending}"
+            # A picture drawn by Pillow would be half-written after a crash; media objects write atomically themselves.
+            if isinstance(item, Image.Image):
+                save_png(item, path)
+            else:
+                item.save(path)
 
 
 _COUNTERS = ("step", "elapsed_s", "best_total", "stale_evaluations", "bad_in_a_row", "bad_updates", "examples_per_s")

@@ -29,7 +29,7 @@ def settle_prior(folder: Path, dataset: DataSet) -> bool:
     indices = dataset.splits["train"][:: math.ceil(len(dataset.splits["train"]) / _MOST_EXAMPLES)]
     posteriors = []
     for part in np.array_split(indices, -(-len(indices) // domain.spec.evaluation_batch)):
-        batch = domain.to_batch(torch.from_numpy(np.array(dataset.examples[part])))
+        batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[part])))
         condition = None if batch.condition is None else batch.condition.to(device)
         posteriors.append(model.encode(batch.target.to(device), condition))
     generator = torch.Generator(device).manual_seed(manifest.training.get("seed", 0))

@@ -15,20 +15,26 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from musicae import __version__
 from musicae.data.pool import Guard, is_sendable, read_in_processes
-from musicae.data.progress import ReadingProgress
 from musicae.data.reading import Block, gather_blocks, read_all
 from musicae.data.store import StoreWriter, is_whole, publish, refuse_if_unusable, writing_folder
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
+from musicae.starter import starter_items
 
 _STORE_FORM = 2
 """Of `musicae.data.store`; a store in another form is another store."""
 _MANY_FILES, _MANY_BYTES = 10_000, 200 * 2**20
 """From either on, other processes are worth the seconds that they take to start."""
 _MOST_PROCESSES = 16
+_MOMENT_S = 1.0
+"""Reading that takes less shows no bar."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ def default_guard() -> Guard:
         raise MusicaeError(f"MUSICAE_READ_SECONDS, MUSICAE_READ_GB: {error}") from None
 
 
-def told_reasons(
+def describe_skipped(
     skipped: Mapping[str, int], damaged: Mapping[str, str], stopped: Mapping[str, int] | None = None
 ) -> str:
     """What was left out, in words: every reason with its count, the most frequent first."""
@@ -205,7 +211,7 @@ def _from_environment(name: str) -> float | None:
 def _fingerprint(domain: Domain, files: list[tuple[str, Path]], states: list[os.stat_result], guard: Guard) -> str:
     listing = [[name, state.st_size, state.st_mtime_ns] for (name, _), state in zip(files, states, strict=True)]
     for row, (_, path) in zip(listing, files, strict=True):
-        for other in domain.beside(path):
+        for other in domain.companion_files(path):
             state = other.stat()
             row += [other.name, state.st_size, state.st_mtime_ns]
     content = [__version__, _STORE_FORM, domain.name, domain.config.model_dump(mode="json"), listing]
@@ -224,7 +230,7 @@ def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard,
             _read_into(writer, domain, prepared, guard)
             seconds = time.perf_counter() - since
             report = writer.finish()
-        refuse_if_unusable(report, domain.name, told_reasons(report.skipped, report.damaged, report.stopped))
+        refuse_if_unusable(report, domain.name, describe_skipped(report.skipped, report.damaged, report.stopped))
         publish(folder, prepared.store)
     except MusicaeError:  # it would be the same the next time
         raise
@@ -250,5 +256,43 @@ def _blocks(domain: Domain, prepared: Prepared, done: int, guard: Guard) -> Gene
     if prepared.processes:
         yield from read_in_processes(domain, files, prepared.processes, guard)
     else:
-        outcomes = read_all(domain, files) if prepared.files else islice(domain.starter(), done, None)
+        outcomes = read_all(domain, files) if prepared.files else islice(starter_items(domain), done, None)
         yield from gather_blocks(domain, outcomes)
+
+
+class ReadingProgress:
+    """Shows files read, of how many, and how fast, on standard error.
+
+    Args:
+        total: files in all.
+        done: files read by an earlier call.
+        console: where to draw; standard error by default.
+    """
+
+    def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        self._visible, self._drawn = console.is_terminal, False
+        self._first, self._since = done, time.monotonic()
+        columns = (TextColumn("reading"), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+        self._bar = self._progress.add_task("", total=total, completed=done)
+
+    def __enter__(self) -> "ReadingProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:  # else it would end a line that was never begun
+            self._progress.stop()
+
+    def show(self, files: int, examples: int) -> None:
+        """Moves the bar to `files` read in all; the first time after a moment draws it."""
+        passed_s = time.monotonic() - self._since
+        if not self._visible or passed_s < _MOMENT_S:
+            return
+        if not self._drawn:
+            self._progress.start()
+            self._drawn = True
+        speed = f"{(files - self._first) / passed_s:,.0f} files/s, {examples:,} examples"
+        self._progress.update(self._bar, completed=files, description=speed)

@@ -6,12 +6,11 @@ from typing import Any
 
 from musicae.config import read_config
 from musicae.data.dataset import SPLITS, open_dataset
-from musicae.data.file_sets import Prepared, find_files, prepare_store
+from musicae.data.files import Prepared, find_files, prepare_store
 from musicae.data.named_sets import locate
 from musicae.data.store import ReadReport
 from musicae.domain import Domain
-from musicae.domains import DOMAINS
-from musicae.errors import MusicaeError, unknown_name
+from musicae.domains import domain_class
 
 _NAMED_DAMAGED = 10
 """Damaged files told by name; the store's `report.json` has them all."""
@@ -30,7 +29,7 @@ def prepare_lines(
         domain_name: a key of `DOMAINS`.
         paths: files, folders and names of sets.
         settings: keys of the domain's config.
-        processes: that read; see `musicae.data.file_sets.prepare_store`.
+        processes: that read; see `musicae.data.files.prepare_store`.
         unique: also tell what is left of the training split without duplicates.
 
     Yields:
@@ -61,12 +60,10 @@ def prepare_lines(
 
 def _resolve(domain_name: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> tuple[Domain, list[Path]]:
     """The domain as `train` would build it for these files, and where they are."""
-    if domain_name not in DOMAINS:
-        raise MusicaeError(unknown_name("domain", domain_name, DOMAINS))
-    kind = DOMAINS[domain_name]
+    kind = domain_class(domain_name)
     own = read_config(kind.Config, dict(settings), f"{domain_name} setting")
     places = [locate(path, domain_name) for path in paths]
-    return kind(kind.suited(own, [path for _, path in find_files(kind(own), places)])), places
+    return kind(kind.configure(own, [path for _, path in find_files(kind(own), places)])), places
 
 
 def _left_out(report: ReadReport) -> Iterator[str]:
