@@ -4,9 +4,11 @@ PYTHON ?= python3
 SETS ?= data/sets
 VENV := .venv
 PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
@@ -20,8 +22,12 @@ lint: $(STAMP)  ## style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(STAMP)  ## trains and scores what the README quotes (about eight hours on one core): make bench SETS=FOLDER
-	$(PY) experiments/figures.py --sets $(SETS)
+docs: $(DOCS_STAMP)  ## the documentation, into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@echo build/site/index.html
+
+bench: $(STAMP)  ## trains and scores every quoted model (many hours): make bench SETS=FOLDER
+	$(PY) experiments/run.py --sets $(SETS) all
 
 clean:  ## everything that was made, but neither data nor trained models
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -31,5 +37,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "musicae needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	$(PIP) -e '.[docs]'
 	@touch $@
