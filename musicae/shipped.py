@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from musicae.errors import CheckpointError, unknown_name
-from musicae.training.checkpoint import MANIFEST
+from musicae.manifest import MANIFEST
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 LIVE_MODEL = "denoise-live-16k"

@@ -1,106 +1,186 @@
-"""`MODELS`: every model, with its config. A new one is a file and a line here."""
+"""`MODELS`: every model, imported when it is asked for. A new one is a file and a row here.
 
-from typing import Any, NamedTuple
+The table is read without torch, so that listing the models costs nothing. A class of the user's own stands in for a
+name wherever a model is built.
+"""
 
-import torch
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from musicae.config import read_config
 from musicae.errors import MusicaeError, unknown_name
-from musicae.models.autoencoder import Autoencoder, Loss, ModelConfig
-from musicae.models.causal import CausalConfig, CausalRestorer
-from musicae.models.grid import ConvAutoencoder, ConvConfig, MLPAutoencoder, MLPConfig, UNet, UNetConfig
-from musicae.models.musicvae import MusicVAE, MusicVAEConfig
-from musicae.models.restorer import RestorerConfig, StepsRestorer
-from musicae.models.spectrogram import SpectrogramAutoencoder, SpectrogramConfig
-from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.spec import Layout, TensorSpec
+
+if TYPE_CHECKING:
+    from musicae.models.autoencoder import Autoencoder, ModelConfig
+
+    Classes = tuple[type[Autoencoder], type[ModelConfig]]
 
 
 class ModelEntry(NamedTuple):
-    """A model, its config, and what it is for.
+    """A model, and what it is for.
 
     Attributes:
-        model: the class.
-        config: its config's class.
+        load: imports and returns the class and its config's.
         layout: the layout it takes.
+        summary: one line for people.
         rebuilds: whether it is for `reconstruct`: all it knows of its input is the code.
         restores: whether it is for `denoise` and `upscale`.
-        made_for: a likelihood whose default it is, whatever stands before it.
+        default_for: a likelihood whose default it is, whatever stands before it in the table.
     """
 
-    model: type[Autoencoder]
-    config: type[ModelConfig]
+    load: "Callable[[], Classes]"
     layout: Layout
-    rebuilds: bool
-    restores: bool
-    made_for: str | None = None
+    summary: str
+    rebuilds: bool = False
+    restores: bool = False
+    default_for: str | None = None
 
     def fits(self, layout: Layout, restoring: bool) -> bool:
         """Whether it takes the layout and is for restoring, or for rebuilding."""
         return self.layout is layout and (self.restores if restoring else self.rebuilds)
 
 
+def _conv() -> "Classes":
+    from musicae.models.conv import ConvAutoencoder, ConvConfig
+
+    return ConvAutoencoder, ConvConfig
+
+
+def _spectrogram() -> "Classes":
+    from musicae.models.spectrogram import SpectrogramAutoencoder, SpectrogramConfig
+
+    return SpectrogramAutoencoder, SpectrogramConfig
+
+
+def _mlp() -> "Classes":
+    from musicae.models.conv import MLPAutoencoder, MLPConfig
+
+    return MLPAutoencoder, MLPConfig
+
+
+def _unet() -> "Classes":
+    from musicae.models.unet import UNet, UNetConfig
+
+    return UNet, UNetConfig
+
+
+def _causal() -> "Classes":
+    from musicae.models.causal import CausalConfig, CausalRestorer
+
+    return CausalRestorer, CausalConfig
+
+
+def _steps() -> "Classes":
+    from musicae.models.steps import StepsAutoencoder, StepsConfig
+
+    return StepsAutoencoder, StepsConfig
+
+
+def _restorer() -> "Classes":
+    from musicae.models.steps import RestorerConfig, StepsRestorer
+
+    return StepsRestorer, RestorerConfig
+
+
+def _musicvae() -> "Classes":
+    from musicae.models.musicvae import MusicVAE, MusicVAEConfig
+
+    return MusicVAE, MusicVAEConfig
+
+
 # The first entry of a layout and purpose is its default.
 MODELS: dict[str, ModelEntry] = {
-    "conv": ModelEntry(ConvAutoencoder, ConvConfig, Layout.GRID, True, False),
+    "conv": ModelEntry(_conv, Layout.GRID, "residual convolutions down to a vector and up again", rebuilds=True),
     "spectrogram": ModelEntry(
-        SpectrogramAutoencoder, SpectrogramConfig, Layout.GRID, True, False, made_for="magnitude"
+        _spectrogram, Layout.GRID, "sound from a vector and a sequence", rebuilds=True, default_for="magnitude"
     ),
-    "mlp": ModelEntry(MLPAutoencoder, MLPConfig, Layout.GRID, True, False),
-    "unet": ModelEntry(UNet, UNetConfig, Layout.GRID, False, True),
-    "causal": ModelEntry(CausalRestorer, CausalConfig, Layout.GRID, False, True),
-    "steps": ModelEntry(StepsAutoencoder, StepsConfig, Layout.STEPS, True, False),
-    "restorer": ModelEntry(StepsRestorer, RestorerConfig, Layout.STEPS, False, True),
-    "musicvae": ModelEntry(MusicVAE, MusicVAEConfig, Layout.STEPS, True, False),
+    "mlp": ModelEntry(_mlp, Layout.GRID, "dense layers: fast for small pictures", rebuilds=True),
+    "unet": ModelEntry(_unet, Layout.GRID, "corrects its input, with skip connections", restores=True),
+    "causal": ModelEntry(_causal, Layout.GRID, "cleans sound while it arrives", restores=True),
+    "steps": ModelEntry(_steps, Layout.STEPS, "music in phrases of two bars", rebuilds=True),
+    "restorer": ModelEntry(_restorer, Layout.STEPS, "repairs music, with its input in sight", restores=True),
+    "musicvae": ModelEntry(_musicvae, Layout.STEPS, "the published MusicVAE, for comparison", rebuilds=True),
 }
+
+
+def model_classes(model: "str | type[Autoencoder]") -> "Classes":
+    """The class of a model and of its config.
+
+    Args:
+        model: a key of `MODELS`, or a subclass of `Autoencoder`, whose `Config` says its settings.
+
+    Raises:
+        MusicaeError: a name that is not in `MODELS`.
+    """
+    if not isinstance(model, str):
+        return model, model.Config
+    if model not in MODELS:
+        raise MusicaeError(unknown_name("model", model, MODELS))
+    return MODELS[model].load()
 
 
 def default_model(spec: TensorSpec, restoring: bool) -> str:
     """Name of the model used when none is asked for."""
     fitting = [name for name, entry in MODELS.items() if entry.fits(spec.layout, restoring)]
-    return next((name for name in fitting if MODELS[name].made_for == spec.likelihood), fitting[0])
+    return next((name for name in fitting if MODELS[name].default_for == spec.likelihood), fitting[0])
 
 
-def build_model(name: str, spec: TensorSpec, settings: dict[str, Any]) -> Autoencoder:
+def model_name(model: "str | type[Autoencoder]") -> str:
+    """What a checkpoint calls a model: its key in `MODELS`, or "package.module:Class" for a class of the user's own.
+
+    Raises:
+        ValueError: neither a name nor a subclass of `Autoencoder`.
+    """
+    if isinstance(model, str):
+        return model
+    from musicae.models.autoencoder import Autoencoder
+
+    if not (isinstance(model, type) and issubclass(model, Autoencoder)):
+        raise ValueError(f"expected a model's name or a subclass of Autoencoder, got {model!r}")
+    own = [name for name, entry in MODELS.items() if entry.load()[0] is model]
+    return own[0] if own else f"{model.__module__}:{model.__qualname__}"
+
+
+def build_model(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Mapping[str, Any]) -> "Autoencoder":
     """Builds a model for a spec.
 
     Args:
-        name: a key of `MODELS`.
+        model: a key of `MODELS`, or a subclass of `Autoencoder`, called as `model(spec, model.Config(**settings))`.
         spec: the tensors it will take.
         settings: keys of the model's config; the rest keeps its defaults.
 
     Raises:
         MusicaeError: an unknown model or key, a bad value, or a model of another layout.
+        ValueError: settings that do not fit the spec.
     """
-    if name not in MODELS:
-        raise MusicaeError(unknown_name("model", name, MODELS))
-    entry = MODELS[name]
-    if entry.layout is not spec.layout:
+    kind, config = model_classes(model)
+    if isinstance(model, str) and MODELS[model].layout is not spec.layout:
         fitting = [other for other, row in MODELS.items() if row.layout is spec.layout]
-        raise MusicaeError(f"model {name!r} takes {entry.layout} tensors, not {spec.layout}; use {', '.join(fitting)}.")
-    return entry.model(spec, read_config(entry.config, settings, "model setting"))
+        raise MusicaeError(
+            f"model {model!r} takes {MODELS[model].layout} tensors, not {spec.layout}; use {', '.join(fitting)}."
+        )
+    return kind(spec, read_config(config, settings, "model setting"))
 
 
-def refuse_misfit(name: str, spec: TensorSpec, settings: dict[str, Any]) -> None:
+def refuse_misfit(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Mapping[str, Any]) -> None:
     """Raises `MusicaeError` where `build_model` would fail, before data are read for it.
 
-    The model is built without memory for its weights, on torch's device of that kind, and no random number is drawn.
+    The model is built without memory for its weights, on torch's device of that name, and no random number is drawn.
     """
+    import torch
+
     try:
         with torch.device("meta"):
-            build_model(name, spec, settings)
+            build_model(model, spec, settings)
     except ValueError as error:
         raise MusicaeError(f"{error}.") from None
 
 
-__all__ = [
-    "MODELS",
-    "Autoencoder",
-    "CausalRestorer",
-    "Loss",
-    "ModelConfig",
-    "ModelEntry",
-    "build_model",
-    "default_model",
-    "refuse_misfit",
-]
+def __getattr__(name: str) -> Any:
+    """Imports the base classes on first use."""
+    if name in ("Autoencoder", "Loss", "ModelConfig"):
+        from musicae.models import autoencoder
+
+        return getattr(autoencoder, name)
+    raise AttributeError(f"module 'musicae.models' has no attribute {name!r}")

@@ -12,7 +12,7 @@ not say it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -88,6 +88,9 @@ class Decoded(NamedTuple):
 
 class Autoencoder(nn.Module, ABC):
     """Base of the two forms, `GridAutoencoder` and `StepsAutoencoder`."""
+
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    """Its settings; a subclass with sizes of its own names their class here."""
 
     def __init__(self, spec: TensorSpec, config: ModelConfig) -> None:
         super().__init__()

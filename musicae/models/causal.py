@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicae.models.autoencoder import Decoded, ModelConfig
-from musicae.models.grid import GridAutoencoder
+from musicae.models.conv import GridAutoencoder
 from musicae.nn.correction import MaskCorrection
 from musicae.nn.dilated import DilatedStack
 from musicae.nn.posterior import Posterior
@@ -69,6 +69,7 @@ class _Heard(NamedTuple):
 class CausalRestorer(GridAutoencoder):
     """Restoration of sound without a look ahead: any number of frames, in steps of any size."""
 
+    Config = CausalConfig
     config: CausalConfig
 
     def __init__(self, spec: TensorSpec, config: CausalConfig) -> None:

@@ -63,6 +63,7 @@ class StartedLSTM(nn.Module):
 class MusicVAE(Autoencoder):
     """The published network, flat or with a conductor, for one or several streams."""
 
+    Config = MusicVAEConfig
     config: MusicVAEConfig
     updates: Tensor
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicae.models.autoencoder import ModelConfig
-from musicae.models.grid import GridAutoencoder
+from musicae.models.conv import GridAutoencoder
 from musicae.nn.convolution import (
     Downward,
     Upward,
@@ -50,6 +50,7 @@ class SpectrogramConfig(ModelConfig):
 class SpectrogramAutoencoder(GridAutoencoder):
     """Pooled vector and a sequence, side by side in one flat code: the pooled numbers come first."""
 
+    Config = SpectrogramConfig
     config: SpectrogramConfig
 
     def __init__(self, spec: TensorSpec, config: SpectrogramConfig) -> None:

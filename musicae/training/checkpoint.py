@@ -1,105 +1,116 @@
 """Checkpoints: a folder with `model.safetensors` and `config.json`; no pickle anywhere.
 
-The JSON rebuilds the model *and* the domain. A folder is written under a temporary name and renamed,
-so a reader finds a whole checkpoint or none.
+The JSON rebuilds the model *and* the domain, see `musicae.manifest`. A folder is written under a temporary name and
+renamed, so a reader finds a whole checkpoint or none. Weights are stored as they are, in float16, or in eight bits;
+they are loaded as float32 either way.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from musicae import __version__
-from musicae.config import Config, read_config
+from musicae.atomic_io import atomic_folder
 from musicae.domain import Domain
-from musicae.domains import DOMAINS
-from musicae.errors import CheckpointError, MusicaeError, unknown_name
-from musicae.models import Autoencoder, build_model
+from musicae.errors import CheckpointError, MusicaeError
+from musicae.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
+from musicae.models import build_model, model_name
+from musicae.models.autoencoder import Autoencoder
 
-FORMAT_VERSION = 1
-WEIGHTS, MANIFEST = "model.safetensors", "config.json"
+StoredAs = Literal["float32", "float16", "int8"]
 
+_SCALE = ".int8_scale"
+"""Follows a tensor's name in the name of its scales."""
+_LEAST_QUANTISED = 4096
+"""Tensors of fewer numbers stay float16: they take no room, and biases and norms are not to be rounded."""
 
-class Manifest(Config):
-    """All that `config.json` holds.
-
-    Attributes:
-        format_version: of the folder's layout; a reader refuses a newer one.
-        musicae_version: of the package that wrote it.
-        domain, domain_settings: a key of `DOMAINS`, and its config.
-        task: what it was trained for: `reconstruct`, `denoise`, `upscale`.
-        model, model_settings: a key of `MODELS`, and its config.
-        training: the training config.
-        data: paths, fingerprint and counts of what it was trained on.
-        metrics: scores at the time of saving.
-    """
-
-    format_version: int = FORMAT_VERSION
-    musicae_version: str = __version__
-    domain: str
-    domain_settings: dict[str, Any]
-    task: str
-    model: str
-    model_settings: dict[str, Any]
-    training: dict[str, Any] = Field(default={})
-    data: dict[str, Any] = Field(default={})
-    metrics: dict[str, float] = Field(default={})
-
-    def build_domain(self) -> Domain:
-        """Builds the domain, ready to read and write files."""
-        if self.domain not in DOMAINS:
-            raise CheckpointError(unknown_name("domain", self.domain, DOMAINS))
-        kind = DOMAINS[self.domain]
-        return kind(read_config(kind.Config, self.domain_settings, f"{self.domain} setting"))
+RENAMED = (
+    (r"\bshrink\b", "downsample"),
+    (r"\benlarge\b", "upsample"),
+)
+"""Regular expressions in names of stored tensors, and what replaces them: how older checkpoints are read."""
 
 
-def save_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, half: bool = False) -> None:
+def save_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, weights: StoredAs = "float32") -> None:
     """Writes a checkpoint, replacing one of the same name.
 
     Args:
         folder: the checkpoint's folder.
         model: whose weights to store.
         manifest: the rest.
-        half: store float16 weights, for shipping; they are loaded as float32.
-    """
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    if half:
-        weights = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
-    with replaced_folder(folder) as temporary:
-        save_file(weights, temporary / WEIGHTS)
-        (temporary / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
-
-
-def load_checkpoint(folder: Path) -> tuple[Autoencoder, Domain, Manifest]:
-    """Rebuilds model (on the CPU, in evaluation mode) and domain.
+        weights: how they are stored, for shipping: `float16`, or `int8` for large ones (see `quantise`) and float16
+            for the others.
 
     Raises:
-        CheckpointError: missing, damaged, or written by a newer version.
+        MusicaeError: the weights cannot be written, as when no space is left.
+    """
+    tensors = {name: value.detach() for name, value in model.state_dict().items()}
+    if weights == "int8":
+        tensors = quantise(tensors)
+    if weights != "float32":
+        tensors = {
+            name: value.half() if value.is_floating_point() and not name.endswith(_SCALE) else value
+            for name, value in tensors.items()
+        }
+    with atomic_folder(folder) as temporary:
+        write_tensors(temporary / WEIGHTS, tensors, place=folder)
+        content = json.dumps(manifest.model_dump(mode="json"), indent=2)
+        (temporary / MANIFEST).write_text(content + "\n", encoding="utf-8")
+
+
+def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) -> tuple[Autoencoder, Domain, Manifest]:
+    """Rebuilds model (on the CPU, in evaluation mode) and domain.
+
+    Args:
+        folder: the checkpoint's folder.
+        model_class: of a model that is none of `MODELS`: code that a file names is never imported by itself.
+
+    Raises:
+        CheckpointError: missing, damaged, written by a newer version, or of a class that was not given.
     """
     manifest = read_manifest(folder)
+    _check_class(folder, manifest.model, model_class)
     try:
         domain = manifest.build_domain()
-        model = build_model(manifest.model, domain.spec, manifest.model_settings)
+        model = build_model(model_class or manifest.model, domain.spec, manifest.model_settings)
     except CheckpointError:
         raise
     except (MusicaeError, ValueError) as error:
         raise CheckpointError(f"{folder / MANIFEST} does not fit musicae {__version__}: {error}") from error
-    weights = read_tensors(folder / WEIGHTS)
+    tensors = with_present_names(read_tensors(folder / WEIGHTS))
     try:
-        model.load_state_dict({name: _as_float32(value) for name, value in weights.items()})
+        model.load_state_dict({name: _as_float32(value) for name, value in tensors.items()})
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {folder} are not those of its config.json; train or copy it anew."
         ) from error
     return model.eval(), domain, manifest
+
+
+def _check_class(folder: Path, stored: str, given: type[Autoencoder] | None) -> None:
+    """Raises `CheckpointError` where a class of the user's own is needed and not given, or another is given.
+
+    Classes are compared by name: the file that defines one may have moved since.
+    """
+    if given is None:
+        if ":" in stored:
+            raise CheckpointError(
+                f"{folder} holds a model of the class {stored}, which is not part of musicae and is not imported by "
+                f"itself; give the class: musicae.load({str(folder)!r}, model={_class_name(stored)})."
+            )
+    elif _class_name(model_name(given)) != _class_name(stored):
+        raise CheckpointError(f"{folder} holds a model {stored}, not {model_name(given)}.")
+
+
+def _class_name(model: str) -> str:
+    return model.rpartition(":")[2].rpartition(".")[2]
 
 
 def take_over(model: Autoencoder, folder: Path) -> int:
@@ -118,7 +129,7 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         CheckpointError: no such checkpoint, or nothing in it fits.
     """
     own = model.state_dict()
-    stored = read_tensors(folder / WEIGHTS)
+    stored = with_present_names(read_tensors(folder / WEIGHTS))
     fits = {name: name in own and value.shape == own[name].shape for name, value in stored.items()}
     is_same = stored.keys() == own.keys() and all(fits.values())
     weights = {
@@ -127,72 +138,89 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         if is_same or (fits[name] and not name.startswith("latent."))
     }
     if not weights:
-        raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same kind and sizes.")
+        raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same type and sizes.")
     model.load_state_dict(weights, strict=False)
     return len(weights)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Reads `config.json`. Raises `CheckpointError` where it is missing, damaged or newer."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise CheckpointError(f"{folder} is no model: it has no {MANIFEST}.")
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, place: Path) -> None:
+    """Writes a safetensors file.
+
+    Args:
+        path: the file, perhaps in a temporary folder.
+        tensors: by name, on any device.
+        place: what the error names: the folder that the file belongs to.
+
+    Raises:
+        MusicaeError: it cannot be written, as when no space is left.
+    """
     try:
-        content = json.loads(path.read_text())
-        version = content["format_version"]
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged; train or copy the model anew.") from error
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format {version}, this musicae {__version__} reads up to {FORMAT_VERSION}; upgrade musicae."
-        )
-    try:
-        return read_config(Manifest, content, "config.json key")
-    except CheckpointError:
-        raise
-    except MusicaeError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:
+        raise MusicaeError(f"cannot write {place}: {error}; free some space or choose another folder.") from error
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a safetensors file. Raises `CheckpointError` where it is missing or damaged."""
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file; what was stored in eight bits is float32 again.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; the model folder is incomplete.")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        return dequantise(load_file(path))
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); train or copy the model anew.") from error
 
 
-@contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder that takes `folder`'s place if the block ends well, and vanishes if not.
+def with_present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a model by the names that its layers have today, whatever they were called when it was stored.
 
-    Raises:
-        MusicaeError: safetensors could not write into it, as when no space is left.
+    Args:
+        tensors: by name; a prefix such as "average.module." may stand before the model's own names.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-            folder.rename(old)
-            try:
-                temporary.rename(folder)
-            except BaseException:
-                old.rename(folder)
-                raise
-            shutil.rmtree(old)
-        else:
-            temporary.rename(folder)
-    except SafetensorError as error:
-        raise MusicaeError(f"cannot write {folder}: {error}; free some space or choose another folder.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    return {_present_name(name): value for name, value in tensors.items()}
 
 
-def _as_float32(value: torch.Tensor) -> torch.Tensor:
+def _present_name(name: str) -> str:
+    for pattern, present in RENAMED:
+        name = re.sub(pattern, present, name)
+    return name
+
+
+def quantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Large matrices and kernels as int8, symmetric, with a float32 scale for each output channel.
+
+    A weight is stored as round(w / s) with s = max |w| / 127 over its channel, the first axis: the error is at most
+    s / 2 (Krishnamoorthi, 2018, "Quantizing deep convolutional networks for efficient inference", section 3.1).
+
+    Returns:
+        The tensors, int8 where large, and for each of these its scales, named `NAME.int8_scale`.
+    """
+    stored = {}
+    for name, value in tensors.items():
+        if not value.is_floating_point() or value.dim() < 2 or value.numel() < _LEAST_QUANTISED:
+            stored[name] = value
+            continue
+        scale = (value.flatten(1).abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
+        stored[name] = (value / _along_first(scale, value)).round().to(torch.int8)
+        stored[name + _SCALE] = scale
+    return stored
+
+
+def dequantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `quantise`, up to rounding; other tensors as they are."""
+    return {
+        name: value if name + _SCALE not in tensors else value.float() * _along_first(tensors[name + _SCALE], value)
+        for name, value in tensors.items()
+        if not name.endswith(_SCALE)
+    }
+
+
+def _along_first(scale: Tensor, like: Tensor) -> Tensor:
+    return scale.view(-1, *(1 for _ in like.shape[1:]))
+
+
+def _as_float32(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value

@@ -1,0 +1,119 @@
+"""`UNet`: restoration of pictures and spectrograms (Ronneberger et al., 2015, "U-Net").
+
+The latent is spatial, the encoder's features reach the decoder, and the output corrects the input, because the detail
+that a restoration must keep does not fit a small vector.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from musicae.models.autoencoder import Decoded, ModelConfig
+from musicae.models.conv import GridAutoencoder
+from musicae.nn.convolution import (
+    Downward,
+    Stride,
+    Upward,
+    from_patches,
+    halvings,
+    lay_channels_last,
+    level_sizes,
+    to_patches,
+)
+from musicae.nn.correction import CORRECTIONS
+from musicae.nn.posterior import Posterior
+from musicae.spec import TensorSpec
+
+
+class UNetConfig(ModelConfig):
+    """A convolutional pyramid that corrects its input; any height and width."""
+
+    latent: Literal["deterministic", "gaussian"] = "deterministic"
+    latent_size: int = Field(default=128, ge=1)  # channels of the spatial latent
+    widths: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1)
+    patch: int = Field(default=2, ge=1)  # side of the squares that enter as one cell; 1 is four times as slow as 2
+    blocks: int = Field(default=1, ge=0)
+    # The first so many steps from level to level halve both sides, the others only the height; none: all halve both. In
+    # a spectrum the height is frequency: telling what a cell is takes the whole band, but not the whole time.
+    square_halvings: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "UNetConfig":
+        if self.square_halvings is not None and self.square_halvings >= len(self.widths):
+            raise ValueError(f"square_halvings is at most {len(self.widths) - 1} for {len(self.widths)} widths")
+        return self
+
+    @property
+    def strides(self) -> list[Stride]:
+        """Between levels, finest first."""
+        return halvings(len(self.widths), self.square_halvings)
+
+
+class UNet(GridAutoencoder):
+    """Restoration: spatial latent, skip connections, output joined to the input.
+
+    Takes grids of any height and width; the spec's are those it is trained on.
+    """
+
+    Config = UNetConfig
+    config: UNetConfig
+
+    def __init__(self, spec: TensorSpec, config: UNetConfig) -> None:
+        super().__init__(spec, config)
+        if spec.condition is not None:
+            raise ValueError("this model corrects its input and is told no labels; leave out labels=true")
+        if not self.likelihood.parameters_are_values:
+            raise ValueError(f"a model that corrects its input needs likelihood=gaussian, not {spec.likelihood}")
+        self.correction = CORRECTIONS[spec.correction](self.channels)
+        coarsest = config.widths[-1]
+        cells = config.patch**2
+        self.encoder = Downward(self.correction.inputs * cells, config.widths, config.blocks, config.strides)
+        self.to_latent = nn.Conv2d(coarsest, config.latent_size * self.latent.outputs_per_number, 1)
+        self.from_latent = nn.Conv2d(config.latent_size, coarsest, 1)
+        self.decoder = Upward(
+            config.widths, self.correction.outputs * cells, config.blocks, skips=True, strides=config.strides
+        )
+        lay_channels_last(self)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        height, width = -(-self.height // self.config.patch), -(-self.width // self.config.patch)
+        return (self.config.latent_size, *level_sizes(height, width, len(self.config.widths), self.config.strides)[-1])
+
+    @property
+    def restores(self) -> bool:
+        return True
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        return self.latent(self.to_latent(self._features(x)[-1]))
+
+    def reconstruct(
+        self, x: Tensor, *, generator: torch.Generator | None = None, condition: Tensor | None = None
+    ) -> Tensor:
+        return self._restore(x, generator, use_mean=generator is None).parameters.float()
+
+    def _decoded(
+        self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Decoded:
+        return self._restore(x, generator, use_mean=False)
+
+    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
+        return self._corrected(z, x, self._features(x))
+
+    def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> Decoded:
+        features = self._features(x)
+        posterior = self.latent(self.to_latent(features[-1]))
+        z = posterior.mean if use_mean else posterior.sample(generator)
+        return Decoded(posterior, z, self._corrected(z, x, features))
+
+    def _corrected(self, z: Tensor, x: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in features]
+        output = self.decoder(self.from_latent(z), sizes, features).float()
+        output = from_patches(output, self.config.patch, *x.shape[-2:])
+        return self.correction.apply_to(x, output)
+
+    def _features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The encoder's feature maps, finest first."""
+        return self.encoder(to_patches(self.correction.features(x), self.config.patch))
