@@ -41,7 +41,7 @@ def calibrate(folder: Path) -> dict[float, float]:
     rows = rows[:: max(1, len(rows) // _EXAMPLES)]
     generator, sums = torch.Generator().manual_seed(0), dict.fromkeys(SHIFTS, 0.0)
     for part in np.array_split(rows, -(-len(rows) // _BATCH)):
-        clean = domain.to_batch(torch.from_numpy(np.array(dataset.examples[part]))).target
+        clean = domain.tensor(torch.from_numpy(np.array(dataset.examples[part]))).target
         for shift, loss in shifted_losses(model, damage(clean, generator), clean).items():
             sums[shift] += loss
     losses = {shift: total / len(rows) for shift, total in sums.items()}
