@@ -1,32 +1,53 @@
-"""Pictures for people: example rows, piano rolls, spectrograms. Arrays in, one PNG out.
+"""Plots: rows of pictures, piano rolls, spectrograms, maps. Arrays in, a `PIL.Image.Image` out; `save_png` writes it.
 
-Everything is drawn on a `matplotlib.figure.Figure` of its own, so no window, no global state and no
-backend choice is involved, and matplotlib is imported only when something is drawn. Nothing here
-knows domains, models or files other than the PNG it writes.
+Pictures and piano rolls are drawn as pixels with Pillow, in milliseconds and at twice the size that they are shown
+at, so that they are sharp on every screen. Spectrograms and maps use matplotlib, which takes a second to import, so
+it is imported only when one of them is drawn. Nothing here knows domains or models.
 """
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from musicae.figures import INK, bare_axes, new_figure, plain, save
+from musicae.atomic_io import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-Rows = dict[str, list[np.ndarray]]
-"""Label → examples, drawn as one row of the figure."""
+Rows = Mapping[str, Sequence[np.ndarray]]
+"""Label → examples, drawn as one row of the plot."""
 
+_Colour = tuple[int, int, int]
+_INK: _Colour = (0x22, 0x30, 0x3C)
+_PAPER: _Colour = (255, 255, 255)
+_BLACK_KEY: _Colour = (0xF1, 0xF3, 0xF5)
+_FRAME: _Colour = (0x9A, 0xA5, 0xB1)
+_BAR_LINE: _Colour = (0x88, 0x95, 0xA3)
+_BEAT_LINE: _Colour = (0xDD, 0xE2, 0xE7)
+_SUSTAIN: _Colour = (0x7A, 0xAD, 0xDB)
+_ONSET: _Colour = (0x12, 0x40, 0x78)
+
+# Sizes in pixels of the image, which is shown at half its size.
+_SCALE = 2
+_LABEL_PIXELS, _TICK_PIXELS = 26, 18
+_GAP = 12
+_MARGIN = 16
+_PAGE_WIDTH = 2400
+_MOST_PIXELS = 16_000
+_LONGEST_LABEL = 48
+_SMALL_PICTURE = 96  # up to this many pixels a side, each is to be seen
+
+_PITCHES = 128
 _PITCH_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
-_BLACK_KEYS = frozenset({1, 3, 6, 8, 10})
-
-_PAPER = np.array([1.0, 1.0, 1.0])
-_BLACK_KEY_SHADE = np.array([0.945, 0.953, 0.961])
-_SUSTAIN = np.array([0.48, 0.68, 0.86])
-_ONSET = np.array([0.07, 0.25, 0.47])
+_BLACK_KEYS = (1, 3, 6, 8, 10)
 
 _LABEL_COLOURS = (
     *("#12407a", "#d1603d", "#3a8f5c", "#8a5aa8", "#b8860b", "#4a90a4"),
@@ -36,98 +57,272 @@ _OTHERS = "#b4bcc4"
 _DYNAMIC_RANGE_DB = 80.0
 
 
-def image_rows(rows: Rows, path: Path) -> None:
+def save_png(image: Image.Image, path: Path | str) -> Path:
+    """Writes a picture as PNG, whole or not at all.
+
+    Raises:
+        MusicaeError: the place cannot be written to.
+    """
+    path = Path(path)
+    with atomic_write(path) as partial:
+        image.save(partial, format="PNG", dpi=(96 * _SCALE, 96 * _SCALE))
+    return path
+
+
+def image_rows(rows: Rows) -> Image.Image:
     """Draws labelled rows of pictures.
 
     Args:
-        rows: label → pictures `(height, width)` or `(height, width, 3)` in 0..1 (clipped to it);
-            a row's pictures are drawn at one size, whatever their own.
-        path: the PNG to write.
+        rows: label → pictures `(height, width)` or `(height, width, 3)` in 0…1 (clipped to it); a row's pictures
+            are drawn at one size, whatever their own.
+
+    Raises:
+        ValueError: nothing to draw.
     """
     columns = _columns(rows)
-    # An inch for each picture reads well up to 12 of them; more share the width.
-    cell = min(1.0, 14.0 / columns)
-    gap = 0.06
-    heights = [(1 - gap) * _cell_height(pictures) for pictures in rows.values()]
-    label_width = _label_inches(rows)
-    total_height = sum(height + gap for height in heights) * cell
-    figure = new_figure(label_width + columns * cell + 0.1, total_height + 0.15)
-    axes = bare_axes(figure, label_width, 0.1, 0.075, 0.075)
-
-    top, middles = 0.0, []
-    for height, pictures in zip(heights, rows.values(), strict=True):
+    widths = [picture.shape[1] for pictures in rows.values() for picture in pictures]
+    cell = _cell_pixels(min(200, 2 * _PAGE_WIDTH // (columns + 6)), max(widths))
+    heights = [round(cell * _height_ratio(pictures)) for pictures in rows.values()]
+    left = _label_pixels(rows, _LABEL_PIXELS)
+    canvas, draw = _paper(left + columns * (cell + _GAP) + _MARGIN, 2 * _MARGIN + sum(heights) + _GAP * (len(rows) - 1))
+    top = _MARGIN
+    for (label, pictures), height in zip(rows.items(), heights, strict=True):
+        _write(draw, (left - _GAP, top + height // 2), _short(label), _LABEL_PIXELS, "rm")
         for column, picture in enumerate(pictures):
-            shown = np.clip(np.nan_to_num(np.asarray(picture, dtype=np.float64)), 0.0, 1.0)
-            axes.imshow(
-                shown,
-                extent=(column + gap / 2, column + 1 - gap / 2, top + height, top),
-                cmap="gray",
-                vmin=0.0,
-                vmax=1.0,
-                interpolation="nearest" if max(shown.shape[:2]) <= 96 else "antialiased",
-            )
-        middles.append(top + height / 2)
-        top += height + gap
-    axes.set(xlim=(0, columns), ylim=(top, 0), aspect="auto", xticks=[])
-    axes.set_yticks(middles, list(rows))
-    save(figure, path)
+            canvas.paste(_resized(picture, cell, height), (left + column * (cell + _GAP), top))
+        top += height + _GAP
+    return canvas
 
 
-def piano_rolls(rows: Rows, path: Path, *, steps_per_bar: int = 16, steps_per_beat: int = 4) -> None:
-    """Draws labelled rows of piano rolls, all on one cropped pitch axis.
+def square(
+    cells: Sequence[Sequence[np.ndarray | Image.Image]],
+    x_labels: Sequence[str],
+    y_labels: Sequence[str],
+    *,
+    x_title: str = "z₁",
+    y_title: str = "z₂",
+) -> Image.Image:
+    """Draws a grid of pictures with values at its edges: what lies where in a latent of two numbers.
 
     Args:
-        rows: label → rolls `(128, steps)`: 0 silent, 1 sustained, 2 onset.
-        path: the PNG to write.
+        cells: `cells[row][column]`, the first row at the top: pictures `(height, width)` or `(height, width, 3)` in
+            0…1, or images, such as a piano roll each. All are drawn at one size.
+        x_labels: a text for each column, such as its first latent number: `"-1.28"`.
+        y_labels: a text for each row.
+        x_title: what changes from left to right.
+        y_title: what changes from top to bottom.
+
+    Raises:
+        ValueError: nothing to draw, rows of unequal length, or another number of labels.
+    """
+    columns = len(cells[0]) if cells else 0
+    if not columns or any(len(row) != columns for row in cells):
+        raise ValueError(f"expected rows of one length of 1 or more, got {[len(row) for row in cells]}")
+    if (len(x_labels), len(y_labels)) != (columns, len(cells)):
+        raise ValueError(
+            f"expected {columns} labels for the columns and {len(cells)} for the rows, "
+            f"got {len(x_labels)} and {len(y_labels)}"
+        )
+    sizes = [_size(cell) for row in cells for cell in row]
+    width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
+    small = max(width, height) <= _SMALL_PICTURE
+    wide = _cell_pixels(min(_PAGE_WIDTH // columns, 200), width) if small else min(_PAGE_WIDTH // columns, width)
+    tall = max(1, round(wide * min(max(height / width, 0.1), 4.0)))
+    gap = 4 if small else _GAP
+    y_room = _label_pixels([*y_labels, y_title], _TICK_PIXELS)
+    top = _MARGIN + 2 * _TICK_PIXELS
+    canvas, draw = _paper(
+        y_room + columns * (wide + gap) + _MARGIN, top + len(cells) * (tall + gap) + 4 * _TICK_PIXELS + _MARGIN
+    )
+    for number, (label, row) in enumerate(zip(y_labels, cells, strict=True)):
+        y = top + number * (tall + gap)
+        _write(draw, (y_room - _GAP, y + tall // 2), label, _TICK_PIXELS, "rm")
+        for column, cell in enumerate(row):
+            canvas.paste(_resized(cell, wide, tall), (y_room + column * (wide + gap), y))
+    bottom = top + len(cells) * (tall + gap) - gap
+    every = _every(x_labels, wide + gap)
+    for column, label in enumerate(x_labels[::every]):
+        x = y_room + column * every * (wide + gap) + wide // 2
+        _write(draw, (x, bottom + _GAP), label, _TICK_PIXELS, "ma")
+    middle = y_room + (columns * (wide + gap) - gap) // 2
+    _write(draw, (middle, bottom + 2 * _GAP + _TICK_PIXELS), x_title, _TICK_PIXELS, "ma")
+    _write(draw, (y_room - _GAP, top - _GAP), y_title, _TICK_PIXELS, "rs")
+    return canvas
+
+
+def piano_rolls(
+    rows: Rows,
+    *,
+    steps_per_bar: int = 16,
+    steps_per_beat: int = 4,
+    row_names: Sequence[str] | Mapping[int, str] | None = None,
+    column_names: Sequence[str] = (),
+    first_bar: int = 1,
+) -> Image.Image:
+    """Draws labelled rows of piano rolls, all on one cropped pitch axis, with drums on lines that have names.
+
+    Args:
+        rows: label → rolls of 0 silent, 1 sustained, 2 onset. Without `row_names` they are `(128, steps)`. With a
+            list of names they are `(names, steps)`, drums alone, or `(128 + names, steps)`, the drums last: they
+            are drawn below the pitches. Any value but 0 is a hit of a drum.
         steps_per_bar: distance of the bar lines, in steps.
         steps_per_beat: distance of the beat lines, in steps.
+        row_names: names of the drums' rows, the lowest line first: `("kick", "snare", …)`. Or pitch → name, of
+            rolls `(128, steps)` that hold drums alone: no other pitch is drawn.
+        column_names: a text above each column.
+        first_bar: number of the first bar.
+
+    Raises:
+        ValueError: nothing to draw, or rolls of another shape.
     """
     columns = _columns(rows)
-    low, high = _pitch_range(rows)
-    pitches = high - low + 1
-    steps = max(roll.shape[1] for rolls in rows.values() for roll in rolls)
+    rolls = {label: [np.asarray(roll) for roll in examples] for label, examples in rows.items()}
+    names: tuple[str, ...] = tuple(row_names.values() if isinstance(row_names, Mapping) else row_names or ())
+    if isinstance(row_names, Mapping):
+        _check_rolls(rolls, (_PITCHES,))
+        rolls = {label: [roll[list(row_names)] for roll in examples] for label, examples in rolls.items()}
+    _check_rolls(rolls, (len(names), _PITCHES + len(names)) if names else (_PITCHES,))
+    low, high = _pitch_range([roll for examples in rolls.values() for roll in examples if len(roll) >= _PITCHES])
+    steps = max(roll.shape[1] for examples in rolls.values() for roll in examples)
+    step = _step_pixels(steps, columns, hits=bool(names))
+    together = -(-steps // _MOST_PIXELS)  # steps that share a column of pixels; 1 but for the longest pieces
+    start = step // 2 if names else 0  # a hit is centred on its time, so the first needs room
+    panel = _Panel(low, high, names, len(rolls), step, start, steps, steps_per_bar, steps_per_beat, together)
 
-    # Few rolls get room; many are drawn small enough that the figure still fits a page.
-    row_height = float(np.clip(pitches * 0.055, 0.8, 2.6)) * float(np.clip(8 / len(rows), 0.7, 1.0))
-    column_width = float(np.clip(steps * 0.2, 2.5, 9.0)) if columns == 1 else max(1.5, min(steps * 0.07, 14 / columns))
-    note_height = max(0.9, 0.05 * pitches / row_height)  # at least a twentieth of an inch
-    left, right, below, above = _label_inches(rows) + 0.35, 0.15, 0.45, 0.15
-    width, height = left + columns * column_width + right, below + len(rows) * row_height + above
-    figure = new_figure(width, height)
-    grid = figure.add_gridspec(
-        len(rows), columns, left=left / width, right=1 - right / width, bottom=below / height, top=1 - above / height,
-        hspace=0.13 / row_height, wspace=0.1 / column_width,
-    )  # fmt: skip
+    named = [*names, "G♯9"]
+    pitch_room = 2 * _GAP + round(max(_font(_TICK_PIXELS).getlength(name) for name in named))
+    left = _label_pixels(rolls, _LABEL_PIXELS) + pitch_room
+    top = _MARGIN + (2 * _TICK_PIXELS if column_names else 0)
+    gap = _GAP + 4
+    canvas, draw = _paper(
+        left + columns * (panel.width + gap) - gap + 2 * _MARGIN,
+        top + len(rolls) * (panel.height + gap) - gap + 2 * _TICK_PIXELS + _MARGIN,
+    )
+    for row, (label, examples) in enumerate(rolls.items()):
+        y = top + row * (panel.height + gap)
+        _write(draw, (left - pitch_room, y + panel.height // 2), _short(label), _LABEL_PIXELS, "rm")
+        for offset, name in panel.ticks():
+            _write(draw, (left - _GAP, y + offset), name, _TICK_PIXELS, "rm")
+            draw.line((left - _GAP // 2, y + offset, left - 1, y + offset), fill=_FRAME, width=1)
+        for column, roll in enumerate(examples):
+            canvas.paste(Image.fromarray(panel.draw(roll)), (left + column * (panel.width + gap), y))
+    bars = range(0, steps, steps_per_bar)
+    apart = max(1, steps_per_bar * step // together)
+    every = _every([str(first_bar + len(bars))], apart)
+    bottom = top + len(rolls) * (panel.height + gap) - gap + _GAP // 2
+    for column in range(columns):
+        x = left + column * (panel.width + gap)
+        for bar in range(0, len(bars), every):
+            _write(
+                draw,
+                (x + start + bar * apart, bottom),
+                str(first_bar + bar),
+                _TICK_PIXELS,
+                "ma" if bar or start else "la",
+            )
+        for name in column_names[column : column + 1]:
+            _write(draw, (x + panel.width // 2, top - _GAP), name, _TICK_PIXELS, "ms")
+    _write(draw, (left - _GAP, bottom), "bar", _TICK_PIXELS, "ra")
+    return canvas
 
-    for row, (label, rolls) in enumerate(rows.items()):
-        for column, roll in enumerate(rolls):
-            axes = figure.add_subplot(grid[row, column])
-            _draw_roll(axes, np.asarray(roll)[low : high + 1], low, steps_per_bar, steps_per_beat, note_height)
-            axes.set_xlim(0, steps)
-            _name_pitches(axes, low, high, row_height, named=column == 0)
-            last = row == len(rows) - 1
-            bars = np.arange(0, steps, steps_per_bar)
-            every = max(1, len(bars) * columns // 32)
-            axes.set_xticks(bars[::every], [str(bar + 1) for bar in range(0, len(bars), every)] if last else [])
-            if last and column == 0:
-                axes.set_xlabel("bar", loc="left")
-            if column == 0:
-                axes.annotate(
-                    label, (0, 0.5), xytext=(-32, 0), xycoords="axes fraction", textcoords="offset points",
-                    ha="right", va="center", color=INK,
-                )  # fmt: skip
-    save(figure, path)
+
+class _Panel:
+    """How one roll is drawn: pitches from `low` to `high`, and below them a line for each drum."""
+
+    def __init__(
+        self, low: int, high: int, names: Sequence[str], rows: int, step: int, start: int, steps: int,
+        steps_per_bar: int, steps_per_beat: int, together: int,
+    ) -> None:  # fmt: skip
+        self.low, self.high, self.names = low, high, names
+        self.step, self.start, self.together = step, start, together
+        self.lines = [
+            (start + at * step // together, at % steps_per_bar == 0) for at in range(0, steps + 1, steps_per_beat)
+        ]
+        pitches = high - low + 1
+        # Few rolls get room; many are drawn small enough that the plot still fits a page.
+        crowd = float(np.clip(8 / rows, 0.6, 1.0))
+        height = float(np.clip(pitches * 12, 160, 520)) * crowd
+        self.pitch = max(2, round(height / pitches)) if pitches else 0
+        self.drum = max(_TICK_PIXELS, round(28 * crowd)) if names else 0
+        self.pitched_height = pitches * self.pitch
+        self.height = self.pitched_height + len(names) * self.drum
+        self.width = start + -(-steps // together) * step
+
+    def ticks(self) -> list[tuple[int, str]]:
+        """`(distance from the top in pixels, name)`: drums, the Cs, and the Gs where there is room."""
+        drums = [
+            (self.height - number * self.drum - self.drum // 2, name) for number, name in enumerate(self.names)
+        ]  # fmt: skip
+        named = [pitch for pitch in range(self.low, self.high + 1) if pitch % 12 == 0]
+        if len(named) < 2 or 5 * self.pitch >= _TICK_PIXELS + 6:
+            named = [pitch for pitch in range(self.low, self.high + 1) if pitch % 12 in (0, 7)]
+        middle = [(self.high - pitch) * self.pitch + self.pitch // 2 for pitch in named]
+        return drums + [
+            (y, f"{_PITCH_NAMES[pitch % 12]}{pitch // 12 - 1}") for y, pitch in zip(middle, named, strict=True)
+        ]
+
+    def draw(self, roll: np.ndarray) -> np.ndarray:
+        """uint8 `(height, width, 3)` of one roll `(128, drums, or both; steps)`."""
+        pixels = np.full((self.height, self.width, 3), _PAPER, np.uint8)
+        for pitch in range(self.low, self.high + 1):
+            if pitch % 12 in _BLACK_KEYS:
+                top = (self.high - pitch) * self.pitch
+                pixels[top : top + self.pitch] = _BLACK_KEY
+        for number in range(0, len(self.names), 2):
+            bottom = self.height - number * self.drum
+            pixels[bottom - self.drum : bottom] = _BLACK_KEY
+        if self.names and self.pitched_height:
+            pixels[self.pitched_height : self.pitched_height + 2] = _FRAME
+        for x, is_bar in self.lines:
+            if is_bar:
+                pixels[:, max(0, x - 1) : x + 1] = _BAR_LINE
+            else:
+                pixels[:, x : x + 1] = _BEAT_LINE
+        if self.together > 1:
+            roll = np.maximum.reduceat(roll, np.arange(0, roll.shape[1], self.together), axis=1)
+        if len(roll) >= _PITCHES:
+            self._draw_notes(pixels, roll)
+        if self.names:
+            self._draw_hits(pixels, roll[-len(self.names) :])
+        pixels[[0, -1]] = _FRAME
+        pixels[:, [0, -1]] = _FRAME
+        return pixels
+
+    def _draw_notes(self, pixels: np.ndarray, roll: np.ndarray) -> None:
+        """They lie over the lines, or a note that crosses a beat would look like two."""
+        height = max(6, self.pitch - (2 if self.pitch >= 10 else 0))
+        used = [pitch for pitch in range(self.low, self.high + 1) if roll[pitch].any()]
+        for state, colour in ((1, _SUSTAIN), (2, _ONSET)):  # where pitches are thin, onsets lie above
+            for pitch in used:
+                top = max(0, (self.high - pitch) * self.pitch + (self.pitch - height) // 2)
+                sounds = np.repeat(roll[pitch] == state, self.step)
+                line = pixels[top : min(top + height, self.pitched_height), self.start :][:, : len(sounds)]
+                line[:, sounds] = colour
+
+    def _draw_hits(self, pixels: np.ndarray, hits: np.ndarray) -> None:
+        """A diamond, centred on the moment of the hit."""
+        radius = max(2, min(self.drum // 2 - 3, self.step // 2 + 1))
+        ramp = np.arange(-radius, radius + 1)
+        cover = np.clip(radius + 0.5 - np.abs(ramp)[:, None] - np.abs(ramp), 0, 1)[..., None]
+        for number, at in zip(*np.nonzero(hits), strict=True):
+            x = self.start + int(at) * self.step
+            y = self.height - int(number) * self.drum - self.drum // 2
+            left, right = max(0, x - radius), min(self.width, x + radius + 1)
+            part = pixels[y - radius : y + radius + 1, left:right]
+            shown = cover[:, left - x + radius : right - x + radius]
+            part[:] = np.round(part * (1 - shown) + np.array(_ONSET) * shown)
 
 
-def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: int) -> None:
+def spectrograms(rows: Rows, *, sample_rate_hz: int, hop_samples: int) -> Image.Image:
     """Draws labelled rows of spectrograms on one colour scale.
 
     Args:
-        rows: label → magnitudes in dB `(frequency, time)`, frequencies even from 0 to half the
-            sample rate.
-        path: the PNG to write.
+        rows: label → magnitudes in dB `(frequency, time)`, frequencies even from 0 to half the sample rate.
         sample_rate_hz: of the sound.
         hop_samples: from one column of a spectrogram to the next, in samples.
+
+    Raises:
+        ValueError: nothing to draw.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -141,9 +336,10 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
 
     row_height = 1.7 if len(rows) <= 6 else 1.2
     column_width = 9.0 if columns == 1 else max(1.6, 14 / columns)
-    left, right, below, above = _label_inches(rows) + 0.6, 0.95, 0.55, 0.15
+    label_width = 0.2 + 0.085 * max(len(line) for label in rows for line in label.split("\n"))
+    left, right, below, above = label_width + 0.6, 0.95, 0.55, 0.15
     width, height = left + columns * column_width + right, below + len(rows) * row_height + above
-    figure = new_figure(width, height)
+    figure = _figure(width, height)
     grid = figure.add_gridspec(
         len(rows), columns, left=left / width, right=1 - right / width, bottom=below / height, top=1 - above / height,
         hspace=0.12 / row_height, wspace=0.1 / column_width,
@@ -159,13 +355,13 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
                 shown, origin="lower", aspect="auto", extent=(0, duration_s, 0, sample_rate_hz / 2000),
                 cmap="magma", vmin=floor, vmax=loudest, interpolation="antialiased",
             )  # fmt: skip
-            plain(axes)
+            _plain(axes)
             axes.tick_params(labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if column == 0:
                 axes.set_ylabel("kHz")
                 axes.annotate(
                     label, (0, 0.5), xytext=(-46, 0), xycoords="axes fraction", textcoords="offset points",
-                    ha="right", va="center", color=INK,
+                    ha="right", va="center", color=_hex(_INK),
                 )  # fmt: skip
             if row == len(rows) - 1:
                 axes.set_xlabel("s", labelpad=1)
@@ -179,50 +375,63 @@ def spectrograms(rows: Rows, path: Path, *, sample_rate_hz: int, hop_samples: in
             (1 - (right - 0.15) / width, 1 - above / height - bar_height, 0.13 / width, bar_height)
         )
         figure.colorbar(drawn, cax=bar_axes).set_label("dB")
-        plain(bar_axes)
-    save(figure, path)
+        _plain(bar_axes)
+    return _rendered(figure)
 
 
-def scatter(points: np.ndarray, colours: Sequence[str] | np.ndarray, path: Path, *, title: str) -> None:
+def scatter(
+    points: np.ndarray,
+    colours: Sequence[str] | np.ndarray,
+    *,
+    title: str,
+    x_label: str = "",
+    y_label: str = "",
+    colour_label: str = "",
+) -> Image.Image:
     """Draws points on a map, coloured by a number each (with a scale) or a label each (with a legend).
 
     Args:
         points: `(points, 2)`.
         colours: numbers `(points,)`, or labels; the most frequent labels get a colour, the rest are grey.
-        path: the PNG to write.
-        title: what the colours are.
+        title: of the map: `"320 windows of 12 files"`.
+        x_label: what the first number is: `"first principal component"`.
+        y_label: what the second is.
+        colour_label: what the colours are.
+
+    Raises:
+        ValueError: no points.
     """
     if len(points) == 0:
         raise ValueError("expected at least one point to draw, got none")
-    figure = new_figure(9.0, 7.0)
-    axes = figure.add_axes((0.08, 0.05, 0.69, 0.91))
+    figure = _figure(9.0, 7.0)
+    axes = figure.add_axes((0.09, 0.08, 0.68, 0.85))
     size = float(np.clip(9000 / len(points), 5, 40))
     if isinstance(colours, np.ndarray):
         shown = axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, cmap="viridis", linewidths=0)
         scale = figure.add_axes((0.79, 0.2, 0.02, 0.6))
-        figure.colorbar(shown, cax=scale).set_label(title)
-        plain(scale)
+        figure.colorbar(shown, cax=scale).set_label(colour_label)
+        _plain(scale)
     else:
         frequent = (label for label, _ in Counter(colours).most_common(len(_LABEL_COLOURS)))
-        named = sorted(frequent, key=lambda label: label.zfill(12) if label.isdecimal() else label)  # 2 before 10
-        kinds = np.array([named.index(label) if label in named else len(named) for label in colours])
-        for kind, label in enumerate([*named, "others"]):
-            if (kinds == kind).any():
-                colour = _LABEL_COLOURS[kind] if kind < len(named) else _OTHERS
-                x, y = points[kinds == kind].T
-                axes.scatter(x, y, color=colour, s=size, linewidths=0, alpha=0.85, label=label)
+        named = sorted(
+            frequent, key=lambda label: re.sub(r"\d+", lambda digits: digits[0].zfill(12), label)
+        )  # 2 before 10
+        groups = np.array([named.index(label) if label in named else len(named) for label in colours])
+        for group, label in enumerate([*named, "others"]):
+            if (groups == group).any():
+                colour = _LABEL_COLOURS[group] if group < len(named) else _OTHERS
+                x, y = points[groups == group].T
+                axes.scatter(x, y, color=colour, s=size, linewidths=0, alpha=0.85, label=_short(label))
         axes.legend(
-            title=title,
-            loc="upper left",
-            bbox_to_anchor=(1.01, 1.0),
-            fontsize=8,
-            title_fontsize=9,
+            title=colour_label or None, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, title_fontsize=9,
             frameon=False,
             markerscale=max(1.0, (30 / size) ** 0.5),  # dots of a large map are too small to tell their colour by
-        )
+        )  # fmt: skip
     axes.set(aspect="equal", adjustable="datalim")
-    plain(axes)
-    save(figure, path)
+    axes.set_title(title, color=_hex(_INK), fontsize=11, loc="left")
+    axes.set(xlabel=x_label, ylabel=y_label)
+    _plain(axes)
+    return _rendered(figure)
 
 
 def _columns(rows: Rows) -> int:
@@ -232,24 +441,82 @@ def _columns(rows: Rows) -> int:
     return columns
 
 
-def _cell_height(pictures: Sequence[np.ndarray]) -> float:
+@lru_cache
+def _font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """matplotlib's DejaVu Sans, found without importing it; Pillow's own has no accents, sharps and flats."""
+    package = find_spec("matplotlib")
+    for place in (package.submodule_search_locations if package else None) or ():
+        file = Path(place) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if file.is_file():
+            return ImageFont.truetype(str(file), pixels)
+    return ImageFont.load_default(pixels)
+
+
+def _paper(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    canvas = Image.new("RGB", (width, height), _PAPER)
+    return canvas, ImageDraw.Draw(canvas)
+
+
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, pixels: int, anchor: str) -> None:
+    draw.text(place, text, fill=_INK, font=_font(pixels), anchor=anchor, align="right" if anchor[0] == "r" else "left")
+
+
+def _short(label: str) -> str:
+    half = _LONGEST_LABEL // 2
+    return "\n".join(
+        f"{line[:half]}…{line[1 - half :]}" if len(line) > _LONGEST_LABEL else line for line in label.split("\n")
+    )
+
+
+def _label_pixels(labels: Sequence[str] | Rows, pixels: int) -> int:
+    """Room for the longest label, with a margin at its left and a gap at its right."""
+    lines = [line for label in labels for line in _short(label).split("\n")]
+    return _MARGIN + _GAP + max(round(_font(pixels).getlength(line)) for line in lines)
+
+
+def _every(labels: Sequence[str], apart: int) -> int:
+    """Each how-manyth label can be written without touching the next."""
+    widest = max((round(_font(_TICK_PIXELS).getlength(label)) for label in labels), default=0)
+    return -(-(widest + _GAP) // max(1, apart))
+
+
+def _size(cell: np.ndarray | Image.Image) -> tuple[int, int]:
+    return cell.size if isinstance(cell, Image.Image) else (cell.shape[1], cell.shape[0])
+
+
+def _cell_pixels(wanted: int, width: int) -> int:
+    """A cell's width: for small pictures a multiple of theirs, so that all their pixels are squares of one size."""
+    wanted = max(8, wanted)
+    return max(1, wanted // width) * width if width <= _SMALL_PICTURE else wanted
+
+
+def _height_ratio(pictures: Sequence[np.ndarray]) -> float:
     """Height of a row's pictures when each is one wide, kept drawable for extreme shapes."""
-    return max((float(np.clip(p.shape[0] / p.shape[1], 0.1, 4.0)) for p in pictures), default=0.3)
+    return max((float(np.clip(picture.shape[0] / picture.shape[1], 0.1, 4.0)) for picture in pictures), default=0.3)
 
 
-def _label_inches(rows: Rows) -> float:
-    """Room at the left for the longest label, in inches, at the text size of `_figure`."""
-    return 0.2 + 0.085 * max(len(line) for label in rows for line in label.split("\n"))
+def _resized(cell: np.ndarray | Image.Image, width: int, height: int) -> Image.Image:
+    if not isinstance(cell, Image.Image):
+        values = np.clip(np.nan_to_num(np.asarray(cell, dtype=np.float64)), 0.0, 1.0)
+        cell = Image.fromarray(np.floor(values * 255 + 0.5).astype(np.uint8))
+    method = Image.Resampling.NEAREST if max(cell.size) <= _SMALL_PICTURE else Image.Resampling.LANCZOS
+    return cell.convert("RGB").resize((width, height), method)
 
 
-def _pitch_range(rows: Rows) -> tuple[int, int]:
-    """Lowest and highest pitch to show: what sounds, a semitone around it, an octave at least."""
-    used = np.zeros(128, dtype=bool)
-    for rolls in rows.values():
-        for roll in rolls:
-            if roll.shape[0] != 128:
-                raise ValueError(f"expected piano rolls of shape (128, steps), got {roll.shape}")
-            used |= np.asarray(roll).any(axis=1)
+def _check_rolls(rolls: Rows, heights: Sequence[int]) -> None:
+    for roll in (roll for examples in rolls.values() for roll in examples):
+        if roll.ndim != 2 or len(roll) not in heights:
+            wanted = " or ".join(f"({height}, steps)" for height in heights)
+            raise ValueError(f"expected piano rolls of shape {wanted}, got {roll.shape}")
+
+
+def _pitch_range(rolls: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Lowest and highest pitch to show: what sounds, a semitone around it, an octave at least. No rolls: none."""
+    if not rolls:
+        return 0, -1
+    used = np.zeros(_PITCHES, dtype=bool)
+    for roll in rolls:
+        used |= roll[:_PITCHES].any(axis=1)
     pitches = np.flatnonzero(used)
     low, high = (int(pitches[0]) - 1, int(pitches[-1]) + 1) if pitches.size else (60, 71)
     missing = max(0, 12 - (high - low + 1))
@@ -257,36 +524,39 @@ def _pitch_range(rows: Rows) -> tuple[int, int]:
     return max(0, min(low, 116)), min(127, max(high, 11))
 
 
-def _draw_roll(
-    axes: "Axes", roll: np.ndarray, low: int, steps_per_bar: int, steps_per_beat: int, note_height: float
-) -> None:
-    """Draws `(pitches, steps)` whose first row is pitch `low`, notes `note_height` semitones high."""
-    pitches, steps = roll.shape
-    colours = np.tile(_PAPER, (pitches, steps, 1))  # (pitches, steps, 3)
-    black = [pitch for pitch in range(pitches) if (low + pitch) % 12 in _BLACK_KEYS]
-    colours[black] = _BLACK_KEY_SHADE
-    axes.imshow(colours, origin="lower", aspect="auto", extent=(0, steps, low - 0.5, low + pitches - 0.5), zorder=0)
-    for step in range(0, steps + 1, steps_per_beat):
-        bar = step % steps_per_bar == 0
-        axes.axvline(step, color="#8895a3" if bar else "#dde2e7", linewidth=0.9 if bar else 0.5, zorder=1)
-    # Rectangles and not pixels: a pitch is a few dots high, and rounding would make notes thick or thin.
-    # They lie over the lines, or a note that crosses a beat would look like two.
-    for state, colour in ((1, _SUSTAIN), (2, _ONSET)):
-        rows, columns = np.nonzero(roll == state)
-        axes.bar(
-            columns, note_height, width=1.0, bottom=low + rows - note_height / 2, align="edge", color=colour,
-            linewidth=0, zorder=2, antialiased=True,
-        )  # fmt: skip
-    plain(axes)
+def _step_pixels(steps: int, columns: int, *, hits: bool) -> int:
+    """Width of a step: room for few, a page for many, and no less than can be seen while the plot stays drawable."""
+    wanted = min(36, 1720 // steps) if columns == 1 else min(14, (_PAGE_WIDTH + 400) // (columns * steps))
+    if columns == 1 and steps < 16:
+        wanted = min(60, 480 // steps)
+    return max(1, min(max(wanted, 12 if hits else 4), _MOST_PIXELS // (columns * steps)))
 
 
-def _name_pitches(axes: "Axes", low: int, high: int, height: float, *, named: bool) -> None:
-    """Ticks at the Cs, and at the Gs where there is room or fewer than two Cs."""
-    ticks = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
-    with_fifths = [pitch for pitch in range(low, high + 1) if pitch % 12 in (0, 7)]
-    if len(ticks) < 2 or height / len(with_fifths) > 0.3:
-        ticks = with_fifths
-    names = [f"{_PITCH_NAMES[pitch % 12]}{pitch // 12 - 1}" for pitch in ticks]
-    axes.set_yticks(ticks, names if named else [])
-    axes.tick_params(axis="y", labelsize=7)
-    axes.set_ylim(low - 0.5, high + 0.5)
+def _figure(width: float, height: float) -> "Figure":
+    """A white figure of so many inches, its resolution bounded. It is no window, and pyplot isn't involved."""
+    from matplotlib.figure import Figure
+
+    dots_per_inch = min(130.0, _MOST_PIXELS / max(width, height))
+    return Figure(figsize=(max(width, 1.5), max(height, 0.5)), dpi=dots_per_inch, facecolor="white")
+
+
+def _plain(axes: "Axes") -> None:
+    """Thin grey frame, small labels."""
+    axes.tick_params(labelsize=8, length=2, color=_hex(_FRAME), labelcolor=_hex(_INK))
+    for spine in axes.spines.values():
+        spine.set_color(_hex(_FRAME))
+        spine.set_linewidth(0.6)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=_hex(_INK), fontsize=8)
+
+
+def _rendered(figure: "Figure") -> Image.Image:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _hex(colour: _Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
