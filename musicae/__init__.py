@@ -3,23 +3,40 @@
 import musicae
 
 model = musicae.load("melody-2bar")
-model.interpolate("a.mid", "b.mid", steps=13)
+morph = model.interpolate("a.mid", "b.mid", steps=13)
+morph.save("out/")
 """
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from musicae.trained import TrainedModel, load
+    from musicae.audio.sound import Sound
+    from musicae.image.picture import Picture
+    from musicae.music.piece import Piece
+    from musicae.trained import TrainedModel, load, train
 
-__all__ = ["TrainedModel", "__version__", "load"]
+_HOMES = {
+    "load": "musicae.trained",
+    "train": "musicae.trained",
+    "TrainedModel": "musicae.trained",
+    "Picture": "musicae.image.picture",
+    "Piece": "musicae.music.piece",
+    "Sound": "musicae.audio.sound",
+}
+
+__all__ = ["Picture", "Piece", "Sound", "TrainedModel", "__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Imports the API on first use, so that `import musicae` and `--help` cost nothing."""
-    if name in ("load", "TrainedModel"):
-        from musicae import trained
+    if name in _HOMES:
+        from importlib import import_module
 
-        return getattr(trained, name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'musicae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -178,6 +178,21 @@ class Domain(ABC):
         """
         return config
 
+    @classmethod
+    def configure_items(
+        cls, config: DomainConfig, items: Sequence[Any], labels: Sequence[str] = (), task: str = "reconstruct"
+    ) -> DomainConfig:
+        """As `configure`, for data in memory.
+
+        Args:
+            config: of this class's `Config`; what it states is kept.
+            items: some of them: media objects, or rows of the array that `array_examples` will be given.
+            labels: the class of every item, where they have any.
+            task: what the model is to learn.
+        """
+        del items, labels
+        return cls.configure(config, (), task)
+
     @property
     @abstractmethod
     def spec(self) -> TensorSpec:
@@ -256,12 +271,13 @@ class Domain(ABC):
         """
 
     @abstractmethod
-    def preview(self, rows: dict[str, Tensor], frame: Any = None) -> dict[str, Savable]:
+    def preview(self, rows: dict[str, Tensor], frame: Any = None, *, columns: Sequence[str] = ()) -> dict[str, Savable]:
         """Named batches for a person to look at and listen to.
 
         Args:
             rows: label → `(examples, *spec.shape)`, drawn one beside the other.
             frame: as in `compose`.
+            columns: labels of the examples of each row, such as the values of a latent number.
 
         Returns:
             File ending → what to write there, the picture (".png") first; a sound or a score where that helps.
@@ -433,7 +449,9 @@ class TakesNoiseProfile(Protocol):
 class Streams(Protocol):
     """A domain whose media arrive bit by bit, so that a causal model can work while they do."""
 
-    def open_stream(self, mask: Callable[[np.ndarray], np.ndarray], *, channels: int, sample_rate_hz: int | None) -> Any:
+    def open_stream(
+        self, mask: Callable[[np.ndarray], np.ndarray], *, channels: int, sample_rate_hz: int | None
+    ) -> Any:
         """A way for blocks of samples through a mask of spectra; None: at the model's own rate."""
 
     def assemble_stream(self, item: Any, masks: Callable[[], Callable[[np.ndarray], np.ndarray]]) -> Any:

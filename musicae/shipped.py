@@ -1,4 +1,7 @@
-"""Where models are found: the ones that come with the package, by name, and runs, by folder."""
+"""Where models are found: the ones that come with the package, by name, and runs, by folder.
+
+Which shipped model serves a medium by default is a row in `SHIPPED_FOR`. Nothing here imports torch.
+"""
 
 from pathlib import Path
 
@@ -8,6 +11,13 @@ from musicae.manifest import MANIFEST
 PRETRAINED = Path(__file__).parent / "pretrained"
 LIVE_MODEL = "denoise-live-16k"
 """Cleans sound as it arrives."""
+
+SHIPPED_FOR: dict[str, dict[str, str]] = {
+    "reconstruct": {"music": "melody-2bar", "audio": "notes-16k"},
+    "denoise": {"audio": "denoise-16k"},
+    "upscale": {"audio": "upscale-16k"},
+}
+"""Task → domain → the model that does it where none is named."""
 
 
 def shipped_models() -> list[str]:
@@ -24,7 +34,7 @@ def find_model(model: str) -> Path:
     if (PRETRAINED / model / MANIFEST).is_file():
         return PRETRAINED / model
     folder = Path(model)
-    for candidate in (folder, folder / "best"):
+    for candidate in (folder, folder / "best", folder / "last"):
         if (candidate / MANIFEST).is_file():
             return candidate
     if folder.exists():

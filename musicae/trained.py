@@ -1,82 +1,108 @@
-"""`TrainedModel`: a model and its domain together, which is what people import.
+"""`TrainedModel`: a network and its domain together, which is what people import.
 
-Every operation takes files and writes files, or takes tensors and returns tensors; none knows which
-domain it works in. What they do is in the modules they call.
+Every operation takes media objects (or paths, or what the ecosystem has for them) and gives media objects, or takes
+tensors and gives tensors. A result is a value with its own remarks; nothing is kept in the model between calls, and
+no file is written: a result has `save`. What the operations do is in the modules they call.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.audio.streaming import StreamedBlocks
 from musicae.domain import Batch, Domain
-from musicae.inference import attribute_table, generating, latent_map, morphing, transforming
-from musicae.inference.attribute_table import AttributeTable
-from musicae.inference.attribute_vectors import AttributeVectors
-from musicae.inference.coder import Coder, either
-from musicae.models import Autoencoder
-from musicae.shipped import PRETRAINED, find_model, shipped_models
-from musicae.training.checkpoint import Manifest, load_checkpoint
+from musicae.errors import MusicaeError
+from musicae.inference.results import Morph
+from musicae.manifest import Manifest
+from musicae.models.autoencoder import Autoencoder
+from musicae.pipeline import Pipeline, either
+from musicae.shipped import find_model
+from musicae.training.checkpoint import load_checkpoint
+
+if TYPE_CHECKING:
+    from musicae.attribute_vectors import AttributeVectors
+    from musicae.audio.sound import Sound
+    from musicae.audio.streaming import StreamedBlocks
+    from musicae.inference.attribute_table import AttributeTable
+    from musicae.inference.embed import LatentMap
+    from musicae.training.callbacks import Callback
 
 Choice = dict[str, Any]
-"""Which part of a file is taken: music has `bar` and `track`."""
+"""Which part of a media object is taken: music has `bar` and `track`, sound `start_s`, a set of pictures `index`."""
 
 
 class TrainedModel:
-    """A trained autoencoder that reads and writes files.
+    """A trained autoencoder that takes and gives media objects.
 
     Args:
-        model: its weights.
-        domain: reads and writes its tensors.
+        network: a plain `nn.Module`; `encode`, `decode` and `loss` work with gradients in a loop of one's own.
+        domain: cuts media objects into its tensors, and assembles them.
         manifest: where both came from.
         device: where to compute; by default a GPU if there is one.
         folder: of the checkpoint, where more may lie, such as attribute vectors.
     """
 
     def __init__(
-        self, model: Autoencoder, domain: Domain, manifest: Manifest, device: str | None = None,
+        self, network: Autoencoder, domain: Domain, manifest: Manifest, device: str | None = None,
         folder: Path | None = None,
     ) -> None:  # fmt: skip
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self.device).eval()
+        self.network = network.to(self.device).eval()
         self.domain = domain
         self.manifest = manifest
         self.folder = folder
-        self._coder = Coder(self.model, domain, manifest.task, self.device)
+
+    def __repr__(self) -> str:
+        name = self.folder.name if self.folder is not None else self.manifest.model
+        return f"<TrainedModel {name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
 
     @property
-    def remarks(self) -> list[str]:
-        """What is worth knowing of the last operation: which bars were taken, what came out silent."""
-        return self._coder.remarks
+    def pipeline(self) -> Pipeline:
+        """Network, domain and device together, as the operations take them."""
+        return Pipeline(self.network, self.domain, self.manifest.task, self.device)
 
-    @property
-    def report(self) -> list[str]:
-        """What was measured in the last operation, where it was asked to."""
-        return self._coder.report
+    def with_settings(self, **settings: Any) -> "TrainedModel":
+        """The same network with other settings of its domain, such as the `track` that music is read from.
+
+        Raises:
+            MusicaeError: an unknown key, a bad value, or one that changes the shape of the network's tensors.
+        """
+        from musicae.config import read_config
+
+        config = type(self.domain.config)
+        changed = read_config(config, {**self.domain.config.model_dump(), **settings}, f"{self.domain.name} setting")
+        domain = type(self.domain)(changed)
+        if domain.spec != self.network.spec:
+            raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+        return TrainedModel(self.network, domain, self.manifest, str(self.device), self.folder)
 
     @torch.no_grad()
     def encode(self, source: Any, **choice: Any) -> Tensor:
         """Posterior means.
 
         Args:
-            source: a file (or an object the domain reads, such as `PrettyMIDI`), of which one example is
-                taken (see `Domain.select`), or a batch `(batch, *spec.shape)`.
-            **choice: which part of the file: music takes `bar` and `track`.
+            source: a media object or what `Domain.open` takes, of which one example is taken (see `Domain.select`),
+                or a batch `(batch, *spec.shape)`.
+            **choice: which part: music takes `bar` and `track`, sound `start_s`.
 
         Returns:
             `(batch, *latent_shape)`.
         """
-        batch = Batch(source) if isinstance(source, Tensor) else self._batch(source, choice)
+        pipeline = self.pipeline
+        if isinstance(source, Tensor):
+            batch = Batch(pipeline.checked(source))
+        else:
+            batch = pipeline.batch(pipeline.select(source, choice))
         condition = None if batch.condition is None else batch.condition.to(self.device)
-        return self.model.encode(batch.target.to(self.device), condition).mean
+        return self.network.encode(batch.target.to(self.device), condition).mean
 
-    def read(self, source: Any, **choice: Any) -> Tensor:
-        """One example of a file as the model sees it, `(1, *spec.shape)`; the choice is as in `encode`."""
-        return self._batch(source, choice).target
+    def tensor(self, source: Any, **choice: Any) -> Tensor:
+        """One example of a media object as the network is given it, `(1, *spec.shape)`; the choice is as in `encode`."""
+        pipeline = self.pipeline
+        return pipeline.batch(pipeline.select(source, choice)).target
 
     def decode(
         self, z: Tensor, *, temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
@@ -89,54 +115,65 @@ class TrainedModel:
             temperature: 0 is the mean (pictures, sound) or the most probable symbols (music).
             top_p: symbols are drawn from the most probable ones that together have this probability.
             seed: of the draws at temperatures above 0.
-            chords, label: what the model is told, as in `sample`.
-        """
-        coder = self._started("decode a code alone")
-        generating.check_draw(temperature, top_p)
-        told = either(chords, label)
-        condition = None if told is None else coder.condition(told)
-        return coder.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=coder.generator(seed))
+            chords, label: the condition, as in `sample`.
 
-    def reconstruct(
-        self, source: Any, out: Path | str | None = None, *, chords: str | None = None, label: str | None = None
-    ) -> Path | Tensor:
-        """Puts a file or a batch through the model.
+        Raises:
+            ValueError: no tensor, or one of another shape.
+        """
+        from musicae.inference.sample import check_draw
+
+        pipeline = self._generative("decode a code alone")
+        check_draw(temperature, top_p)
+        shape = self.network.latent_shape
+        if not isinstance(z, Tensor) or tuple(z.shape[1:]) != shape:
+            got = tuple(z.shape) if hasattr(z, "shape") else type(z).__name__
+            raise ValueError(f"expected codes as a tensor (batch, {', '.join(map(str, shape))}), got {got}")
+        text = either(chords, label)
+        condition = None if text is None else pipeline.condition(text)
+        generator = pipeline.generator(seed)
+        return pipeline.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=generator)
+
+    def reconstruct(self, source: Any, *, chords: str | None = None, label: str | None = None) -> Any:
+        """Puts a whole media object, or a batch, through the model.
 
         Args:
-            source: a file (or an object the domain reads), taken whole however long, or a batch
-                `(batch, *spec.shape)`.
-            out: the file to write; by default `NAME-reconstruct` in the working folder.
+            source: a media object or what `Domain.open` takes, however long, or a batch `(batch, *spec.shape)`.
             chords, label: another harmony or class, as in `sample`: the code stays, and is decoded with it.
 
         Returns:
-            The file written, or the batch.
+            A new media object in the frame of the old one: what the model does not address is untouched; or the batch.
         """
-        return transforming.restore(self._started(), "reconstruct", source, out, either(chords, label))
+        from musicae.inference.restore import restore
+
+        return restore(self.pipeline, "reconstruct", source, either(chords, label))
 
     def denoise(
-        self, source: Any, out: Path | str | None = None, *, strength: float = 1.0,
-        max_attenuation_db: float | None = None, noise_profile: Path | str | None = None, report: bool = False,
-    ) -> Path | Tensor:  # fmt: skip
-        """Cleans or repairs a file or a batch; as `reconstruct`, for models trained with task `denoise`.
+        self, source: Any, *, sample_rate_hz: int | None = None, strength: float = 1.0,
+        max_attenuation_db: float | None = None, noise_profile: Any = None,
+    ) -> Any:  # fmt: skip
+        """Cleans or repairs a media object or a batch; as `reconstruct`, for models trained with task `denoise`.
 
         Args:
-            source: as in `reconstruct`.
-            out: the file to write; by default `NAME-denoise` in the working folder. Of sounds its ending says what
-                kind it is (see `musicae.audio.formats`), and by default it is of the source's.
+            source: as in `reconstruct`; of samples `(samples,)` or `(samples, channels)` the rate is given.
+            sample_rate_hz: of samples.
             strength: 0 gives the input back, 1 all that the model would do (pictures and sound).
             max_attenuation_db: nothing in the spectrum is turned down by more (sound); None for no limit.
             noise_profile: a recording of the noise alone, same place and same recorder (sound).
-            report: measure source and result into `report`, and draw both beside the result (sound).
+
+        Returns:
+            As `reconstruct`. A `Sound` is lazy: it is computed while it is saved or its samples are read, in constant
+            memory.
         """
-        restraint = transforming.Restraint(strength, max_attenuation_db)
-        return transforming.restore(
-            self._started(), "denoise", source, out, restraint=restraint, noise_profile=noise_profile, report=report
-        )
+        from musicae.inference.restore import Restraint, restore
+
+        restraint = Restraint(strength, max_attenuation_db)
+        how = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
+        return restore(self.pipeline, "denoise", source, restraint=restraint, noise_profile=noise_profile, **how)
 
     def stream(
         self, blocks: Iterable[np.ndarray], *, sample_rate_hz: int | None = None, strength: float = 1.0,
         max_attenuation_db: float | None = None,
-    ) -> StreamedBlocks:  # fmt: skip
+    ) -> "StreamedBlocks":  # fmt: skip
         """Cleans sound while it arrives, for causal models: `for block in denoiser.stream(blocks)`.
 
         Args:
@@ -145,25 +182,30 @@ class TrainedModel:
             strength, max_attenuation_db: as in `denoise`.
 
         Returns:
-            An iterable of blocks, together as long as those that went in and the same as `denoise` would write;
+            An iterable of blocks, together as long as those that went in and the same as `denoise` gives;
             its `latency_s` says how far they may lag behind on the way.
 
         Raises:
             MusicaeError: a model that looks ahead, or one trained for another task.
         """
-        return transforming.stream(
-            self._started(), blocks, sample_rate_hz, transforming.Restraint(strength, max_attenuation_db)
-        )
+        from musicae.inference.restore import Restraint, stream
 
-    def upscale(self, source: Any, out: Path | str | None = None) -> Path | Tensor:
-        """Fills in what a coarse file or batch lacks; as `reconstruct`, for models trained with task `upscale`."""
-        return transforming.restore(self._started(), "upscale", source, out)
+        streamed: StreamedBlocks = stream(
+            self.pipeline, blocks, sample_rate_hz, Restraint(strength, max_attenuation_db)
+        )
+        return streamed
+
+    def upscale(self, source: Any, *, sample_rate_hz: int | None = None) -> Any:
+        """Fills in what a coarse media object or batch lacks; as `denoise`, for models trained with task `upscale`."""
+        from musicae.inference.restore import restore
+
+        how = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
+        return restore(self.pipeline, "upscale", source, **how)
 
     def sample(
         self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, seed: int | None = None,
         length: int | None = None, chords: str | None = None, label: str | None = None,
-        out: Path | str | None = None,
-    ) -> Path | Tensor:  # fmt: skip
+    ) -> Morph:  # fmt: skip
         """Decodes draws from the prior.
 
         Args:
@@ -173,213 +215,240 @@ class TrainedModel:
             seed: of all draws; None draws anew each time.
             length: bars of each (music), rounded up to whole windows; windows follow each other on a
                 walk through latent space of which each point is a draw from the prior.
-            chords: what a model of music with chords is told, such as "C F G Am"; see `Domain.condition`.
-            label: what a model of pictures with labels is told, such as "7".
-            out: a folder for one file a sample, all in a row, and a picture; None returns a batch.
+            chords: the condition of a model of music with chords, such as "C F G Am".
+            label: the condition of a model of pictures with labels, such as "7".
 
         Returns:
-            The file with all in a row; without `out` `(count, *spec.shape)`, or with a length
+            `count` media objects; `.tensor` is `(count, *spec.shape)`, or with a length of several windows
             `(count, windows, *spec.shape)`.
 
         Raises:
             MusicaeError: a plain autoencoder, which has no prior to draw from, or a restoring model.
         """
-        coder = self._started("sample")
-        batch = generating.sample_pieces(
-            coder, count, length=length, told=either(chords, label), temperature=temperature, top_p=top_p, seed=seed
+        from musicae.inference.sample import sample
+
+        condition = either(chords, label)
+        return sample(
+            self.pipeline, count, length=length, condition=condition, temperature=temperature, top_p=top_p, seed=seed
         )
-        if out is None:
-            return batch[:, 0] if length is None else batch
-        return generating.write_samples(coder, batch, out)
 
     def interpolate(
         self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", spacing: str = "even",
-        out: Path | str | None = None, choice_a: Choice | None = None, choice_b: Choice | None = None,
-    ) -> Path | Tensor:  # fmt: skip
+        choice_a: Choice | None = None, choice_b: Choice | None = None,
+    ) -> Morph:  # fmt: skip
         """Walks from one example to another through latent space.
 
         The ends are the model's own reconstructions of the two inputs.
 
         Args:
-            a, b: files (or objects the domain reads), or batches of one.
+            a, b: media objects or what `Domain.open` takes, or batches of one.
             steps: points on the path, ends included.
             method: `slerp` or `lerp`, see `musicae.inference.latent_paths`.
             spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal
                 parts of the path, on which a decoder may stand still for long and then go far at once.
-            out: folder for one file with the whole path, one a step, a picture, and a WAV of music;
-                by default `output/A-to-B`.
-            choice_a, choice_b: which part of each file: music takes `bar` and `track`.
+            choice_a, choice_b: which part of each: music takes `bar` and `track`.
 
         Returns:
-            The file with the whole path; the batch of `steps` when given batches.
+            The steps, as media objects; `.tensor` is `(steps, *spec.shape)`.
         """
-        coder = self._started("interpolate")
-        if isinstance(a, Tensor) and isinstance(b, Tensor):
-            if len(a) != 1 or len(b) != 1:
-                raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
-            start, end = coder.encode(Batch(a)), coder.encode(Batch(b))
-            return morphing.morph(coder, start, end, steps, method, spacing).target
-        if isinstance(a, Tensor) or isinstance(b, Tensor):
-            raise ValueError("interpolate takes two files or two batches, got one of each")
-        return morphing.morph_files(coder, a, b, steps, method, spacing, out, [choice_a or {}, choice_b or {}])
+        from musicae.inference.interpolate import interpolate
 
-    def turn(
-        self, a: Any, b: Any, out: Path | str | None = None, *, method: str = "slerp",
-        choice_a: Choice | None = None, choice_b: Choice | None = None,
-    ) -> Path:  # fmt: skip
-        """Writes one sound that turns from a into b while it lasts, as long as the model's window.
+        pipeline = self._generative("interpolate")
+        return interpolate(pipeline, a, b, steps, method, spacing, [choice_a or {}, choice_b or {}])
+
+    def morph(
+        self, a: Any, b: Any, *, method: str = "slerp", choice_a: Choice | None = None, choice_b: Choice | None = None
+    ) -> "Sound":
+        """One sound that changes from a into b while it lasts, as long as the model's window.
 
         Args:
-            a, b: sound files; of each the loudest window is taken, or the one that begins at `start_s` seconds.
-            out: the file to write; by default `A-to-B` in the working folder.
+            a, b: sounds; of each the loudest window is taken, or the one that begins at `start_s` seconds.
             method: as in `interpolate`.
-            choice_a, choice_b: which part of each file: sound takes `start_s`.
+            choice_a, choice_b: which part of each: sound takes `start_s`.
 
         Raises:
-            MusicaeError: examples of this model are no stretches of time that could turn (music, pictures).
+            MusicaeError: examples of this model don't change while they last (music, pictures).
         """
-        return morphing.turn_files(self._started("interpolate"), a, b, method, out, [choice_a or {}, choice_b or {}])
+        from musicae.inference.interpolate import morph
+
+        changed: Sound = morph(self._generative("interpolate"), a, b, method, [choice_a or {}, choice_b or {}])
+        return changed
 
     def interpolate_corners(
         self, a: Any, b: Any, c: Any, d: Any, steps: int = 5, *, method: str = "slerp",
-        out: Path | str | None = None, choices: list[Choice] | None = None,
-    ) -> Path:  # fmt: skip
-        """Fills a square between four files: from a down to b at the left, from c down to d at the right.
+        choices: Sequence[Choice] | None = None,
+    ) -> Morph:  # fmt: skip
+        """Fills a square between four: from a down to b at the left, from c down to d at the right.
 
         Args:
-            a, b, c, d: files, or objects the domain reads.
+            a, b, c, d: media objects or what `Domain.open` takes.
             steps: points on an edge, 2 to 31.
-            method, out: as in `interpolate`; there is one file for each column, and one picture.
-            choices: which part of each of the files; the last may be left out.
+            method: as in `interpolate`.
+            choices: which part of each; the last may be left out.
 
         Returns:
-            The file with all columns in a row.
+            The columns of the square, from left to right; `.tensor` is `(columns, rows, *spec.shape)`.
         """
-        coder = self._started("interpolate")
-        return morphing.morph_square(coder, (a, b, c, d), steps, method, out, choices or [])
+        from musicae.inference.interpolate import interpolate_corners
 
-    def interpolate_songs(
-        self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", out: Path | str | None = None
-    ) -> list[Path]:
-        """As `interpolate`, with whole files: the first windows of both are joined by a path, the second, and so on.
+        return interpolate_corners(self._generative("interpolate"), (a, b, c, d), steps, method, choices or [])
 
-        The shorter file is repeated from its beginning; tempo, metre and length are those of the longer.
+    def interpolate_songs(self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp") -> Morph:
+        """As `interpolate`, whole: the first windows of both are joined by a path, the second windows, and so on.
 
-        Returns:
-            The files written, one a step.
+        The shorter one is repeated from its beginning; tempo, time signature and length are those of the longer.
         """
-        return morphing.morph_songs(self._started("interpolate"), a, b, steps, method, out)
+        from musicae.inference.interpolate import interpolate_songs
+
+        return interpolate_songs(self._generative("interpolate"), a, b, steps, method)
 
     def vary(
         self, source: Any, amount: float = 0.3, count: int = 4, *, seed: int | None = None, temperature: float = 0.0,
-        out: Path | str | None = None, choice: Choice | None = None,
-    ) -> Path:  # fmt: skip
-        """Writes variations of an example at a chosen distance: its code is turned towards draws from the prior.
+        choice: Choice | None = None,
+    ) -> Morph:  # fmt: skip
+        """Variations of an example at a chosen distance: its code is rotated towards draws from the prior.
 
         Args:
-            source: a file, or an object the domain reads.
-            amount: 0 gives the reconstruction, 1 draws from the prior that know nothing of the file.
+            source: a media object or what `Domain.open` takes.
+            amount: 0 gives the reconstruction, 1 draws from the prior that know nothing of the source.
             count: how many.
             seed, temperature: of the draws; at temperature 0 only the code varies.
-            out: a folder, by default `output/NAME-varied`; the reconstruction is written beside them.
-            choice: which part of the file.
+            choice: which part of the source.
 
         Returns:
-            The file with the reconstruction and all variations in a row.
+            The reconstruction, then the variations.
         """
-        coder = self._started("vary")
-        batch, record = generating.vary_example(coder, source, amount, count, seed, temperature, choice or {})
-        return generating.write_variations(coder, batch, source, record, out)
+        from musicae.inference.sample import vary
 
-    def grid(
-        self, side: int = 15, *, label: str | None = None, chords: str | None = None, out: Path | str = "output/grid"
-    ) -> Path:
-        """Decodes a square over a latent of two numbers, evenly under the prior, and draws it.
+        return vary(self.pipeline, source, amount, count, seed, temperature, choice or {})
+
+    def grid(self, side: int = 15, *, label: str | None = None, chords: str | None = None) -> Morph:
+        """Decodes a square over a latent of two numbers, evenly under the prior.
 
         Args:
             side: examples to a side.
-            label, chords: what the model is told, as in `sample`.
-            out: a folder for the square as one file, each column as one, and a picture.
+            label, chords: the condition, as in `sample`.
 
         Returns:
-            The file with the whole square.
+            The columns of the square; its picture shows the values of z.
 
         Raises:
             MusicaeError: the latent has more than two numbers, or the model restores.
         """
-        return generating.write_grid(self._started(), side, out, either(chords, label))
+        from musicae.inference.sample import grid
 
-    def attributes(self, *sources: Any, each_window: bool = False) -> AttributeTable:
-        """Measures what the domain can name (note density, range) in files, folders or objects.
+        return grid(self.pipeline, side, either(chords, label))
+
+    def attributes(self, *sources: Any, each_window: bool = False) -> "AttributeTable":
+        """Measures what the domain has names for (note density, brightness).
 
         Args:
-            *sources: files and folders, or objects the domain reads.
+            *sources: files and folders, or media objects.
             each_window: a row for each window, not the mean of each file's.
         """
-        table, remarks = attribute_table.measure(self.domain, sources, each_window=each_window)
-        self._started().remarks.extend(remarks)
-        return table
+        from musicae.inference.attribute_table import measure
 
-    def shift(self, source: Any, attribute: str, amount: float = 1.0, out: Path | str | None = None) -> Path | Tensor:
-        """Changes one attribute of a whole file, or of a batch, and keeps the rest as far as it can.
+        return measure(self.domain, sources, each_window=each_window)
+
+    def shift(self, source: Any, attribute: str, amount: float = 1.0) -> Any:
+        """Changes one attribute of a whole media object, or of a batch, and keeps the rest as far as it can.
 
         Args:
             source: as in `reconstruct`.
             attribute: a name in `attribute_vectors`.
             amount: in standard deviations of the attribute over the training data.
-            out: the file to write; by default `NAME-shift` in the working folder.
         """
-        return transforming.shift(self._started("shift"), self.attribute_vectors, source, attribute, amount, out)
+        from musicae.inference.shift import shift
+
+        return shift(self._generative("shift"), self.attribute_vectors, source, attribute, amount)
 
     @property
-    def attribute_vectors(self) -> AttributeVectors | None:
+    def attribute_vectors(self) -> "AttributeVectors | None":
         """The directions stored in the checkpoint; None where it has none."""
+        from musicae.attribute_vectors import AttributeVectors
+
         return None if self.folder is None else AttributeVectors.load(self.folder)
 
     def embed(
-        self, *sources: Any, out: Path | str, colour: str | None = None, method: str = "pca",
-        each_file: bool = False, seed: int = 0,
-    ) -> list[Path]:  # fmt: skip
-        """Draws a map of the windows of files, as CSV and PNG.
+        self, *sources: Any, colour: str | None = None, method: str = "pca", each_file: bool = False, seed: int = 0
+    ) -> "LatentMap":
+        """A map of the windows of media objects: near on the map is near in latent space.
 
         Args:
-            *sources: files and folders, or objects the domain reads.
-            out: the CSV to write; the picture stands beside it.
+            *sources: files and folders, or media objects.
             colour: `folder`, `file`, a label of the domain (`key` of music, `label` of pictures) or an attribute; by
                 default the label where any picture has one that the model's data had, else the folder.
             method: `pca`, `tsne`, or `latent`: the two numbers that vary most.
             each_file: a point for each file, the mean of its codes.
             seed: of t-SNE.
         """
-        found = latent_map.embed_files(
-            self._started(), sources, colour=colour, method=method, each_file=each_file, seed=seed
-        )
-        return found.write(Path(out))
+        from musicae.inference.embed import embed
 
-    def _batch(self, source: Any, choice: Choice) -> Batch:
-        return self._coder.batch(self._coder.select(source, choice))
+        return embed(self.pipeline, sources, colour=colour, method=method, each_file=each_file, seed=seed)
 
-    def _started(self, what: str | None = None) -> Coder:
-        """The coder, ready for another operation, if the model can do it."""
-        self._coder.remarks.clear()
-        self._coder.report.clear()
-        if what is not None:
-            self._coder.refuse_restorer(what)
-        return self._coder
+    def _generative(self, what: str) -> Pipeline:
+        """The pipeline, if the model can do what is asked."""
+        pipeline = self.pipeline
+        pipeline.refuse_restorer(what)
+        return pipeline
 
 
-def load(model: str | Path, device: str | None = None) -> TrainedModel:
+def load(
+    model: str | Path, device: str | None = None, *, network_class: type[Autoencoder] | None = None
+) -> TrainedModel:
     """Loads a trained model.
 
     Args:
         model: a shipped name (`melody-2bar`), a run's folder, or a checkpoint's folder.
         device: where to compute; by default a GPU if there is one.
+        network_class: the user's own `Autoencoder` subclass, where the checkpoint was trained with one; it is never
+            imported by itself.
 
     Raises:
         CheckpointError: no such model, or a damaged or newer one.
     """
     folder = find_model(str(model))
-    return TrainedModel(*load_checkpoint(folder), device=device, folder=folder)
+    return TrainedModel(*load_checkpoint(folder, network_class), device=device, folder=folder)
 
 
-__all__ = ["PRETRAINED", "TrainedModel", "load", "shipped_models"]
+def train(
+    domain: str,
+    *,
+    data: Any = None,
+    task: str = "reconstruct",
+    model: str | type[Autoencoder] | None = None,
+    out: str | Path | None = None,
+    start_from: str | Path | None = None,
+    callbacks: "Sequence[Callback]" = (),
+    log_with: Sequence[str] = ("tensorboard",),
+    device: str | None = None,
+    **settings: Any,
+) -> TrainedModel:
+    """Trains a model.
+
+    Args:
+        domain: a key of `DOMAINS`: "image", "music" or "audio".
+        data: files and folders, a named set such as "mnist", a NumPy array `(N, H, W[, C])` or `(N, samples)`, a torch
+            `Dataset`, a column of a Hugging Face dataset, or media objects; None for the starter data.
+        task: `reconstruct`, `denoise` or `upscale`.
+        model: a key of `MODELS`, or an `Autoencoder` subclass of one's own; by default what fits domain and task.
+        out: the run's folder; by default `runs/DOMAIN-TASK`, with a number where that exists.
+        start_from: a shipped model or a run whose weights are taken over where names and shapes fit: fine-tuning.
+        callbacks: called on steps, evaluations and at the end; see `musicae.training.callbacks.Callback`.
+        log_with: trackers, as Accelerate names them.
+        device: where the result computes.
+        **settings: keys of the domain's, the model's and the training's config, such as `bars=2` and `minutes=10`.
+
+    Returns:
+        The best checkpoint, loaded.
+
+    Raises:
+        MusicaeError: an unknown name, key or value, or data that can't be used.
+    """
+    from musicae.training.experiment import run_training
+
+    best = run_training(
+        domain, data=data, task=task, model=model, out=out, start_from=start_from, callbacks=callbacks,
+        log_with=log_with, settings=settings,
+    )  # fmt: skip
+    return load(best, device, network_class=None if model is None or isinstance(model, str) else model)

@@ -1,1 +1,1 @@
-"""What is done with files and a trained model: paths, variations, attributes, maps, and the files they give."""
+"""What is done with media objects and a trained model: paths, samples, variations, restorations, attributes, maps."""

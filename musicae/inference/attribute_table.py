@@ -1,4 +1,4 @@
-"""Attributes of files, measured: a table on the screen or as CSV. It needs a domain and no model."""
+"""Attributes of media objects, measured: a table on the screen or as CSV. It needs a domain and no model."""
 
 import csv
 import io
@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.atomic_io import written_whole
-from musicae.data.dataset import find_files, told_reasons
-from musicae.domain import Domain, Reading
-from musicae.domains import DOMAINS
+from musicae.atomic_io import atomic_write
+from musicae.domain import Domain, HasAttributes, Reading
 from musicae.errors import DamagedFileError, MusicaeError
 
 _WINDOWS_PER_PART = 4096
@@ -28,6 +26,7 @@ class AttributeTable(NamedTuple):
         windows: how many windows the row is the mean of; in a table of windows their number, from 1.
         values: `(rows, attributes)`.
         each_window: whether a row is a window.
+        remarks: a line for each file that gave nothing.
     """
 
     names: tuple[str, ...]
@@ -35,6 +34,7 @@ class AttributeTable(NamedTuple):
     windows: tuple[int, ...]
     values: np.ndarray
     each_window: bool = False
+    remarks: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The table in columns, for a screen."""
@@ -48,7 +48,7 @@ class AttributeTable(NamedTuple):
             for row in rows
         )
 
-    def write(self, path: Path | str) -> Path:
+    def save(self, path: Path | str) -> Path:
         """Writes the table as CSV."""
         return write_csv(Path(path), [self._header(), *([file, windows, *v] for file, windows, v in self._rows())])
 
@@ -59,69 +59,77 @@ class AttributeTable(NamedTuple):
         yield from zip(self.files, self.windows, self.values.tolist(), strict=True)
 
 
-def measure(domain: Domain, sources: Sequence[Any], *, each_window: bool = False) -> tuple[AttributeTable, list[str]]:
-    """Measures every window of files.
+def measure(domain: Domain, sources: Sequence[Any], *, each_window: bool = False) -> AttributeTable:
+    """Measures every window of media objects.
 
     Args:
-        domain: reads them and knows the attributes.
-        sources: files, folders, or objects the domain reads.
+        domain: reads them and measures the attributes.
+        sources: files, folders, or media objects.
         each_window: a row for each window in place of the mean over a file's.
 
-    Returns:
-        The table, and a line for each file that gave nothing.
-
     Raises:
-        MusicaeError: the domain knows no attributes, or no file gave a window.
+        MusicaeError: the domain measures no attributes, or no file gave a window.
     """
+    if not isinstance(domain, HasAttributes):
+        raise no_attributes(domain)
     names: tuple[str, ...] = ()
     files: list[str] = []
     windows: list[int] = []
     values: list[np.ndarray] = []
     remarks: list[str] = []
     for name, reading in readings(domain, sources, remarks):
-        tensor = domain.to_tensor(torch.from_numpy(np.ascontiguousarray(reading.examples)))
+        tensor = domain.tensor(torch.from_numpy(np.ascontiguousarray(reading.examples))).target
         measured = attributes_of(domain, tensor)
         names = tuple(measured)
         rows = np.stack([column.double().cpu().numpy() for column in measured.values()], 1)  # (windows, attributes)
         files += [name] * (len(rows) if each_window else 1)
         windows += range(1, len(rows) + 1) if each_window else [len(rows)]
         values.append(rows if each_window else rows.mean(0, keepdims=True))
-    return AttributeTable(names, tuple(files), tuple(windows), np.concatenate(values), each_window), remarks
+    return AttributeTable(
+        names, tuple(files), tuple(windows), np.concatenate(values), each_window, remarks=tuple(remarks)
+    )
 
 
-def attributes_of(domain: Domain, tensor: Tensor) -> dict[str, Tensor]:
-    """Measures a batch in parts; raises `MusicaeError` where the domain knows no attributes."""
+def attributes_of(domain: HasAttributes, tensor: Tensor) -> dict[str, Tensor]:
+    """Measures a batch in parts."""
     parts = [domain.attributes(part) for part in tensor.split(_WINDOWS_PER_PART)]
-    if not parts or not parts[0]:
-        raise no_attributes(domain)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def no_attributes(domain: Domain) -> MusicaeError:
-    """The error for a domain that knows none, which says who does."""
-    known = [name for name, kind in DOMAINS.items() if kind.attributes is not Domain.attributes]
-    return MusicaeError(f"{domain.name} knows no attributes; models of these domains do: {', '.join(known) or 'none'}.")
+    """The error for a domain that measures none, which says which ones do."""
+    from musicae.domains import DOMAINS
+
+    known = [name for name in DOMAINS if hasattr(DOMAINS[name](), "attributes")]
+    return MusicaeError(f"{domain.name} has no attributes; models of these domains have: {', '.join(known) or 'none'}.")
 
 
 def readings(domain: Domain, sources: Sequence[Any], remarks: list[str]) -> Iterator[tuple[str, Reading]]:
-    """Reads files, folders and objects, and yields those with at least one example under their names.
+    """Reads files, folders and media objects, and yields those with at least one example under their names.
 
     Args:
         domain: reads them.
-        sources: files, folders, or objects the domain reads.
+        sources: files, folders, or what `Domain.open` takes.
         remarks: gets a line for each file that is left out.
 
     Raises:
         MusicaeError: nothing is left; `DamagedFileError` where every file is damaged.
     """
-    objects = [source for source in sources if isinstance(source, domain.objects)]
-    places = [Path(source) for source in sources if not isinstance(source, domain.objects)]
-    named: list[tuple[str, Any]] = [(f"{type(source).__name__} {n}", source) for n, source in enumerate(objects, 1)]
-    named += _files(domain, places) if places else []
+    from musicae.data.files import describe_skipped, find_files  # a folder is listed as a data set is
+
+    places = [Path(source) for source in sources if isinstance(source, (str, Path))]
+    for path in places:
+        if path.is_file():
+            domain.check_readable(path)
+    opened = [domain.open(source) for source in sources if not isinstance(source, (str, Path))]
+    named: list[tuple[str, Any]] = [
+        (f"{item.name or type(item).__name__} {n}", item) for n, item in enumerate(opened, 1)
+    ]
+    named += find_files(domain, places) if places else []
     used, damaged, skipped = 0, {}, dict[str, int]()
     for name, source in named:
         try:
-            reading = domain.read(source)
+            reading = domain.read(source) if isinstance(source, Path) else domain.examples(source)
         except DamagedFileError as error:
             damaged[name] = str(error)
             remarks.append(f"{name}: left out: {error}")
@@ -132,34 +140,24 @@ def readings(domain: Domain, sources: Sequence[Any], remarks: list[str]) -> Iter
             used += 1
             yield name, reading
         else:
-            remarks.append(f"{name}: left out: {told_reasons(reading.skipped, {})}")
+            remarks.append(f"{name}: left out: {describe_skipped(reading.skipped, {})}")
     if used == 0:
         if damaged and len(damaged) == len(named):
             raise DamagedFileError(
                 next(iter(damaged.values())) if len(damaged) == 1 else f"all {len(damaged)} files are damaged."
             )
         many = f"{len(named)} file{'s' * (len(named) != 1)}"
-        raise MusicaeError(f"no window to measure in {many}. Left out: {told_reasons(skipped, damaged)}.")
-
-
-def _files(domain: Domain, places: list[Path]) -> list[tuple[str, Path]]:
-    for path in places:
-        if path.is_file() and not domain.reads(path):
-            raise MusicaeError(
-                f"{path.name} is no {domain.name} file, and this model takes no other "
-                f"({', '.join(domain.suffixes)}); choose another file or --model."
-            )
-    return find_files(domain, places)
+        raise MusicaeError(f"no window to measure in {many}. Left out: {describe_skipped(skipped, damaged)}.")
 
 
 def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> Path:
-    """Writes rows as CSV under a temporary name first, so that no half table is ever seen.
+    """Writes rows as CSV, whole or not at all.
 
     Raises:
         MusicaeError: the place is a folder, or cannot be written to.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
     return path

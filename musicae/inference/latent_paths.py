@@ -66,7 +66,7 @@ def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
 METHODS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"slerp": slerp, "lerp": lerp}
 
 
-def square(corners: tuple[Tensor, Tensor, Tensor, Tensor], steps: int, method: str = "slerp") -> Tensor:
+def square_of_codes(corners: tuple[Tensor, Tensor, Tensor, Tensor], steps: int, method: str = "slerp") -> Tensor:
     """Codes of a square between four: paths down the left and the right edge, and paths across between those.
 
     Args:

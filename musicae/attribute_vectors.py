@@ -19,7 +19,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,13 +27,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from musicae.atomic_io import written_whole
+from musicae.atomic_io import atomic_write
 from musicae.config import Config, read_config
-from musicae.data.dataset import DataSet
-from musicae.domain import Batch
+from musicae.domain import Batch, HasAttributes
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.inference.coder import Coder
-from musicae.training.checkpoint import load_checkpoint
+from musicae.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from musicae.data.dataset import DataSet
 
 FILE = "attributes.safetensors"
 _MOST_WINDOWS = 20_000
@@ -50,7 +51,7 @@ class AttributeInfo(Config):
     Attributes:
         mean, deviation: over the training windows, in the attribute's own unit.
         explained: share of the variance over the windows that the regression on the code explains.
-        kind: which vector was best, see the module.
+        kind: which vector was best, see the module: plain, clean or corrected.
         effects: realised change of each attribute at a step of 1, in its standard deviations.
     """
 
@@ -76,12 +77,12 @@ class AttributeVectors(NamedTuple):
 
     def save(self, folder: Path) -> Path:
         """Writes `attributes.safetensors` into a checkpoint's folder; the rest is JSON in its header."""
-        told = {name: info.model_dump(mode="json") for name, info in self.info.items()}
+        described = {name: info.model_dump(mode="json") for name, info in self.info.items()}
         path = folder / FILE
         tensors = {name: vector.detach().cpu().contiguous() for name, vector in self.vectors.items()}
         try:
-            with written_whole(path) as partial:
-                save_file(tensors, partial, {"attributes": json.dumps(told), "windows": str(self.windows)})
+            with atomic_write(path) as partial:
+                save_file(tensors, partial, {"attributes": json.dumps(described), "windows": str(self.windows)})
         except SafetensorError as error:
             raise MusicaeError(f"{path} cannot be written ({error}); free some space.") from error
         return path
@@ -100,8 +101,8 @@ class AttributeVectors(NamedTuple):
             with safe_open(path, "pt") as file:
                 vectors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
                 header = file.metadata()
-            told = json.loads(header["attributes"])
-            info = {name: read_config(AttributeInfo, row, "attribute key") for name, row in told.items()}
+            described = json.loads(header["attributes"])
+            info = {name: read_config(AttributeInfo, row, "attribute key") for name, row in described.items()}
             if set(info) != set(vectors):
                 raise ValueError(f"names {sorted(info)} and vectors {sorted(vectors)} differ")
             return cls(info, {name: vectors[name] for name in info}, int(header["windows"]))
@@ -109,45 +110,31 @@ class AttributeVectors(NamedTuple):
             raise CheckpointError(f"{path} is damaged ({error}); copy the model anew.") from error
 
 
-def store(folder: Path, dataset: DataSet) -> Path | None:
-    """Fits the vectors of a checkpoint on its training data and stores them in its folder.
-
-    Returns:
-        The file written; None where the domain knows no attributes, or the model has no code to move.
-    """
-    model, domain, manifest = load_checkpoint(folder)
-    if model.restores:
-        return None
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    found = fit(Coder(model.to(device), domain, manifest.task, device), dataset)
-    return found.save(folder) if found.info else None
-
-
-def fit(coder: Coder, dataset: DataSet, *, limit: int = _MOST_WINDOWS) -> AttributeVectors:
+def fit(pipeline: Pipeline, dataset: "DataSet", *, limit: int = _MOST_WINDOWS) -> AttributeVectors:
     """Finds the vectors with a model and its training data.
 
     Args:
-        coder: the model and its domain.
+        pipeline: the model and its domain.
         dataset: its `train` split is used.
         limit: at most so many windows, spread over the split.
 
     Returns:
         The vectors of all attributes that vary over the data; none where the domain knows none.
     """
-    indices = dataset.splits["train"]
+    domain, indices = pipeline.domain, dataset.splits["train"]
+    if not isinstance(domain, HasAttributes):
+        return AttributeVectors({}, {}, 0)
     indices = indices[np.unique(np.linspace(0, len(indices) - 1, min(limit, len(indices))).round().astype(int))]
     codes: list[Tensor] = []
-    told: list[Tensor] = []
+    conditions: list[Tensor] = []
     measured: list[Mapping[str, Tensor]] = []
     # Parts of the data at a time: examples are read from a memory map.
-    for part in np.array_split(indices, math.ceil(len(indices) / coder.domain.spec.evaluation_batch)):
-        batch = coder.domain.to_batch(torch.from_numpy(np.array(dataset.examples[part])))
-        measured.append(coder.domain.attributes(batch.target))
-        if not measured[0]:
-            return AttributeVectors({}, {}, 0)
-        code = coder.encode(batch)
+    for part in np.array_split(indices, math.ceil(len(indices) / domain.spec.evaluation_batch)):
+        batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[part])))
+        measured.append(domain.attributes(batch.target))
+        code = pipeline.encode(batch)
         codes.append(code.base.cpu())
-        told += [] if code.condition is None else [code.condition.cpu()]
+        conditions += [] if code.condition is None else [code.condition.cpu()]
     base = torch.cat(codes)
     table = {name: torch.cat([part[name].double().cpu() for part in measured]) for name in measured[0]}
     usable = torch.stack([values.isfinite() for values in table.values()]).all(0)
@@ -155,18 +142,18 @@ def fit(coder: Coder, dataset: DataSet, *, limit: int = _MOST_WINDOWS) -> Attrib
     table = {name: values for name, values in table.items() if len(values) > 1 and float(values.std()) > 1e-9}
     if not table:
         return AttributeVectors({}, {}, 0)
-    condition = torch.cat(told)[usable] if told else None
-    return _fitted(coder, base[usable], condition, table)
+    condition = torch.cat(conditions)[usable] if conditions else None
+    return _fitted(pipeline, base[usable], condition, table)
 
 
-def _fitted(coder: Coder, base: Tensor, condition: Tensor | None, table: dict[str, Tensor]) -> AttributeVectors:
+def _fitted(pipeline: Pipeline, base: Tensor, condition: Tensor | None, table: dict[str, Tensor]) -> AttributeVectors:
     names, shape = list(table), base.shape[1:]
     values = torch.stack(list(table.values()), 1)  # (windows, attributes)
     mean, deviation = values.mean(0), values.std(0)
     plain, clean, explained = _directions(base.flatten(1).double(), (values - mean) / deviation)
     rows = torch.linspace(0, len(base) - 1, min(_PROBED_WINDOWS, len(base))).round().long()
-    probed = base[rows].to(coder.device)
-    probe = _Probe(coder, probed, None if condition is None else condition[rows], names, deviation)
+    probed = base[rows].to(pipeline.device)
+    probe = _Probe(pipeline, probed, None if condition is None else condition[rows], names, deviation)
     best: list[_Trial] = []
     for number in range(len(names)):
         straight, pure = (columns[:, number].view(shape).float() for columns in (plain, clean))
@@ -210,9 +197,17 @@ class _Probe:
     """Moves codes, decodes them, and measures what changed, in standard deviations."""
 
     def __init__(
-        self, coder: Coder, base: Tensor, condition: Tensor | None, names: list[str], deviation: Tensor
+        self, pipeline: Pipeline, base: Tensor, condition: Tensor | None, names: list[str], deviation: Tensor
     ) -> None:
-        self.coder, self.base, self.condition, self.names, self.deviation = coder, base, condition, names, deviation
+        self.pipeline, self.base, self.condition, self.names, self.deviation = (
+            pipeline,
+            base,
+            condition,
+            names,
+            deviation,
+        )
+        assert isinstance(pipeline.domain, HasAttributes)
+        self.attributes = pipeline.domain.attributes
 
     def effects(self, vector: Tensor) -> Tensor:
         """Change per step of 1, `(attributes,)`: half the difference between a step forward and one back."""
@@ -221,7 +216,7 @@ class _Probe:
         return change.nanmean(0) / self.deviation
 
     def _measured(self, base: Tensor) -> Tensor:
-        values = self.coder.domain.attributes(self.coder.decode(base, self.condition).cpu())
+        values = self.attributes(self.pipeline.decode(base, self.condition).cpu())
         return torch.stack([values[name].double().cpu() for name in self.names], 1)
 
 
@@ -279,7 +274,7 @@ def _corrected(probe: _Probe, trials: list[_Trial]) -> list[_Trial]:
 def moved_code(base: Tensor, vector: Tensor, amount: float) -> Tensor:
     """Codes `(batch, *latent_shape)` moved along a vector; those that come to lie too far out are drawn back in.
 
-    Draws from a Gaussian of n numbers have a length of about √n; far beyond lie codes the decoder never saw.
+    Draws from a Gaussian of n numbers have a length of about √n; far beyond lie codes the depipeline never saw.
     A code that was as long before is left as long.
     """
     there = base + amount * vector.to(base)
@@ -288,7 +283,7 @@ def moved_code(base: Tensor, vector: Tensor, amount: float) -> Tensor:
     return there * (largest / torch.maximum(after, largest)).view(-1, *[1] * (base.dim() - 1))
 
 
-def moved(coder: Coder, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
+def moved(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
     """Examples decoded from their codes moved along an attribute's vector, `(batch, *spec.shape)`."""
-    code = coder.encode(batch)
-    return coder.decode(moved_code(code.base, vectors.vectors[attribute], amount), code.condition)
+    code = pipeline.encode(batch)
+    return pipeline.decode(moved_code(code.base, vectors.vectors[attribute], amount), code.condition)

@@ -1,28 +1,39 @@
-"""A map of files: their codes brought to two dimensions, as a table and a picture.
+"""A map of media objects: their codes brought to two dimensions, as a table and a picture.
 
 PCA keeps large distances, t-SNE (van der Maaten & Hinton, 2008) neighbourhoods; `latent` shows the two
 numbers of the code that vary most, as they are.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from musicae.atomic_io import refuse_place
-from musicae.domain import NO_LABEL
+from musicae.atomic_io import check_writable
+from musicae.domain import NO_LABEL, HasAttributes
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.attribute_table import attributes_of, readings, write_csv
-from musicae.inference.coder import Coder
+from musicae.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAP_METHODS = ("pca", "tsne", "latent")
 _PERPLEXITY = 30.0
+_AXES = {
+    "pca": ("first principal component", "second principal component"),
+    "tsne": ("t-SNE 1", "t-SNE 2"),
+    "latent": ("latent number that varies most", "the next"),
+}
 
 
 class LatentMap(NamedTuple):
-    """Where the windows of files lie.
+    """Where the windows of media objects lie.
 
     Attributes:
         files: each point's file, by the name it has in its folder.
@@ -30,6 +41,8 @@ class LatentMap(NamedTuple):
         points: `(points, 2)`.
         colours: each point's label or number.
         colour: what they are.
+        method: one of `MAP_METHODS`.
+        remarks: a line for each file that gave nothing.
     """
 
     files: list[str]
@@ -37,16 +50,35 @@ class LatentMap(NamedTuple):
     points: np.ndarray
     colours: list[str] | np.ndarray
     colour: str
+    method: str = "pca"
+    remarks: tuple[str, ...] = ()
 
-    def write(self, out: Path) -> list[Path]:
-        """Writes the table as CSV and, beside it, the picture."""
-        from musicae.plots import scatter  # brings matplotlib
+    def plot(self) -> "Image":
+        """Draws the map."""
+        from musicae.plots import scatter
 
-        refuse_map(out)
+        what = "files" if not any(self.windows) else "windows"
+        x_label, y_label = _AXES[self.method]
+        return scatter(
+            self.points, self.colours, title=f"{len(self.points):,} {what}, coloured by {self.colour}",
+            legend=self.colour, x_label=x_label, y_label=y_label,
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        picture = BytesIO()
+        self.plot().save(picture, format="PNG")
+        return f'<img style="max-width: 100%" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}">'
+
+    def save(self, out: Path | str) -> list[Path]:
+        """Writes the table as CSV and, under its name, the picture as PNG. Returns both."""
+        from musicae.plots import save_png
+
+        out = Path(out)
+        check_map(out)
         picture = out.with_suffix(".png")
         rows = zip(self.files, self.windows, self.points.tolist(), self.colours, strict=True)
         header = ["file", "window", "x", "y", self.colour]
-        scatter(self.points, self.colours, picture, title=self.colour)
+        save_png(self.plot(), picture)
         try:
             write_csv(out, [header, *([file, window, *point, colour] for file, window, point, colour in rows)])
         except BaseException:
@@ -55,17 +87,17 @@ class LatentMap(NamedTuple):
         return [out, picture]
 
 
-def refuse_map(out: Path) -> None:
+def check_map(out: Path) -> None:
     """Raises `MusicaeError` where a map cannot be written: table and picture need a name each."""
     if out.with_suffix(".png") == out:
         raise MusicaeError(f"{out} would be both table and picture; choose a name ending in .csv.")
-    refuse_place(out)
+    check_writable(out)
 
 
-def embed_files(
-    coder: Coder, sources: Sequence[Any], *, colour: str | None, method: str, each_file: bool, seed: int
+def embed(
+    pipeline: Pipeline, sources: Sequence[Any], *, colour: str | None, method: str, each_file: bool, seed: int
 ) -> LatentMap:
-    """Maps the windows of files; see `TrainedModel.embed`."""
+    """Maps the windows of media objects; see `TrainedModel.embed`."""
     if method not in MAP_METHODS:
         raise ValueError(unknown_name("method", method, MAP_METHODS))
     files: list[str] = []
@@ -73,12 +105,13 @@ def embed_files(
     codes: list[np.ndarray] = []
     colours: list[Any] = []
     labels: list[str] = []
-    for name, reading in readings(coder.domain, sources, coder.remarks):
+    remarks: list[str] = []
+    for name, reading in readings(pipeline.domain, sources, remarks):
         stored = torch.from_numpy(np.ascontiguousarray(reading.examples))
-        batch = coder.domain.to_batch(stored)
-        found = _colours(coder, name, stored, batch.target, colour or "folder")
-        code = coder.encode(batch).base.flatten(1).cpu().numpy()
-        classes = _classes(coder, stored) if colour is None else []
+        batch = pipeline.domain.tensor(stored)
+        found = _colours(pipeline, name, stored, batch.target, colour or "folder")
+        code = pipeline.encode(batch).base.flatten(1).cpu().numpy()
+        classes = _classes(pipeline, stored) if colour is None else []
         if each_file:
             code = code.mean(0, keepdims=True)
             found = found.mean(0, keepdims=True) if isinstance(found, np.ndarray) else [_commonest(found)]
@@ -91,10 +124,8 @@ def embed_files(
     if any(label != NO_LABEL for label in labels):
         colour, colours = "label", labels
     points = flattened(np.concatenate(codes), method, seed)
-    is_number = not isinstance(colours[0], str)
-    return LatentMap(
-        files, windows, points, np.array(colours, np.float64) if is_number else colours, colour or "folder"
-    )
+    values = np.array(colours, np.float64) if not isinstance(colours[0], str) else colours
+    return LatentMap(files, windows, points, values, colour or "folder", method, tuple(remarks))
 
 
 def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
@@ -128,27 +159,27 @@ def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
     return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
 
 
-def _classes(coder: Coder, stored: torch.Tensor) -> list[str]:
+def _classes(pipeline: Pipeline, stored: Tensor) -> list[str]:
     """The class of each picture; nothing where the model's data had no classes."""
-    return coder.domain.labels(stored).get("label", []) if coder.domain.has_classes else []
+    return pipeline.domain.labels(stored).get("label", []) if pipeline.domain.has_classes else []
 
 
 def _commonest(labels: list[str]) -> str:
     return max(labels, key=labels.count)
 
 
-def _colours(
-    coder: Coder, name: str, stored: torch.Tensor, tensor: torch.Tensor, colour: str
-) -> list[str] | np.ndarray:
+def _colours(pipeline: Pipeline, name: str, stored: Tensor, tensor: Tensor, colour: str) -> list[str] | np.ndarray:
     """A label or a number for each window of a file."""
     if colour == "file":
         return [name] * len(tensor)
     if colour == "folder":
         return [PurePosixPath(name).parent.as_posix()] * len(tensor)
-    labels = coder.domain.labels(stored)
+    domain = pipeline.domain
+    labels = domain.labels(stored)
     if colour in labels:
         return labels[colour]
-    measured = attributes_of(coder.domain, tensor) if coder.domain.attributes(tensor[:1]) else {}
+    measured = attributes_of(domain, tensor) if isinstance(domain, HasAttributes) else {}
     if colour not in measured:
         raise MusicaeError(unknown_name("colour", colour, ["folder", "file", *labels, *measured]))
-    return measured[colour].double().cpu().numpy()
+    values: np.ndarray = measured[colour].double().cpu().numpy()
+    return values

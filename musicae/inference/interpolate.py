@@ -1,0 +1,189 @@
+"""Paths between media objects through latent space: a path, a square between four, whole pieces, one that morphs.
+
+Paths are drawn in the space where the prior is a standard normal. A condition (chords) has no
+in-between: each point takes that of the nearer end.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from musicae.domain import Batch, MorphsOverTime, Window
+from musicae.errors import MusicaeError, unknown_name
+from musicae.inference.latent_paths import METHODS, even_spacing, square_of_codes
+from musicae.inference.results import Morph, name_of, repeated_rows, square
+from musicae.pipeline import Code, Pipeline
+from musicae.spec import Layout
+
+Choice = dict[str, Any]
+"""Which part of a media object is taken: music has `bar` and `track`, sound `start_s`."""
+
+# A render of a longer path would be minutes of sound and a picture no one can read.
+MAX_STEPS = 1000
+_MAX_SQUARE_STEPS = 31
+_MORPH_POINTS = 33
+SPACINGS = ("even", "uniform")
+# Of this many parts of a step are the even ones chosen, as long as no more points than this are decoded.
+_FINENESS, _MOST_DECODED = 16, 4000
+
+
+def latent_path(
+    pipeline: Pipeline, a: Code, b: Code, steps: int, method: str = "slerp", spacing: str = "even"
+) -> Batch:
+    """Decodes a path between two codes of one example each; see `TrainedModel.interpolate`.
+
+    Returns:
+        `(steps, *spec.shape)`, and the condition of each.
+    """
+    _check(steps, method, MAX_STEPS)
+    if spacing not in SPACINGS:
+        raise ValueError(unknown_name("spacing", spacing, SPACINGS))
+    parts = max(1, min(_FINENESS, _MOST_DECODED // steps)) if spacing == "even" else 1
+    points = (steps - 1) * parts + 1
+    path = METHODS[method](a.base[0], b.base[0], points)
+    condition = None
+    if a.condition is not None and b.condition is not None:
+        nearer = (torch.arange(points) * 2 >= points).long().to(a.condition.device)
+        condition = torch.cat([a.condition, b.condition])[nearer]
+    decoded = pipeline.decode(path, condition)
+    kept = even_spacing(changes(decoded, pipeline.domain.spec.layout), steps) if parts > 1 else slice(None)
+    return Batch(decoded[kept], None if condition is None else condition[kept])
+
+
+def changes(points: Tensor, layout: Layout) -> Tensor:
+    """How far each point of a path is from the one before it, `(points, *shape)` → float64 `(points - 1,)`.
+
+    Of symbols it is the share of them that differ, else the root mean square.
+    """
+    if layout is Layout.STEPS:
+        return (points[1:] != points[:-1]).double().flatten(1).mean(1)
+    return (points[1:] - points[:-1]).double().flatten(1).square().mean(1).sqrt()
+
+
+def interpolate(
+    pipeline: Pipeline, a: Any, b: Any, steps: int, method: str, spacing: str, choices: Sequence[Choice]
+) -> Morph:
+    """The path between one example of each of two media objects, or of batches of one."""
+    _check(steps, method, MAX_STEPS)
+    if isinstance(a, Tensor) != isinstance(b, Tensor):
+        raise ValueError("interpolate takes two media objects or two batches, got one of each")
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if len(a) != 1 or len(b) != 1:
+            raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
+        start, end = (pipeline.encode(Batch(pipeline.checked(batch))) for batch in (a, b))
+        frame, remarks = None, []
+    else:
+        start, end, frame, remarks = _ends(pipeline, a, b, choices)
+    path = latent_path(pipeline, start, end, steps, method, spacing).target
+    return Morph(
+        pipeline.domain, name="interpolation", part="step", tensor=path[:, None], frame=frame,
+        remarks=[*remarks, *_same(start, end)],
+    )  # fmt: skip
+
+
+def morph(pipeline: Pipeline, a: Any, b: Any, method: str, choices: Sequence[Choice]) -> Any:
+    """One example that changes from one media object's into another's while it lasts."""
+    domain = pipeline.domain
+    if not isinstance(domain, MorphsOverTime):
+        raise MusicaeError("only sounds morph into each other while they last; leave --morph out.")
+    start, end, frame, remarks = _ends(pipeline, a, b, choices)
+    path = latent_path(pipeline, start, end, _MORPH_POINTS, method).target
+    return domain.compose(domain.morph_over_time(path.cpu()), domain.full_length(frame)).with_remarks(
+        *remarks, *_same(start, end)
+    )
+
+
+def interpolate_corners(
+    pipeline: Pipeline, sources: tuple[Any, ...], steps: int, method: str, choices: Sequence[Choice]
+) -> Morph:
+    """The square between four media objects."""
+    _check(steps, method, _MAX_SQUARE_STEPS)
+    selections = [
+        pipeline.select(source, choices[number] if number < len(choices) else {})
+        for number, source in enumerate(sources)
+    ]
+    names = ("upper left", "lower left", "upper right", "lower right")
+    remarks = [f"{name}: {found.label}" for name, found in zip(names, selections, strict=True)]
+    codes = [pipeline.encode(pipeline.batch(selection)) for selection in selections]
+    a, b, c, d = (code.base[0] for code in codes)
+    cells = square_of_codes((a, b, c, d), steps, method)  # (steps, steps, *latent_shape)
+    conditions = [code.condition for code in codes if code.condition is not None]
+    condition = None
+    if len(conditions) == len(codes):
+        half = (torch.arange(steps) * 2 >= steps).long()
+        nearest = (half[:, None] + 2 * half[None, :]).flatten()
+        condition = torch.cat(conditions)[nearest.to(conditions[0].device)]
+    decoded = pipeline.decode(cells.flatten(0, 1), condition).unflatten(0, (steps, steps))
+    return square(pipeline.domain, decoded, "square", selections[0].frame, remarks)
+
+
+def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: str) -> Morph:
+    """A path of whole media objects: first windows are joined by a path, second windows, and so on.
+
+    The frame, such as tempo and length, is that of the longer one; the shorter one is repeated.
+    """
+    _check(steps, method, MAX_STEPS)
+    domain, items = pipeline.domain, [pipeline.open(source) for source in (a, b)]
+    seen = [list(domain.windows(item)) for item in items]
+    sizes = [sum(len(window.batch.target) for window in windows) for windows in seen]
+    longest = max(sizes)
+    remarks = [remark for item in items for remark in item.remarks]
+    starts, ends = (_repeated(pipeline, windows, longest) for windows in seen)
+    order = 0 if (sizes[0], _length(items[0])) >= (sizes[1], _length(items[1])) else 1
+    longer, shorter = items[order], items[1 - order]
+    if torch.equal(starts.base, ends.base):
+        remarks.append("both are the same to the model, so every step is the same")
+    elif sizes[0] != sizes[1] or _length(items[0]) != _length(items[1]):
+        repeated = " and repeated" if sizes[0] != sizes[1] else ""
+        remarks.append(f"{name_of(shorter)} is shorter{repeated}; tempo and length are those of {name_of(longer)}")
+    paths = torch.stack([METHODS[method](start, end, steps) for start, end in zip(starts.base, ends.base, strict=True)])
+    songs = []
+    for number in range(steps):
+        condition = (starts if (number + 1) * 2 < steps else ends).condition
+        answers = zip(seen[order], _decoded_by_window(pipeline, seen[order], paths[:, number], condition), strict=True)
+        songs.append(domain.assemble(longer, answers))
+    return Morph(domain, name="interpolation", part="step", items=songs, remarks=remarks)
+
+
+def _decoded_by_window(
+    pipeline: Pipeline, windows: Sequence[Window], base: Tensor, condition: Tensor | None
+) -> list[Tensor]:
+    """Codes decoded and cut as the windows are, on the CPU."""
+    decoded = pipeline.decode(base, condition).cpu()
+    return list(decoded.split([len(window.batch.target) for window in windows]))
+
+
+def _ends(pipeline: Pipeline, a: Any, b: Any, choices: Sequence[Choice]) -> tuple[Code, Code, Any, list[str]]:
+    """Codes of one example each, the first one's frame, and which parts they are."""
+    first, last = (pipeline.select(source, choice) for source, choice in zip((a, b), choices, strict=True))
+    start, end = (pipeline.encode(pipeline.batch(selection)) for selection in (first, last))
+    return start, end, first.frame, [f"from {first.label} to {last.label}"]
+
+
+def _same(start: Code, end: Code) -> list[str]:
+    if torch.equal(start.base, end.base):
+        return ["both ends are the same to the model, so every step is the same"]
+    return []
+
+
+def _length(item: Any) -> float:
+    """How long a media object is where windows don't tell, as the last one is filled up: bars, or seconds."""
+    return float(getattr(item, "bars", 0) or getattr(item, "duration_s", 0))
+
+
+def _repeated(pipeline: Pipeline, windows: Sequence[Window], count: int) -> Code:
+    """Codes of windows, from the beginning again until there are `count`."""
+    conditions = [window.batch.condition for window in windows if window.batch.condition is not None]
+    target = torch.cat([window.batch.target for window in windows])
+    code = pipeline.encode(Batch(target, torch.cat(conditions) if conditions else None))
+    condition = None if code.condition is None else repeated_rows(code.condition, count)
+    return Code(repeated_rows(code.base, count), condition)
+
+
+def _check(steps: int, method: str, most: int) -> None:
+    if method not in METHODS:
+        raise ValueError(unknown_name("method", method, METHODS))
+    if not 2 <= steps <= most:
+        raise ValueError(f"steps is between 2 and {most}, got {steps}")

@@ -1,0 +1,156 @@
+"""A whole media object through a model: reconstructed, denoised, upscaled, or decoded with another condition."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musicae.domain import Batch, Domain, Streams, TakesNoiseProfile
+from musicae.errors import MusicaeError
+from musicae.pipeline import Pipeline
+from musicae.shipped import LIVE_MODEL
+from musicae.spec import Layout, TensorSpec
+
+
+class Restraint(NamedTuple):
+    """How far a restoration may go.
+
+    Attributes:
+        strength: 0 leaves the input as it is, 1 takes the model's answer (dry/wet).
+        max_attenuation_db: of sound: no part of the spectrum is turned down by more; None for no limit.
+    """
+
+    strength: float = 1.0
+    max_attenuation_db: float | None = None
+
+    def check(self, spec: TensorSpec) -> None:
+        """Raises `ValueError` for values out of range, `MusicaeError` for what this medium can't be given."""
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"strength is between 0 and 1, got {self.strength}")
+        if self.strength < 1 and spec.layout is not Layout.GRID:
+            raise MusicaeError("notes are repaired or left, not in part; leave --strength out.")
+        if self.max_attenuation_db is None:
+            return
+        if not 0 <= self.max_attenuation_db < math.inf:
+            raise ValueError(f"max_attenuation_db is 0 dB or more, got {self.max_attenuation_db}")
+        if spec.correction != "mask":
+            raise MusicaeError("only sound is turned down by decibels; leave --max-attenuation out.")
+
+    def applied(self, answer: Tensor, given: Tensor) -> Tensor:
+        """The model's answer, held back; both `(batch, *spec.shape)`."""
+        if self.max_attenuation_db is not None:
+            # A mask on a spectrum: real and imaginary parts are turned down alike.
+            least = given * 10 ** (-self.max_attenuation_db / 20)
+            answer = torch.where(answer.abs() < least.abs(), least, answer)
+        return answer if self.strength == 1 else torch.lerp(given, answer, self.strength)
+
+
+UNRESTRAINED = Restraint()
+
+
+def restore(
+    pipeline: Pipeline,
+    task: str,
+    source: Any,
+    condition: str | None = None,
+    restraint: Restraint = UNRESTRAINED,
+    noise_profile: Any = None,
+    **how: Any,
+) -> Any:
+    """Puts a media object or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
+    domain = pipeline.domain
+    restraint.check(domain.spec)
+    if task != "reconstruct":
+        pipeline.refuse_other_task(task)
+    if condition is not None:
+        pipeline.refuse_restorer("follow other chords or labels")
+    if isinstance(source, Tensor):
+        if noise_profile is not None:
+            raise ValueError("a noise profile goes with a sound, got a batch")
+        wanted = None if condition is None else pipeline.condition(condition)
+        return restraint.applied(pipeline.answer(Batch(pipeline.checked(source)), wanted), source.cpu())
+    item = pipeline.open(source, **how)
+    if condition is not None:
+        return _with_condition(pipeline, item, condition)
+    if pipeline.network.is_causal:
+        if noise_profile is not None:
+            raise MusicaeError("a model that cleans as sound arrives takes no noise profile; leave it out.")
+        return _streaming(domain).assemble_stream(item, lambda: _mask_of(pipeline, restraint.applied))
+    hold = None if noise_profile is None else _noise_profile(domain, item, noise_profile)
+
+    def answer(batch: Batch) -> Tensor:
+        estimate = pipeline.answer(batch)
+        if hold is not None:
+            estimate = hold(estimate, batch.target)
+        return restraint.applied(estimate, batch.target)
+
+    return pipeline.map(item, answer)
+
+
+def stream(pipeline: Pipeline, blocks: Iterable[np.ndarray], sample_rate_hz: int | None, restraint: Restraint) -> Any:
+    """Cleans blocks as they come; see `TrainedModel.stream`."""
+    restraint.check(pipeline.domain.spec)
+    pipeline.refuse_other_task("denoise")
+    if not pipeline.network.is_causal:
+        raise MusicaeError(
+            f"this model looks ahead and cannot stream; take {LIVE_MODEL!r}, or train one with --model causal."
+        )
+    if sample_rate_hz is not None and sample_rate_hz < 1:
+        raise ValueError(f"sample_rate_hz is a positive number, got {sample_rate_hz}")
+    from musicae.audio.streaming import StreamedBlocks  # only sound has blocks
+
+    domain = _streaming(pipeline.domain)
+    return StreamedBlocks(
+        blocks,
+        lambda channels: domain.open_stream(
+            _mask_of(pipeline, restraint.applied), channels=channels, sample_rate_hz=sample_rate_hz
+        ),
+    )
+
+
+def _with_condition(pipeline: Pipeline, item: Any, text: str) -> Any:
+    """A whole media object decoded with another condition; the code stays."""
+    windows = list(pipeline.domain.windows(item, pipeline.task))
+    sizes = [len(window.batch.target) for window in windows]
+    conditions = pipeline.condition(text, sum(sizes)).split(sizes)
+    answers = [
+        (window, pipeline.reconstruct(window.batch, condition).cpu())
+        for window, condition in zip(windows, conditions, strict=True)
+    ]
+    return pipeline.domain.assemble(item, answers, pipeline.task)
+
+
+def _noise_profile(domain: Domain, item: Any, profile: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    if not isinstance(domain, TakesNoiseProfile):
+        raise MusicaeError(f"{domain.name} has no recordings of noise, only sound has; leave --noise-profile out.")
+    return domain.noise_profile(item, domain.open(profile))
+
+
+def _streaming(domain: Domain) -> Streams:
+    if not isinstance(domain, Streams):
+        raise MusicaeError(f"only sound can be streamed, and this model's data is {domain.name}; give it whole files.")
+    return domain
+
+
+def _mask_of(pipeline: Pipeline, restrained: Callable[[Tensor, Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+    """A causal model's mask of the next frames' magnitudes, for one sound: every sound needs its own.
+
+    Args:
+        pipeline: of a causal model.
+        restrained: the model's answer and what it was given → the answer, held back.
+    """
+    network: Any = cast(Any, pipeline.network)
+    state = network.initial_state(1)
+
+    def mask(magnitude: np.ndarray) -> np.ndarray:
+        nonlocal state
+        real = torch.from_numpy(magnitude).to(pipeline.device)[None]
+        with torch.inference_mode():
+            factors, state = network.mask(torch.stack((real, torch.zeros_like(real)), 1), state)
+        held: np.ndarray = restrained(factors, torch.ones_like(factors))[0, 0].cpu().numpy()
+        return held
+
+    return mask

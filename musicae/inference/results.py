@@ -1,0 +1,272 @@
+"""`Morph`: media objects that belong together, such as the steps of a path, samples, or the columns of a square.
+
+They are composed when they are looked at. Saving writes each as a file, all in a row as one, and a picture; all of
+them or none.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import torch
+from torch import Tensor
+
+from musicae.atomic_io import atomic_files
+from musicae.domain import Domain, Savable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_MOST_DRAWN = 100
+"""Parts in one picture and one sound: beyond, the picture can't be read and the sound lasts for hours."""
+_MOST_IN_A_ROW = 16
+"""Pictures that are large enough to be looked at side by side."""
+
+
+class Morph(Sequence[Any]):
+    """Several media objects that one call gave, in order.
+
+    Attributes:
+        name: of the whole, such as "interpolation".
+        part: of each, such as "step": files are called `step-01`, `step-02`, ….
+        tensor: `(parts, *spec.shape)`, or `(parts, examples, *spec.shape)` where a part has several examples; None
+            where the parts are whole media objects that were changed.
+        remarks: what is worth knowing of them.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        *,
+        name: str,
+        part: str,
+        tensor: Tensor | None = None,
+        items: Sequence[Any] = (),
+        frame: Any = None,
+        first: str | None = None,
+        rows: dict[str, Tensor] | None = None,
+        columns: Sequence[str] = (),
+        remarks: Sequence[str] = (),
+    ) -> None:
+        """Takes a tensor to compose media objects of, or the media objects.
+
+        Args:
+            domain: composes and draws.
+            name, part: as in the attributes.
+            tensor: `(parts, examples, *spec.shape)`.
+            items: media objects, in place of a tensor.
+            frame: a `Selection`'s.
+            first: name of the first part, where it is called otherwise: "reconstruction".
+            rows: label → examples, where the whole is drawn in other rows than its parts, such as a square.
+            columns: labels of the columns of such a picture.
+            remarks: what is known already; what composing finds is added.
+        """
+        self.name, self.part = name, part
+        self._domain, self._frame, self._rows, self._columns = domain, frame, rows, tuple(columns)
+        self._parts = None if tensor is None else tensor.detach().cpu()
+        self._items: list[Any] = [None] * len(tensor) if tensor is not None else list(items)
+        if not self._items:
+            raise ValueError("expected at least one part, got none")
+        digits = max(2, len(str(len(self._items))))
+        offset = 0 if first is not None else 1
+        self.names = [f"{part}-{number:0{digits}d}" for number in range(offset, len(self._items) + offset)]
+        if first is not None:
+            self.names[0] = first
+        self._remarks = tuple(remarks)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """The media object at an index, composed on the first look."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if self._items[index] is None:
+            assert self._parts is not None
+            self._items[index] = self._domain.compose(self._parts[index], self._frame)
+        return self._items[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<Morph {self.name!r}: {len(self)} × {self.part}>"
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """What was decoded; see the class."""
+        if self._parts is None:
+            return None
+        return self._parts[:, 0] if self._parts.shape[1] == 1 else self._parts
+
+    @property
+    def joined(self) -> Any:
+        """All parts in a row as one media object; None where the parts are whole media objects."""
+        return None if self._parts is None else self._domain.compose(self._parts.flatten(0, 1), self._frame)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth knowing, for people: which bars were taken, which part is silent."""
+        own = [f"{name}: {remark}" for name, item in zip(self.names, self, strict=True) for remark in item.remarks]
+        if self._is_drawn_in_part:
+            own.append(
+                f"{self.name} holds all {len(self)} parts; its picture and its sound are of the first {_MOST_DRAWN}"
+            )
+        return (*self._remarks, *dict.fromkeys(own))
+
+    def preview(self) -> dict[str, Savable]:
+        """File ending → the picture of the whole, and a sound or a score of what it shows; see `Domain.preview`."""
+        if self._parts is None:
+            return {}
+        if self._rows is not None:
+            return self._domain.preview(self._rows, self._frame, columns=self._columns)
+        if not self._domain.stacks_rows and self._are_single:
+            return self._domain.preview({self.name: self._parts.flatten(0, 1)}, self._frame)
+        labels = (re.sub(r"-0*(?=\d)", " ", name) for name in self.names)  # step-03 → step 3
+        rows = dict(zip(labels, self._parts[:_MOST_DRAWN], strict=False))
+        return self._domain.preview(rows, self._frame)
+
+    def plot(self) -> "Image":
+        """One picture of all parts."""
+        drawn: Any = self.preview().get(".png")
+        if drawn is None:
+            return self[0].plot()  # type: ignore[no-any-return]  # of whatever medium
+        image: Image = drawn
+        return image
+
+    def _repr_html_(self) -> str:
+        """The picture of all parts, and a player of them in a row where they sound."""
+        picture = BytesIO()
+        self.plot().save(picture, format="PNG")
+        image = f'<img style="max-width: 100%" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}">'
+        player = getattr(self.joined, "player_html", None)
+        return image if player is None else f"{image}<br>{player()}"
+
+    def files(self, folder: Path | str) -> list[Path]:
+        """The files that `save` writes for the parts, and for the whole at the end."""
+        folder = Path(folder)
+        parts = [folder / f"{name}{self[0].suffix}" for name in self.names]
+        return parts if self._parts is None else [*parts, folder / f"{self.name}{self[0].suffix}"]
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes each part as a file, all in a row as one, and a picture; a WAV of music too.
+
+        Files of the same names are replaced, and further parts that an earlier, longer result left there removed.
+
+        Args:
+            folder: made if it is missing; nothing is written there unless all succeeds.
+
+        Returns:
+            The file with the whole; the folder where the parts are whole media objects.
+
+        Raises:
+            MusicaeError: it cannot be written.
+        """
+        folder = Path(folder)
+        suffix = self[0].suffix
+        with atomic_files(folder) as temporary:
+            for index, (name, item) in enumerate(zip(self.names, self, strict=True)):
+                item.save(temporary / f"{name}{suffix}")
+                if not self._are_single and self._rows is None and self._domain.stacks_rows and self._parts is not None:
+                    # A part of several examples is a piece of its own, to be looked at and listened to.
+                    rows = {re.sub(r"-0*(?=\d)", " ", name): self._parts[index]}
+                    _save_all(self._domain.preview(rows, self._frame), temporary / name, but=suffix)
+            whole = self.joined
+            if whole is not None:
+                if self._is_drawn:
+                    _save_all(self.preview(), temporary / self.name, but="" if suffix == ".png" else suffix)
+                if not (self._is_drawn and suffix == ".png"):
+                    whole.save(temporary / f"{self.name}{suffix}")
+            made = {file.name for file in temporary.iterdir()}
+        for old in folder.glob(f"{self.part}-*"):
+            if old.name not in made and re.fullmatch(r"\d+", old.stem.removeprefix(f"{self.part}-")) and old.is_file():
+                old.unlink()
+        return folder if self._parts is None else folder / f"{self.name}{suffix}"
+
+    @property
+    def _are_single(self) -> bool:
+        return self._parts is not None and self._parts.shape[1] == 1
+
+    @property
+    def _is_drawn(self) -> bool:
+        """Whether the whole has a picture: stacked rows of single examples, or a row of few."""
+        if self._rows is not None:
+            return True
+        if self._domain.stacks_rows:
+            return self._are_single
+        return len(self) <= _MOST_IN_A_ROW or not self._are_single
+
+    @property
+    def _is_drawn_in_part(self) -> bool:
+        return self._rows is None and self._domain.stacks_rows and self._are_single and len(self) > _MOST_DRAWN
+
+
+def square(
+    domain: Domain,
+    cells: Tensor,
+    name: str,
+    frame: Any = None,
+    remarks: Sequence[str] = (),
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+) -> Morph:
+    """A square of examples as a `Morph` of its columns.
+
+    Args:
+        domain: composes and draws.
+        cells: `(rows, columns, *spec.shape)`.
+        name: of the whole.
+        frame: a `Selection`'s.
+        remarks: what is known already.
+        rows, columns: labels; by default the rows are numbered.
+    """
+    cells = cells.detach().cpu()
+    labels = rows or [f"row {number}" for number in range(1, len(cells) + 1)]
+    return Morph(
+        domain,
+        name=name,
+        part="column",
+        tensor=cells.transpose(0, 1),
+        frame=frame,
+        rows=dict(zip(labels, cells, strict=True)),
+        columns=columns,
+        remarks=remarks,
+    )
+
+
+def name_of(source: Any) -> str:
+    """What files made from a source are named after: its own name, its file's, or its type's."""
+    if isinstance(source, (str, Path)):
+        return Path(source).stem
+    return getattr(source, "name", "") or type(source).__name__
+
+
+def _save_all(files: dict[str, Savable], stem: Path, *, but: str) -> None:
+    """Writes what a preview gave under one name, except the ending that is written otherwise."""
+    from PIL.Image import Image
+
+    from musicae.plots import save_png
+
+    for ending, thing in files.items():
+        if ending == but:
+            continue
+        path = stem.with_name(f"{stem.name}{ending}")
+        if isinstance(thing, Image):
+            save_png(thing, path)
+        else:
+            thing.save(path)
+
+
+def repeated_rows(tensor: Tensor, count: int) -> Tensor:
+    """Rows of a tensor, from the beginning again until there are `count`."""
+    return tensor[torch.arange(count, device=tensor.device) % len(tensor)]

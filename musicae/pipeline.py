@@ -1,0 +1,212 @@
+"""`Pipeline`: a network paired with its domain on a device. Everything done with media objects stands on it.
+
+It opens media objects, encodes and decodes examples in parts that bound the memory, and knows the space in which
+paths between codes are drawn (where the prior is a standard normal). It keeps nothing between calls.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musicae.domain import Answers, Batch, Domain, Selection, TakesCondition
+from musicae.errors import MusicaeError
+from musicae.models.autoencoder import Autoencoder
+from musicae.precision import drawing_precision, restoring_precision
+from musicae.spec import Layout
+
+
+class Code(NamedTuple):
+    """Where examples lie.
+
+    Attributes:
+        base: `(batch, *latent_shape)`, posterior means, in the space where the prior is a standard normal.
+        condition: int64 `(batch, length)`: the condition of each; None where the model takes none.
+    """
+
+    base: Tensor
+    condition: Tensor | None = None
+
+
+class Pipeline:
+    """Encodes and decodes for the operations.
+
+    Args:
+        network: in evaluation mode, on the device.
+        domain: whose tensors the network takes.
+        task: what the network was trained for.
+        device: where to compute.
+    """
+
+    def __init__(self, network: Autoencoder, domain: Domain, task: str, device: torch.device) -> None:
+        self.network, self.domain, self.task, self.device = network, domain, task, device
+
+    def open(self, source: Any, **how: Any) -> Any:
+        """Opens a media object; see `Domain.open`."""
+        return self.domain.open(source, **how)
+
+    def select(self, source: Any, choice: dict[str, Any] | None = None) -> Selection:
+        """Picks one example of a media object; see `Domain.select`."""
+        return self.domain.select(self.open(source), **(choice or {}))
+
+    def batch(self, selection: Selection) -> Batch:
+        """What the network is given of a selection, a batch of one."""
+        return self.domain.tensor(torch.from_numpy(selection.example).to(self.device))
+
+    def checked(self, tensor: Tensor) -> Tensor:
+        """A batch on the device. Raises `ValueError` where its shape or type is not the domain's.
+
+        A restorer of grids takes any height and width.
+        """
+        spec = self.domain.spec
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"expected a torch tensor, got {type(tensor).__name__}")
+        is_steps = spec.layout is Layout.STEPS
+        if is_steps == tensor.is_floating_point():
+            raise ValueError(f"expected a batch of {'whole numbers' if is_steps else 'floats'}, got {tensor.dtype}")
+        if self.network.restores and not is_steps and tensor.dim() == 4 and tensor.shape[1] == spec.shape[0]:
+            return tensor.to(self.device)
+        spec.check(tuple(tensor.shape))
+        if not is_steps and not tensor.isfinite().all():
+            raise ValueError("expected finite numbers, got a batch with NaN or infinity")
+        return tensor.to(self.device)
+
+    @torch.no_grad()
+    def encode(self, batch: Batch) -> Code:
+        """Posterior means in the space where paths are drawn."""
+        size, condition = self.domain.spec.evaluation_batch, batch.condition
+        condition = None if condition is None else condition.to(self.device)
+        parts = []
+        for start in range(0, len(batch.target), size):
+            given = None if condition is None else condition[start : start + size]
+            mean = self.network.encode(batch.target[start : start + size].to(self.device), given).mean
+            parts.append(self.network.latent.to_base(mean))
+        return Code(torch.cat(parts), condition)
+
+    def decode(
+        self,
+        base: Tensor,
+        condition: Tensor | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """`(batch, *latent_shape)` in the space where paths are drawn → `(batch, *spec.shape)`; see `decode_codes`."""
+        with torch.no_grad():
+            z = self.network.latent.from_base(base.to(self.device))
+        return self.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=generator)
+
+    @torch.no_grad()
+    def decode_codes(
+        self,
+        z: Tensor,
+        condition: Tensor | None = None,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """`(batch, *latent_shape)` as the encoder gives them → `(batch, *spec.shape)`.
+
+        Args:
+            z: codes.
+            condition: `(batch, length)`, or `(1, length)` for all.
+            temperature, top_p, generator: as in `Autoencoder.decode`.
+        """
+        z = z.to(self.device)
+        condition = None if condition is None else condition.to(self.device).expand(len(z), -1)
+        size = self.domain.spec.evaluation_batch
+        with drawing_precision(self.device, len(z) if temperature > 0 else 0):
+            parts = [
+                self.network.decode(
+                    z[start : start + size],
+                    temperature=temperature,
+                    top_p=top_p,
+                    generator=generator,
+                    condition=None if condition is None else condition[start : start + size],
+                )
+                for start in range(0, len(z), size)
+            ]
+        return torch.cat(parts)
+
+    def draws(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws from the prior, `(count, *latent_shape)`, in the space where paths are drawn."""
+        with torch.no_grad():
+            return self.network.latent.sample_base(count, generator)
+
+    def reconstruct(self, batch: Batch, condition: Tensor | None = None) -> Tensor:
+        """The network's answer to a batch, `(batch, *spec.shape)`, on the device.
+
+        Args:
+            batch: as the media object has it.
+            condition: another condition to decode with, `(1, length)` or `(batch, length)`; the code stays.
+        """
+        if condition is not None:
+            return self.decode(self.encode(batch).base, condition)
+        own = None if batch.condition is None else batch.condition.to(self.device)
+        with torch.no_grad():
+            return self.network.reconstruct(batch.target.to(self.device), condition=own)
+
+    def answer(self, batch: Batch, condition: Tensor | None = None) -> Tensor:
+        """As `reconstruct`, in the precision that restoring takes, on the CPU."""
+        with restoring_precision(self.device, by_mask=self.domain.spec.correction == "mask"):
+            return self.reconstruct(batch, condition).cpu()
+
+    def map(self, item: Any, function: Callable[[Batch], Tensor]) -> Any:
+        """Puts a whole media object through a function of batches: a new one in the frame of the old one."""
+        return self.domain.assemble(
+            item, Answers(lambda: self.domain.windows(item, self.task), lambda batch: function(batch).cpu()), self.task
+        )
+
+    def condition(self, text: str, windows: int = 1) -> Tensor:
+        """Reads a condition that a person wrote, `(windows, length)`; see `TakesCondition`.
+
+        Raises:
+            MusicaeError: the model takes none, or the text can't be read.
+        """
+        if self.domain.spec.condition is None:
+            raise MusicaeError(
+                "this model was trained without chords or labels and can follow none; train one with --set chords=true "
+                "(music) or --set labels=true (pictures), or choose another with --model."
+            )
+        return cast(TakesCondition, self.domain).condition(text, windows).to(self.device)
+
+    def refuse_other_task(self, task: str) -> None:
+        """Raises `MusicaeError` if the model was trained for another task."""
+        if self.task != task:
+            raise MusicaeError(
+                f"this model was trained to {self.task}, not to {task}; train one with --task {task}, "
+                f"or choose another with --model."
+            )
+
+    def refuse_restorer(self, what: str) -> None:
+        """Raises `MusicaeError` if the model corrects its input, so that a code alone gives nothing."""
+        if self.network.restores:
+            raise MusicaeError(
+                f"this model restores ({self.task}) and cannot {what}; use one trained with --task reconstruct."
+            )
+
+    def generator(self, seed: int | None) -> torch.Generator:
+        """A generator on the device; without a seed, another each time."""
+        generator = torch.Generator(self.device)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        return generator
+
+    def stored_batches(self, stored: np.ndarray) -> list[Batch]:
+        """Stored examples as batches of a bounded size, on the CPU."""
+        size = self.domain.spec.evaluation_batch
+        parts = (stored[start : start + size] for start in range(0, len(stored), size))
+        return [self.domain.tensor(torch.from_numpy(np.ascontiguousarray(part))) for part in parts]
+
+
+def either(chords: str | None, label: str | None) -> str | None:
+    """The condition that a person wrote, whatever its domain calls it."""
+    if chords is not None and label is not None:
+        raise ValueError("give chords (music) or a label (pictures), not both")
+    return label if chords is None else chords
