@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from musicae.atomic_io import refuse_place
+from musicae.atomic_io import check_writable
 from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
 from musicae.audio.baselines import Rival, rivals_of_denoising
@@ -76,7 +76,7 @@ class AudioDomain(Domain):
         self.form = FORMS[self.config.representation](self.config)
 
     @classmethod
-    def suited(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
+    def configure(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
         """Settles the representation by the task: to restore takes phases, to make sound of a code does not."""
         assert isinstance(config, AudioConfig)
         return settled(config, task)
@@ -187,7 +187,7 @@ class AudioDomain(Domain):
         return told_noise(function, source, profile, self._framing())
 
     def report(self, source: Path, target: Path) -> Callable[[float], list[str]]:
-        refuse_place(picture_beside(target))
+        check_writable(picture_beside(target))
         return partial(report_lines, source, target)
 
     def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
@@ -219,18 +219,18 @@ class AudioDomain(Domain):
         frames = round(self.config.chunk_samples * source.sample_rate_hz / self.config.sample_rate_hz)
         return replace(source, frames=frames)
 
-    def rivals(self, task: str) -> dict[str, Rival]:
+    def baselines(self, task: str) -> dict[str, Rival]:
         """Of noisy sound `musicae.audio.baselines`; of sound made from magnitudes, what is made of the true ones."""
         if task == "denoise":
             return rivals_of_denoising(self.config.sample_rate_hz)
         return {"copy_synthesis": lambda damaged, clean: clean} if isinstance(self.form, MagnitudeForm) else {}
 
     @property
-    def judged_by(self) -> str | None:
+    def primary_metric(self) -> str | None:
         return None if isinstance(self.form, MagnitudeForm) else "si_sdr_out_db"
 
     @property
-    def example_s(self) -> float:
+    def example_duration_s(self) -> float:
         return self.config.chunk_samples / self.config.sample_rate_hz
 
     def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:

@@ -1,21 +1,40 @@
-"""Which kind of file a sound is written as: the container its name asks for, and how samples lie in it.
+"""Sound files: which decoder reads one, what can be written, and how.
 
-A result is of the kind of its source, as far as the container can hold it: 24-bit FLAC stays 24-bit FLAC, Vorbis
-stays Vorbis. What has no equal gets the nearest that loses nothing, or the finest there is. Containers and codecs
-are libsndfile's, and what they can't hold is said here before anything is computed. Nothing here opens files.
+libsndfile reads most formats; what it can't open (m4a, for one) goes to audioread, which asks FFmpeg or the operating
+system; each way of failing becomes one sentence. A result is of its source's format as far as its name's ending can
+hold it: 24-bit FLAC stays 24-bit FLAC, Vorbis stays Vorbis; what has no equal gets the nearest that loses nothing, or
+the finest there is. What a format can't hold is said before anything is computed. Nothing here knows what the samples
+are for.
 """
 
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from musicae.errors import MusicaeError
+import numpy as np
+import soundfile
+
+from musicae.atomic_io import atomic_write, check_writable
+from musicae.audio.sound import BLOCK_FRAMES
+from musicae.errors import DamagedFileError, MusicaeError
+
+if TYPE_CHECKING:
+    from musicae.audio.sound import Sound
+
+SOUND_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64", ".m4a", ".aac",
+)  # fmt: skip
+
 
 # Ending of a name → libsndfile's container.
 CONTAINERS = {
     ".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3", ".aiff": "AIFF",
     ".aif": "AIFF", ".au": "AU", ".caf": "CAF", ".w64": "W64", ".rf64": "RF64",
 }  # fmt: skip
-PLAIN_SUFFIX = ".wav"
 LOSSY = frozenset({"VORBIS", "OPUS", "MPEG_LAYER_III"})
 # Bits of a sample, by how fine it can be: a float is finer than an integer of its size. Codecs in blocks (ADPCM, GSM)
 # are missing: they would change the length, so their sound is written with 16 bits.
@@ -33,8 +52,31 @@ _RATES_HZ = {
 _MOST_CHANNELS = {"MPEG_LAYER_III": 2, "FLAC": 8, "ALAC": 8}
 
 
+# libsndfile's Vorbis encoder puts a whole block on its stack: a large one ends the process.
+_ENCODED_FRAMES = 4_096
+
+
 @dataclass(frozen=True)
-class SoundKind:
+class SoundInfo:
+    """What a sound file says of itself.
+
+    Attributes:
+        sample_rate_hz: frames in a second.
+        channels: samples in a frame.
+        frames: length by the file's header, of which a damaged file may hold less; None where nothing states it.
+        subtype: how a sample is stored, in libsndfile's words: "PCM_16", "FLOAT", "VORBIS".
+        container: what holds the samples, in the same words: "WAV", "FLAC", "OGG".
+    """
+
+    sample_rate_hz: int
+    channels: int
+    frames: int | None
+    subtype: str
+    container: str = "WAV"
+
+
+@dataclass(frozen=True)
+class SoundFormat:
     """How a file is stored, in libsndfile's words.
 
     Attributes:
@@ -57,21 +99,9 @@ class SoundKind:
         return BITS[self.subtype] if is_integer else None
 
 
-def result_suffix(source: Path) -> str:
-    """The ending of a result's name: the source's own where such files can be written, else ".wav"."""
-    return source.suffix if source.suffix.lower() in CONTAINERS else PLAIN_SUFFIX
-
-
-def kind_remark(source: Path, target: Path) -> str | None:
-    """What to say of a result that could not be of its source's kind."""
-    if source.suffix.lower() in CONTAINERS:
-        return None
-    return f"{target.name}: {source.suffix} can be read and not written; this is a {target.suffix}."
-
-
-def result_kind(
+def result_format(
     target: Path, *, subtype: str, container: str, sample_rate_hz: int, channels: int, frames: int
-) -> SoundKind:
+) -> SoundFormat:
     """Chooses the container by a name, and for it the subtype nearest to the source's.
 
     Args:
@@ -83,26 +113,24 @@ def result_kind(
         frames: expected length; a WAV beyond 4 GB becomes RF64.
 
     Raises:
-        MusicaeError: the ending is of no kind that can be written, or that kind can't hold such a sound.
+        MusicaeError: the ending is of no format that can be written, or that format can't hold such a sound.
     """
     suffix = target.suffix.lower()
     if suffix not in CONTAINERS:
         raise MusicaeError(
             f"cannot write {target}: sounds are written as {', '.join(CONTAINERS)}; choose a name with such an ending."
         )
-    kind = SoundKind(CONTAINERS[suffix], _nearest(CONTAINERS[suffix], suffix, subtype))
-    size = frames * channels * BYTES_PER_SAMPLE.get(kind.subtype, 1)
-    if kind.container == "WAV" and (container == "RF64" or size > _LIMIT_BYTES):
-        kind = SoundKind("RF64", kind.subtype)
-    if kind.container in ("AIFF", "AU") and size > _LIMIT_BYTES:
-        raise MusicaeError(f"cannot write {target}: {kind.container} holds 4 GB at most; choose .wav, .w64 or .flac.")
-    _refuse_what_does_not_fit(target, kind, sample_rate_hz, channels)
-    return kind
+    chosen = SoundFormat(CONTAINERS[suffix], _nearest(CONTAINERS[suffix], suffix, subtype))
+    size = frames * channels * BYTES_PER_SAMPLE.get(chosen.subtype, 1)
+    if chosen.container == "WAV" and (container == "RF64" or size > _LIMIT_BYTES):
+        chosen = SoundFormat("RF64", chosen.subtype)
+    if chosen.container in ("AIFF", "AU") and size > _LIMIT_BYTES:
+        raise MusicaeError(f"cannot write {target}: {chosen.container} holds 4 GB at most; choose .wav, .w64 or .flac.")
+    _refuse_what_does_not_fit(target, chosen, sample_rate_hz, channels)
+    return chosen
 
 
 def _nearest(container: str, suffix: str, subtype: str) -> str:
-    import soundfile
-
     if suffix == ".opus":
         return "OPUS"
     offered: tuple[str, ...] = tuple(soundfile.available_subtypes(container))
@@ -115,18 +143,229 @@ def _nearest(container: str, suffix: str, subtype: str) -> str:
     return next((name for name in held if BITS[name] >= wanted), held[-1])
 
 
-def _refuse_what_does_not_fit(target: Path, kind: SoundKind, sample_rate_hz: int, channels: int) -> None:
-    coder = "ALAC" if kind.subtype.startswith("ALAC") else kind.subtype if kind.is_lossy else kind.container
-    name = {"OPUS": "Opus", "MPEG_LAYER_III": "MP3"}.get(coder, coder)
-    rates_hz = _RATES_HZ.get(coder, (sample_rate_hz,))
+def _refuse_what_does_not_fit(target: Path, chosen: SoundFormat, sample_rate_hz: int, channels: int) -> None:
+    codec = "ALAC" if chosen.subtype.startswith("ALAC") else chosen.subtype if chosen.is_lossy else chosen.container
+    name = {"OPUS": "Opus", "MPEG_LAYER_III": "MP3"}.get(codec, codec)
+    rates_hz = _RATES_HZ.get(codec, (sample_rate_hz,))
     if sample_rate_hz not in rates_hz:
         raise MusicaeError(
             f"cannot write {target}: {name} holds {', '.join(map(str, rates_hz))} Hz and this sound has "
             f"{sample_rate_hz} Hz; choose a name ending in .flac, .wav or .ogg."
         )
-    most = _MOST_CHANNELS.get(coder, channels)
+    most = _MOST_CHANNELS.get(codec, channels)
     if channels > most:
         raise MusicaeError(
             f"cannot write {target}: {name} holds {most} channels at most and this sound has {channels}; "
             f"choose a name ending in .wav."
         )
+
+
+def read_info(source: Path | bytes) -> SoundInfo:
+    """What a file says of itself; only its header is read.
+
+    Raises:
+        MusicaeError: no such file, or a folder.
+        DamagedFileError: not a sound, or one without samples.
+    """
+    with _opened(source) as file:
+        if file.info.frames == 0:
+            raise _no_samples(source)
+        return file.info
+
+
+def read_blocks(source: Path | bytes, *, block_frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
+    """Yields a file's samples, float32 `(frames, channels)` where full scale is 1, in order.
+
+    Args:
+        source: the path of a file that libsndfile or audioread reads, or all bytes of one that libsndfile reads.
+        block_frames: most frames in a block.
+
+    Raises:
+        MusicaeError: no such file, or a folder.
+        DamagedFileError: not a sound, no samples, or some that are not numbers.
+    """
+    frames = 0
+    with _opened(source) as file:
+        for block in file.blocks(block_frames):
+            if not np.isfinite(block).all():
+                raise DamagedFileError(
+                    f"{_name(source)} holds samples that are not finite numbers; export it again from its source."
+                )
+            frames += len(block)
+            yield block
+    if frames == 0:
+        raise _no_samples(source)
+
+
+def write_sound(sound: "Sound", target: Path) -> None:
+    """Writes a sound block by block. See `Sound.save`.
+
+    Raises:
+        MusicaeError: the format can't hold such a sound, or the file can't be written (no space, no permission).
+    """
+    check_writable(target)
+    chosen = result_format(
+        target, subtype=sound.subtype, container=sound.container, sample_rate_hz=sound.sample_rate_hz,
+        channels=sound.channels, frames=sound.frames,
+    )  # fmt: skip
+    with atomic_write(target) as partial:
+        frames = 0
+        try:
+            with soundfile.SoundFile(
+                partial, "w", sound.sample_rate_hz, sound.channels, chosen.subtype, format=chosen.container
+            ) as file:
+                for block in sound.blocks():
+                    _write_block(file, block, chosen, target)
+                    frames += len(block)
+            # A short file means that the disk is full, whatever the library says; an encoder can't tell its place.
+            if soundfile.info(partial).frames < frames:
+                raise OSError("the disk took only a part of it")
+        except soundfile.SoundFileError as error:
+            raise _not_written(target, error) from error
+
+
+def _write_block(file: Any, block: np.ndarray, chosen: SoundFormat, target: Path) -> None:
+    bits = chosen.integer_bits
+    samples = block if bits is None else _as_integers(block, bits)
+    if chosen.subtype in ("ULAW", "ALAW"):
+        samples = np.clip(samples, -1.0, 1.0)  # beyond full scale libsndfile's telephone codes wrap
+    try:
+        for start in range(0, len(samples), _ENCODED_FRAMES):
+            file.write(samples[start : start + _ENCODED_FRAMES])
+        file.flush()
+    except AssertionError as error:  # of soundfile, when fewer frames were taken than given
+        raise _not_written(target, error) from error
+
+
+def _as_integers(frames: np.ndarray, bits: int) -> np.ndarray:
+    """Float in [-1, 1] → int32 whose upper bits are the rounded sample, clipped.
+
+    libsndfile would scale by one less than it divides by when reading, and cut instead of round.
+    """
+    largest = 2.0 ** (bits - 1)
+    rounded = np.clip(np.rint(frames.astype(np.float64) * largest), -largest, largest - 1)
+    return rounded.astype(np.int32) << (32 - bits)
+
+
+class _SndfileFile:
+    """A file that libsndfile opened."""
+
+    def __init__(self, file: Any, source: Path | bytes) -> None:
+        self._file, self._source = file, source
+        self.info = SoundInfo(
+            int(file.samplerate), int(file.channels), int(file.frames), str(file.subtype), str(file.format)
+        )
+
+    def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
+        while True:
+            try:
+                block = self._file.read(block_frames, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise DamagedFileError(
+                    f"{_name(self._source)} breaks off in the middle ({_reason(error)}); fetch it again."
+                ) from error
+            if len(block) == 0:
+                return
+            yield block
+
+
+class _AudioreadFile:
+    """A file that one of audioread's decoders opened; its samples are 16-bit."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self.info = SoundInfo(
+            int(file.samplerate),
+            int(file.channels),
+            None,  # FFmpeg states a length in tenths of a second, or none
+            "PCM_16",
+            path.suffix.removeprefix(".").upper(),
+        )
+
+    def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
+        import audioread
+
+        # Decoders give packets of any size, which may end between two channels; files are compared block by block.
+        waiting, rest = np.zeros((0, self.info.channels), np.float32), b""
+        size = 2 * self.info.channels
+        try:
+            for data in self._file:
+                rest += data
+                whole = len(rest) // size * size
+                samples = np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32_768
+                rest = rest[whole:]
+                waiting = np.concatenate((waiting, samples.reshape(-1, self.info.channels)))
+                while len(waiting) >= block_frames:
+                    yield waiting[:block_frames]
+                    waiting = waiting[block_frames:]
+            if len(waiting):
+                yield waiting
+        except audioread.DecodeError as error:
+            raise DamagedFileError(f"{self._path} breaks off in the middle; fetch it again.") from error
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[_SndfileFile | _AudioreadFile]:
+    """Opens a file with the decoder that takes it."""
+    if isinstance(source, Path):
+        if not source.exists():
+            raise MusicaeError(f"no such file: {source}")
+        if not source.is_file():
+            raise MusicaeError(f"{source} is not a file; expected a sound such as {', '.join(SOUND_SUFFIXES[:4])}.")
+    if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
+        raise DamagedFileError(f"{_name(source)} is empty (0 bytes); fetch it again.")
+    try:
+        opened = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except (soundfile.SoundFileError, OSError) as error:
+        if isinstance(source, bytes):
+            raise DamagedFileError(
+                f"{_name(source)} is not a sound that can be read ({_reason(error)}); m4a and aac are read by a path."
+            ) from error
+        with _open_with_audioread(source, error) as file:
+            yield file
+        return
+    with opened:
+        yield _SndfileFile(opened, source)
+
+
+@contextmanager
+def _open_with_audioread(path: Path, first_error: Exception) -> Iterator[_AudioreadFile]:
+    import audioread
+
+    # Its plain readers take anything that begins like a WAV; libsndfile has refused those for a reason.
+    try:
+        opened = audioread.audio_open(str(path), backends=_decoders())
+    except (audioread.DecodeError, OSError, EOFError) as error:
+        raise DamagedFileError(
+            f"{path} is not a sound that can be read ({_reason(first_error)}); expected one of "
+            f"{', '.join(SOUND_SUFFIXES)}, and for .m4a or .aac that FFmpeg is installed."
+        ) from error
+    with opened:
+        yield _AudioreadFile(opened, path)
+
+
+def _decoders() -> list[Any]:
+    import audioread
+
+    with warnings.catch_warnings():
+        # Asking imports modules that Python 3.13 removed; audioread knows, and does without them there.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return [backend for backend in audioread.available_backends() if backend.__name__ != "RawAudioFile"]
+
+
+def _name(source: Path | bytes) -> str:
+    return str(source) if isinstance(source, Path) else "this data"
+
+
+def _no_samples(source: Path | bytes) -> DamagedFileError:
+    return DamagedFileError(f"{_name(source)} has no samples (its length is zero); expected a sound.")
+
+
+def _not_written(target: Path, error: BaseException) -> MusicaeError:
+    return MusicaeError(f"{target} cannot be written ({_reason(error)}); free some space or choose another folder.")
+
+
+def _reason(error: BaseException) -> str:
+    """The library's own words, without the path that our sentence has already."""
+    return str(getattr(error, "error_string", "") or error).rstrip(".")
