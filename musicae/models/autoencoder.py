@@ -3,11 +3,27 @@
     total = -log p(target | z) + β · (max(KL(q(z | input) ‖ p(z)) - free, 0) + penalty(z)) + sparsity · Σ|mean of z|
 
 With a deterministic latent the KL is zero and this is a plain autoencoder; with a Gaussian one and
-β = 1 it is the negative ELBO (Kingma & Welling, 2014); with an adversarial one a discriminator's verdict
-on the codes, the penalty, stands in for the KL. The prior p(z) is a standard normal or learned with the
-model. The input may be a damaged version of the target: then the same loss trains a
-restorer. Where the spec has a condition (chords, labels), encoder and decoder are told it and z need
-not say it.
+β = 1 it is the negative ELBO (Kingma & Welling, 2014); with an adversarial one the discriminator's loss on the
+codes, the penalty, takes the place of the KL. The prior p(z) is a standard normal or learned with the model. The
+input may be a corrupted version of the target: then the same loss trains a restorer. Where the spec has a condition
+(chords, labels), encoder and decoder are given it and z need not contain it.
+
+A model is a plain `torch.nn.Module` for a loop of one's own:
+
+    loss = model.loss(x, target)  # the target is x itself if left out
+    loss.total.backward()
+
+A class of one's own derives from `Autoencoder`, `GridAutoencoder` or `StepsAutoencoder`, is called with a spec and a
+config, and names the config's class as `Config`:
+
+    class MyConfig(ModelConfig):
+        width: int = 64
+
+    class MyModel(GridAutoencoder):
+        Config = MyConfig
+
+        def encode(self, x, condition=None): ...  # → self.latent(features)
+        def parameters_of(self, z, condition=None): ...  # → what the likelihood reads
 """
 
 from abc import ABC, abstractmethod
@@ -20,14 +36,13 @@ from torch import Tensor, nn
 
 from musicae.config import Config
 from musicae.likelihoods import build_likelihood
-from musicae.nn.latent import LATENTS
-from musicae.nn.posterior import Posterior
+from musicae.nn.latent import LATENTS, Posterior
 from musicae.nn.prior import PRIORS, Prior
-from musicae.spec import TensorSpec
+from musicae.spec import Layout, TensorSpec
 
 
 class ModelConfig(Config):
-    """What every model is told; each adds its own sizes."""
+    """The settings of every model; each adds its own sizes."""
 
     latent: Literal["deterministic", "gaussian", "adversarial"] = "gaussian"
     latent_size: int = Field(default=32, ge=1, le=65536)  # numbers in a vector latent, channels in a spatial one
@@ -51,7 +66,7 @@ class Loss(NamedTuple):
         total: what is differentiated.
         reconstruction: -log p(target | z).
         kl: KL before β and free bits.
-        penalty: what the latent asks of codes besides, before β: a discriminator's verdict.
+        penalty: what the latent adds besides, before β: a discriminator's loss.
         sparsity: the sum of the code's absolute values, before its weight.
     """
 
@@ -123,16 +138,48 @@ class Autoencoder(nn.Module, ABC):
 
     @property
     def is_causal(self) -> bool:
-        """Whether it can clean a stream: no frame's answer hangs on a later one, and `mask` takes them in steps."""
+        """Whether it can restore a stream: no output depends on a later frame, and `mask` takes frames in steps."""
         return False
+
+    def check_input(self, x: Tensor, condition: Tensor | None = None) -> None:
+        """Raises `ValueError` where `encode` could not take its arguments, and names what was expected."""
+        self._check_type(x, "an input")
+        self.spec.check(x.shape)
+        self._check_condition(x, condition)
+
+    def check_codes(self, z: Tensor, condition: Tensor | None = None) -> None:
+        """Raises `ValueError` where `decode` could not take its arguments, and names what was expected."""
+        if not isinstance(z, Tensor) or not z.is_floating_point() or z.shape[1:] != self.latent_shape:
+            wanted = ", ".join(map(str, self.latent_shape))
+            raise ValueError(f"expected codes as a float tensor of shape (batch, {wanted}), got {_described(z)}")
+        self._check_condition(z, condition)
+
+    def _check_type(self, x: Tensor, what: str) -> None:
+        is_grid = self.spec.layout is Layout.GRID
+        if not isinstance(x, Tensor) or (not x.is_floating_point() if is_grid else x.dtype != torch.int64):
+            raise ValueError(
+                f"expected {what} as a torch tensor of {'floats' if is_grid else 'int64 symbols'}, got {_described(x)}"
+            )
+
+    def _check_condition(self, like: Tensor, condition: Tensor | None) -> None:
+        if condition is None:
+            return
+        if self.spec.condition is None:
+            raise ValueError("this model takes no condition")
+        wanted = (len(like), self.spec.condition[0])
+        if not isinstance(condition, Tensor) or condition.dtype != torch.int64 or tuple(condition.shape) != wanted:
+            raise ValueError(f"expected a condition as an int64 tensor of shape {wanted}, got {_described(condition)}")
 
     @abstractmethod
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         """`(batch, *spec.shape)` → posterior over `(batch, *latent_shape)`.
 
         Args:
-            x: the input.
-            condition: int64 `(batch, length)` of `spec.condition`; None tells "none" throughout.
+            x: the input; float for grids, int64 for steps.
+            condition: int64 `(batch, length)` of `spec.condition`; None stands for class 0, "none", throughout.
+
+        Raises:
+            ValueError: an array that is no tensor, of another shape or type.
         """
 
     @abstractmethod
@@ -153,6 +200,9 @@ class Autoencoder(nn.Module, ABC):
             top_p: symbols are drawn from the most probable ones that together have this probability (steps).
             generator: on z's device; drawn from at temperatures above 0.
             condition: as in `encode`.
+
+        Raises:
+            ValueError: codes of another shape, or a model that corrects its input and cannot decode them alone.
         """
 
     def reconstruct(
@@ -177,26 +227,30 @@ class Autoencoder(nn.Module, ABC):
         z = posterior.sample(generator)
         return Decoded(posterior, z, self._parameters_at(z, x, target, condition))
 
-    def forward(
+    def loss(
         self,
         x: Tensor,
-        target: Tensor,
+        target: Tensor | None = None,
+        *,
         beta: float = 1.0,
         free_nats: float = 0.0,
         sparsity: float = 0.0,
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Loss:
-        """The loss of a batch.
+        """The loss of a batch, see the head of this file.
 
         Args:
-            x: the input, `(batch, *spec.shape)`, damaged or not.
-            target: the clean batch, same shape.
+            x: the input, `(batch, *spec.shape)`, corrupted or not.
+            target: the clean batch, same shape; None for the input itself.
             beta: weight of the KL and of an adversarial latent's penalty.
             free_nats: KL an example may spend at no cost.
             sparsity: weight of the code's absolute values, the posterior mean's (a sparse autoencoder).
             generator: draws z; None uses torch's default generator.
             condition: as in `encode`.
+
+        Raises:
+            ValueError: as `encode`, or a target of another shape than the input.
         """
         part, _, posterior, z = self.score(x, target, generator, condition)
         penalty = self.latent.penalty(z, generator)
@@ -204,14 +258,21 @@ class Autoencoder(nn.Module, ABC):
         total = part.reconstruction + beta * ((part.kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
         return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), penalty.mean(), size.mean())
 
+    def forward(self, x: Tensor, target: Tensor | None = None, **options: Any) -> Loss:
+        """`loss`, by the name that wrappers such as `DistributedDataParallel` call."""
+        return self.loss(x, target, **options)
+
     def score(
         self,
         x: Tensor,
-        target: Tensor,
+        target: Tensor | None = None,
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Scored:
-        """One pass, example by example; arguments as in `forward`."""
+        """One pass, example by example; arguments as in `loss`."""
+        target = x if target is None else target
+        if target.shape != x.shape:
+            raise ValueError(f"expected a target of the input's shape {tuple(x.shape)}, got {tuple(target.shape)}")
         posterior, z, parameters = self._decoded(x, target, generator, condition)
         parameters = parameters.float()
         reconstruction = -self.likelihood.log_prob(parameters, target)
@@ -238,3 +299,9 @@ class Autoencoder(nn.Module, ABC):
             z = posterior.sample(generator)
             log_likelihood = self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
             yield log_likelihood + self.latent.log_prob(z) - posterior.log_prob(z)
+
+
+def _described(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"

@@ -8,7 +8,7 @@ by side. The shared core's latent stands between the two halves, a code a frame,
 the second beside it.
 
 How loud a stream is isn't known in advance: each frame is measured by a running mean of the level so far, and a
-louder input comes out louder and otherwise the same. All that the past has to say is in a `CausalState`; a whole
+louder input comes out louder and otherwise the same. All that is kept of the past is in a `CausalState`; a whole
 spectrum is one long step. Nothing here knows waveforms or blocks of samples.
 """
 
@@ -21,15 +21,14 @@ from torch import Tensor, nn
 
 from musicae.models.autoencoder import Decoded, ModelConfig
 from musicae.models.conv import GridAutoencoder
+from musicae.nn.causal import DilatedStack, running_sum
 from musicae.nn.correction import MaskCorrection
-from musicae.nn.dilated import DilatedStack
-from musicae.nn.posterior import Posterior
-from musicae.nn.running import running_sum
+from musicae.nn.latent import Posterior
 from musicae.spec import TensorSpec
 
 # Cells this far below the level of the sound, 60 dB, are all alike.
 _FLOOR = 1e-6
-# Mean power of a frame's cells that counts as no sound at all: one that says nothing of the level.
+# Mean power of a frame's cells up to which it counts as silent, and is left out of the level.
 _SILENCE = 1e-10
 
 
@@ -44,7 +43,7 @@ class CausalConfig(ModelConfig):
 
 
 class CausalState(NamedTuple):
-    """What the past has to say to the frames that come.
+    """What the model keeps of the past.
 
     Attributes:
         level: `(batch, 2)`, running sums: of frames' amplitudes, and of their weights.
@@ -57,8 +56,8 @@ class CausalState(NamedTuple):
     decoder: tuple[Tensor, ...]
 
 
-class _Heard(NamedTuple):
-    """What the encoder gives: q(z | input), the features the decoder is shown, and its own state after them."""
+class _Encoded(NamedTuple):
+    """What the encoder gives: q(z | input), the features the decoder is given, and its own state after them."""
 
     posterior: Posterior
     features: Tensor  # (batch, time, width)
@@ -78,12 +77,12 @@ class CausalRestorer(GridAutoencoder):
             raise ValueError("model 'causal' turns down spectra of sound and corrects nothing else; use unet")
         self.correction = MaskCorrection(self.channels)
         width = config.width
-        self.enter = nn.Linear(self.height, width)
+        self.input_projection = nn.Linear(self.height, width)
         self.encoder = DilatedStack(width, config.layers)
         self.to_latent = nn.Linear(width, config.latent_size * self.latent.outputs_per_number)
         self.from_latent = nn.Linear(config.latent_size, width)
         self.decoder = DilatedStack(width, config.layers)
-        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.height))
+        self.output_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.height))
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -117,12 +116,19 @@ class CausalRestorer(GridAutoencoder):
 
     def mask(self, frames: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
         """As `step`, but gives the mask, `(batch, 1, frequency, time)` in 0…1."""
-        heard = self._hear(frames, state)
-        mask, decoder = self._mask(heard.posterior.mean, heard.features, state.decoder)
-        return mask, CausalState(heard.level, heard.encoder, decoder)
+        encoded = self._encode_frames(frames, state)
+        mask, decoder = self._mask(encoded.posterior.mean, encoded.features, state.decoder)
+        return mask, CausalState(encoded.level, encoded.encoder, decoder)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
-        return self._hear(x, self.initial_state(len(x))).posterior
+        self.check_input(x, condition)
+        return self._encode_frames(x, self.initial_state(len(x))).posterior
+
+    def check_input(self, x: Tensor, condition: Tensor | None = None) -> None:
+        self._check_type(x, "an input")
+        if x.dim() != 4 or x.shape[1:3] != self.spec.shape[:2]:
+            raise ValueError(f"expected a batch of shape (batch, 2, {self.height}, time), got {tuple(x.shape)}")
+        self._check_condition(x, condition)
 
     def reconstruct(
         self, x: Tensor, *, generator: torch.Generator | None = None, condition: Tensor | None = None
@@ -136,26 +142,25 @@ class CausalRestorer(GridAutoencoder):
 
     def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> Decoded:
         start = self.initial_state(len(x))
-        heard = self._hear(x, start)
-        z = heard.posterior.mean if use_mean else heard.posterior.sample(generator)
-        return Decoded(heard.posterior, z, x * self._mask(z, heard.features, start.decoder)[0])
+        encoded = self._encode_frames(x, start)
+        z = encoded.posterior.mean if use_mean else encoded.posterior.sample(generator)
+        return Decoded(encoded.posterior, z, x * self._mask(z, encoded.features, start.decoder)[0])
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         start = self.initial_state(len(x))
-        return x * self._mask(z, self._hear(x, start).features, start.decoder)[0]
+        return x * self._mask(z, self._encode_frames(x, start).features, start.decoder)[0]
 
-    def _hear(self, x: Tensor, state: CausalState) -> _Heard:
-        if x.shape[1:3] != self.spec.shape[:2]:
-            raise ValueError(f"expected (batch, 2, {self.height}, time), got {tuple(x.shape)}")
+    def _encode_frames(self, x: Tensor, state: CausalState) -> _Encoded:
+        self.check_input(x)
         loudness, level = self._loudness(x, state.level)
-        features, past = self.encoder(self.enter(loudness), state.encoder)  # (batch, time, width)
+        features, past = self.encoder(self.input_projection(loudness), state.encoder)  # (batch, time, width)
         projected = self.to_latent(features).transpose(1, 2)  # (batch, latent, time)
-        return _Heard(self.latent(projected), features, level, past)
+        return _Encoded(self.latent(projected), features, level, past)
 
     def _mask(self, z: Tensor, features: Tensor, past: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`(batch, latent, time)` and what the encoder saw → mask and the decoder's state."""
+        """`(batch, latent, time)` and the encoder's features → mask and the decoder's state."""
         hidden, past = self.decoder(features + self.from_latent(z.transpose(1, 2)), past)
-        output = self.leave(hidden).float().transpose(1, 2)[:, None]  # (batch, 1, frequency, time)
+        output = self.output_projection(hidden).float().transpose(1, 2)[:, None]  # (batch, 1, frequency, time)
         return self.correction.mask(output), past
 
     def _loudness(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,6 @@
-"""`GridAutoencoder`: pictures and spectrograms, `(batch, channels, height, width)`.
+"""`ConvAutoencoder` and `MLPAutoencoder`: a grid `(batch, channels, height, width)` through a vector.
 
-Three networks share the class. `conv` and `mlp` squeeze a grid through a vector; `unet` restores: its
-latent is spatial, the encoder's features reach the decoder, and the output corrects the input
-(Ronneberger et al., 2015), because the detail a restoration must keep does not fit a small vector.
+`GridAutoencoder` is the base of all models of pictures and spectrograms: decoding is one pass.
 """
 
 import torch
@@ -12,15 +10,15 @@ from torch.nn import functional as F
 
 from musicae.models.autoencoder import Autoencoder, ModelConfig
 from musicae.nn.convolution import (
-    Downward,
-    Upward,
+    ConvDecoder,
+    ConvEncoder,
     from_patches,
-    lay_channels_last,
     level_sizes,
     to_patches,
+    use_channels_last,
 )
-from musicae.nn.dense import ResidualMLP
-from musicae.nn.posterior import Posterior
+from musicae.nn.latent import Posterior
+from musicae.nn.layers import ResidualMLP
 from musicae.spec import TensorSpec
 
 
@@ -31,8 +29,8 @@ class ConvConfig(ModelConfig):
     patch: int = Field(default=1, ge=1)  # side of the squares that enter, and leave, as one cell
     blocks: int = Field(default=1, ge=0)  # residual blocks a level
     # Residual dense blocks between the coarsest cells and the code, each way; with 0, one matrix product. A code of
-    # few numbers has to be bent far before cells can be made of it, and what a model is told can only change what the
-    # code says together with it. None: 2 where the model is told something, else 0.
+    # few numbers has to be bent far before cells can be made of it, and a condition can only change what the
+    # code says together with it. None: 2 where there is a condition, else 0.
     dense_blocks: int | None = Field(default=None, ge=0)
     dense_width: int = Field(default=512, ge=1)
 
@@ -45,12 +43,12 @@ class MLPConfig(ModelConfig):
 
 
 class GridAutoencoder(Autoencoder):
-    """Base of the grid models: decoding is one pass, and z alone says everything."""
+    """Base of the grid models: decoding is one pass. Subclasses define `encode` and `parameters_of`."""
 
     def __init__(self, spec: TensorSpec, config: ModelConfig) -> None:
         super().__init__(spec, config)
         length, classes = spec.condition or (0, 0)
-        self.told_numbers = length * classes
+        self.condition_numbers = length * classes
         self.channels, self.height, self.width = spec.shape
         self._build_latent()
 
@@ -67,7 +65,8 @@ class GridAutoencoder(Autoencoder):
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Tensor:
-        """The mean at any temperature: a draw of pixels given z is the mean with specks of noise on it."""
+        """The mean at any temperature: a draw of pixels given z is the mean with noise on every pixel."""
+        self.check_codes(z, condition)
         return self.likelihood.mean(self.parameters_of(z, condition).float())
 
     def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -77,8 +76,8 @@ class GridAutoencoder(Autoencoder):
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         return self.parameters_of(z, condition)
 
-    def _told(self, numbers: Tensor, condition: Tensor | None) -> Tensor:
-        """`(batch, n)` → `(batch, n + told_numbers)`: the classes follow as ones among zeros (Sohn et al., 2015)."""
+    def _with_condition(self, numbers: Tensor, condition: Tensor | None) -> Tensor:
+        """`(batch, n)` → `(batch, n + condition_numbers)`: the classes follow one-hot (Sohn et al., 2015)."""
         if self.spec.condition is None:
             return numbers
         if condition is None:
@@ -99,28 +98,29 @@ class ConvAutoencoder(GridAutoencoder):
         self.sizes = level_sizes(height, width, len(config.widths))
         self.coarsest = (config.widths[-1], *self.sizes[-1])
         numbers = config.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
-        self.encoder = Downward(self.channels * cells, config.widths, config.blocks)
+        self.encoder = ConvEncoder(self.channels * cells, config.widths, config.blocks)
         outputs = config.latent_size * self.latent.outputs_per_number
-        self.to_latent = self._dense(numbers + self.told_numbers, outputs)
-        self.from_latent = self._dense(config.latent_size + self.told_numbers, numbers)
-        self.decoder = Upward(config.widths, self.likelihood.width * cells, config.blocks, skips=False)
-        lay_channels_last(self)
+        self.to_latent = self._dense(numbers + self.condition_numbers, outputs)
+        self.from_latent = self._dense(config.latent_size + self.condition_numbers, numbers)
+        self.decoder = ConvDecoder(config.widths, self.likelihood.width * cells, config.blocks, skips=False)
+        use_channels_last(self)
 
     def _dense(self, inputs: int, outputs: int) -> nn.Module:
         blocks = self.config.dense_blocks
         if blocks is None:
-            blocks = 2 if self.told_numbers else 0
+            blocks = 2 if self.condition_numbers else 0
         if blocks == 0:
             return nn.Linear(inputs, outputs)
         return ResidualMLP(inputs, self.config.dense_width, outputs, blocks, linear_path=True)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
-        self.spec.check(x.shape)
+        self.check_input(x, condition)
         features = self.encoder(to_patches(x, self.config.patch))[-1].flatten(1)
-        return self.latent(self.to_latent(self._told(features, condition)))
+        return self.latent(self.to_latent(self._with_condition(features, condition)))
 
     def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        cells = self.decoder(self.from_latent(self._told(z, condition)).unflatten(1, self.coarsest), self.sizes)
+        coarsest = self.from_latent(self._with_condition(z, condition)).unflatten(1, self.coarsest)
+        cells = self.decoder(coarsest, self.sizes)
         return from_patches(cells, self.config.patch, self.height, self.width)
 
 
@@ -134,10 +134,10 @@ class MLPAutoencoder(GridAutoencoder):
         super().__init__(spec, config)
         outputs = config.latent_size * self.latent.outputs_per_number
         self.output_shape = (self.likelihood.width, self.height, self.width)
-        inputs = spec.numel + self.told_numbers
+        inputs = spec.numel + self.condition_numbers
         self.encoder = ResidualMLP(inputs, config.width, outputs, config.depth, linear_path=True)
         self.decoder = ResidualMLP(
-            config.latent_size + self.told_numbers,
+            config.latent_size + self.condition_numbers,
             config.width,
             self.likelihood.width * self.height * self.width,
             config.depth,
@@ -145,8 +145,8 @@ class MLPAutoencoder(GridAutoencoder):
         )
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
-        self.spec.check(x.shape)
-        return self.latent(self.encoder(self._told(x.flatten(1), condition)))
+        self.check_input(x, condition)
+        return self.latent(self.encoder(self._with_condition(x.flatten(1), condition)))
 
     def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.decoder(self._told(z, condition)).unflatten(1, self.output_shape)
+        return self.decoder(self._with_condition(z, condition)).unflatten(1, self.output_shape)

@@ -1,7 +1,7 @@
 """`MusicVAE`: the reference to measure against (Roberts et al., 2018, "A Hierarchical Latent Vector Model").
 
 A bidirectional LSTM reads all steps; its two last states give z. An LSTM decoder starts from z, and is
-shown z again at each step beside the symbol before. The sizes are those of the published
+given z again at each step together with the symbol before. The sizes are those of the published
 `cat-mel_2bar_small`: 4.4 million parameters, with β 0.2. With `conductor_width` above 0 it is the
 hierarchical form: z starts a conductor LSTM that gives one embedding a bar, and every bar is decoded
 from its embedding alone.
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.models.autoencoder import Autoencoder, ModelConfig
-from musicae.nn.posterior import Posterior
+from musicae.nn.latent import Posterior
 from musicae.spec import TensorSpec
 
 _States = list[tuple[Tensor, Tensor]]
@@ -39,8 +39,8 @@ class MusicVAEConfig(ModelConfig):
     sampling_rate: float = Field(default=1000.0, ge=0)  # k of k / (k + exp(step / k)), the share shown; 0: all shown
 
 
-class StartedLSTM(nn.Module):
-    """An LSTM whose first state is a function of a code: state = tanh(W·code + b)."""
+class CodeLSTM(nn.Module):
+    """An LSTM whose first state is computed from a code: state = tanh(W·code + b)."""
 
     def __init__(self, code: int, inputs: int, width: int, layers: int) -> None:
         super().__init__()
@@ -81,10 +81,10 @@ class MusicVAE(Autoencoder):
         self.to_latent = nn.Linear(2 * config.encoder_width, config.latent_size * self.latent.outputs_per_number)
         code = config.latent_size
         if config.conductor_width:
-            self.conductor = StartedLSTM(code, 1, config.conductor_width, config.conductor_layers)
+            self.conductor = CodeLSTM(code, 1, config.conductor_width, config.conductor_layers)
             code = config.conductor_width
         width, layers = config.decoder_width, config.decoder_layers
-        self.decoders = nn.ModuleList(StartedLSTM(code, size + code, width, layers) for size in spec.vocabulary)
+        self.decoders = nn.ModuleList(CodeLSTM(code, size + code, width, layers) for size in spec.vocabulary)
         self.heads = nn.ModuleList(nn.Linear(width, size) for size in spec.vocabulary)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
@@ -97,7 +97,7 @@ class MusicVAE(Autoencoder):
         return True
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
-        self.spec.check(x.shape)
+        self.check_input(x, condition)
         _, (hidden, _) = self.encoder(torch.cat(self._one_hot(x), -1))
         return self.latent(self.to_latent(hidden[-2:].transpose(0, 1).flatten(1)))
 
@@ -123,6 +123,7 @@ class MusicVAE(Autoencoder):
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Tensor:
+        self.check_codes(z, condition)
         code = self._codes(z)
         states: _States = [decoder.first_state(code) for decoder in self._decoders()]
         before = [torch.zeros(len(code), 1, size, device=z.device) for size in self.spec.vocabulary]
@@ -141,7 +142,7 @@ class MusicVAE(Autoencoder):
         return self.teacher_forced(z, target)
 
     def _codes(self, z: Tensor) -> Tensor:
-        """What each decoded stretch starts from: z itself, or the conductor's embedding of each bar, side by side."""
+        """What each decoded section starts from: z itself, or the conductor's embedding of each bar, side by side."""
         if not self.config.conductor_width:
             return z
         silent = torch.zeros(len(z), self.bars, 1, device=z.device)
@@ -150,11 +151,11 @@ class MusicVAE(Autoencoder):
 
     def _logits(self, code: Tensor, symbols: Tensor) -> Tensor:
         """Logits of all streams side by side, each step given the symbol before it."""
-        told = code.unsqueeze(1).expand(-1, self.bar_steps, -1)
+        given = code.unsqueeze(1).expand(-1, self.bar_steps, -1)
         logits = []
         for decoder, head, one_hot in zip(self._decoders(), self.heads, self._one_hot(symbols), strict=True):
             before = F.pad(one_hot, (0, 0, 1, 0))[:, :-1]
-            hidden, _ = decoder(torch.cat([before, told], -1), decoder.first_state(code))
+            hidden, _ = decoder(torch.cat([before, given], -1), decoder.first_state(code))
             logits.append(head(hidden))
         return torch.cat(logits, -1)
 
@@ -169,8 +170,8 @@ class MusicVAE(Autoencoder):
         streams = zip(symbols.unbind(-1), self.spec.vocabulary, strict=True)
         return [F.one_hot(stream, size).float() for stream, size in streams]
 
-    def _decoders(self) -> list[StartedLSTM]:
-        return [decoder for decoder in self.decoders if isinstance(decoder, StartedLSTM)]
+    def _decoders(self) -> list[CodeLSTM]:
+        return [decoder for decoder in self.decoders if isinstance(decoder, CodeLSTM)]
 
     def _as_steps(self, bars: Tensor) -> Tensor:
         """`(batch · bars, bar steps, ...)` → `(batch, steps, ...)`."""

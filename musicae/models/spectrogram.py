@@ -2,7 +2,7 @@
 
 One vector for seconds of sound cannot hold when things happen. So the code has two parts: a pooled vector for
 what the sound is like throughout, and a short vector for each of a sequence of moments (10 to 20 a second). No
-feature reaches the decoder beside the code. Convolutions look at frequency and time alike, so that a partial is
+feature reaches the decoder besides the code. Convolutions look at frequency and time alike, so that a partial is
 drawn the same way at any pitch; frequency is halved more often than time is.
 """
 
@@ -15,17 +15,16 @@ from torch import Tensor, nn
 from musicae.models.autoencoder import ModelConfig
 from musicae.models.conv import GridAutoencoder
 from musicae.nn.convolution import (
-    Downward,
-    Upward,
+    ConvDecoder,
+    ConvEncoder,
     from_patches,
-    halvings,
-    lay_channels_last,
     level_sizes,
+    level_strides,
     to_patches,
+    use_channels_last,
 )
-from musicae.nn.posterior import Posterior
-from musicae.nn.prior import Prior, StandardPrior
-from musicae.nn.sequence_prior import SequencePrior
+from musicae.nn.latent import Posterior
+from musicae.nn.prior import Prior, SequencePrior, StandardPrior
 from musicae.spec import TensorSpec
 
 # Cells of the finest level are squares of so many frequencies and frames.
@@ -55,23 +54,23 @@ class SpectrogramAutoencoder(GridAutoencoder):
 
     def __init__(self, spec: TensorSpec, config: SpectrogramConfig) -> None:
         widths = config.widths
-        self.strides = halvings(len(widths), _TIME_HALVINGS)
+        self.strides = level_strides(len(widths), _TIME_HALVINGS)
         height, width = spec.shape[1:]
         self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
         super().__init__(spec, config)
         if spec.condition is not None:
-            raise ValueError("this model is told no labels; leave out labels=true")
+            raise ValueError("this model takes no labels; leave out labels=true")
         coarse, _ = self.sizes[-1]
         outputs = self.latent.outputs_per_number
-        self.encoder = Downward(_PATCH**2 * self.channels, widths, config.blocks, self.strides)
-        self.decoder = Upward(
+        self.encoder = ConvEncoder(_PATCH**2 * self.channels, widths, config.blocks, self.strides)
+        self.decoder = ConvDecoder(
             widths, _PATCH**2 * self.likelihood.width, config.blocks, skips=False, strides=self.strides
         )
         self.to_pooled = nn.Linear(2 * widths[-1] * coarse, config.latent_size * outputs)
         self.from_pooled = nn.Linear(config.latent_size, widths[-1] * coarse)
         self.to_moments = nn.Conv2d(widths[-1], config.moment_size * outputs, 1) if config.moment_size else None
         self.from_moments = nn.Conv2d(config.moment_size, widths[-1], 1) if config.moment_size else None
-        lay_channels_last(self)
+        use_channels_last(self)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -84,9 +83,9 @@ class SpectrogramAutoencoder(GridAutoencoder):
         return StandardPrior(shape)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
-        self.spec.check(x.shape)
+        self.check_input(x, condition)
         features = self.encoder(to_patches(x, _PATCH))[-1]  # (batch, widths[-1], coarse, moments)
-        # Mean and maximum over time: what lasts, and what strikes.
+        # Mean and maximum over time: what lasts, and what is struck.
         pooled = self.to_pooled(torch.cat([features.mean(-1), features.amax(-1)], dim=1).flatten(1))
         parts = [pooled.unflatten(1, (-1, self.config.latent_size))]  # (batch, outputs, size)
         if self.to_moments is not None:

@@ -1,15 +1,19 @@
-"""`StepsAutoencoder`: symbolic music, int64 `(batch, steps, streams)`, in phrases of two bars.
+"""`StepsAutoencoder` and `StepsRestorer`: symbolic music, int64 `(batch, steps, streams)`, in phrases of two bars.
 
-A phrase is read by one wide residual MLP. Its decoder unrolls a code into one feature a step, and a
-causal stack joins that with the symbols before it in the bar; bars are decoded side by side, so that
-16 bars take as many steps as one. A piece of one phrase has the phrase's code for its z. In a longer
-one, phrases share those layers, look at each other, and are joined into one z; the decoder mirrors
-that (the conductor of MusicVAE, Roberts et al., 2018, without its recurrence). The shared layers have
-the same names and shapes whatever the length, so that a long model can start from a short one. All of
-it is few and wide matrix products.
+A phrase is encoded by one wide residual MLP. Its decoder turns a code into one feature a step, and a causal stack
+joins that with the symbols before it in the bar; bars are decoded side by side, so that 16 bars take as many steps as
+one. A piece of one phrase has the phrase's code for its z. In a longer one, phrases share those layers, attend to each
+other, and are joined into one z; the decoder mirrors that (the conductor of MusicVAE, Roberts et al., 2018, without
+its recurrence). The shared layers have the same names and shapes whatever the length, so that a long model can start
+from a short one. All of it is few and wide matrix products.
 
-In training the symbols before are the target's (teacher forcing), a few of them replaced at random,
-so that the decoder leans on z and recovers from its own mistakes (Bowman et al., 2016, word dropout).
+In training the symbols before are the target's (teacher forcing), a few of them replaced at random, so that the
+decoder relies on z and recovers from its own mistakes (Bowman et al., 2016, word dropout).
+
+A code of two bars loses as many notes as a restoration mends. So the restorer's decoder is also given the corrupted
+symbols around each step: the skip connection that a U-Net has for pictures (Ronneberger et al., 2015). Layers that both
+models have carry the same names, so that a restorer can start from a trained autoencoder, which knows what melodies
+are like.
 """
 
 from typing import Literal, cast
@@ -20,11 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.models.autoencoder import Autoencoder, ModelConfig
-from musicae.nn.attention import AmongPositions
-from musicae.nn.dense import ResidualMLP
-from musicae.nn.latent import start_precise
-from musicae.nn.posterior import Posterior
-from musicae.nn.sequence import CausalStack, SymbolEmbedding, replace_some
+from musicae.nn.causal import CausalStack, SymbolEmbedding, word_dropout
+from musicae.nn.latent import Posterior, init_with_small_variance
+from musicae.nn.layers import AttentionStack, ResidualMLP
 from musicae.spec import TensorSpec
 
 _PHRASE_BARS = 2
@@ -65,39 +67,41 @@ class StepsAutoencoder(Autoencoder):
         phrase_size = config.phrase_size if is_long else config.latent_size
         posterior_size = config.latent_size * self.latent.outputs_per_number
 
-        self.seen = SymbolEmbedding(spec.vocabulary, config.embedding)
+        self.input_embedding = SymbolEmbedding(spec.vocabulary, config.embedding)
         # Of a long piece's phrases only the half that would be the posterior's mean is used.
-        read_size = 2 * phrase_size if is_long else posterior_size
-        self.join = ResidualMLP(self.phrase_steps * config.embedding, width, read_size, depth, dropout=dropout)
-        self.conduct = ResidualMLP(phrase_size, width, self.phrase_steps * config.unrolled, depth, dropout=dropout)
+        encoded_size = 2 * phrase_size if is_long else posterior_size
+        embedded, unrolled = self.phrase_steps * config.embedding, self.phrase_steps * config.unrolled
+        self.phrase_encoder = ResidualMLP(embedded, width, encoded_size, depth, dropout=dropout)
+        self.phrase_decoder = ResidualMLP(phrase_size, width, unrolled, depth, dropout=dropout)
         if is_long:
-            self.among_read = AmongPositions(self.phrases, phrase_size, config.phrase_layers)
-            self.join_phrases = ResidualMLP(self.phrases * phrase_size, width, posterior_size, depth, dropout=dropout)
-            self.part_phrases = ResidualMLP(
+            self.encoder_attention = AttentionStack(self.phrases, phrase_size, config.phrase_layers)
+            self.piece_encoder = ResidualMLP(self.phrases * phrase_size, width, posterior_size, depth, dropout=dropout)
+            self.piece_decoder = ResidualMLP(
                 config.latent_size, width, self.phrases * phrase_size, depth, dropout=dropout
             )
-            self.among_parted = AmongPositions(self.phrases, phrase_size, config.phrase_layers)
+            self.decoder_attention = AttentionStack(self.phrases, phrase_size, config.phrase_layers)
         if is_long and config.side_by_side:
-            self._start_with_the_codes()
+            self._init_with_the_codes()
         else:
-            start_precise(cast(nn.Linear, (self.join_phrases if is_long else self.join)[-1]), self.latent)
-        self.widen = nn.Linear(config.unrolled, config.step_width)
-        self.before = SymbolEmbedding(spec.vocabulary, config.step_width)
+            last = (self.piece_encoder if is_long else self.phrase_encoder)[-1]
+            init_with_small_variance(cast(nn.Linear, last), self.latent)
+        self.step_projection = nn.Linear(config.unrolled, config.step_width)
+        self.previous_embedding = SymbolEmbedding(spec.vocabulary, config.step_width)
         self.causal = CausalStack(config.step_width, reach=self.bar_steps)
         self.head = nn.Sequential(nn.LayerNorm(config.step_width), nn.Linear(config.step_width, self.likelihood.width))
         if spec.condition is not None:
-            self.told_encoder = nn.Embedding(spec.condition[1], config.embedding)
-            self.told_decoder = nn.Embedding(spec.condition[1], config.step_width)
+            self.condition_encoder = nn.Embedding(spec.condition[1], config.embedding)
+            self.condition_decoder = nn.Embedding(spec.condition[1], config.step_width)
 
-    def _start_with_the_codes(self) -> None:
-        """Lets z be the phrases' codes at first, about as precise as a short model's."""
+    def _init_with_the_codes(self) -> None:
+        """Makes z the phrases' codes at first, about as precise as a short model's."""
         numbers = self.phrases * self.config.phrase_size
         if self.config.latent_size != numbers:
             raise ValueError(f"side_by_side needs latent_size {numbers} (phrases · phrase_size)")
         with torch.no_grad():
-            for layer in (self.join_phrases[-1], self.part_phrases[-1]):
+            for layer in (self.piece_encoder[-1], self.piece_decoder[-1]):
                 layer.get_parameter("weight").mul_(0.1)
-            self.join_phrases[-1].get_parameter("bias")[numbers:] -= 1.5
+            self.piece_encoder[-1].get_parameter("bias")[numbers:] -= 1.5
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -108,22 +112,22 @@ class StepsAutoencoder(Autoencoder):
         return True
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
-        self.spec.check(x.shape)
-        seen = self.seen(x)  # (batch, steps, embedding)
+        self.check_input(x, condition)
+        embedded = self.input_embedding(x)  # (batch, steps, embedding)
         if self.spec.condition is not None:
-            seen = seen + self.told_encoder(self._condition(condition, x))
-        read = self.join(seen.unflatten(1, (self.phrases, self.phrase_steps)).flatten(2))
+            embedded = embedded + self.condition_encoder(self._condition(condition, x))
+        read = self.phrase_encoder(embedded.unflatten(1, (self.phrases, self.phrase_steps)).flatten(2))
         if self.phrases == 1:
             return self.latent(read.squeeze(1))
-        phrases = self.among_read(read[..., : self.config.phrase_size]).flatten(1)
-        joined = self.join_phrases(phrases)
+        phrases = self.encoder_attention(read[..., : self.config.phrase_size]).flatten(1)
+        joined = self.piece_encoder(phrases)
         if self.config.side_by_side:
             joined = joined + F.pad(phrases, (0, joined.shape[1] - phrases.shape[1]))
         return self.latent(joined)
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits `(batch, steps, vocabulary sizes summed)`, each step given z and the bar before it."""
-        return self._shown(self._features(z, condition), target)
+        return self._forced(self._features(z, condition), target)
 
     def decode(
         self,
@@ -135,25 +139,26 @@ class StepsAutoencoder(Autoencoder):
         condition: Tensor | None = None,
     ) -> Tensor:
         """z → symbols; in every bar one step after the other, each given the symbols decoded before it."""
+        self.check_codes(z, condition)
         return self._unrolled(self._features(z, condition), temperature, top_p, generator)
 
-    def _shown(self, features: Tensor, target: Tensor) -> Tensor:
+    def _forced(self, features: Tensor, target: Tensor) -> Tensor:
         """Features `(batch · bars, bar steps, step width)` → logits, each step given the target's steps before it."""
-        before = self.before.previous(self._side_by_side(target))
+        before = self.previous_embedding.previous(self._side_by_side(target))
         if self.training and self.config.replaced > 0:
-            before = replace_some(before, self.config.replaced)
-        hidden = self.causal(features + self.before(before))
+            before = word_dropout(before, self.config.replaced)
+        hidden = self.causal(features + self.previous_embedding(before))
         return self.head(hidden).unflatten(0, (-1, self.bars)).flatten(1, 2)
 
     def _unrolled(
         self, features: Tensor, temperature: float, top_p: float, generator: torch.Generator | None
     ) -> Tensor:
         """Features `(batch · bars, bar steps, step width)` → symbols `(batch, steps, streams)`."""
-        symbols = self.before.start.expand(len(features), -1)
+        symbols = self.previous_embedding.start.expand(len(features), -1)
         memory = self.causal.start()
         decoded = []
         for step in range(self.bar_steps):
-            hidden = self.causal.step(features[:, step] + self.before(symbols), memory)
+            hidden = self.causal.step(features[:, step] + self.previous_embedding(symbols), memory)
             logits = self.head(hidden).float().unsqueeze(1)
             symbols = self.likelihood.choose(logits, temperature, top_p, generator).squeeze(1)
             decoded.append(symbols)
@@ -163,19 +168,20 @@ class StepsAutoencoder(Autoencoder):
         return self.teacher_forced(z, target, condition)
 
     def _features(self, z: Tensor, condition: Tensor | None) -> Tensor:
-        """What z and the condition say about each step, `(batch · bars, bar steps, step width)`."""
+        """Features of each step from z and the condition, `(batch · bars, bar steps, step width)`."""
         code = z
         if self.phrases > 1:
-            parted = self.part_phrases(z) + z if self.config.side_by_side else self.part_phrases(z)
-            code = self.among_parted(parted.unflatten(1, (self.phrases, -1))).flatten(0, 1)
-        features = self.widen(self.conduct(code).unflatten(1, (self.phrase_steps, -1)))  # (batch · phrases, ...)
+            phrases = self.piece_decoder(z) + z if self.config.side_by_side else self.piece_decoder(z)
+            code = self.decoder_attention(phrases.unflatten(1, (self.phrases, -1))).flatten(0, 1)
+        steps = self.phrase_decoder(code).unflatten(1, (self.phrase_steps, -1))  # (batch · phrases, steps, unrolled)
+        features = self.step_projection(steps)
         features = features.reshape(-1, self.bar_steps, features.shape[-1])
         if self.spec.condition is not None:
-            features = features + self.told_decoder(self._side_by_side(self._condition(condition, z)))
+            features = features + self.condition_decoder(self._side_by_side(self._condition(condition, z)))
         return features
 
     def _condition(self, condition: Tensor | None, like: Tensor) -> Tensor:
-        """The condition of each step, `(batch, steps)`; "none" where there isn't any."""
+        """The condition of each step, `(batch, steps)`; class 0, "none", where there isn't any."""
         if condition is None:
             return torch.zeros(len(like), self.spec.shape[0], dtype=torch.int64, device=like.device)
         return condition
@@ -190,11 +196,11 @@ class RestorerConfig(StepsConfig):
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     prior: Literal["standard", "flow", "mixture"] = "standard"
-    reach: int = Field(default=8, ge=0)  # damaged steps before and after a step that its decoding sees
+    reach: int = Field(default=8, ge=0)  # corrupted steps before and after a step that its decoding sees
 
 
 class StepsRestorer(StepsAutoencoder):
-    """Restoration of music: code of the whole, and the damaged steps around each step."""
+    """Restoration of music: the code of the whole, and the corrupted steps around each step."""
 
     Config = RestorerConfig
     config: RestorerConfig
@@ -202,7 +208,7 @@ class StepsRestorer(StepsAutoencoder):
     def __init__(self, spec: TensorSpec, config: RestorerConfig) -> None:
         super().__init__(spec, config)
         width = config.step_width
-        self.around = nn.Sequential(
+        self.local_context = nn.Sequential(
             nn.Conv1d(config.embedding, width, 2 * config.reach + 1, padding=config.reach),
             nn.GELU(),
             nn.Conv1d(width, width, 1),
@@ -228,12 +234,12 @@ class StepsRestorer(StepsAutoencoder):
     ) -> Tensor:
         posterior = self.encode(x, condition)
         z = posterior.mean if generator is None else posterior.sample(generator)
-        return self._unrolled(self._seeing(x, z, condition), 0.0, 1.0, None)
+        return self._unrolled(self._features_in_sight(x, z, condition), 0.0, 1.0, None)
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        return self._shown(self._seeing(x, z, condition), target)
+        return self._forced(self._features_in_sight(x, z, condition), target)
 
-    def _seeing(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
-        """What z, the condition and the damaged steps around say about each step."""
-        around = self.around(self.seen(x).transpose(1, 2)).transpose(1, 2)
+    def _features_in_sight(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+        """Features of each step from z, the condition and the corrupted steps around it."""
+        around = self.local_context(self.input_embedding(x).transpose(1, 2)).transpose(1, 2)
         return self._features(z, condition) + self._side_by_side(around)

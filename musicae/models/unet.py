@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from musicae.models.autoencoder import Decoded, ModelConfig
 from musicae.models.conv import GridAutoencoder
 from musicae.nn.convolution import (
-    Downward,
+    ConvDecoder,
+    ConvEncoder,
     Stride,
-    Upward,
     from_patches,
-    halvings,
-    lay_channels_last,
     level_sizes,
+    level_strides,
     to_patches,
+    use_channels_last,
 )
 from musicae.nn.correction import CORRECTIONS
-from musicae.nn.posterior import Posterior
+from musicae.nn.latent import Posterior
 from musicae.spec import TensorSpec
 
 
@@ -36,7 +36,7 @@ class UNetConfig(ModelConfig):
     patch: int = Field(default=2, ge=1)  # side of the squares that enter as one cell; 1 is four times as slow as 2
     blocks: int = Field(default=1, ge=0)
     # The first so many steps from level to level halve both sides, the others only the height; none: all halve both. In
-    # a spectrum the height is frequency: telling what a cell is takes the whole band, but not the whole time.
+    # a spectrum the height is frequency: recognising what a cell is takes the whole band, but not the whole time.
     square_halvings: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
@@ -48,7 +48,7 @@ class UNetConfig(ModelConfig):
     @property
     def strides(self) -> list[Stride]:
         """Between levels, finest first."""
-        return halvings(len(self.widths), self.square_halvings)
+        return level_strides(len(self.widths), self.square_halvings)
 
 
 class UNet(GridAutoencoder):
@@ -63,19 +63,19 @@ class UNet(GridAutoencoder):
     def __init__(self, spec: TensorSpec, config: UNetConfig) -> None:
         super().__init__(spec, config)
         if spec.condition is not None:
-            raise ValueError("this model corrects its input and is told no labels; leave out labels=true")
+            raise ValueError("this model corrects its input and takes no labels; leave out labels=true")
         if not self.likelihood.parameters_are_values:
             raise ValueError(f"a model that corrects its input needs likelihood=gaussian, not {spec.likelihood}")
         self.correction = CORRECTIONS[spec.correction](self.channels)
         coarsest = config.widths[-1]
         cells = config.patch**2
-        self.encoder = Downward(self.correction.inputs * cells, config.widths, config.blocks, config.strides)
+        self.encoder = ConvEncoder(self.correction.inputs * cells, config.widths, config.blocks, config.strides)
         self.to_latent = nn.Conv2d(coarsest, config.latent_size * self.latent.outputs_per_number, 1)
         self.from_latent = nn.Conv2d(config.latent_size, coarsest, 1)
-        self.decoder = Upward(
+        self.decoder = ConvDecoder(
             config.widths, self.correction.outputs * cells, config.blocks, skips=True, strides=config.strides
         )
-        lay_channels_last(self)
+        use_channels_last(self)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -87,7 +87,14 @@ class UNet(GridAutoencoder):
         return True
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
+        self.check_input(x, condition)
         return self.latent(self.to_latent(self._features(x)[-1]))
+
+    def check_input(self, x: Tensor, condition: Tensor | None = None) -> None:
+        self._check_type(x, "an input")
+        if x.dim() != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"expected a batch of shape (batch, {self.channels}, height, width), got {tuple(x.shape)}")
+        self._check_condition(x, condition)
 
     def reconstruct(
         self, x: Tensor, *, generator: torch.Generator | None = None, condition: Tensor | None = None
@@ -103,6 +110,7 @@ class UNet(GridAutoencoder):
         return self._corrected(z, x, self._features(x))
 
     def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> Decoded:
+        self.check_input(x)
         features = self._features(x)
         posterior = self.latent(self.to_latent(features[-1]))
         z = posterior.mean if use_mean else posterior.sample(generator)

@@ -1,7 +1,6 @@
-"""Residual convolutions for grids of any size, down and up again.
+"""Residual convolutions for grids of any size: an encoder that downsamples, and a decoder that upsamples.
 
-Halving rounds up, and the way up crops to the sizes noted on the way down, so 28, 31 or 513 need no
-special case.
+Halving rounds up, and the decoder crops to the sizes that the encoder had, so 28, 31 or 513 need no special case.
 """
 
 from collections.abc import Sequence
@@ -9,10 +8,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 
-class ChannelNorm(nn.LayerNorm):
+class LayerNorm2d(nn.LayerNorm):
     """Normalises each cell over its channels (Liu et al., 2022, "ConvNeXt").
 
     No statistics over space or time: a chunk of a long sound gives what the whole sound would.
@@ -29,10 +28,10 @@ class ResidualConvolution(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            ChannelNorm(channels),
+            LayerNorm2d(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
-            ChannelNorm(channels),
+            LayerNorm2d(channels),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
@@ -46,14 +45,14 @@ Stride = tuple[int, int]
 """How many cells become one from a level to the next: over height and over width, each 1 or 2."""
 
 
-class Downward(nn.Module):
-    """The encoder's pyramid: residual blocks, then a convolution with a stride, at every level but the last.
+class ConvEncoder(nn.Module):
+    """Residual blocks, then a convolution with a stride, at every level but the last.
 
     Args:
         inputs: channels coming in.
         channels: one entry a level.
         blocks: residual blocks a level.
-        strides: between levels; none halves both sides each time.
+        strides: between levels; without them both sides are halved each time.
     """
 
     def __init__(self, inputs: int, channels: Sequence[int], blocks: int, strides: Sequence[Stride] = ()) -> None:
@@ -63,7 +62,7 @@ class Downward(nn.Module):
         self.levels = nn.ModuleList(
             nn.Sequential(*(ResidualConvolution(width) for _ in range(blocks))) for width in channels
         )
-        self.shrink = nn.ModuleList(
+        self.downsample = nn.ModuleList(
             nn.Conv2d(above, below, 3, stride=stride, padding=1)
             for (above, below), stride in zip(pairwise(channels), strides, strict=True)
         )
@@ -75,12 +74,12 @@ class Downward(nn.Module):
         for index, level in enumerate(self.levels):
             x = level(x)
             features.append(x)
-            if index < len(self.shrink):
-                x = self.shrink[index](x)  # (batch, channels[index + 1], ceil(h / 2), ceil(w / 2))
+            if index < len(self.downsample):
+                x = self.downsample[index](x)  # (batch, channels[index + 1], ceil(h / 2), ceil(w / 2))
         return tuple(features)
 
 
-class Shuffle(nn.Module):
+class RectangularPixelShuffle(nn.Module):
     """Channels become cells: `nn.PixelShuffle` with a factor for each side."""
 
     def __init__(self, stride: Stride) -> None:
@@ -91,21 +90,21 @@ class Shuffle(nn.Module):
         """`(batch, channels · rows · columns, height, width)` → `(batch, channels, height · rows, width · columns)`."""
         rows, columns = self.stride
         if rows == columns:
-            return functional.pixel_shuffle(x, rows)
+            return F.pixel_shuffle(x, rows)
         batch, channels, height, width = x.shape
         cells = x.view(batch, channels // (rows * columns), rows, columns, height, width)
         return cells.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, height * rows, width * columns)
 
 
-class Upward(nn.Module):
-    """The decoder's pyramid: enlarge, crop to the finer level's size, join its features if given.
+class ConvDecoder(nn.Module):
+    """Upsamples, crops to the finer level's size, adds the encoder's features if given, level by level.
 
     Args:
-        channels: one entry a level, finest first, as in `Downward`.
+        channels: one entry a level, finest first, as in `ConvEncoder`.
         outputs: channels going out.
         blocks: residual blocks a level.
         skips: whether the encoder's features are added at every level but the coarsest.
-        strides: between levels, as in `Downward`.
+        strides: between levels, as in `ConvEncoder`.
     """
 
     def __init__(
@@ -118,11 +117,11 @@ class Upward(nn.Module):
             nn.Sequential(*(ResidualConvolution(width) for _ in range(blocks))) for width in channels
         )
         # A sub-pixel convolution: a 1x1 product at the coarse size, then a rearrangement.
-        self.enlarge = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(below, stride[0] * stride[1] * above, 1), Shuffle(stride))
+        self.upsample = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(below, stride[0] * stride[1] * above, 1), RectangularPixelShuffle(stride))
             for (above, below), stride in zip(pairwise(channels), strides, strict=True)
         )
-        self.head = nn.Sequential(ChannelNorm(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], outputs, 3, padding=1))
+        self.head = nn.Sequential(LayerNorm2d(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], outputs, 3, padding=1))
 
     def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]], features: Sequence[Tensor] = ()) -> Tensor:
         """Coarsest map → `(batch, outputs, height, width)`.
@@ -133,9 +132,9 @@ class Upward(nn.Module):
             features: with skips, the encoder's maps, finest first.
         """
         x = self.levels[-1](x)
-        for index in reversed(range(len(self.enlarge))):
+        for index in reversed(range(len(self.upsample))):
             height, width = sizes[index]
-            x = self.enlarge[index](x)[..., :height, :width]
+            x = self.upsample[index](x)[..., :height, :width]
             if self.skips:
                 x = x + features[index]
             x = self.levels[index](x)
@@ -148,22 +147,22 @@ def to_patches(x: Tensor, side: int) -> Tensor:
     `(batch, channels, height, width)` → `(batch, channels·side², ceil(height / side), ceil(width / side))`.
     """
     height, width = x.shape[-2:]
-    return functional.pixel_unshuffle(functional.pad(x, (0, -width % side, 0, -height % side)), side)
+    return F.pixel_unshuffle(F.pad(x, (0, -width % side, 0, -height % side)), side)
 
 
 def from_patches(x: Tensor, side: int, height: int, width: int) -> Tensor:
     """The inverse of `to_patches`, cropped to `height` and `width`."""
-    return functional.pixel_shuffle(x, side)[..., :height, :width]
+    return F.pixel_shuffle(x, side)[..., :height, :width]
 
 
-def halvings(levels: int, square: int | None) -> list[Stride]:
+def level_strides(levels: int, square: int | None) -> list[Stride]:
     """Strides between levels, finest first: the first `square` (None: all) halve both sides, the others the height."""
     steps = levels - 1
     return [(2, 2 if level < (steps if square is None else square) else 1) for level in range(steps)]
 
 
-def lay_channels_last(module: nn.Module) -> None:
-    """Lays convolution weights out channels last: two to four times as fast on a CPU in bfloat16."""
+def use_channels_last(module: nn.Module) -> None:
+    """Stores convolution weights channels last: two to four times as fast on a CPU in bfloat16."""
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this keyword
 
 

@@ -1,4 +1,4 @@
-"""Corrections: how a restoring network looks at its input and changes it.
+"""Corrections: what a restoring network sees of its input, and how its output changes it.
 
 A picture is corrected by adding to it; a complex spectrum by a mask on its magnitude, which leaves a
 clean sound alone at no cost, or by filling in the band that it lacks.
@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-# Loudness is heard on a compressed scale; 0.3 is the usual exponent for speech enhancement
+# Loudness is perceived on a compressed scale; 0.3 is the usual exponent for speech enhancement
 # (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
 # speech enhancement").
 MAGNITUDE_EXPONENT = 0.3
@@ -22,19 +22,19 @@ def compressed(spectrum: Tensor) -> Tensor:
 
 
 class Correction(nn.Module):
-    """How a restoring network looks at its input and changes it; this one adds to it."""
+    """What a restoring network sees of its input, and how its output changes it; this one adds to it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.inputs = self.outputs = channels
 
-    def features(self, damaged: Tensor) -> Tensor:
+    def features(self, corrupted: Tensor) -> Tensor:
         """What the encoder sees."""
-        return damaged
+        return corrupted
 
-    def apply_to(self, damaged: Tensor, output: Tensor) -> Tensor:
+    def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
         """The estimate: input and network output joined."""
-        return damaged + output
+        return corrupted + output
 
 
 class MaskCorrection(Correction):
@@ -44,26 +44,26 @@ class MaskCorrection(Correction):
         super().__init__(channels)
         self.inputs = self.outputs = 1
 
-    def features(self, damaged: Tensor) -> Tensor:
+    def features(self, corrupted: Tensor) -> Tensor:
         """`(batch, 2, frequency, time)` → compressed magnitude, `(batch, 1, frequency, time)`."""
-        return compressed(damaged)
+        return compressed(corrupted)
 
     def mask(self, output: Tensor) -> Tensor:
-        """What the network says, in 0…1."""
+        """The network's output as a factor in 0…1."""
         return torch.sigmoid(output + 1.0)  # + 1: an untrained network lets most of the sound pass
 
-    def apply_to(self, damaged: Tensor, output: Tensor) -> Tensor:
-        return damaged * self.mask(output)
+    def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
+        return corrupted * self.mask(output)
 
 
 class ExtendCorrection(MaskCorrection):
     """Fills in what a complex spectrum lacks above a cutoff at half of its band; nothing is turned down.
 
-    The network says how loud each cell is. Its phase is that of a cell of the lower band, copied up as a whole
+    The network predicts how loud each cell is. Its phase is that of a cell of the lower band, copied up as a whole
     (spectral band replication: Dietz et al., 2002), which keeps tones tones.
     """
 
-    # Filters of converters begin to fall here, as a share of the cutoff.
+    # Filters of converters begin to attenuate here, as a share of the cutoff.
     _LOWEST_SHARE = 0.85
     _LOUDEST = 6.0
 
@@ -71,31 +71,31 @@ class ExtendCorrection(MaskCorrection):
         super().__init__(channels)
         self.inputs = 3
 
-    def features(self, damaged: Tensor) -> Tensor:
+    def features(self, corrupted: Tensor) -> Tensor:
         """`(batch, 2, frequency, time)` → compressed magnitudes, those of the carrier, and the place in the band.
 
-        Convolutions see no further than a quarter of the band: the highest cells would know nothing of the sound, and
-        none of them how high it is.
+        Convolutions see no further than a quarter of the band: the highest cells would see nothing of the sound, and
+        none of them would know its own frequency.
         """
-        sound = compressed(damaged)
-        carrier = sound[:, :, _copied_from(damaged.shape[2], self._LOWEST_SHARE, device=damaged.device)]
-        place = torch.linspace(-1, 1, damaged.shape[2], device=damaged.device)[:, None].expand_as(sound)
+        sound = compressed(corrupted)
+        carrier = sound[:, :, _copied_from(corrupted.shape[2], self._LOWEST_SHARE, device=corrupted.device)]
+        place = torch.linspace(-1, 1, corrupted.shape[2], device=corrupted.device)[:, None].expand_as(sound)
         return torch.cat([sound, carrier, place], dim=1)
 
-    def apply_to(self, damaged: Tensor, output: Tensor) -> Tensor:
+    def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
         wanted = torch.exp((3 * output - 3).clamp_max(self._LOUDEST))  # an untrained network adds little
-        source = _copied_from(damaged.shape[2], self._LOWEST_SHARE, device=damaged.device)
-        carrier = damaged[:, :, source]
-        size = damaged.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
+        source = _copied_from(corrupted.shape[2], self._LOWEST_SHARE, device=corrupted.device)
+        carrier = corrupted[:, :, source]
+        size = corrupted.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
         carrier_size = carrier.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
         is_filled = (source != torch.arange(len(source), device=source.device))[:, None]
-        # Where something is left of the band it keeps its own phase, and is made up to what is wanted.
-        direction = torch.where(size > _HEARD_SHARE * wanted, damaged / size, carrier / carrier_size)
-        return damaged + is_filled * (wanted - size).clamp_min(0) * direction
+        # Where something is left of the band it keeps its own phase, and is raised to the wanted level.
+        direction = torch.where(size > _AUDIBLE_SHARE * wanted, corrupted / size, carrier / carrier_size)
+        return corrupted + is_filled * (wanted - size).clamp_min(0) * direction
 
 
 _TINY_POWER = 1e-12
-_HEARD_SHARE = 0.1
+_AUDIBLE_SHARE = 0.1
 
 
 @lru_cache(maxsize=8)

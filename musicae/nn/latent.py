@@ -1,13 +1,14 @@
 """Latents: what stands between encoder and decoder: deterministic, Gaussian or adversarial, vector or spatial.
 
-A latent turns what the encoder gives into a posterior, says what a code costs, and draws new codes
-from its prior. Every difference between a plain autoencoder, a VAE and an adversarial autoencoder is in
-this module.
+A latent turns what the encoder gives into a posterior q(z | x), computes what a code costs, and draws new codes from
+its prior. Every difference between a plain autoencoder, a VAE and an adversarial autoencoder is in this module. The
+logarithm of the variance is what networks predict, and the KL is written for it (Kingma & Welling, 2014, appendix B).
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,13 +17,71 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from musicae.errors import MusicaeError
-from musicae.nn.posterior import Posterior
 from musicae.nn.prior import Prior
 
 LOG_VARIANCE_BOUND = 8.0
 
 PriorFactory = Callable[[tuple[int, ...]], Prior]
 """Shape of a code → its prior."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z | x), factorised; a point where `log_variance` is None.
+
+    Attributes:
+        mean: `(batch, size)` or `(batch, size, height, width)`.
+        log_variance: same shape, or None for the code of a plain autoencoder.
+    """
+
+    mean: Tensor
+    log_variance: Tensor | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Posterior"]) -> "Posterior":
+        """The rows of several, one after the other, in float32. Raises `ValueError` where only some have variances."""
+        log_variances = [part.log_variance.float() for part in parts if part.log_variance is not None]
+        if len(log_variances) not in (0, len(parts)):
+            raise ValueError(f"expected variances of all {len(parts)} parts or of none, got {len(log_variances)}")
+        mean = torch.cat([part.mean.float() for part in parts])
+        return cls(mean, torch.cat(log_variances) if log_variances else None)
+
+    def rows(self, index: Tensor) -> "Posterior":
+        """Those of some examples; `index` is int64 `(examples,)`."""
+        return Posterior(self.mean[index], None if self.log_variance is None else self.log_variance[index])
+
+    @property
+    def variance(self) -> Tensor:
+        """σ², the shape of `mean`. Raises `ValueError` for a point, which has none."""
+        return self._known_log_variance().exp()
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draws z by the reparameterisation mean + σ·ε; the code itself for a point."""
+        if self.log_variance is None:
+            return self.mean
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+    def kl(self) -> Tensor:
+        """KL(q ‖ N(0, I)) in nats of every latent number, the shape of `mean`; zeros for a point."""
+        if self.log_variance is None:
+            return torch.zeros_like(self.mean)
+        return 0.5 * (self.mean.pow(2) + self.log_variance.exp() - 1.0 - self.log_variance)
+
+    def entropy(self) -> Tensor:
+        """Entropy of q in nats, `(batch,)`. Raises `ValueError` for a point, which has none."""
+        return 0.5 * (self._known_log_variance() + 1.0 + math.log(2 * math.pi)).flatten(1).sum(1)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z | x) in nats, `(batch,)`. Raises `ValueError` for a point."""
+        log_variance = self._known_log_variance()
+        squares = (z - self.mean).pow(2) * torch.exp(-log_variance)
+        return -0.5 * (squares + log_variance + math.log(2 * math.pi)).flatten(1).sum(1)
+
+    def _known_log_variance(self) -> Tensor:
+        if self.log_variance is None:
+            raise ValueError("the code of a plain autoencoder has no density")
+        return self.log_variance
 
 
 class Latent(nn.Module, ABC):
@@ -40,12 +99,12 @@ class Latent(nn.Module, ABC):
     has_density: ClassVar[bool]
     """Whether codes have a density given the input and under the prior, hence a cost in nats."""
 
+    has_penalty: ClassVar[bool] = False
+    """Whether training adds a `penalty` on codes to the loss."""
+
     def __init__(self, shape: tuple[int, ...], prior: PriorFactory) -> None:
         super().__init__()
         self.shape = shape
-
-    is_judged: ClassVar[bool] = False
-    """Whether training asks a `penalty` of codes."""
 
     @abstractmethod
     def forward(self, projected: Tensor) -> Posterior:
@@ -56,7 +115,7 @@ class Latent(nn.Module, ABC):
         """What the code costs: KL(q ‖ p) in nats, `(batch,)`; z is a draw from the posterior."""
 
     def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What training asks of codes besides their cost, `(batch,)`; zeros unless a latent asks for something.
+        """What training adds to the loss besides the cost of codes, `(batch,)`; zeros unless the latent `has_penalty`.
 
         Args:
             z: codes, `(batch, *shape)`.
@@ -165,7 +224,7 @@ class AdversarialLatent(PointLatent):
     """
 
     is_generative = True
-    is_judged = True
+    has_penalty = True
     HIDDEN = 256
 
     def __init__(self, shape: tuple[int, ...], prior: PriorFactory) -> None:
@@ -185,20 +244,19 @@ class AdversarialLatent(PointLatent):
         if not torch.is_grad_enabled():
             return fooling
         drawn = torch.randn(z.shape, generator=generator, device=z.device)
-        told = self.discriminator(torch.cat([drawn, z.detach()])).float().squeeze(1)
-        of_drawn, of_codes = told.chunk(2)
-        judging = F.softplus(-of_drawn) + F.softplus(of_codes)
-        return fooling + judging - judging.detach()
+        of_drawn, of_codes = self.discriminator(torch.cat([drawn, z.detach()])).float().squeeze(1).chunk(2)
+        telling = F.softplus(-of_drawn) + F.softplus(of_codes)
+        return fooling + telling - telling.detach()
 
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randn(count, *self.shape, generator=generator, device=generator.device)
 
 
-def start_precise(projection: nn.Linear, latent: Latent) -> None:
-    """Makes the layer that a vector latent reads start with codes that stand out of their own noise.
+def init_with_small_variance(projection: nn.Linear, latent: Latent) -> None:
+    """Initialises the layer that a vector latent reads so that codes stand out of their own noise.
 
-    From σ = 1 on, an untrained encoder says less than its noise, and a decoder that sees its own past learns
-    to do without z before z says anything. With means three times as large and σ = 1/e, z is heard first.
+    At σ = 1 an untrained encoder's mean is smaller than the noise on it, and a decoder that sees its own past learns
+    to do without z. With means three times as large and σ = 1/e it learns to use z first.
     """
     if latent.has_density:
         numbers = latent.shape[0]

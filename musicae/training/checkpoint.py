@@ -31,10 +31,27 @@ _SCALE = ".int8_scale"
 _LEAST_QUANTISED = 4096
 """Tensors of fewer numbers stay float16: they take no room, and biases and norms are not to be rounded."""
 
-RENAMED = (
-    (r"\bshrink\b", "downsample"),
-    (r"\benlarge\b", "upsample"),
-)
+RENAMED = {
+    r"\bshrink\b": "downsample",
+    r"\benlarge\b": "upsample",
+    r"\bplaces\b": "position_embedding",
+    # Of the models of music; `widen` is also a layer of each dense block, where a number stands before it.
+    r"\bseen\b": "input_embedding",
+    r"\bbefore\b": "previous_embedding",
+    r"\bjoin\b": "phrase_encoder",
+    r"\bconduct\b": "phrase_decoder",
+    r"\bjoin_phrases\b": "piece_encoder",
+    r"\bpart_phrases\b": "piece_decoder",
+    r"\bamong_read\b": "encoder_attention",
+    r"\bamong_parted\b": "decoder_attention",
+    r"(?<!\d\.)\bwiden\b": "step_projection",
+    r"\baround\b": "local_context",
+    r"\btold_encoder\b": "condition_encoder",
+    r"\btold_decoder\b": "condition_decoder",
+    # Of the causal restorer.
+    r"\benter\b": "input_projection",
+    r"\bleave\b": "output_projection",
+}
 """Regular expressions in names of stored tensors, and what replaces them: how older checkpoints are read."""
 
 
@@ -184,7 +201,7 @@ def with_present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _present_name(name: str) -> str:
-    for pattern, present in RENAMED:
+    for pattern, present in RENAMED.items():
         name = re.sub(pattern, present, name)
     return name
 

@@ -1,8 +1,9 @@
-"""Sequence layers for `steps`: symbol embeddings and a causal stack that trains in parallel.
+"""Causal layers: no step sees a later one, in one piece or step by step.
 
-The causal stack is a dilated one (van den Oord et al., 2016, "WaveNet") written as matrix products
-over shifted copies instead of convolutions, which is what CPUs and GPUs do fastest. `forward` sees
-all steps at once; `step` continues from a memory and gives the same numbers one step at a time.
+Dilated convolutions (van den Oord et al., 2016, "WaveNet") are written as matrix products over shifted copies, wide
+enough for a CPU. `CausalStack` is for symbols, decoded one at a time from a memory that grows; `DilatedStack` is for
+the frames of a sound (Luo & Mesgarani, 2019, "Conv-TasNet"), with the past it needs as an explicit state. A running
+sum keeps a level that forgets.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class SymbolEmbedding(nn.Module):
@@ -43,8 +45,8 @@ class SymbolEmbedding(nn.Module):
         return torch.cat([start, symbols[:, :-1]], dim=1)
 
 
-def replace_some(symbols: Tensor, share: float) -> Tensor:
-    """Replaces a share of the steps by others drawn from the same batch, so frequencies stay.
+def word_dropout(symbols: Tensor, share: float) -> Tensor:
+    """Replaces a share of the steps by others drawn from the same batch, so frequencies stay (Bowman et al., 2016).
 
     Args:
         symbols: int64 `(batch, steps, streams)`.
@@ -69,7 +71,7 @@ class CausalLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, steps, width)` → the same; no step sees a later one."""
         now = self.norm(x)
-        past = torch.nn.functional.pad(now, (0, 0, self.dilation, 0))[:, : now.shape[1]]
+        past = F.pad(now, (0, 0, self.dilation, 0))[:, : now.shape[1]]
         return self._join(x, now, past)
 
     def step(self, x: Tensor, memory: list[Tensor]) -> Tensor:
@@ -108,3 +110,73 @@ class CausalStack(nn.Module):
         for layer, past in zip(self.layers, memory, strict=True):
             x = cast(CausalLayer, layer).step(x, past)
         return x
+
+
+class DilatedLayer(nn.Module):
+    """x + W₂·act(W₁·[norm(x_t), norm(x_{t - d}), norm(x_{t - 2d})]), d the dilation."""
+
+    TAPS = 3
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.norm = nn.LayerNorm(width)
+        self.mix = nn.Linear(self.TAPS * width, width)
+        self.activation = nn.GELU()
+        self.out = nn.Linear(width, width)
+
+    @property
+    def reach(self) -> int:
+        """Steps that it looks back."""
+        return (self.TAPS - 1) * self.dilation
+
+    def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """`(batch, time, width)` and `(batch, reach, width)` of the steps before → both for the steps after."""
+        time, dilation = x.shape[1], self.dilation
+        seen = torch.cat((past, self.norm(x)), dim=1)  # (batch, reach + time, width)
+        taps = [seen[:, tap * dilation : tap * dilation + time] for tap in range(self.TAPS)]
+        return x + self.out(self.activation(self.mix(torch.cat(taps, dim=-1)))), seen[:, time:]
+
+
+class DilatedStack(nn.Module):
+    """Dilated layers, each looking back twice as far as the one before it."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = nn.ModuleList(DilatedLayer(width, 2**number) for number in range(layers))
+
+    def start(self, batch: int) -> tuple[Tensor, ...]:
+        """The state before the first step: silence."""
+        like = next(self.parameters())
+        return tuple(like.new_zeros(batch, layer.reach, self.width) for layer in self._layers())
+
+    def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`(batch, time, width)` → the same, and the state after it."""
+        after = []
+        for layer, past in zip(self._layers(), state, strict=True):
+            x, past = layer(x, past)
+            after.append(past)
+        return x, tuple(after)
+
+    def _layers(self) -> list[DilatedLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DilatedLayer)]
+
+
+def running_sum(values: Tensor, before: Tensor, decay: float) -> Tensor:
+    """Sums s_t = values_t + decay · s_{t-1}, in about log₂(time) passes over the whole.
+
+    Args:
+        values: `(..., time)`.
+        before: `(...)`, the sum before the first value.
+        decay: share that is left of the past, in 0…1.
+
+    Returns:
+        `(..., time)`; the last one is `before` of what follows.
+    """
+    sums, reach, time = values, 1, values.shape[-1]
+    while reach < time:  # `sums` look back over `reach` values: doubled by adding those as far back again
+        sums = sums + decay**reach * F.pad(sums[..., :-reach], (reach, 0))
+        reach *= 2
+    ages = torch.arange(1, time + 1, device=values.device, dtype=values.dtype)
+    return sums + before[..., None] * decay**ages

@@ -1,0 +1,368 @@
+"""Likelihoods: what a decoder's output says about the target.
+
+A likelihood turns decoder output (`parameters`) into the log-probability of a target, a mean, a mode and a sample.
+Log-probabilities are summed over an example's elements, in nats. Nothing here knows encoders, latents or files.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musicae.errors import unknown_name
+from musicae.nn.correction import compressed
+from musicae.spec import TensorSpec
+
+
+class Likelihood(nn.Module, ABC):
+    """The decoder's distribution over one example of a spec."""
+
+    parameters_are_values: ClassVar[bool] = False
+    """Whether the parameters are the mean itself, so that a restorer's estimate can stand for them."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    @property
+    def width(self) -> int:
+        """Numbers the decoder gives per grid cell (channels) or per step."""
+        return self.spec.shape[0]
+
+    @abstractmethod
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        """Log-probability of `target` `(batch, *shape)` in nats, `(batch,)`."""
+
+    @abstractmethod
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Expected value; for categories the probabilities `(batch, steps, vocabulary sizes summed)`."""
+
+    @abstractmethod
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The most probable value, `(batch, *shape)`."""
+
+    @abstractmethod
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A draw, `(batch, *shape)`."""
+
+    def sharpened(self, parameters: Tensor, temperature: float, top_p: float) -> Tensor:
+        """Parameters whose draws are closer to the mode (temperature below 1) or farther from it.
+
+        Args:
+            parameters: as in `sample`.
+            temperature: what logits are divided by, above 0.
+            top_p: draws come only from the most probable symbols that together have this probability (nucleus
+                sampling: Holtzman et al., 2020).
+
+        Returns:
+            The parameters; as they are where values have no logits.
+        """
+        del temperature, top_p
+        return parameters
+
+    def choose(self, parameters: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:
+        """The mode at temperature 0, else a draw from the sharpened parameters; arguments as in `sharpened`."""
+        if temperature == 0:
+            return self.mode(parameters)
+        return self.sample(self.sharpened(parameters, temperature, top_p), generator)
+
+
+class Bernoulli(Likelihood):
+    """Grey values in 0…1, read as probabilities of white; parameters are logits."""
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(parameters, target, reduction="none").flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters.sigmoid()
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return (parameters > 0).to(parameters.dtype)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.bernoulli(parameters.sigmoid(), generator=generator)
+
+
+class Gaussian(Likelihood):
+    """Real values with one learned standard deviation for all cells (Rybkin et al., 2021, "σ-VAE").
+
+    A learned σ sets the balance of reconstruction and KL by itself; a fixed σ = 1 on pixels in 0…1
+    would make β = 1 collapse the latent.
+    """
+
+    parameters_are_values = True
+    # An optimiser moves each parameter by about its learning rate a step; σ has further to go.
+    _SPEED = 10.0
+
+    def __init__(self, spec: TensorSpec) -> None:
+        super().__init__(spec)
+        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / self._SPEED))
+
+    @property
+    def log_sigma(self) -> Tensor:
+        """Natural logarithm of the standard deviation, scalar; smoothly kept above -6."""
+        return -6.0 + F.softplus(self._SPEED * self.scaled_log_sigma + 6.0)
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        error = (parameters - target).flatten(1).pow(2).sum(1)
+        constant = target[0].numel() * (self.log_sigma + 0.5 * math.log(2 * math.pi))
+        return -0.5 * error * torch.exp(-2 * self.log_sigma) - constant
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        noise = torch.randn(parameters.shape, generator=generator, device=parameters.device, dtype=parameters.dtype)
+        return parameters + self.log_sigma.exp() * noise
+
+
+class DiscretisedLogistic(Likelihood):
+    """Values in 0…1 on 256 levels, each the share of a logistic distribution that falls to it.
+
+    The ends take what lies beyond them (Salimans et al., 2017, "PixelCNN++", section 2.1, with one
+    component). Log-probabilities are of pixels as they are stored, so that bits a number can be compared.
+    Parameters are the centres of all channels, then what the logarithms of their scales come from.
+    """
+
+    LEVELS = 256
+    # Logarithms of scales are -2 ± 5: from a quarter of a level to twenty times the whole range.
+    _MIDDLE_LOG_SCALE, _LOG_SCALE_BOUND = -2.0, 5.0
+
+    @property
+    def width(self) -> int:
+        return 2 * self.spec.shape[0]
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        return self._each(parameters, target).flatten(1).sum(1)
+
+    def _each(self, parameters: Tensor, target: Tensor) -> Tensor:
+        """Log-probability of every number, the target's shape."""
+        centre, log_scale = self._split(parameters)
+        half, precision = 0.5 / (self.LEVELS - 1), torch.exp(-log_scale)
+        above, below = (target + half - centre) * precision, (target - half - centre) * precision
+        # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), s the logistic function.
+        between = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * precision))
+        lowest, highest = target < half, target > 1 - half
+        return torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Of the logistic distribution with its ends gathered at 0 and 1, in closed form."""
+        centre, log_scale = self._split(parameters)
+        scale = log_scale.exp()
+        return scale * (F.softplus(centre / scale) - F.softplus((centre - 1) / scale))
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The level nearest to the centre, or an end where more is gathered."""
+        nearest = self._levels(self._split(parameters)[0])
+        targets = [nearest, torch.zeros_like(nearest), torch.ones_like(nearest)]
+        likeliest = torch.stack([self._each(parameters, target) for target in targets]).argmax(0)
+        return torch.stack(targets).gather(0, likeliest[None])[0]
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        centre, log_scale = self._split(parameters)
+        uniform = torch.rand(centre.shape, generator=generator, device=centre.device, dtype=centre.dtype)
+        return self._levels(centre + log_scale.exp() * torch.logit(uniform, eps=1e-6))
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Centres and logarithms of the scales; an untrained network says grey, and unsure by a seventh."""
+        centre, raw = parameters.chunk(2, dim=1)
+        bounded = self._LOG_SCALE_BOUND * torch.tanh(raw / self._LOG_SCALE_BOUND)
+        return centre + 0.5, self._MIDDLE_LOG_SCALE + bounded
+
+    def _levels(self, values: Tensor) -> Tensor:
+        return (values.clamp(0, 1) * (self.LEVELS - 1)).round() / (self.LEVELS - 1)
+
+
+class Categorical(Likelihood):
+    """One symbol a step in every stream; parameters are the streams' logits side by side."""
+
+    @property
+    def width(self) -> int:
+        return sum(self.spec.vocabulary)
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        streams = zip(self._logits(parameters), target.unbind(-1), strict=True)
+        costs = [F.cross_entropy(logits.mT, symbols, reduction="none").sum(1) for logits, symbols in streams]
+        return -torch.stack(costs).sum(0)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return torch.cat([logits.softmax(-1) for logits in self._logits(parameters)], -1)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return torch.stack([logits.argmax(-1) for logits in self._logits(parameters)], -1)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        drawn = []
+        for logits in self._logits(parameters):
+            # By inversion: a quarter less time than torch.multinomial, which draws one number a symbol.
+            reached = logits.softmax(-1).cumsum(-1)
+            draw = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device) * reached[..., -1:]
+            index = torch.searchsorted(reached, draw, right=True).squeeze(-1)
+            drawn.append(index.clamp_max(logits.shape[-1] - 1))
+        return torch.stack(drawn, -1)
+
+    def sharpened(self, parameters: Tensor, temperature: float, top_p: float) -> Tensor:
+        parameters = parameters / temperature
+        if top_p < 1:
+            parameters = torch.cat([_keep_nucleus(logits, top_p) for logits in self._logits(parameters)], -1)
+        return parameters
+
+    def _logits(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        """`(batch, steps, width)` → one `(batch, steps, vocabulary)` a stream."""
+        return parameters.split(self.spec.vocabulary, dim=-1)
+
+
+def _keep_nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """Logits with −∞ outside the smallest set of symbols whose probability reaches `top_p`."""
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(-1)
+    outside = probabilities.cumsum(-1) - probabilities >= top_p  # the first symbol always stays
+    return logits.masked_fill(outside.gather(-1, order.argsort(-1)), -torch.inf)
+
+
+class Estimate(Likelihood):
+    """Base of the likelihoods whose parameters are the estimated spectrum and whose variance is each example's own."""
+
+    parameters_are_values = True
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The estimate itself: its variance isn't known without a target."""
+        return parameters
+
+
+class Spectral(Estimate):
+    """Complex spectra `(batch, 2, frequency, time)`, scored as the ear and the SI-SDR score them.
+
+    Two Gaussians, each with the variance that fits the example best (its profile likelihood, which
+    makes the first the logarithm of the waveform's error, hence of its SNR): one over the complex
+    values, one, weighted by `COMPRESSED_WEIGHT`, over compressed magnitudes. An error 30 dB below
+    the target counts as none, so that clean examples don't drown the noisy ones.
+    """
+
+    COMPRESSED_WEIGHT = 0.15  # with 0.3 masks let through more than is best for the waveform
+    _FLOOR = 1e-3
+    _SILENCE = 1e-4  # mean square of a cell; a usual one has about 1
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        complex_part = self._log_variance(parameters, target)
+        compressed_part = self._log_variance(compressed(parameters), compressed(target))
+        numbers = target[0].numel()
+        return -0.5 * numbers * (complex_part + self.COMPRESSED_WEIGHT * compressed_part)
+
+    def _log_variance(self, estimate: Tensor, target: Tensor) -> Tensor:
+        error = (estimate - target).flatten(1).pow(2).mean(1)
+        power = target.flatten(1).pow(2).mean(1)
+        return torch.log(error + self._FLOOR * power + self._SILENCE)
+
+
+class LogSpectral(Estimate):
+    """Complex spectra scored by the logarithms of their magnitudes alone, for what fills in a missing band.
+
+    Frames are drawn from a Laplace distribution of as many dimensions as there are frequencies, with the scale that
+    fits the example best (its profile likelihood), counted twice, once for each stored number: the loss is the
+    logarithm of the log-spectral distance (Gray & Markel, 1976), which is a root mean square over frequency and a mean
+    over time, of the whole band. A frame that cannot be foreseen weighs less than under squared errors. Cells 60 dB
+    below a usual one count as silent.
+    """
+
+    _LEAST_POWER = 1e-6
+    _FLOOR = 0.03  # nepers
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        ours, theirs = (self._log_magnitude(spectrum) for spectrum in (parameters, target))
+        distance = ((ours - theirs).square().mean(1) + self._FLOOR**2).sqrt()  # (batch, time)
+        return -target[0].numel() * torch.log(distance.mean(1))
+
+    def _log_magnitude(self, spectrum: Tensor) -> Tensor:
+        return 0.5 * torch.log(spectrum.square().sum(1) + self._LEAST_POWER)
+
+
+class Magnitude(Likelihood):
+    """Square roots of linear magnitudes `(batch, 1, frequency, time)`, scored cell by cell and band by band.
+
+    A Gaussian over cells, its deviation learned, sees what is loud; Laplace distributions over the logarithms of
+    bands that widen with frequency, as the ear's do, see what is soft. Parameters go through a softplus, since a
+    magnitude is not negative.
+    """
+
+    BANDS_WEIGHT = 8.0  # a band stands for about so many cells
+    BANDS = 64
+    _SPEED = 10.0  # as in `Gaussian`
+    _SHARPNESS = 4.0
+    _FLOOR = 1e-3  # of a band's magnitude, as in `signal.LOG_MEL_FLOOR`
+
+    def __init__(self, spec: TensorSpec) -> None:
+        super().__init__(spec)
+        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / self._SPEED))
+        self.scaled_log_scale = nn.Parameter(torch.tensor(-1.0 / self._SPEED))
+
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        ours = self.mean(parameters)
+        log_sigma = -6.0 + F.softplus(self._SPEED * self.scaled_log_sigma + 6.0)
+        error = (ours - target).flatten(1).square().sum(1)
+        cells = -0.5 * error * torch.exp(-2 * log_sigma) - target[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
+        log_scale = -6.0 + F.softplus(self._SPEED * self.scaled_log_scale + 6.0)
+        distance = (self._log_bands(ours) - self._log_bands(target)).abs().flatten(1)
+        bands = -distance.sum(1) * torch.exp(-log_scale) - distance.shape[1] * (log_scale + math.log(2))
+        return cells + self.BANDS_WEIGHT * bands
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return F.softplus(parameters, beta=self._SHARPNESS)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return self.mean(parameters)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The mean: cells drawn one by one would add a hiss."""
+        return self.mean(parameters)
+
+    def _log_bands(self, root: Tensor) -> Tensor:
+        weights = band_weights(root.shape[2], self.BANDS).to(root)
+        return torch.log(torch.einsum("bft,fn->bnt", root[:, 0].square(), weights) + self._FLOOR)
+
+
+@lru_cache(maxsize=8)
+def band_weights(frequencies: int, bands: int) -> Tensor:
+    """Overlapping triangles, even below a twelfth of the band and logarithmic above, `(frequencies, bands)`.
+
+    The mel scale's shape for any sample rate, which a tensor doesn't tell. Each band's weights add up to one.
+    """
+    corner = frequencies / 12
+    place = torch.log1p(torch.arange(frequencies) / corner)  # (frequencies,)
+    edges = torch.linspace(0, float(place[-1]), bands + 2)
+    # Low bands are narrower than a bin; there a band is the bins beside its middle.
+    bins = torch.expm1(edges) * corner
+    reach = torch.maximum((bins[2:] - bins[:-2]) / 2, torch.tensor(1.0))
+    weights = (1 - (torch.arange(frequencies)[:, None] - bins[None, 1:-1]).abs() / reach).clamp_min(0)
+    return weights / weights.sum(0, keepdim=True)
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "bernoulli": Bernoulli,
+    "gaussian": Gaussian,
+    "discretised_logistic": DiscretisedLogistic,
+    "categorical": Categorical,
+    "spectral": Spectral,
+    "log_spectral": LogSpectral,
+    "magnitude": Magnitude,
+}
+
+
+def build_likelihood(spec: TensorSpec) -> Likelihood:
+    """Builds the likelihood a spec names. Raises `ValueError` for a name not in `LIKELIHOODS`."""
+    if spec.likelihood not in LIKELIHOODS:
+        raise ValueError(unknown_name("likelihood", spec.likelihood, LIKELIHOODS))
+    return LIKELIHOODS[spec.likelihood](spec)

@@ -1,0 +1,89 @@
+"""Dense layers and attention: wide matrix products, which a CPU with few cores does best."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """x + W₂·act(W₁·norm(x)), width kept. Dropout on the inner activation."""
+
+    def __init__(self, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, width)
+        self.activation = nn.GELU()
+        self.dropout = nn.Dropout(dropout)
+        self.narrow = nn.Linear(width, width)
+        nn.init.zeros_(self.narrow.bias)
+        nn.init.normal_(self.narrow.weight, std=0.1 / width**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(..., width)` → `(..., width)`."""
+        return x + self.narrow(self.dropout(self.activation(self.widen(self.norm(x)))))
+
+
+class ResidualMLP(nn.Sequential):
+    """in → width → `depth` residual blocks → out. `(..., inputs)` → `(..., outputs)`.
+
+    Args:
+        inputs, width, outputs, depth: sizes.
+        dropout: on the inner activations.
+        linear_path: leave out the last normalisation, so that a straight path of matrix products leads from
+            in to out: what is nearly linear, such as many principal components, is then learned soon.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, outputs: int, depth: int, *, dropout: float = 0.0, linear_path: bool = False
+    ) -> None:
+        blocks: list[nn.Module] = [ResidualBlock(width, dropout) for _ in range(depth)]
+        norm = nn.Identity() if linear_path else nn.LayerNorm(width)
+        super().__init__(nn.Linear(inputs, width), *blocks, norm, nn.Linear(width, outputs))
+
+
+class AttentionBlock(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)); every position sees every other.
+
+    Args:
+        width: numbers a position has, a multiple of `heads`.
+        heads: attention heads.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is no multiple of {heads} heads")
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.to_query_key_value = nn.Linear(width, 3 * width)
+        self.join_heads = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        for last in (self.join_heads, self.mlp[-1]):
+            nn.init.normal_(last.get_parameter("weight"), std=0.1 / width**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, positions, width)` → the same."""
+        joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = joined.permute(2, 0, 3, 1, 4)  # each (batch, heads, positions, width / heads)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        x = x + self.join_heads(mixed)
+        return torch.add(x, self.mlp(x))
+
+
+class AttentionStack(nn.Module):
+    """Adds a learned position embedding, then attention blocks. `(batch, positions, width)` → the same.
+
+    With no blocks, or a single position, it changes nothing.
+    """
+
+    def __init__(self, positions: int, width: int, blocks: int, heads: int = 4) -> None:
+        super().__init__()
+        blocks = blocks if positions > 1 else 0
+        self.blocks = nn.Sequential(*(AttentionBlock(width, heads) for _ in range(blocks)))
+        self.position_embedding = nn.Parameter(0.02 * torch.randn(positions, width)) if blocks else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, positions, width)` → the same."""
+        return x if self.position_embedding is None else self.blocks(x + self.position_embedding)
