@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from musicae.atomic_io import atomic_write
+from musicae.roll_panel import FRAME, INK, RollPanel, check_rolls
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
 Rows = Mapping[str, Sequence[np.ndarray]]
 """Label → examples, drawn as one row of the plot."""
 
-_Colour = tuple[int, int, int]
-_INK: _Colour = (0x22, 0x30, 0x3C)
-_PAPER: _Colour = (255, 255, 255)
-_BLACK_KEY: _Colour = (0xF1, 0xF3, 0xF5)
-_FRAME: _Colour = (0x9A, 0xA5, 0xB1)
-_BAR_LINE: _Colour = (0x88, 0x95, 0xA3)
-_BEAT_LINE: _Colour = (0xDD, 0xE2, 0xE7)
-_SUSTAIN: _Colour = (0x7A, 0xAD, 0xDB)
-_ONSET: _Colour = (0x12, 0x40, 0x78)
+_PAPER = (255, 255, 255)
 
 # Sizes in pixels of the image, which is shown at half its size.
 _SCALE = 2
@@ -44,10 +37,6 @@ _PAGE_WIDTH = 2400
 _MOST_PIXELS = 16_000
 _LONGEST_LABEL = 48
 _SMALL_PICTURE = 96  # up to this many pixels a side, each is to be seen
-
-_PITCHES = 128
-_PITCH_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
-_BLACK_KEYS = (1, 3, 6, 8, 10)
 
 _LABEL_COLOURS = (
     *("#12407a", "#d1603d", "#3a8f5c", "#8a5aa8", "#b8860b", "#4a90a4"),
@@ -129,24 +118,24 @@ def square(
     wide = _cell_pixels(min(_PAGE_WIDTH // columns, 200), width) if small else min(_PAGE_WIDTH // columns, width)
     tall = max(1, round(wide * min(max(height / width, 0.1), 4.0)))
     gap = 4 if small else _GAP
-    y_room = _label_pixels([*y_labels, y_title], _TICK_PIXELS)
-    top = _MARGIN + 2 * _TICK_PIXELS
+    y_room = _label_pixels([*y_labels, y_title], _LABEL_PIXELS)
+    top = _MARGIN + _LABEL_PIXELS + _GAP
     canvas, draw = _paper(
-        y_room + columns * (wide + gap) + _MARGIN, top + len(cells) * (tall + gap) + 4 * _TICK_PIXELS + _MARGIN
+        y_room + columns * (wide + gap) + _MARGIN, top + len(cells) * (tall + gap) + 2 * _LABEL_PIXELS + 3 * _GAP
     )
     for number, (label, row) in enumerate(zip(y_labels, cells, strict=True)):
         y = top + number * (tall + gap)
-        _write(draw, (y_room - _GAP, y + tall // 2), label, _TICK_PIXELS, "rm")
+        _write(draw, (y_room - _GAP, y + tall // 2), label, _LABEL_PIXELS, "rm")
         for column, cell in enumerate(row):
             canvas.paste(_resized(cell, wide, tall), (y_room + column * (wide + gap), y))
     bottom = top + len(cells) * (tall + gap) - gap
-    every = _every(x_labels, wide + gap)
+    every = _every(x_labels, wide + gap, _LABEL_PIXELS)
     for column, label in enumerate(x_labels[::every]):
         x = y_room + column * every * (wide + gap) + wide // 2
-        _write(draw, (x, bottom + _GAP), label, _TICK_PIXELS, "ma")
+        _write(draw, (x, bottom + _GAP), label, _LABEL_PIXELS, "ma")
     middle = y_room + (columns * (wide + gap) - gap) // 2
-    _write(draw, (middle, bottom + 2 * _GAP + _TICK_PIXELS), x_title, _TICK_PIXELS, "ma")
-    _write(draw, (y_room - _GAP, top - _GAP), y_title, _TICK_PIXELS, "rs")
+    _write(draw, (middle, bottom + 2 * _GAP + _LABEL_PIXELS), x_title, _LABEL_PIXELS, "ma")
+    _write(draw, (y_room - _GAP, top - _GAP), y_title, _LABEL_PIXELS, "rs")
     return canvas
 
 
@@ -177,140 +166,41 @@ def piano_rolls(
     """
     columns = _columns(rows)
     rolls = {label: [np.asarray(roll) for roll in examples] for label, examples in rows.items()}
-    names: tuple[str, ...] = tuple(row_names.values() if isinstance(row_names, Mapping) else row_names or ())
+    names: Sequence[str] = tuple(row_names.values() if isinstance(row_names, Mapping) else row_names or ())
+    every_roll = [roll for examples in rolls.values() for roll in examples]
+    check_rolls(every_roll, 0 if isinstance(row_names, Mapping) else len(names))
     if isinstance(row_names, Mapping):
-        _check_rolls(rolls, (_PITCHES,))
         rolls = {label: [roll[list(row_names)] for roll in examples] for label, examples in rolls.items()}
-    _check_rolls(rolls, (len(names), _PITCHES + len(names)) if names else (_PITCHES,))
-    low, high = _pitch_range([roll for examples in rolls.values() for roll in examples if len(roll) >= _PITCHES])
-    steps = max(roll.shape[1] for examples in rolls.values() for roll in examples)
-    step = _step_pixels(steps, columns, hits=bool(names))
-    together = -(-steps // _MOST_PIXELS)  # steps that share a column of pixels; 1 but for the longest pieces
-    start = step // 2 if names else 0  # a hit is centred on its time, so the first needs room
-    panel = _Panel(low, high, names, len(rolls), step, start, steps, steps_per_bar, steps_per_beat, together)
+        every_roll = [roll for examples in rolls.values() for roll in examples]
+    panel = RollPanel.fitting(every_roll, names, rows=len(rolls), columns=columns)
 
-    named = [*names, "G♯9"]
-    pitch_room = 2 * _GAP + round(max(_font(_TICK_PIXELS).getlength(name) for name in named))
-    left = _label_pixels(rolls, _LABEL_PIXELS) + pitch_room
+    widest = max(round(_font(_TICK_PIXELS).getlength(name)) for name in [*names, "C-1"])
+    ticks = 2 * _GAP + widest
+    left = _label_pixels(rolls, _LABEL_PIXELS) + ticks
     top = _MARGIN + (2 * _TICK_PIXELS if column_names else 0)
-    gap = _GAP + 4
-    canvas, draw = _paper(
-        left + columns * (panel.width + gap) - gap + 2 * _MARGIN,
-        top + len(rolls) * (panel.height + gap) - gap + 2 * _TICK_PIXELS + _MARGIN,
-    )
+    across, down = panel.width + _MARGIN, panel.height + _MARGIN
+    bottom = top + len(rolls) * down - _MARGIN
+    canvas, draw = _paper(left + columns * across + _MARGIN, bottom + 2 * _TICK_PIXELS + _GAP)
     for row, (label, examples) in enumerate(rolls.items()):
-        y = top + row * (panel.height + gap)
-        _write(draw, (left - pitch_room, y + panel.height // 2), _short(label), _LABEL_PIXELS, "rm")
-        for offset, name in panel.ticks():
+        y = top + row * down
+        _write(draw, (left - ticks, y + panel.height // 2), _short(label), _LABEL_PIXELS, "rm")
+        for offset, name in panel.ticks(_TICK_PIXELS):
             _write(draw, (left - _GAP, y + offset), name, _TICK_PIXELS, "rm")
-            draw.line((left - _GAP // 2, y + offset, left - 1, y + offset), fill=_FRAME, width=1)
+            draw.line((left - _GAP // 2, y + offset, left - 1, y + offset), fill=FRAME)
         for column, roll in enumerate(examples):
-            canvas.paste(Image.fromarray(panel.draw(roll)), (left + column * (panel.width + gap), y))
-    bars = range(0, steps, steps_per_bar)
-    apart = max(1, steps_per_bar * step // together)
-    every = _every([str(first_bar + len(bars))], apart)
-    bottom = top + len(rolls) * (panel.height + gap) - gap + _GAP // 2
+            drawn = panel.draw(roll, steps_per_bar=steps_per_bar, steps_per_beat=steps_per_beat)
+            canvas.paste(Image.fromarray(drawn), (left + column * across, y))
+    bars = -(-panel.steps // steps_per_bar)
+    every = _every([str(first_bar + bars)], panel.place(steps_per_bar) - panel.place(0))
     for column in range(columns):
-        x = left + column * (panel.width + gap)
-        for bar in range(0, len(bars), every):
-            _write(
-                draw,
-                (x + start + bar * apart, bottom),
-                str(first_bar + bar),
-                _TICK_PIXELS,
-                "ma" if bar or start else "la",
-            )
+        x = left + column * across
+        for bar in range(0, bars, every):
+            place = (x + panel.place(bar * steps_per_bar), bottom + _GAP // 2)
+            _write(draw, place, str(first_bar + bar), _TICK_PIXELS, "ma" if bar or names else "la")
         for name in column_names[column : column + 1]:
             _write(draw, (x + panel.width // 2, top - _GAP), name, _TICK_PIXELS, "ms")
-    _write(draw, (left - _GAP, bottom), "bar", _TICK_PIXELS, "ra")
+    _write(draw, (left - _GAP, bottom + _GAP // 2), "bar", _TICK_PIXELS, "ra")
     return canvas
-
-
-class _Panel:
-    """How one roll is drawn: pitches from `low` to `high`, and below them a line for each drum."""
-
-    def __init__(
-        self, low: int, high: int, names: Sequence[str], rows: int, step: int, start: int, steps: int,
-        steps_per_bar: int, steps_per_beat: int, together: int,
-    ) -> None:  # fmt: skip
-        self.low, self.high, self.names = low, high, names
-        self.step, self.start, self.together = step, start, together
-        self.lines = [
-            (start + at * step // together, at % steps_per_bar == 0) for at in range(0, steps + 1, steps_per_beat)
-        ]
-        pitches = high - low + 1
-        # Few rolls get room; many are drawn small enough that the plot still fits a page.
-        crowd = float(np.clip(8 / rows, 0.6, 1.0))
-        height = float(np.clip(pitches * 12, 160, 520)) * crowd
-        self.pitch = max(2, round(height / pitches)) if pitches else 0
-        self.drum = max(_TICK_PIXELS, round(28 * crowd)) if names else 0
-        self.pitched_height = pitches * self.pitch
-        self.height = self.pitched_height + len(names) * self.drum
-        self.width = start + -(-steps // together) * step
-
-    def ticks(self) -> list[tuple[int, str]]:
-        """`(distance from the top in pixels, name)`: drums, the Cs, and the Gs where there is room."""
-        drums = [
-            (self.height - number * self.drum - self.drum // 2, name) for number, name in enumerate(self.names)
-        ]  # fmt: skip
-        named = [pitch for pitch in range(self.low, self.high + 1) if pitch % 12 == 0]
-        if len(named) < 2 or 5 * self.pitch >= _TICK_PIXELS + 6:
-            named = [pitch for pitch in range(self.low, self.high + 1) if pitch % 12 in (0, 7)]
-        middle = [(self.high - pitch) * self.pitch + self.pitch // 2 for pitch in named]
-        return drums + [
-            (y, f"{_PITCH_NAMES[pitch % 12]}{pitch // 12 - 1}") for y, pitch in zip(middle, named, strict=True)
-        ]
-
-    def draw(self, roll: np.ndarray) -> np.ndarray:
-        """uint8 `(height, width, 3)` of one roll `(128, drums, or both; steps)`."""
-        pixels = np.full((self.height, self.width, 3), _PAPER, np.uint8)
-        for pitch in range(self.low, self.high + 1):
-            if pitch % 12 in _BLACK_KEYS:
-                top = (self.high - pitch) * self.pitch
-                pixels[top : top + self.pitch] = _BLACK_KEY
-        for number in range(0, len(self.names), 2):
-            bottom = self.height - number * self.drum
-            pixels[bottom - self.drum : bottom] = _BLACK_KEY
-        if self.names and self.pitched_height:
-            pixels[self.pitched_height : self.pitched_height + 2] = _FRAME
-        for x, is_bar in self.lines:
-            if is_bar:
-                pixels[:, max(0, x - 1) : x + 1] = _BAR_LINE
-            else:
-                pixels[:, x : x + 1] = _BEAT_LINE
-        if self.together > 1:
-            roll = np.maximum.reduceat(roll, np.arange(0, roll.shape[1], self.together), axis=1)
-        if len(roll) >= _PITCHES:
-            self._draw_notes(pixels, roll)
-        if self.names:
-            self._draw_hits(pixels, roll[-len(self.names) :])
-        pixels[[0, -1]] = _FRAME
-        pixels[:, [0, -1]] = _FRAME
-        return pixels
-
-    def _draw_notes(self, pixels: np.ndarray, roll: np.ndarray) -> None:
-        """They lie over the lines, or a note that crosses a beat would look like two."""
-        height = max(6, self.pitch - (2 if self.pitch >= 10 else 0))
-        used = [pitch for pitch in range(self.low, self.high + 1) if roll[pitch].any()]
-        for state, colour in ((1, _SUSTAIN), (2, _ONSET)):  # where pitches are thin, onsets lie above
-            for pitch in used:
-                top = max(0, (self.high - pitch) * self.pitch + (self.pitch - height) // 2)
-                sounds = np.repeat(roll[pitch] == state, self.step)
-                line = pixels[top : min(top + height, self.pitched_height), self.start :][:, : len(sounds)]
-                line[:, sounds] = colour
-
-    def _draw_hits(self, pixels: np.ndarray, hits: np.ndarray) -> None:
-        """A diamond, centred on the moment of the hit."""
-        radius = max(2, min(self.drum // 2 - 3, self.step // 2 + 1))
-        ramp = np.arange(-radius, radius + 1)
-        cover = np.clip(radius + 0.5 - np.abs(ramp)[:, None] - np.abs(ramp), 0, 1)[..., None]
-        for number, at in zip(*np.nonzero(hits), strict=True):
-            x = self.start + int(at) * self.step
-            y = self.height - int(number) * self.drum - self.drum // 2
-            left, right = max(0, x - radius), min(self.width, x + radius + 1)
-            part = pixels[y - radius : y + radius + 1, left:right]
-            shown = cover[:, left - x + radius : right - x + radius]
-            part[:] = np.round(part * (1 - shown) + np.array(_ONSET) * shown)
 
 
 def spectrograms(rows: Rows, *, sample_rate_hz: int, hop_samples: int) -> Image.Image:
@@ -361,7 +251,7 @@ def spectrograms(rows: Rows, *, sample_rate_hz: int, hop_samples: int) -> Image.
                 axes.set_ylabel("kHz")
                 axes.annotate(
                     label, (0, 0.5), xytext=(-46, 0), xycoords="axes fraction", textcoords="offset points",
-                    ha="right", va="center", color=_hex(_INK),
+                    ha="right", va="center", color=_hex(INK),
                 )  # fmt: skip
             if row == len(rows) - 1:
                 axes.set_xlabel("s", labelpad=1)
@@ -428,7 +318,7 @@ def scatter(
             markerscale=max(1.0, (30 / size) ** 0.5),  # dots of a large map are too small to tell their colour by
         )  # fmt: skip
     axes.set(aspect="equal", adjustable="datalim")
-    axes.set_title(title, color=_hex(_INK), fontsize=11, loc="left")
+    axes.set_title(title, color=_hex(INK), fontsize=11, loc="left")
     axes.set(xlabel=x_label, ylabel=y_label)
     _plain(axes)
     return _rendered(figure)
@@ -458,7 +348,7 @@ def _paper(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, pixels: int, anchor: str) -> None:
-    draw.text(place, text, fill=_INK, font=_font(pixels), anchor=anchor, align="right" if anchor[0] == "r" else "left")
+    draw.text(place, text, fill=INK, font=_font(pixels), anchor=anchor, align="right" if anchor[0] == "r" else "left")
 
 
 def _short(label: str) -> str:
@@ -474,9 +364,9 @@ def _label_pixels(labels: Sequence[str] | Rows, pixels: int) -> int:
     return _MARGIN + _GAP + max(round(_font(pixels).getlength(line)) for line in lines)
 
 
-def _every(labels: Sequence[str], apart: int) -> int:
+def _every(labels: Sequence[str], apart: int, pixels: int = _TICK_PIXELS) -> int:
     """Each how-manyth label can be written without touching the next."""
-    widest = max((round(_font(_TICK_PIXELS).getlength(label)) for label in labels), default=0)
+    widest = max((round(_font(pixels).getlength(label)) for label in labels), default=0)
     return -(-(widest + _GAP) // max(1, apart))
 
 
@@ -503,35 +393,6 @@ def _resized(cell: np.ndarray | Image.Image, width: int, height: int) -> Image.I
     return cell.convert("RGB").resize((width, height), method)
 
 
-def _check_rolls(rolls: Rows, heights: Sequence[int]) -> None:
-    for roll in (roll for examples in rolls.values() for roll in examples):
-        if roll.ndim != 2 or len(roll) not in heights:
-            wanted = " or ".join(f"({height}, steps)" for height in heights)
-            raise ValueError(f"expected piano rolls of shape {wanted}, got {roll.shape}")
-
-
-def _pitch_range(rolls: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Lowest and highest pitch to show: what sounds, a semitone around it, an octave at least. No rolls: none."""
-    if not rolls:
-        return 0, -1
-    used = np.zeros(_PITCHES, dtype=bool)
-    for roll in rolls:
-        used |= roll[:_PITCHES].any(axis=1)
-    pitches = np.flatnonzero(used)
-    low, high = (int(pitches[0]) - 1, int(pitches[-1]) + 1) if pitches.size else (60, 71)
-    missing = max(0, 12 - (high - low + 1))
-    low, high = low - missing // 2, high + missing - missing // 2
-    return max(0, min(low, 116)), min(127, max(high, 11))
-
-
-def _step_pixels(steps: int, columns: int, *, hits: bool) -> int:
-    """Width of a step: room for few, a page for many, and no less than can be seen while the plot stays drawable."""
-    wanted = min(36, 1720 // steps) if columns == 1 else min(14, (_PAGE_WIDTH + 400) // (columns * steps))
-    if columns == 1 and steps < 16:
-        wanted = min(60, 480 // steps)
-    return max(1, min(max(wanted, 12 if hits else 4), _MOST_PIXELS // (columns * steps)))
-
-
 def _figure(width: float, height: float) -> "Figure":
     """A white figure of so many inches, its resolution bounded. It is no window, and pyplot isn't involved."""
     from matplotlib.figure import Figure
@@ -542,12 +403,12 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _plain(axes: "Axes") -> None:
     """Thin grey frame, small labels."""
-    axes.tick_params(labelsize=8, length=2, color=_hex(_FRAME), labelcolor=_hex(_INK))
+    axes.tick_params(labelsize=8, length=2, color=_hex(FRAME), labelcolor=_hex(INK))
     for spine in axes.spines.values():
-        spine.set_color(_hex(_FRAME))
+        spine.set_color(_hex(FRAME))
         spine.set_linewidth(0.6)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=_hex(_INK), fontsize=8)
+        label.set(color=_hex(INK), fontsize=8)
 
 
 def _rendered(figure: "Figure") -> Image.Image:
@@ -558,5 +419,5 @@ def _rendered(figure: "Figure") -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _hex(colour: _Colour) -> str:
+def _hex(colour: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
