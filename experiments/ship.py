@@ -95,10 +95,10 @@ def main(names: tuple[str, ...], sets: Path, out: Path) -> None:
         model, _, manifest = load_checkpoint(out / name / "best")
         minutes = manifest.metrics["minutes"]
         manifest = _without_paths(manifest, figure)
-        save_checkpoint(target, model, manifest, half=True)
+        save_checkpoint(target, model, manifest, weights="float16")
         scores = score(load(target), figure, sets)
         shown = {key: round(scores[key], 4) for key in figure.reported if key in scores}
-        save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), half=True)
+        save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), weights="float16")
         vectors = AttributeVectors.load(out / name / "best")
         if vectors is not None:
             vectors.save(target)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from musicae.atomic_io import atomic_folder
 from musicae.errors import CheckpointError
-from musicae.training.checkpoint import read_tensors, replaced_folder
+from musicae.training.checkpoint import read_tensors, with_present_names, write_tensors
 
 _TENSORS, _COUNTERS = "state.safetensors", "state.json"
 
@@ -26,8 +26,8 @@ def write_state(
     tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
-    with replaced_folder(folder) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary / _TENSORS)
+    with atomic_folder(folder) as temporary:
+        write_tensors(temporary / _TENSORS, tensors, place=folder)
         (temporary / _COUNTERS).write_text(json.dumps(counters))
 
 
@@ -46,7 +46,7 @@ def read_state(folder: Path, model: nn.Module, average: nn.Module, optimizer: to
 
 
 def _filled(folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    tensors = read_tensors(folder / _TENSORS)
+    tensors = with_present_names(read_tensors(folder / _TENSORS))
     model.load_state_dict(_below("model.", tensors))
     average.load_state_dict(_below("average.", tensors))
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
