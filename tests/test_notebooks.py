@@ -14,31 +14,12 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
-MOST_BYTES = 1_500_000
+MOST_BYTES = 600_000
 
 FIGURES = {"01_autoencoders": 15, "02_vae": 13}
-"""Figures that each notebook draws."""
-SENTENCES = {
-    "01_autoencoders": [
-        r"1611 pictures to learn from, 95 to test on, of 8 × 8 pixels",
-        r"with 8 numbers: autoencoder 0\.\d{4}, PCA 0\.02\d\d",
-        r"\d\d\.\d dB damaged, \d+\.\d dB restored",
-        r"\d\d\.\d dB enlarged, \d+\.\d dB sharpened",
-        r"digits 0\.\d{4}, photographs 0\.\d{4}",
-        r"mean and deviation of the two numbers: -?\d",
-        r"temple: bicubic \d\d\.\d\d dB, model \d+\.\d\d dB\nflower: bicubic",
-    ],
-    "02_vae": [
-        r"reconstruction \d+\.\d nats \+ KL \d+\.\d nats \(\d+\.\d bits\) = \d+\.\d nats, the negative ELBO",
-        r"mean and deviation of the two numbers: -?\d",
-        r"\(-1\.28, \+1\.28\)\n\(-0\.52, \+1\.28\)\n\(\+0\.00, \+1\.28\)",
-        r"plain 0\.\d{4}, VAE at the mean 0\.\d{4}",
-        r"(?m)\A.*KL, bits.*\n( *[\d.]+ +\d+\.\d\d +\d+\.\d\d +0\.\d{4}\n){4}",
-        r"not told: KL \d+\.\d bits\ntold: KL \d+\.\d bits",
-        r"dense: [\d,]+ weights, ELBO -\d+\.\d\d nats, KL \d+\.\d bits\nconvolutional: ",
-    ],
-}
-"""What each notebook prints, in this order."""
+"""Pictures that each notebook shows."""
+PRINTS = {"01_autoencoders": 8, "02_vae": 8}
+"""Cells that print numbers."""
 
 
 @pytest.fixture(params=sorted(NOTEBOOKS))
@@ -70,28 +51,31 @@ def _outputs(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def _figures(notebook: NotebookNode) -> list[np.ndarray]:
-    pictures = (output.data["image/png"] for output in _outputs(notebook) if "image/png" in output.get("data", {}))
-    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L")) for picture in pictures]
+    """What is shown as a picture, and pictures within HTML."""
+    encoded: list[str] = []
+    for data in (output.data for output in _outputs(notebook) if "data" in output):
+        if "image/png" in data:
+            encoded.append(data["image/png"])
+        else:
+            encoded += re.findall(r"data:image/png;base64,([\w+/=]+)", data.get("text/html", ""))
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("L")) for picture in encoded]
 
 
 def _check(name: str, notebook: NotebookNode) -> None:
-    """All cells ran, in order and without a complaint; every figure holds something, every sentence is there."""
+    """All cells ran, in order and without a complaint; every figure holds something, every number is one."""
     cells, outputs = _code_cells(notebook), _outputs(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     figures = _figures(notebook)
     assert len(figures) == FIGURES[name]
-    assert all(min(figure.shape) > 100 and figure.std() > 5 for figure in figures)
-    wanted = SENTENCES[name]
+    assert all(min(figure.shape) > 30 and figure.std() > 5 for figure in figures)
     printed = [output.text for output in outputs if output.output_type == "stream"]
-    places = [next((place for place, text in enumerate(printed) if re.search(what, text)), None) for what in wanted]
-    assert None not in places, wanted[places.index(None)]
-    assert places == sorted(places)
-    assert "nan" not in " ".join(printed)
+    assert len(printed) == PRINTS[name]
+    assert all(re.search(r"\d", text) and not re.search(r"\b(nan|inf)\b", text) for text in printed)
 
 
 def test_there_are_two_notebooks():
-    assert set(NOTEBOOKS) == set(FIGURES) == set(SENTENCES)
+    assert set(NOTEBOOKS) == set(FIGURES) == set(PRINTS)
 
 
 @pytest.mark.slow
