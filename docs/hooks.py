@@ -21,7 +21,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         return markdown
     from musicae.cli import main
 
-    context = click.Context(main, info_name="musicae")
+    context = click.Context(main, info_name="musicae", **main.context_settings)
     names = main.list_commands(context)
     commands = [(name, command) for name in names if (command := main.get_command(context, name)) is not None]
     return markdown.replace(COMMANDS, "\n".join(_section(name, command, context) for name, command in commands))
@@ -54,8 +54,9 @@ def _section(name: str, command: click.Command, parent: click.Context) -> str:
 
 def _rows(command: click.Command, context: click.Context) -> list[str]:
     records = (parameter.get_help_record(context) for parameter in command.get_params(context))
-    return [f"| `{_cell(option)}` | {_cell(html.escape(text))} |" for option, text in filter(None, records)]
+    return [f"| <code>{_cell(option)}</code> | {_cell(text)} |" for option, text in filter(None, records)]
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """Text in which nothing is Markdown."""
+    return html.escape(" ".join(text.split())).translate({ord(sign): f"&#{ord(sign)};" for sign in "|[]*_`\\"})
