@@ -1,18 +1,14 @@
-"""The command line: a group of commands; each parses, calls one function, and prints the path it wrote."""
+"""The command line: each command opens, makes one call, saves, and prints the path it wrote."""
 
 import errno
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from musicae import __version__
-from musicae.commands.generation import grid, interpolate, sample, shift, vary
-from musicae.commands.looking import attributes, embed, inspect, models
-from musicae.commands.prepare import prepare
-from musicae.commands.scoring import evaluate
-from musicae.commands.training import train
-from musicae.commands.transform import denoise, reconstruct, render, upscale
+from musicae.commands import COMMANDS
 from musicae.errors import MusicaeError
 
 _STOPPED = 130
@@ -20,7 +16,24 @@ _STOPPED = 130
 
 
 class _Group(click.Group):
-    """Prints what a user can mend as one sentence, and leaves with its exit code."""
+    """Imports a command when it is called, and prints what a user can mend as one sentence with its exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"musicae.commands.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands by their table, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence.removesuffix(".")) for name, (_, sentence) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -49,15 +62,6 @@ def main() -> None:
 
     Start with: musicae interpolate a.mid b.mid
     """
-
-
-for _command in (
-    *(train, evaluate),
-    *(sample, grid, interpolate, vary, shift),
-    *(reconstruct, denoise, upscale, render),
-    *(prepare, inspect, attributes, embed, models),
-):
-    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """`make demo`: the main jobs on the starter files, each file printed as it is written."""
 
 import shutil
+import time
 from pathlib import Path
+from typing import cast
 
 import click
 
+from musicae.domain import HasReport
+from musicae.plots import save_png
 from musicae.starter import starter_file
-from musicae.trained import load
-from musicae.training.experiment import Experiment
+from musicae.trained import load, train
 
 _DIGIT_STEPS = 1500
 
@@ -24,7 +27,7 @@ def main(out: Path) -> None:
 def morph_melodies(out: Path) -> None:
     """Walks from `a.mid` to `b.mid` with the shipped melody model."""
     click.echo("Melodies: from a.mid to b.mid in 13 steps")
-    load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=13, out=out)
+    load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=13).save(out)
     _say(sorted(out.iterdir()))
 
 
@@ -33,20 +36,22 @@ def learn_digits(out: Path) -> None:
     click.echo("Digits: a VAE learns 8 x 8 digits")
     if out.exists():
         shutil.rmtree(out)
-    experiment = Experiment.resolve("image", settings={"steps": _DIGIT_STEPS, "latent_size": 10})
-    trained = load(experiment.run(out, experiment.read()))
-    trained.sample(16, seed=0, out=out / "samples")
+    trained = train("image", out=out, steps=_DIGIT_STEPS, latent_size=10)
+    trained.sample(16, seed=0).save(out / "samples")
     _say([*sorted((out / "previews").iterdir())[-1:], *sorted((out / "samples").glob("samples*"))])
 
 
 def clean_sound(out: Path) -> None:
     """Cleans the noisy starter sound with the shipped model, and draws both."""
     click.echo("Sound: noise taken out of noisy.wav")
-    noisy = starter_file("noisy.wav")
+    started = time.perf_counter()
     denoiser = load("denoise-16k")
-    denoiser.denoise(noisy, out / "cleaned.wav", report=True)
-    shutil.copy(noisy, out / "noisy.wav")
-    for line in denoiser.report:
+    noisy = denoiser.domain.open(starter_file("noisy.wav"))
+    cleaned = denoiser.domain.open(denoiser.denoise(noisy).save(out / "cleaned.wav"))
+    noisy.save(out / "noisy.wav")
+    report = cast(HasReport, denoiser.domain).report(noisy, cleaned, time.perf_counter() - started)
+    save_png(report.plot(), out / "cleaned.png")
+    for line in report.lines:
         click.echo(f"  {line}")
     _say(sorted(out.iterdir()))
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 Corruption = Callable[[Tensor, Generator], Tensor]
 """A clean batch and a generator on its device → the corrupted batch, same shape."""
 
+Baseline = Callable[[Tensor, Tensor], Tensor]
+"""A corrupted and a clean batch → an estimate of the clean one, same shape."""
+
 NO_LABEL = "(none)"
 """Stands among labels for an example that has none."""
 
@@ -309,7 +312,7 @@ class Domain(ABC):
 
     @abstractmethod
     def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
-        """Stored examples of an array that holds many items, such as pictures `(N, H, W[, C])` or sounds `(N, samples)`.
+        """Stored examples of an array of many items: pictures `(N, H, W[, C])`, sounds `(N, samples)`, windows of tokens.
 
         Args:
             array: one row an item.
@@ -359,12 +362,17 @@ class Domain(ABC):
             corrupted: the model's input; the same as `target` for `reconstruct`.
         """
 
-    def baselines(self, task: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-        """What a model is measured beside: name → function of a corrupted and a clean batch, which gives an estimate.
+    def baselines(self, task: str, examples: Tensor | None = None) -> "dict[str, Baseline]":
+        """What a model is measured against: name → function of a corrupted and a clean batch, which gives an estimate.
 
-        Restorers that learn nothing, and bounds that know the clean batch. None unless a domain has some.
+        Guesses and filters that learn next to nothing, and bounds that know the clean batch. None unless a domain
+        has some.
+
+        Args:
+            task: one of `tasks`.
+            examples: some of the training split, `(examples, *spec.shape)`, for those that are fitted; None: without.
         """
-        del task
+        del task, examples
         return {}
 
     @property
@@ -455,12 +463,25 @@ class Streams(Protocol):
         """A way for blocks of samples through a mask of spectra; None: at the model's own rate."""
 
     def assemble_stream(self, item: Any, masks: Callable[[], Callable[[np.ndarray], np.ndarray]]) -> Any:
-        """As `assemble`, for a causal model: the result is what the stream would have given; `masks` starts a new one."""
+        """As `assemble`, for a causal model: the result is what the stream would have given; `masks` starts it anew."""
 
 
 @runtime_checkable
 class MorphsOverTime(Protocol):
     """A domain whose examples last, so that one can change into another while it does."""
 
-    def morph_over_time(self, path: Tensor) -> Tensor:
-        """The examples `(points, *spec.shape)` of a path → one, `(1, *spec.shape)`, that goes along it as time passes."""
+    def morph_over_time(self, path: Tensor, frame: Any = None) -> Any:
+        """A media object as long as an example that goes along a path as time passes.
+
+        Args:
+            path: `(points, *spec.shape)`.
+            frame: as in `compose`.
+        """
+
+
+@runtime_checkable
+class HasReport(Protocol):
+    """A domain that measures what a restoration did."""
+
+    def report(self, before: Any, after: Any, elapsed_s: float) -> Any:
+        """A value with `.lines` for people and `.plot()`, of a media object and what became of it."""

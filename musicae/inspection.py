@@ -3,20 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from musicae.config import read_config
-from musicae.data.dataset import find_files, read_all, told_reasons
-from musicae.domain import Reading
-from musicae.domains import DOMAINS
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.models import MODELS
-from musicae.trained import PRETRAINED, shipped_models
-from musicae.training.checkpoint import read_manifest
+
+if TYPE_CHECKING:
+    from musicae.domain import Reading
 
 
 def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[str]:
-    """Tells, file by file, what would be learned, and why the rest would not.
+    """Says, file by file, what would be learned, and why the rest would not.
 
     Args:
         domain: a key of `DOMAINS`.
@@ -30,10 +27,14 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
         MusicaeError: a path is missing, or nothing at all is usable; `DamagedFileError` where every
             file is damaged.
     """
-    kind = DOMAINS[domain]
-    own = read_config(kind.Config, settings, f"{domain} setting")
-    files = find_files(kind(own), paths)
-    reader = kind(kind.suited(own, [path for _, path in files]))
+    from musicae.data.files import describe_skipped, find_files
+    from musicae.data.reading import read_all
+    from musicae.domains import domain_class
+
+    cls = domain_class(domain)
+    own = read_config(cls.Config, settings, f"{domain} setting")
+    files = find_files(cls(own), paths)
+    reader = cls(cls.configure(own, [path for _, path in files]))
     examples, used, damaged, skipped = 0, 0, {}, Counter[str]()
     for name, reading in read_all(reader, files):
         if isinstance(reading, DamagedFileError):
@@ -47,30 +48,31 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
     if len(damaged) == len(files):
         message = next(iter(damaged.values())) if len(files) == 1 else f"all {len(files)} files are damaged."
         raise DamagedFileError(message)
+    left_out = describe_skipped(skipped, damaged)
     if examples == 0:
-        raise MusicaeError(
-            f"nothing to learn from in {len(files)} file{'s' * (len(files) > 1)}: {told_reasons(skipped, damaged)}."
-        )
-    yield f"In all: {examples} examples from {used} of {len(files)} files. Left out: {told_reasons(skipped, damaged)}."
+        raise MusicaeError(f"nothing to learn from in {len(files)} {domain} file{'s' * (len(files) > 1)}: {left_out}.")
+    yield f"In all: {examples} examples from {used} of {len(files)} files. Left out: {left_out}."
 
 
 def describe_models() -> Iterator[str]:
-    """One line for each shipped model, then one for each kind that can be trained."""
+    """One line for each shipped model, then one for each model that can be trained. No torch is imported."""
+    from musicae.manifest import WEIGHTS, read_manifest
+    from musicae.models import MODELS
+    from musicae.shipped import PRETRAINED, shipped_models
+
     yield "Shipped, for --model and musicae.load:"
     for name in shipped_models():
         manifest = read_manifest(PRETRAINED / name)
-        size_mb = (PRETRAINED / name / "model.safetensors").stat().st_size / 1e6
+        size_mb = (PRETRAINED / name / WEIGHTS).stat().st_size / 1e6
         scores = ", ".join(f"{key} {value:.4g}" for key, value in manifest.metrics.items())
         yield f"  {name}: {manifest.domain}, {manifest.task}, {size_mb:.1f} MB; {scores}"
-    yield "Kinds, for train --model:"
+    yield "Models, for train --model:"
     for name, entry in MODELS.items():
-        summary = (entry.model.__doc__ or "").partition("\n")[0]
-        kinds = {"rebuilding": entry.rebuilds, "restoring": entry.restores}
-        uses = " and ".join(kind for kind, is_it in kinds.items() if is_it)
-        yield f"  {name}: {entry.layout} layout, {uses}; {summary}"
+        uses = " and ".join(use for use, fits in (("rebuilds", entry.rebuilds), ("restores", entry.restores)) if fits)
+        yield f"  {name}: {entry.layout} layout, {uses}; {entry.summary}"
 
 
-def _describe_reading(name: str, reading: Reading) -> Iterator[str]:
+def _describe_reading(name: str, reading: "Reading") -> Iterator[str]:
     yield f"{name}: {len(reading.examples)} examples"
     yield from (f"  {part}" for part in reading.parts)
     yield from (f"  left out: {count} × {reason}" for reason, count in reading.skipped.items())

@@ -100,7 +100,7 @@ class TrainedModel:
         return self.network.encode(batch.target.to(self.device), condition).mean
 
     def tensor(self, source: Any, **choice: Any) -> Tensor:
-        """One example of a media object as the network is given it, `(1, *spec.shape)`; the choice is as in `encode`."""
+        """One example as the network is given it, `(1, *spec.shape)`; the arguments are as in `encode`."""
         pipeline = self.pipeline
         return pipeline.batch(pipeline.select(source, choice)).target
 
@@ -421,6 +421,7 @@ def train(
     start_from: str | Path | None = None,
     callbacks: "Sequence[Callback]" = (),
     log_with: Sequence[str] = ("tensorboard",),
+    resume: bool = False,
     device: str | None = None,
     **settings: Any,
 ) -> TrainedModel:
@@ -436,6 +437,7 @@ def train(
         start_from: a shipped model or a run whose weights are taken over where names and shapes fit: fine-tuning.
         callbacks: called on steps, evaluations and at the end; see `musicae.training.callbacks.Callback`.
         log_with: trackers, as Accelerate names them.
+        resume: continue the run in `out` exactly; what else is given must be as it was then.
         device: where the result computes.
         **settings: keys of the domain's, the model's and the training's config, such as `bars=2` and `minutes=10`.
 
@@ -448,7 +450,7 @@ def train(
     from musicae.training.experiment import run_training
 
     best = run_training(
-        domain, data=data, task=task, model=model, out=out, start_from=start_from, callbacks=callbacks,
-        log_with=log_with, settings=settings,
+        domain, data=data, task=task, model=model, out=out, start_from=None if start_from is None else str(start_from),
+        callbacks=callbacks, log_with=log_with, resume=resume, **settings,
     )  # fmt: skip
     return load(best, device, network_class=None if model is None or isinstance(model, str) else model)

@@ -1,1 +1,21 @@
-"""The commands, by theme. `musicae.cli` joins them; nothing else imports them."""
+"""The commands. `COMMANDS` says where each is and what it does, so that `--help` imports none of them."""
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("train", "Train a model."),
+    "evaluate": ("evaluate", "Score a model on data it was not trained on."),
+    "interpolate": ("generate", "Morph from file A to file B through latent space."),
+    "vary": ("generate", "Write variations of a file, at a chosen distance from it."),
+    "shift": ("generate", "Change one attribute of a file and keep the rest."),
+    "sample": ("generate", "Decode draws from the prior."),
+    "grid": ("generate", "Show what lies where in a latent of two numbers."),
+    "reconstruct": ("restore", "Put files through a model: what does it keep?"),
+    "denoise": ("restore", "Clean sounds or pictures, or repair melodies; the length stays."),
+    "upscale": ("restore", "Fill in what a coarse file lacks."),
+    "render": ("restore", "Render MIDI files to sound."),
+    "inspect": ("inspect", "Say what would be learned from files, and why the rest would not."),
+    "attributes": ("inspect", "Measure files: note density, brightness and more."),
+    "embed": ("inspect", "Draw a map of files: near in the picture is near in latent space."),
+    "models": ("inspect", "List the models that come with the package, and those that can be trained."),
+    "prepare": ("prepare", "Read files into the store that training opens."),
+}
+"""Command → its module in this package, and its first sentence."""

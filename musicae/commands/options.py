@@ -1,21 +1,22 @@
-"""What several commands share: options, and how their text is read. Heavy imports stay inside functions."""
+"""What several commands share: options, how their text is read, and where results go.
+
+Heavy imports stay inside functions, and inputs are looked for before a model is loaded.
+"""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from musicae.atomic_io import refuse_place
-from musicae.data.named_sets import NAMED_SETS
 from musicae.errors import MusicaeError
+
+_SHIPPED = "[default: melody-2bar; notes-16k for sound]"
 
 
 class DomainChoice(click.Choice[str]):
-    """The names in `DOMAINS`, read when they are wanted: the table brings torch."""
+    """The names in `DOMAINS`, read when they are wanted."""
 
     def __init__(self) -> None:
         super().__init__(())
@@ -37,33 +38,27 @@ def model_option(default: str | None) -> Callable[..., Any]:
     return click.option("--model", metavar="NAME|FOLDER", help="Shipped name, or a run's folder.", **given)
 
 
-# For commands that rebuild or make: which shipped model serves a kind of file.
-SHIPPED_FOR = {"music": "melody-2bar", "audio": "notes-16k"}
-model_for_file_option = click.option(
-    "--model",
-    metavar="NAME|FOLDER",
-    help=f"Shipped name, or a run's folder.  [default: {SHIPPED_FOR['music']}; {SHIPPED_FOR['audio']} for sound]",
-)
+def model_for_file_option(text: str = _SHIPPED) -> Callable[..., Any]:
+    """`--model` of a command that finds a shipped model by its file."""
+    return click.option("--model", metavar="NAME|FOLDER", help=f"Shipped name, or a run's folder.  {text}")
 
 
-UPSCALER_FOR = {"audio": "upscale-16k"}
-upscaler_option = click.option(
-    "--model",
-    metavar="NAME|FOLDER",
-    help=f"Shipped name, or a run's folder.  [default: {UPSCALER_FOR['audio']} for sound]",
-)
-
-
-def out_option(metavar: str, default: str, *, required: bool = False) -> Callable[..., Any]:
-    """`--out`; the default is said in words, since it depends on the input.
+def out_option(metavar: str, default: str) -> Callable[..., Any]:
+    """`--out` and `--force`.
 
     Args:
         metavar: FILE or FOLDER.
-        default: what is written without it.
-        required: there is no default.
+        default: where a result goes without it, in words, since it depends on the input.
     """
-    text = "Where to write." if required else f"Where to write.  [default: {default}]"
-    return click.option("-o", "--out", type=click.Path(path_type=Path), metavar=metavar, help=text, required=required)
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        out = click.option("-o", "--out", metavar=metavar, help=f"Where to write.  [default: {default}]")
+        force = click.option(
+            "--force", is_flag=True, help="Overwrite what is there.  [default: a number is added to the name]"
+        )
+        return out(force(command))
+
+    return add
 
 
 settings_option = click.option(
@@ -74,12 +69,14 @@ data_option = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help=f"Folder, file, or a set of pictures by name ({', '.join(NAMED_SETS)}); may be repeated.",
+    help="Folder, file, or a set of pictures by name (mnist, fashion-mnist, cifar10); may be repeated.",
 )
 bar_option = click.option(
     "--bar", type=click.IntRange(1), metavar="BAR", help="First bar of the window.  [default: the densest window]"
 )
-track_option = click.option("--track", metavar="TRACK", help="By number from 0 or name.  [default: chosen]")
+track_option = click.option(
+    "--track", metavar="TRACK", help="Music: by number from 0 or name.  [default: chosen by what it holds]"
+)
 seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Same seed, same result.")
 chords_option = click.option(
     "--chords", metavar="TEXT", help='Harmony to follow, as "C F G Am"; for models trained with chords.'
@@ -97,40 +94,71 @@ top_p_option = click.option(
     metavar="P",
     help="Draw from the most probable symbols that together have this probability.",
 )
+FILE = click.Path(path_type=Path)
+FILES = {"nargs": -1, "required": True, "type": FILE, "metavar": "FILE..."}
 
 
-def load(model: str) -> Any:
-    """Loads a model by name or folder."""
-    from musicae.trained import load
-
-    return load(model)
-
-
-def load_for(model: str | None, path: Path, shipped: Mapping[str, str] = SHIPPED_FOR) -> Any:
-    """Loads a model by name or folder; without either, the shipped one for files of this kind, or in this folder.
+def load(model: str, track: str | None = None) -> Any:
+    """Loads a model by name or folder.
 
     Args:
         model: as a person gave it.
-        path: a file or a folder.
-        shipped: kind of file → shipped model; music's serves what is of no kind.
+        track: of files of music, for all that is done with them.
     """
-    if model is not None:
-        return load(model)
-    from musicae.domains import DOMAINS
+    from musicae.shipped import find_model
 
-    files = chain([path], path.rglob("*"))
-    kinds = (name for file in files for name in shipped if file.name.lower().endswith(DOMAINS[name].suffixes))
-    kind = next(kinds, "music")
-    if kind not in shipped:
-        raise click.UsageError(f"Missing option '--model': a model comes with musicae for {', '.join(shipped)} only.")
-    return load(shipped[kind])
+    find_model(model)  # before torch is imported
+    from musicae.trained import load
+
+    trained = load(model)
+    if track is None:
+        return trained
+    if "track" not in type(trained.domain.config).model_fields:
+        raise MusicaeError(f"--track chooses a track of music, and this model's data is {trained.domain.name}.")
+    return trained.with_settings(track=read_track(track))
+
+
+def load_for(model: str | None, path: Path, task: str = "reconstruct", track: str | None = None) -> Any:
+    """Loads a model by name or folder; without either, the shipped one for files of this medium.
+
+    Args:
+        model: as a person gave it.
+        path: a file or a folder, which is looked for first.
+        task: for which a model is wanted.
+        track: as in `load`.
+    """
+    check_inputs([path])
+    if model is not None:
+        return load(model, track)
+    from musicae.domains import domain_of
+    from musicae.shipped import SHIPPED_FOR
+
+    shipped = SHIPPED_FOR[task]
+    domain = domain_of(path) or "music"
+    if domain not in shipped:
+        raise click.UsageError(
+            f"Missing option '--model': a model to {task} comes with musicae for {', '.join(shipped)} only."
+        )
+    return load(shipped[domain], track)
+
+
+def check_inputs(paths: Iterable[Path]) -> None:
+    """Raises `MusicaeError` for the first path that is not there, before anything heavy is imported."""
+    for path in paths:
+        if not path.exists():
+            raise MusicaeError(f"no such file: {path}")
+
+
+def read_track(track: str) -> int | str:
+    """A track of digits is a number."""
+    return int(track) if track.isdigit() else track
 
 
 def read_choice(bar: int | None, track: str | None, start_s: float | None = None) -> dict[str, Any]:
-    """The parts of a file that were chosen; a track of digits is a number."""
+    """The parts of a file that were chosen."""
     chosen: dict[str, Any] = {} if bar is None else {"bar": bar}
     if track is not None:
-        chosen["track"] = int(track) if track.isdigit() else track
+        chosen["track"] = read_track(track)
     if start_s is not None:
         chosen["start_s"] = start_s
     return chosen
@@ -171,32 +199,55 @@ def echo_remarks(remarks: Iterable[str]) -> None:
         click.echo(remark, err=True)
 
 
-def echo_row(path: Path) -> None:
-    """Prints what stands beside a written row: the whole, its picture, its sound."""
-    for file in sorted(path.parent.glob(f"{path.stem}.*")):
-        click.echo(file)
-
-
-def named_results(
-    files: Sequence[Path], out: Path | None, suffix_of: Callable[[Path], str]
-) -> list[tuple[Path, Path | None]]:
-    """Each file with the place of its result, None for the default.
+def file_place(out: str | None, default: str, *, force: bool) -> Path:
+    """Where a file goes; what is there is not overwritten unless that is asked for.
 
     Args:
-        files: one or more.
-        out: the result of one file; a folder for those of several, or of one if the folder is there.
-        suffix_of: a file → the ending of its result in a folder.
+        out: as a person gave it; a folder, or a name that ends with a slash, takes the default's name in it.
+        default: the name without `--out`, in `output/`.
+        force: overwrite.
+    """
+    from musicae.atomic_io import check_writable, free_path
+
+    place = Path("output") / default if out is None else Path(out)
+    if out is not None and (out.endswith("/") or place.is_dir()):
+        place = place / default
+    check_writable(place)
+    return place if force else free_path(place)
+
+
+def save_morph(morph: Any, out: str | None, default: str, *, force: bool) -> None:
+    """Saves a `Morph` into a folder and prints the files of the whole; without `force` none is overwritten."""
+    from musicae.atomic_io import check_writable, free_path
+
+    folder = Path("output") / default if out is None else Path(out)
+    check_writable(folder, folder=True)
+    if not force and any(file.exists() for file in morph.files(folder)):
+        folder = free_path(folder)
+    whole = morph.save(folder)
+    for file in sorted(whole.iterdir() if whole.is_dir() else whole.parent.glob(f"{whole.stem}.*")):
+        click.echo(file)
+    echo_remarks(morph.remarks)
+
+
+def name_of(path: Path) -> str:
+    """What results are named after."""
+    return path.name if path.is_dir() else path.stem
+
+
+def inputs_of(paths: Sequence[Path], domain: Any) -> list[tuple[Path, Path]]:
+    """Files, and those below folders, each with its place below a common folder of results.
 
     Raises:
-        MusicaeError: two files of one name would have one result.
+        MusicaeError: a folder without files of the domain.
     """
-    if len(files) == 1 and (out is None or not out.is_dir()):
-        return [(files[0], out)]
-    twice = [name for name, count in Counter(file.stem for file in files).items() if count > 1]
-    if twice:
-        raise MusicaeError(f"several files are called {twice[0]} and would have one result; take them one by one.")
-    if out is None:
-        return [(file, None) for file in files]
-    refuse_place(out, folder=True)
-    out.mkdir(parents=True, exist_ok=True)
-    return [(file, out / f"{file.stem}{suffix_of(file)}") for file in files]
+    found: list[tuple[Path, Path]] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append((path, Path(path.name)))
+            continue
+        below = sorted(file for file in path.rglob("*") if file.is_file() and domain.reads(file))
+        if not below:
+            raise MusicaeError(f"no {domain.name} files in {path}; expected {', '.join(domain.suffixes)}.")
+        found += [(file, file.relative_to(path)) for file in below]
+    return found

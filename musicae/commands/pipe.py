@@ -37,10 +37,11 @@ def pipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def is_pipe(files: Sequence[Path], out: Path | None) -> bool:
+def is_pipe(files: Sequence[Path], out: str | None) -> bool:
     """Whether stdin is meant. Raises `click.UsageError` for a pipe and files at once, and for a pipe's options."""
     context = click.get_current_context()
-    given = [name for name in PIPE_OPTIONS if _is_given(context, name)]
+    default = click.core.ParameterSource.DEFAULT
+    given = [name for name in PIPE_OPTIONS if context.get_parameter_source(name) is not default]
     if PIPE not in files:
         if given:
             raise click.UsageError(
@@ -53,7 +54,7 @@ def is_pipe(files: Sequence[Path], out: Path | None) -> bool:
 
 
 def denoise_pipe(
-    model: str,
+    model: str | None,
     *,
     sample_rate_hz: int | None,
     channels: int,
@@ -66,14 +67,13 @@ def denoise_pipe(
     """Cleans stdin to stdout, block by block."""
     if noise_profile is not None or report:
         raise click.UsageError("--noise-profile and --report go with files; leave them out with -.")
-    from musicae.audio.pcm import Readable, encode_pcm, read_pcm
-    from musicae.shipped import LIVE_MODEL
-
     source, target = sys.stdin.buffer, sys.stdout.buffer
     if source.isatty() or target.isatty():
         raise MusicaeError("- takes raw samples from a pipe and gives them to one; connect both ends to a program.")
-    trained = load(model if _is_given(click.get_current_context(), "model") else LIVE_MODEL)
-    blocks = trained.stream(
+    from musicae.audio.pcm import Readable, encode_pcm, read_pcm
+    from musicae.shipped import LIVE_MODEL
+
+    blocks = load(model or LIVE_MODEL).stream(
         read_pcm(cast(Readable, source), sample_format, channels),
         sample_rate_hz=sample_rate_hz,
         strength=strength,
@@ -83,7 +83,3 @@ def denoise_pipe(
     for block in blocks:
         target.write(encode_pcm(block, sample_format))
         target.flush()
-
-
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT

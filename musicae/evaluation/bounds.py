@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from musicae.errors import MusicaeError
-from musicae.models import Autoencoder
+from musicae.models.autoencoder import Autoencoder
 
 
 def negative_log_likelihood(
@@ -24,7 +24,7 @@ def negative_log_likelihood(
         target: what is to be explained, same shape.
         draws: k of the importance-weighted bound; 0 for the negative ELBO.
         generator: draws z.
-        condition: what the model is told.
+        condition: of each example, where the model takes one.
 
     Raises:
         MusicaeError: a code without noise, under which nothing has a probability.

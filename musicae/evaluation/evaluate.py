@@ -16,29 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.config import read_config
 from musicae.data.dataset import DataSet, ExampleTable, load_dataset, unseen
 from musicae.data.named_sets import locate
-from musicae.domain import Batch
+from musicae.domain import Baseline, Batch
 from musicae.errors import MusicaeError
-from musicae.evaluation.baselines import symbol_guesses
 from musicae.evaluation.bootstrap import mean_intervals
 from musicae.evaluation.bounds import negative_log_likelihood
-from musicae.evaluation.generation_quality import path_quality, sample_quality
 from musicae.evaluation.linear import pca_scores, ridge_scores
 from musicae.evaluation.probes import code_scores
-from musicae.nn.posterior import Posterior
+from musicae.evaluation.sample_quality import path_quality, sample_quality
+from musicae.nn.latent import Posterior
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
 _BITS_PER_NAT = 1 / math.log(2)
+# That baselines are fitted on.
+_FITTED_EXAMPLES, _FITTED_NUMBERS = 20_000, 20_000_000
 # A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
 _ACTIVE_VARIANCE = 0.01
 _WITHOUT_INTERVAL = (
     "_mean",
     "real_time_factor",
     "_teacher_forced",
-    "_damaged",
+    "_corrupted",
     "_hold",
     "_copy",
     "reconstruction_nats",
@@ -65,17 +65,17 @@ def evaluate(
         dataset: read by that domain.
         split: `test` or `validation`, or `all` (see `DataSet.all_for_testing`).
         limit: score at most so many examples, spread over the split.
-        seed: of the damage and of the draws of z.
+        seed: of the corruption and of the draws of z.
         importance: draws of z an example for `nll_importance_nats`; 0: none, and no such score.
-        samples: draws from the prior to compare with real examples; see `generation_quality.sample_quality`.
-        pairs: paths between examples to compare with crossfades; see `generation_quality.path_quality`.
+        samples: draws from the prior to compare with real examples; see `sample_quality.sample_quality`.
+        pairs: paths between examples to compare with crossfades; see `sample_quality.path_quality`.
 
     Returns:
         Name → value, units in the names; `examples` says how many were scored and
         `left_out_seen_in_training` how many were not. `…_low` and `…_high` are the ends of a 95% bootstrap
         interval, drawn by item (song, recording) where the data knows it. Of symbols, `…_hold` is the score
         of the most frequent symbol throughout, `…_copy` that of every bar as the bar before it, and
-        `…_damaged` that of what a model that restores was given. Of pictures, `…_in` is the score of what a model
+        `…_corrupted` that of what a model that restores was given. Of pictures, `…_in` is the score of what a model
         that restores was given (for `upscale` enlarged by bicubic interpolation). Beside them stand `pca_mse` or
         `ridge_…` (see `linear`), and where pictures have classes the accuracies of `probes.class_accuracy`; all of
         these learn from the training split of the data that is scored. `bits_per_number` is the negative ELBO of one
@@ -86,7 +86,7 @@ def evaluate(
         MusicaeError: no example of the split is left, or a model without densities is asked for a likelihood, or one
             without a prior for samples.
     """
-    model, domain = trained.model, trained.domain
+    model, domain = trained.network, trained.domain
     kept = unseen(domain, dataset, split)
     left_out = len(dataset.splits[split]) - len(kept)
     if limit is not None:
@@ -123,24 +123,20 @@ def _scores_of(
     trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int
 ) -> tuple[dict[str, np.ndarray], Tensor]:
     """The scores of every kept example, `(examples,)` each, and the means of their codes, `(examples, numbers)`."""
-    model, domain = trained.model, trained.domain
+    model, domain = trained.network, trained.domain
     table = ExampleTable(dataset.examples, kept, trained.device, 0)
-    fitted_on = dataset.splits["train"]
-    guesses = symbol_guesses(domain, dataset, fitted_on if len(fitted_on) else kept)
-    damage = domain.corruption(trained.manifest.task, split=split)
+    baselines = domain.baselines(trained.manifest.task, _fitted_on(trained, dataset, kept))
+    corrupt = domain.corruption(trained.manifest.task, split=split)
     generator, own_generator = (torch.Generator(trained.device).manual_seed(number) for number in (seed, seed + 1))
     scores: dict[str, list[Tensor]] = defaultdict(list)
     means: list[Tensor] = []
     for rows in torch.arange(len(table)).split(domain.spec.evaluation_batch):
-        batch = domain.to_batch(table.batch(rows))
-        damaged = batch.target if damage is None else damage(batch.target, generator)
-        found, posterior = _batch_scores(trained, batch, damaged, generator)
-        for suffix, guess in guesses.items():
-            for name, values in domain.metrics(guess(batch.target), batch.target, damaged).items():
-                found[name + suffix] = values
+        batch = domain.tensor(table.batch(rows))
+        corrupted = batch.target if corrupt is None else corrupt(batch.target, generator)
+        found, posterior = _batch_scores(trained, batch, corrupted, generator, baselines)
         if importance:
             found["nll_importance_nats"] = negative_log_likelihood(
-                model, damaged, batch.target, importance, own_generator, batch.condition
+                model, corrupted, batch.target, importance, own_generator, batch.condition
             )
         for name, values in found.items():
             scores[name].append(values)
@@ -150,39 +146,51 @@ def _scores_of(
 
 
 def _batch_scores(
-    trained: TrainedModel, batch: Batch, damaged: Tensor, generator: torch.Generator
+    trained: TrainedModel,
+    batch: Batch,
+    corrupted: Tensor,
+    generator: torch.Generator,
+    baselines: Mapping[str, Baseline],
 ) -> tuple[dict[str, Tensor], Posterior]:
     """The model's own scores of a batch, example by example, and what it made of the input."""
-    model, domain, (target, condition) = trained.model, trained.domain, batch
-    loss, parameters, posterior, _ = model.score(damaged, target, generator, condition)
+    model, domain, (target, condition) = trained.network, trained.domain, batch
+    loss, parameters, posterior, _ = model.score(corrupted, target, generator, condition)
     scores = {"reconstruction_nats": loss.reconstruction}
     started = time.perf_counter()
-    estimates = {"": model.reconstruct(damaged, generator=generator, condition=condition)}
-    if domain.example_s is not None:
+    estimates = {"": model.reconstruct(corrupted, generator=generator, condition=condition)}
+    if domain.example_duration_s is not None:
         if target.is_cuda:
             torch.cuda.synchronize()
         spent_s = time.perf_counter() - started
-        scores["real_time_factor"] = torch.full((len(target),), domain.example_s * len(target) / spent_s)
+        scores["real_time_factor"] = torch.full((len(target),), domain.example_duration_s * len(target) / spent_s)
     if model.latent.has_density:
-        estimates["_mean"] = model.reconstruct(damaged, condition=condition)
+        estimates["_mean"] = model.reconstruct(corrupted, condition=condition)
         scores |= {"kl_nats": loss.kl, "kl_bits": loss.kl * _BITS_PER_NAT}
         scores["elbo_nats"] = -(loss.reconstruction + loss.kl)
     for suffix, estimate in estimates.items():
-        for name, values in domain.metrics(estimate, target, damaged).items():
+        for name, values in domain.metrics(estimate, target, corrupted).items():
             scores[_free_running(model.autoregressive, name) + suffix] = values
     if model.autoregressive:
         predicted = model.likelihood.mode(parameters)
-        scores["accuracy_teacher_forced"] = domain.metrics(predicted, target, damaged)["accuracy"]
-    for rival, restored in domain.rivals(trained.manifest.task).items():
-        for name, values in domain.metrics(restored(damaged, target), target, damaged).items():
+        scores["accuracy_teacher_forced"] = domain.metrics(predicted, target, corrupted)["accuracy"]
+    for baseline, estimated in baselines.items():
+        for name, values in domain.metrics(estimated(corrupted, target), target, corrupted).items():
             if not _is_of_input(name):  # what was given is the same for both
-                scores[f"{name}_{rival}"] = values
-        if domain.judged_by is not None:
-            scores[f"won_from_{rival}"] = (scores[domain.judged_by] > scores[f"{domain.judged_by}_{rival}"]).float()
-    if damaged is not target and domain.spec.layout is Layout.STEPS:
-        for name, values in domain.metrics(damaged, target, damaged).items():
-            scores[name + "_damaged"] = values
+                scores[f"{name}_{baseline}"] = values
+        if (metric := domain.primary_metric) is not None:
+            scores[f"beats_{baseline}"] = (scores[metric] > scores[f"{metric}_{baseline}"]).float()
+    if corrupted is not target and domain.spec.layout is Layout.STEPS:
+        for name, values in domain.metrics(corrupted, target, corrupted).items():
+            scores[name + "_corrupted"] = values
     return scores, posterior
+
+
+def _fitted_on(trained: TrainedModel, dataset: DataSet, kept: np.ndarray) -> Tensor:
+    """Some of the training examples, or of those that are scored where there are none: for baselines."""
+    indices = dataset.splits["train"] if len(dataset.splits["train"]) else kept
+    numbers = trained.domain.spec.numel
+    stride = max(1, len(indices) // max(1, min(_FITTED_EXAMPLES, _FITTED_NUMBERS // numbers)))
+    return trained.domain.tensor(torch.from_numpy(np.array(dataset.examples[indices[::stride]]))).target
 
 
 def _is_of_input(name: str) -> bool:
@@ -190,7 +198,7 @@ def _is_of_input(name: str) -> bool:
 
 
 def _free_running(autoregressive: bool, name: str) -> str:
-    """`accuracy` of a decoder that sees its own symbols is said to be so."""
+    """`accuracy` of a decoder that sees its own symbols is named so."""
     return f"{name}_free_running" if autoregressive and name == "accuracy" else name
 
 
@@ -239,10 +247,7 @@ def evaluate_files(
         raise MusicaeError("samples are compared with training files too, and 'all' keeps none; choose another split.")
     domain = trained.domain
     if settings:
-        changed = {**domain.config.model_dump(), **settings}
-        domain = type(domain)(read_config(type(domain.config), changed, f"{domain.name} setting"))
-        if domain.spec != trained.model.spec:
-            raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+        domain = trained.with_settings(**settings).domain
     if not paths and trained.manifest.data.get("sets"):
         sets = ", ".join(trained.manifest.data["sets"])
         raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
@@ -252,7 +257,7 @@ def evaluate_files(
         if dataset.fingerprint == trained.manifest.data.get("fingerprint"):
             raise MusicaeError("these are the files the model was trained on; leave out split 'all', or give others.")
         dataset = dataset.all_for_testing()
-    scored = TrainedModel(trained.model, domain, trained.manifest, str(trained.device))
+    scored = TrainedModel(trained.network, domain, trained.manifest, str(trained.device))
     scores = evaluate(
         scored, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs
     )

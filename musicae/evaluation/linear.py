@@ -1,7 +1,7 @@
 """What straight lines do with the same task: the baselines that a network has to beat.
 
 A reconstruction is compared with principal components, as many as the code has numbers; a restoration
-with ridge regression from the damaged grid to the clean one. Both learn from the training split of the data
+with ridge regression from the corrupted grid to the clean one. Both learn from the training split of the data
 that is scored. Knows no network.
 """
 
@@ -54,21 +54,21 @@ def pca_restored(pca: PCA, target: Tensor) -> Tensor:
 
 
 def fitted_ridge(domain: Domain, dataset: DataSet, indices: np.ndarray, task: str, seed: int) -> Ridge | None:
-    """Ridge regression from damaged examples to clean ones; None where an example has too many numbers for it.
+    """Ridge regression from corrupted examples to clean ones; None where an example has too many numbers for it.
 
     Args:
         domain, dataset: what the examples are of.
         indices: examples to fit on; of very many, some.
-        task: whose damage is undone, drawn once for each example.
-        seed: of the damage.
+        task: whose corruption is undone, drawn once for each example.
+        seed: of the corruption.
     """
     if domain.spec.numel > _LARGEST_RIDGE:
         return None
-    damage = domain.corruption(task, split="train")
-    assert damage is not None
+    corrupt = domain.corruption(task, split="train")
+    assert corrupt is not None
     target = tensors(domain, dataset, _some(domain, indices))
-    damaged = damage(target, torch.Generator().manual_seed(seed))
-    return Ridge(_RIDGE_ALPHA, solver="cholesky").fit(damaged.flatten(1).numpy(), target.flatten(1).numpy())
+    corrupted = corrupt(target, torch.Generator().manual_seed(seed))
+    return Ridge(_RIDGE_ALPHA, solver="cholesky").fit(corrupted.flatten(1).numpy(), target.flatten(1).numpy())
 
 
 def ridge_scores(
@@ -79,28 +79,28 @@ def ridge_scores(
     Args:
         domain, dataset, task: as in `fitted_ridge`.
         fitted_on, kept: examples to fit on and to score.
-        seed: of the damage that is undone; the one that is learned from has another.
+        seed: of the corruption that is undone; the one that is learned from has another.
     """
     ridge = fitted_ridge(domain, dataset, fitted_on, task, seed + 1)
-    damage = domain.corruption(task, split="test")
-    if ridge is None or damage is None:
+    corrupt = domain.corruption(task, split="test")
+    if ridge is None or corrupt is None:
         return {}
     generator, sums = torch.Generator().manual_seed(seed), dict[str, float]()
     for target in batches(domain, dataset, kept):
-        restored = ridge_restored(ridge, damage(target, generator))
+        restored = ridge_restored(ridge, corrupt(target, generator))
         for name, values in domain.metrics(restored, target, target).items():
             sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     return {f"ridge_{name}": total / len(kept) for name, total in sums.items()}
 
 
-def ridge_restored(ridge: Ridge, damaged: Tensor) -> Tensor:
-    """What ridge regression makes of damaged examples, same shape."""
-    return torch.from_numpy(ridge.predict(damaged.flatten(1).numpy())).view_as(damaged)
+def ridge_restored(ridge: Ridge, corrupted: Tensor) -> Tensor:
+    """What ridge regression makes of corrupted examples, same shape."""
+    return torch.from_numpy(ridge.predict(corrupted.flatten(1).numpy())).view_as(corrupted)
 
 
 def tensors(domain: Domain, dataset: DataSet, indices: np.ndarray) -> Tensor:
     """Examples as a model sees them, `(examples, *spec.shape)`, on the CPU."""
-    return domain.to_tensor(torch.from_numpy(np.array(dataset.examples[indices])))
+    return domain.tensor(torch.from_numpy(np.array(dataset.examples[indices]))).target
 
 
 def batches(domain: Domain, dataset: DataSet, indices: np.ndarray) -> Iterator[Tensor]:

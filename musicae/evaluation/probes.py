@@ -1,4 +1,4 @@
-"""What codes say of a picture's class, which the model was not told: the neighbours', and a linear probe's.
+"""How well a picture's class can be read from its code: by the nearest neighbours, and by a linear probe.
 
 The usual measures of a representation: the class of the nearest training codes (Wu et al., 2018), and
 multinomial logistic regression on the codes (Alain & Bengio, 2017). Principal components, as many as a code
@@ -27,7 +27,7 @@ def code_scores(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, 
     """`class_accuracy` of the codes, and with `pca_` before it that of principal components.
 
     Args:
-        trained: a model with a vector latent; where it can be told classes it is told none.
+        trained: a model with a vector latent; a conditional one is given no class.
         dataset: read by its domain.
         fitted_on: examples that classes are learned from; of very many, some.
         kept: examples to score.
@@ -73,7 +73,7 @@ def class_accuracy(
         `knn_accuracy`, by a vote of the `NEIGHBOURS` nearest, and `probe_accuracy`, by logistic regression.
     """
     if len(np.unique(train_classes)) < 2:
-        raise ValueError("one class alone cannot be told from others")
+        raise ValueError("one class alone cannot be distinguished from others")
     neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(train_codes))).fit(train_codes, train_classes)
     scores = {"knn_accuracy": float(neighbours.score(codes, classes))}
     probed = np.arange(len(train_codes))

@@ -90,9 +90,7 @@ def morph(pipeline: Pipeline, a: Any, b: Any, method: str, choices: Sequence[Cho
         raise MusicaeError("only sounds morph into each other while they last; leave --morph out.")
     start, end, frame, remarks = _ends(pipeline, a, b, choices)
     path = latent_path(pipeline, start, end, _MORPH_POINTS, method).target
-    return domain.compose(domain.morph_over_time(path.cpu()), domain.full_length(frame)).with_remarks(
-        *remarks, *_same(start, end)
-    )
+    return domain.morph_over_time(path.cpu(), frame).with_remarks(*remarks, *_same(start, end))
 
 
 def interpolate_corners(

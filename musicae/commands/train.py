@@ -8,16 +8,15 @@ from typing import Any
 import click
 
 from musicae.commands.options import DomainChoice, data_option, parse_settings, read_json, settings_option
-from musicae.errors import MusicaeError
 from musicae.training.config import TrainConfig
 
 
-def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, text: str) -> Callable[..., Any]:
+def _training_option(key: str, type_: click.ParamType[Any], metavar: str | None, text: str) -> Callable[..., Any]:
     """An option that is a key of `TrainConfig`, with the default that stands there."""
     default = TrainConfig.model_fields[key].default
     name = "--" + key.replace("_", "-")
     return click.option(
-        name, type=kind, metavar=metavar, help=text, show_default="no limit" if default is None else str(default)
+        name, type=type_, metavar=metavar, help=text, show_default="no limit" if default is None else str(default)
     )
 
 
@@ -30,12 +29,21 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
     multiple=True,
     type=click.Path(resolve_path=True),
     metavar="PATH",
-    help="Audio: folder of noise recordings; each of its folders is heard as often as any other.",
+    help="Audio: folder of noise recordings; each of its folders is drawn as often as any other.",
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: runs/DOMAIN-TASK]"
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Run folder.  [default: runs/DOMAIN-TASK, with a number where that exists]",
 )
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Continue this run exactly.")
+@click.option(
+    "--start-from",
+    metavar="NAME|FOLDER",
+    help="Fine-tune: a shipped model or a run whose settings are the defaults, and whose weights are taken over.",
+)
 # the model
 @click.option(
     "--model",
@@ -57,8 +65,14 @@ def _training_option(key: str, kind: click.ParamType[Any], metavar: str | None, 
 @_training_option("learning_rate", click.FloatRange(0, min_open=True), "RATE", "Peak of the schedule.")
 @_training_option("beta", click.FloatRange(0), "WEIGHT", "Weight of the KL.")
 @_training_option("free_bits", click.FloatRange(0), "BITS", "KL an example may spend at no cost.")
-@_training_option("seed", click.IntRange(0), "N", "Of weights, batches and damage.")
+@_training_option("seed", click.IntRange(0), "N", "Of weights, batches and corruption.")
 @_training_option("precision", click.Choice(["auto", "no", "bf16", "fp16"]), None, "Mixed precision.")
+@click.option(
+    "--log-with",
+    multiple=True,
+    metavar="TRACKER",
+    help="tensorboard, wandb, trackio and others that Accelerate knows; may be repeated.  [default: tensorboard]",
+)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="JSON file with settings.")
 @settings_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved settings and stop.")
@@ -69,7 +83,9 @@ def train(
     noise: tuple[str, ...],
     out: Path | None,
     resume: Path | None,
+    start_from: str | None,
     model: str | None,
+    log_with: tuple[str, ...],
     config: Path | None,
     settings: tuple[str, ...],
     dry_run: bool,
@@ -80,36 +96,36 @@ def train(
     Without --data: image learns scikit-learn's digits, music and audio the starter tunes.
 
     Example: musicae train --domain music --data my_midi/ --minutes 20
+
+    Example: musicae train --domain music --start-from melody-2bar --data my_midi/ --minutes 10
     """
-    from musicae.training.experiment import Experiment
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {"noise": noise} if noise else {}
+    given |= {"start_from": start_from} if start_from else {}
+    given |= {"log_with": log_with} if log_with else {}
+    if resume is not None and any((domain, data, out, model, config, settings, given)):
+        raise click.UsageError("--resume continues a run with its own settings; leave the other options out.")
+    if resume is None and domain is None:
+        raise click.UsageError("give --domain (or --resume).")
+    merged = {**read_json(config), **parse_settings(settings), **given}
+    from musicae.training.experiment import Experiment, run_folder
 
     if resume is not None:
-        ignored = any((domain, data, noise, out, model, config, settings)) or any(
-            value is not None for value in options.values()
-        )
-        if ignored:
-            raise click.UsageError("--resume continues a run with its own settings; leave the other options out.")
-        experiment, out = Experiment.of_run(resume), resume
+        experiment, folder = Experiment.of_run(resume), resume
     else:
-        if domain is None:
-            raise click.UsageError("give --domain (or --resume).")
-        given = {name: value for name, value in options.items() if value is not None}
-        given |= {"noise": noise} if noise else {}
-        merged = {**read_json(config), **parse_settings(settings), **given}
+        assert domain is not None
         experiment = Experiment.resolve(domain, task=task, data=data, model=model, settings=merged)
-        out = out or Path("runs") / f"{domain}-{task}"
-        if any((out / name).exists() for name in ("best", "last")) and not dry_run:
-            raise MusicaeError(f"{out} already holds a run; continue it with --resume {out}, or choose another --out.")
+        folder = out or Path() if dry_run else run_folder(domain, task, out)
     if dry_run:
         click.echo(json.dumps(experiment.manifest.model_dump(mode="json"), indent=2))
         return
     dataset = experiment.read()
     click.echo(_describe(dataset.report), err=True)
-    click.echo(experiment.run(out, dataset, resume=resume is not None))
+    click.echo(experiment.run(folder, dataset, resume=resume is not None))
 
 
 def _describe(report: Any) -> str:
-    from musicae.data.dataset import told_reasons
+    from musicae.data.files import describe_skipped
 
-    left_out = told_reasons(report.skipped, report.damaged, report.stopped)
+    left_out = describe_skipped(report.skipped, report.damaged, report.stopped)
     return f"{report.examples} examples from {report.items} items; left out: {left_out}"

@@ -19,7 +19,7 @@ from musicae.commands.options import data_option, load, model_option, parse_sett
     "or all of it, for files the model never saw.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Score at most so many examples.")
-@click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of damage and draws.")
+@click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of corruption and draws.")
 @click.option(
     "--importance",
     type=click.IntRange(0),

@@ -17,8 +17,7 @@ from musicae.data.dataset import DataSet, unseen
 from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.bounds import negative_log_likelihood
-from musicae.inference.coder import Code, Coder
-from musicae.inference.morphing import changes, morph
+from musicae.inference.interpolate import changes, latent_path
 from musicae.music.statistics import Statistics, divergence_bits
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
@@ -51,22 +50,22 @@ def sample_quality(
     Raises:
         MusicaeError: a model without a prior, or that restores; or nothing to compare with.
     """
-    coder = _coder(trained)
-    coder.refuse_restorer("sample")
-    domain, generator, random = trained.domain, coder.generator(seed), np.random.default_rng(seed)
+    pipeline = trained.pipeline
+    pipeline.refuse_restorer("sample")
+    domain, generator, random = trained.domain, pipeline.generator(seed), np.random.default_rng(seed)
     kept = unseen(domain, dataset, split)
     if not len(kept):
         raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
     chosen = _drawn(kept, count, random)
-    held_out = _augmented(coder, dataset, chosen, generator)
-    told = held_out.condition
-    if told is not None:  # each draw is told what some held-out example is
-        told = told[torch.arange(count, device=told.device) % len(told)]
-    z = trained.model.latent.sample(count, generator)
-    samples = coder.decode_codes(z, told, temperature=temperature, generator=generator)
+    held_out = _augmented(pipeline, dataset, chosen, generator)
+    condition = held_out.condition
+    if condition is not None:  # each draw gets the condition of some held-out example
+        condition = repeated_rows(condition, count)
+    z = trained.network.latent.sample(count, generator)
+    samples = pipeline.decode_codes(z, condition, temperature=temperature, generator=generator)
     compared, train = {"sample": samples, "held_out": held_out.target}, dataset.splits["train"]
     if len(train):
-        compared["training"] = _augmented(coder, dataset, _drawn(train, count, random), generator).target
+        compared["training"] = _augmented(pipeline, dataset, _drawn(train, count, random), generator).target
     result = {"samples": float(count)}
     result |= _compared({name: domain.statistics(batch) for name, batch in compared.items()})
     if domain.spec.layout is Layout.STEPS and len(train):
@@ -102,15 +101,15 @@ def path_quality(
     Raises:
         MusicaeError: a model that restores, or fewer than two examples.
     """
-    coder = _coder(trained)
-    coder.refuse_restorer("interpolate")
+    pipeline = trained.pipeline
+    pipeline.refuse_restorer("interpolate")
     kept = unseen(trained.domain, dataset, split)
     if len(kept) < 2:
         raise MusicaeError(f"a path needs two examples that do not stand in training, and {split} has {len(kept)}.")
-    generator, random = coder.generator(seed), np.random.default_rng(seed)
+    generator, random = pipeline.generator(seed), np.random.default_rng(seed)
     pairs = np.stack([random.choice(kept, 2, replace=False) for _ in range(count)])
     stored = torch.from_numpy(np.array(dataset.examples[pairs.ravel()]))
-    codes = coder.encode(trained.domain.to_batch(stored.to(coder.device)))
+    codes = pipeline.encode(trained.domain.tensor(stored.to(pipeline.device)))
     ends = [
         Code(codes.base[row : row + 1], None if codes.condition is None else codes.condition[row : row + 1])
         for row in range(2 * count)
@@ -118,18 +117,20 @@ def path_quality(
     values = {"pairs": np.array([float(count)])}
     for name in ("uniform", "path"):
         spacing = "even" if name == "path" else name
-        paths = [morph(coder, ends[row], ends[row + 1], _POINTS, spacing=spacing) for row in range(0, 2 * count, 2)]
+        paths = [
+            latent_path(pipeline, ends[row], ends[row + 1], _POINTS, spacing=spacing) for row in range(0, 2 * count, 2)
+        ]
         points = torch.stack([path.target for path in paths])
-        each_told = [path.condition for path in paths if path.condition is not None]
-        told = torch.cat(each_told) if each_told else None
-        values |= _point_scores(trained, name, points, told, draws, generator)
+        conditions_of_paths = [path.condition for path in paths if path.condition is not None]
+        condition = torch.cat(conditions_of_paths) if conditions_of_paths else None
+        values |= _point_scores(trained, name, points, condition, draws, generator)
     faded = _crossfade(points[:, 0], points[:, -1], trained.domain.spec.layout, generator)
-    values |= _point_scores(trained, "crossfade", faded, told, draws, generator)
+    values |= _point_scores(trained, "crossfade", faded, condition, draws, generator)
     return {name: float(np.nanmean(scores)) for name, scores in values.items() if not np.isnan(scores).all()}
 
 
 def _point_scores(
-    trained: TrainedModel, name: str, points: Tensor, told: Tensor | None, draws: int, generator: torch.Generator
+    trained: TrainedModel, name: str, points: Tensor, condition: Tensor | None, draws: int, generator: torch.Generator
 ) -> dict[str, np.ndarray]:
     """Scores of paths or crossfades `(pairs, points, *spec.shape)`: name → values to be averaged."""
     steps = np.stack([changes(path, trained.domain.spec.layout).cpu().numpy() for path in points])
@@ -139,11 +140,11 @@ def _point_scores(
     for share, flat in trained.domain.statistics(each).shares.items():
         values = flat.reshape(points.shape[:2])
         found |= {f"{name}_midpoint_{share}": values[:, _POINTS // 2], f"ends_{share}": values[:, [0, -1]]}
-    if trained.model.latent.has_density:
+    if trained.network.latent.has_density:
         size = trained.domain.spec.evaluation_batch
-        conditions = [None] * len(each.split(size)) if told is None else told.split(size)
+        conditions = [None] * len(each.split(size)) if condition is None else list(condition.split(size))
         parts = [
-            negative_log_likelihood(trained.model, part, part, draws, generator, condition)
+            negative_log_likelihood(trained.network, part, part, draws, generator, condition)
             for part, condition in zip(each.split(size), conditions, strict=True)
         ]
         costs = torch.cat(parts).cpu().numpy().reshape(points.shape[:2])
@@ -198,15 +199,11 @@ def _bars(domain: Domain, windows: np.ndarray) -> np.ndarray:
     return domain.identity(windows.reshape(-1, domain.spec.segment, windows.shape[-1]))
 
 
-def _coder(trained: TrainedModel) -> Coder:
-    return Coder(trained.model, trained.domain, trained.manifest.task, trained.device)
-
-
 def _drawn(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` of the indices, each at most once, or all there are, in their order."""
     return np.sort(random.choice(indices, min(count, len(indices)), replace=False))
 
 
-def _augmented(coder: Coder, dataset: DataSet, indices: np.ndarray, generator: torch.Generator) -> Batch:
-    stored = torch.from_numpy(np.array(dataset.examples[indices])).to(coder.device)
-    return coder.domain.to_batch(stored, generator)
+def _augmented(pipeline: Pipeline, dataset: DataSet, indices: np.ndarray, generator: torch.Generator) -> Batch:
+    stored = torch.from_numpy(np.array(dataset.examples[indices])).to(pipeline.device)
+    return pipeline.domain.tensor(stored, generator)

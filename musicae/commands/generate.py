@@ -1,21 +1,25 @@
-"""New files by way of latent space: `sample`, `interpolate`, `vary`, `shift`."""
+"""New files by way of latent space: `sample`, `grid`, `interpolate`, `vary`, `shift`."""
 
 from pathlib import Path
 
 import click
 
 from musicae.commands.options import (
+    FILE,
     bar_option,
+    check_inputs,
     chords_option,
     echo_remarks,
-    echo_row,
+    file_place,
     label_option,
     load,
     load_for,
     model_for_file_option,
     model_option,
+    name_of,
     out_option,
     read_choice,
+    save_morph,
     seed_option,
     temperature_option,
     top_p_option,
@@ -37,9 +41,7 @@ from musicae.commands.options import (
 )
 @chords_option
 @label_option
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("output/samples"), metavar="FOLDER", help="Where."
-)
+@out_option("FOLDER", "output/MODEL-sample")
 def sample(
     model: str,
     count: int,
@@ -49,41 +51,36 @@ def sample(
     length: int | None,
     chords: str | None,
     label: str | None,
-    out: Path,
+    out: str | None,
+    force: bool,
 ) -> None:
     """Decode draws from the prior.
 
     Example: musicae sample --count 8 --temperature 0.5 --seed 1
     """
-    trained = load(model)
-    path = trained.sample(
-        count, temperature=temperature, top_p=top_p, seed=seed, length=length, chords=chords, label=label, out=out
+    samples = load(model).sample(
+        count, temperature=temperature, top_p=top_p, seed=seed, length=length, chords=chords, label=label
     )
-    echo_row(path)
-    echo_remarks(trained.remarks)
+    save_morph(samples, out, f"{Path(model).name}-sample", force=force)
 
 
 @click.command()
 @click.option("--model", required=True, metavar="FOLDER", help="A run with --latent-size 2.")
 @click.option("--side", type=click.IntRange(1, 100), default=15, metavar="N", help="Examples to a side.")
 @label_option
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("output/grid"), metavar="FOLDER", help="Where."
-)
-def grid(model: str, side: int, label: str | None, out: Path) -> None:
+@out_option("FOLDER", "output/MODEL-grid")
+def grid(model: str, side: int, label: str | None, out: str | None, force: bool) -> None:
     """Show what lies where in a latent of two numbers.
 
     Example: musicae grid --model runs/image-reconstruct --side 20
     """
-    trained = load(model)
-    echo_row(trained.grid(side, label=label, out=out))
-    echo_remarks(trained.remarks)
+    save_morph(load(model).grid(side, label=label), out, f"{Path(model).name}-grid", force=force)
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
-@model_for_file_option
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE)
+@model_for_file_option()
 @click.option(
     "--steps", type=click.IntRange(2, 1000), default=13, metavar="N", help="Points on the path, ends included."
 )
@@ -96,11 +93,11 @@ def grid(model: str, side: int, label: str | None, out: Path) -> None:
 @click.option(
     "--corners",
     nargs=2,
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="C D",
     help="Two more files: a square of --steps × --steps, from A down to B at the left, C to D at the right.",
 )
-@click.option("--morph", is_flag=True, help="One sound that turns from A into B while it lasts; --out is a file.")
+@click.option("--morph", is_flag=True, help="One sound that changes from A into B while it lasts; --out is a file.")
 @click.option(
     "--whole", is_flag=True, help="Whole files, window by window, each step as long as the longer of the two."
 )
@@ -110,7 +107,7 @@ def grid(model: str, side: int, label: str | None, out: Path) -> None:
 @click.option("--start-b", type=click.FloatRange(0), metavar="S", help="Sound: seconds in B.  [default: the loudest]")
 @click.option("--track-a", metavar="TRACK", help="Track of A, by number from 0 or name.  [default: chosen]")
 @click.option("--track-b", metavar="TRACK", help="Track of B, by number from 0 or name.  [default: chosen]")
-@out_option("FOLDER", "output/A-to-B")
+@out_option("FOLDER", "output/A-to-B-interpolate")
 def interpolate(
     a: Path,
     b: Path,
@@ -127,7 +124,8 @@ def interpolate(
     start_b: float | None,
     track_a: str | None,
     track_b: str | None,
-    out: Path | None,
+    out: str | None,
+    force: bool,
 ) -> None:
     """Morph from file A to file B through latent space.
 
@@ -145,26 +143,30 @@ def interpolate(
         raise click.UsageError("--spacing is for a path between two windows; leave it out with --whole and --corners.")
     if morph and (whole or corners or spacing):
         raise click.UsageError("--morph takes two sounds; leave --whole, --corners and --spacing out.")
+    check_inputs([a, b, *(corners or ())])
     trained = load_for(model, a)
+    name = f"{name_of(a)}-to-{name_of(b)}"
     if morph:
-        click.echo(trained.turn(a, b, out, method=method, choice_a=choices[0], choice_b=choices[1]))
+        changed = trained.morph(a, b, method=method, choice_a=choices[0], choice_b=choices[1])
+        click.echo(changed.save(file_place(out, f"{name}-morph{changed.suffix}", force=force)))
+        echo_remarks(changed.remarks)
     elif whole:
-        for path in trained.interpolate_songs(a, b, steps, method=method, out=out):
-            click.echo(path)
+        songs = trained.interpolate_songs(a, b, steps, method=method)
+        save_morph(songs, out, f"{name}-interpolate", force=force)
     elif corners:
-        echo_row(trained.interpolate_corners(a, b, *corners, steps, method=method, out=out, choices=choices))
+        square = trained.interpolate_corners(a, b, *corners, steps, method=method, choices=choices)
+        named = "-".join(["square", *map(name_of, (a, b, *corners))])
+        save_morph(square, out, f"{named}-interpolate", force=force)
     else:
-        first, second = choices
         path = trained.interpolate(
-            a, b, steps, method=method, spacing=spacing or "even", out=out, choice_a=first, choice_b=second
+            a, b, steps, method=method, spacing=spacing or "even", choice_a=choices[0], choice_b=choices[1]
         )
-        echo_row(path)
-    echo_remarks(trained.remarks)
+        save_morph(path, out, f"{name}-interpolate", force=force)
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@model_for_file_option
+@click.argument("file", type=FILE)
+@model_for_file_option()
 @click.option(
     "--amount", type=click.FloatRange(0, 1), default=0.3, metavar="SHARE", help="0: the file itself; 1: a new draw."
 )
@@ -172,7 +174,7 @@ def interpolate(
 @seed_option
 @bar_option
 @track_option
-@out_option("FOLDER", "output/NAME-varied")
+@out_option("FOLDER", "output/NAME-vary")
 def vary(
     file: Path,
     model: str | None,
@@ -181,20 +183,20 @@ def vary(
     seed: int | None,
     bar: int | None,
     track: str | None,
-    out: Path | None,
+    out: str | None,
+    force: bool,
 ) -> None:
     """Write variations of a file, at a chosen distance from it.
 
     Example: musicae vary a.mid --amount 0.4 --count 8 --seed 1
     """
-    trained = load_for(model, file)
-    echo_row(trained.vary(file, amount, count, seed=seed, out=out, choice=read_choice(bar, track)))
-    echo_remarks(trained.remarks)
+    varied = load_for(model, file).vary(file, amount, count, seed=seed, choice=read_choice(bar, track))
+    save_morph(varied, out, f"{name_of(file)}-vary", force=force)
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@model_for_file_option
+@click.argument("file", type=FILE)
+@model_for_file_option()
 @click.option("--attribute", required=True, metavar="NAME", help="What to change; an unknown name lists them all.")
 @click.option(
     "--amount",
@@ -203,12 +205,15 @@ def vary(
     metavar="SD",
     help="By how much, in standard deviations of the training data; negative for less.",
 )
-@out_option("FILE", "NAME-shift")
-def shift(file: Path, model: str | None, attribute: str, amount: float, out: Path | None) -> None:
+@track_option
+@out_option("FILE", "output/NAME-shift")
+def shift(
+    file: Path, model: str | None, attribute: str, amount: float, track: str | None, out: str | None, force: bool
+) -> None:
     """Change one attribute of a file and keep the rest.
 
     Example: musicae shift a.mid --attribute density --amount 1.5
     """
-    trained = load_for(model, file)
-    click.echo(trained.shift(file, attribute, amount, out))
-    echo_remarks(trained.remarks)
+    shifted = load_for(model, file, track=track).shift(file, attribute, amount)
+    click.echo(shifted.save(file_place(out, f"{name_of(file)}-shift{shifted.suffix}", force=force)))
+    echo_remarks(shifted.remarks)

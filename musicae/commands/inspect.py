@@ -1,0 +1,120 @@
+"""What there is: `inspect`, `attributes`, `embed`, `models`."""
+
+from pathlib import Path
+
+import click
+
+from musicae.commands.options import (
+    FILES,
+    DomainChoice,
+    check_inputs,
+    echo_remarks,
+    file_place,
+    load_for,
+    model_for_file_option,
+    name_of,
+    out_option,
+    parse_settings,
+    read_track,
+    settings_option,
+    track_option,
+)
+
+_PATHS = {**FILES, "metavar": "PATH..."}
+
+
+@click.command()
+@click.argument("paths", **_PATHS)  # type: ignore[arg-type]  # what `argument` takes
+@click.option("--domain", type=DomainChoice(), help="How to read the files.  [default: by what most of them are]")
+@track_option
+@settings_option
+def inspect(paths: tuple[Path, ...], domain: str | None, track: str | None, settings: tuple[str, ...]) -> None:
+    """Say what would be learned from files, and why the rest would not.
+
+    Example: musicae inspect my_midi/
+    """
+    check_inputs(paths)
+    from musicae.domains import domain_of
+    from musicae.inspection import inspect_files
+
+    given = parse_settings(settings) | ({} if track is None else {"track": read_track(track)})
+    for line in inspect_files(domain or domain_of(paths[0]) or "music", paths, given):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("paths", **_PATHS)  # type: ignore[arg-type]  # what `argument` takes
+@model_for_file_option()
+@click.option("--windows", is_flag=True, help="One line a window.  [default: one a file, the mean of its windows]")
+@track_option
+@out_option("FILE", "a table on the screen")
+def attributes(
+    paths: tuple[Path, ...], model: str | None, windows: bool, track: str | None, out: str | None, force: bool
+) -> None:
+    """Measure files: note density, range and what else the model's domain has names for.
+
+    Example: musicae attributes my_midi/ --out table.csv
+    """
+    check_inputs(paths)
+    place = None if out is None else file_place(out, f"{name_of(paths[0])}-attributes.csv", force=force)
+    table = load_for(model, paths[0], track=track).attributes(*paths, each_window=windows)
+    click.echo(table.text() if place is None else table.save(place))
+    echo_remarks(table.remarks)
+
+
+@click.command()
+@click.argument("paths", **_PATHS)  # type: ignore[arg-type]  # what `argument` takes
+@model_for_file_option()
+@click.option(
+    "--colour",
+    metavar="NAME",
+    help="folder, file, label (pictures), key (music), or an attribute such as density.  "
+    "[default: label if known, else folder]",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["pca", "tsne", "latent"]),
+    default="pca",
+    help="Principal components, t-SNE, or the two latent numbers that vary most.",
+)
+@click.option("--files", is_flag=True, help="One point a file, the mean of its codes.  [default: one a window]")
+@click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of t-SNE.")
+@track_option
+@out_option("FILE", "output/NAME-embed.csv, PNG with it")
+def embed(
+    paths: tuple[Path, ...],
+    model: str | None,
+    colour: str | None,
+    method: str,
+    files: bool,
+    seed: int,
+    track: str | None,
+    out: str | None,
+    force: bool,
+) -> None:
+    """Draw a map of files: near in the picture is near in latent space.
+
+    Example: musicae embed my_midi/ --colour density
+    """
+    check_inputs(paths)
+    place = file_place(out, f"{name_of(paths[0])}-embed.csv", force=force)
+    from musicae.inference.embed import check_map
+
+    check_map(place)
+    trained = load_for(model, paths[0], track=track)
+    found = trained.embed(*paths, colour=colour, method=method, each_file=files, seed=seed)
+    for path in found.save(place):
+        click.echo(path)
+    echo_remarks(found.remarks)
+
+
+@click.command()
+def models() -> None:
+    """List the models that come with the package, and those that can be trained.
+
+    Example: musicae models
+    """
+    from musicae.inspection import describe_models
+
+    for line in describe_models():
+        click.echo(line)

@@ -1,0 +1,236 @@
+"""From a file to a file: `reconstruct`, `denoise`, `upscale`, `render`; of several files, or a folder, one each."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from musicae.commands.options import (
+    FILES,
+    check_inputs,
+    chords_option,
+    echo_remarks,
+    file_place,
+    inputs_of,
+    label_option,
+    load_for,
+    model_for_file_option,
+    name_of,
+    out_option,
+    track_option,
+)
+from musicae.commands.pipe import PIPE_OPTIONS, denoise_pipe, is_pipe, pipe_options
+from musicae.errors import MusicaeError
+
+_TO_RESTORE = "output/NAME-{}; of several files output/FOLDER-{}/…"
+
+
+@click.command()
+@click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
+@model_for_file_option()
+@chords_option
+@label_option
+@track_option
+@out_option("FILE|FOLDER", _TO_RESTORE.format("reconstruct", "reconstruct"))
+def reconstruct(
+    files: tuple[Path, ...],
+    model: str | None,
+    chords: str | None,
+    label: str | None,
+    track: str | None,
+    out: str | None,
+    force: bool,
+) -> None:
+    """Put files through a model: what does it keep?
+
+    Of a score only the notes that the model addresses change. With --chords or --label the code stays and the harmony
+    or the class changes.
+
+    Example: musicae reconstruct song.mid --out reconstructed.mid
+    """
+    check_inputs(files)
+    trained = load_for(model, files[0], track=track)
+
+    def restore(file: Path) -> Any:
+        return trained.reconstruct(file, chords=chords, label=label)
+
+    _each(files, trained.domain, restore, "reconstruct", out, force)
+
+
+@click.command()
+@click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
+@model_for_file_option("[default: denoise-16k; with -: denoise-live-16k]")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    metavar="SHARE",
+    help="Of what the model would do; 0 leaves the file as it is.",
+)
+@click.option(
+    "--max-attenuation",
+    "max_attenuation_db",
+    type=click.FloatRange(0),
+    metavar="DB",
+    help="Sound: turn nothing down by more.  [default: (no limit)]",
+)
+@click.option(
+    "--noise-profile",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Sound: a recording of the noise alone, from the same place and recorder.",
+)
+@click.option("--report", is_flag=True, help="Sound: measure before and after, and draw NAME-denoise.png.")
+@track_option
+@pipe_options
+@out_option("FILE|FOLDER", _TO_RESTORE.format("denoise", "denoise"))
+def denoise(
+    files: tuple[Path, ...],
+    model: str | None,
+    report: bool,
+    track: str | None,
+    out: str | None,
+    force: bool,
+    **how: Any,
+) -> None:
+    """Clean sounds or pictures, or repair melodies; the length stays.
+
+    A sound stays what it is (WAV, FLAC, OGG, MP3, AIFF ...; 16 bits, 24 bits, float ...), or becomes what the
+    ending of --out says. A folder is taken with all below it. For - raw samples come from stdin and go to stdout while
+    they arrive.
+
+    Example: musicae denoise noisy.wav --out clean.wav --strength 0.8
+
+    Example: musicae denoise interview.flac --noise-profile empty-room.flac --report
+
+    Example: arecord -f S16_LE -r 16000 -t raw | musicae denoise - | aplay -f S16_LE -r 16000
+    """
+    samples = {name: how.pop(name) for name in PIPE_OPTIONS}
+    if is_pipe(files, out):
+        denoise_pipe(model, **samples, **how, report=report)
+        return
+    check_inputs([*files, *filter(None, [how["noise_profile"]])])
+    trained = load_for(model, files[0], "denoise", track)
+
+    def restore(file: Path) -> Any:
+        return trained.denoise(file, **how)
+
+    _each(files, trained.domain, restore, "denoise", out, force, report=report)
+
+
+@click.command()
+@click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
+@model_for_file_option("[default: upscale-16k for sound]")
+@track_option
+@out_option("FILE|FOLDER", _TO_RESTORE.format("upscale", "upscale"))
+def upscale(files: tuple[Path, ...], model: str | None, track: str | None, out: str | None, force: bool) -> None:
+    """Fill in what a coarse file lacks, with a model trained with --task upscale.
+
+    Example: musicae upscale call-8khz.wav
+
+    Example: musicae upscale eighths.mid --model runs/music-upscale
+    """
+    check_inputs(files)
+    trained = load_for(model, files[0], "upscale", track)
+    _each(files, trained.domain, trained.upscale, "upscale", out, force)
+
+
+@click.command()
+@click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
+@click.option(
+    "--sample-rate",
+    "sample_rate_hz",
+    type=click.IntRange(8000, 192_000),
+    default=44_100,
+    metavar="HZ",
+    help="Of the WAV.",
+)
+@track_option
+@out_option("FILE|FOLDER", "output/NAME-render.wav; of several files output/FOLDER-render/…")
+def render(files: tuple[Path, ...], sample_rate_hz: int, track: str | None, out: str | None, force: bool) -> None:
+    """Render MIDI files to sound.
+
+    Example: musicae render a.mid --out a.wav
+    """
+    check_inputs(files)
+    from musicae.commands.options import read_track
+    from musicae.domains import domain_class
+
+    domain = domain_class("music")()
+
+    def play(file: Path) -> Any:
+        piece = domain.open(file)
+        if track is not None:
+            piece = piece.only_track(read_track(track))
+        return piece.render(sample_rate_hz).with_remarks(*piece.remarks)
+
+    _each(files, domain, play, "render", out, force)
+
+
+def _each(
+    files: Sequence[Path],
+    domain: Any,
+    restore: Callable[[Path], Any],
+    verb: str,
+    out: str | None,
+    force: bool,
+    *,
+    report: bool = False,
+) -> None:
+    """Restores each file and saves it; of several, one that fails is said and the others go on."""
+    inputs = inputs_of(files, domain)
+    is_one = len(files) == 1 and not files[0].is_dir()
+    first_name = name_of(files[0]) if files[0].is_dir() else "files"
+    folder = Path("output") / f"{first_name}-{verb}" if out is None else Path(out)
+    if not is_one:
+        _refuse_equal_names([place for _, place in inputs])
+    refused: list[MusicaeError] = []
+    for file, place in inputs:
+        try:
+            started = time.perf_counter()
+            result = restore(file)
+            if is_one:
+                target = file_place(out, f"{file.stem}-{verb}{result.suffix}", force=force)
+            else:
+                target = file_place(str(folder / place.with_suffix(result.suffix)), "", force=force)
+            if target.exists() and target.samefile(file):
+                raise MusicaeError(f"{target} is the input itself; choose another --out.")
+            saved = result.save(target)
+        except MusicaeError as error:
+            if is_one:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            refused.append(error)
+            continue
+        click.echo(saved)
+        if report:
+            _report(domain, file, saved, time.perf_counter() - started)
+        echo_remarks(result.remarks)
+    if refused:
+        raise type(refused[0])(f"{len(refused)} of {len(inputs)} files were not restored.")
+
+
+def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:
+    """Measures a file and its result, and draws both under the result's name."""
+    from musicae.domain import HasReport
+
+    if not isinstance(domain, HasReport):
+        raise MusicaeError(f"{domain.name} has no report, only sound has one; leave --report out.")
+    from musicae.plots import save_png
+
+    found = domain.report(domain.open(before), domain.open(after), elapsed_s)
+    picture = after.with_suffix(".png")
+    save_png(found.plot(), picture)
+    for line in (*found.lines, f"spectrograms: {picture}"):
+        click.echo(line)
+
+
+def _refuse_equal_names(places: Sequence[Path]) -> None:
+    seen: set[Path] = set()
+    for place in places:
+        stem = place.with_suffix("")
+        if stem in seen:
+            raise MusicaeError(f"several files are called {stem} and would have one result; take them one by one.")
+        seen.add(stem)
