@@ -15,7 +15,7 @@ import torch
 
 from musicae.data.files import Prepared, cache_folder, describe_skipped, find_files, prepare_store
 from musicae.data.reading import read_all
-from musicae.data.store import ReadReport, open_store
+from musicae.data.store import ReadReport, Stored, open_store
 from musicae.domain import Domain
 
 __all__ = [
@@ -87,17 +87,24 @@ def load_dataset(
 
 def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False) -> DataSet:
     """Opens a whole store and deals its items to the splits."""
-    examples, identity, owner, items, report = open_store(prepared.store)
+    stored = open_store(prepared.store)
     test_files = {name for name, path in prepared.files if domain.official_split(path) == "test"}
-    test_items = frozenset(item for item in items if item.rpartition("#")[0] in test_files or item in test_files)
-    dealt = split_items(sorted(set(items)), test_items)
+    test_items = {item for item in stored.items if item.rpartition("#")[0] in test_files or item in test_files}
+    return split_dataset(stored, prepared.store.name, test_items=frozenset(test_items), unique=unique)
+
+
+def split_dataset(
+    stored: Stored, fingerprint: str, *, test_items: frozenset[str] = frozenset(), unique: bool = False
+) -> DataSet:
+    """Deals the items of stored examples to the splits; see `split_items`."""
+    dealt = split_items(sorted(set(stored.items)), test_items)
     code_of = {item: code for code, split in enumerate(SPLITS) for item in dealt[split]}
-    split_code = np.array([code_of[item] for item in items], np.int8)
-    splits = {split: np.flatnonzero(split_code[owner] == code) for code, split in enumerate(SPLITS)}
+    split_code = np.array([code_of[item] for item in stored.items], np.int8)
+    splits = {split: np.flatnonzero(split_code[stored.owner] == code) for code, split in enumerate(SPLITS)}
     if unique:
-        _, first = np.unique(identity[splits["train"]], return_index=True)
+        _, first = np.unique(stored.identity[splits["train"]], return_index=True)
         splits["train"] = splits["train"][np.sort(first)]
-    return DataSet(examples, splits, prepared.store.name, report, identity, owner)
+    return DataSet(stored.examples, splits, fingerprint, stored.report, stored.identity, stored.owner)
 
 
 def split_items(names: Sequence[str], test_names: frozenset[str] = frozenset()) -> dict[str, list[str]]:

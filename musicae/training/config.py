@@ -22,7 +22,7 @@ class TrainConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
     ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
-    beta: float = Field(default=1.0, ge=0)  # weight of the KL, or of a discriminator's verdict on the codes
+    beta: float = Field(default=1.0, ge=0)  # weight of the KL, or of an adversarial latent's penalty
     free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
     sparsity: float = Field(default=0.0, ge=0)  # weight of the sum of the code's absolute values
     kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
@@ -32,8 +32,9 @@ class TrainConfig(Config):
     bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
     seed: int = Field(default=0, ge=0, lt=2**31)
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    unique: bool = False  # of equal training examples (melodies: up to transposition) only the first is learned from
-    start_from: str | None = None  # shipped name or run whose weights are taken over where names and shapes fit
+    unique: bool = False  # learn from the first of equal training examples only (melodies: up to transposition)
+    start_from: str | None = None  # shipped name or run: its settings are the defaults, its weights the first ones
+    log_with: tuple[str, ...] = ("tensorboard",)  # trackers, besides metrics.jsonl; see musicae.training.run_log
     resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
 
     def learning_rate_at(self, step: int, progress: float) -> float:

@@ -1,30 +1,41 @@
-"""From names and folders to a trained model: resolves the settings, reads the data, trains.
+"""From names, files or arrays to a trained model: resolves the settings, reads the data, trains.
 
-This is what `musicae train` calls, and what a script should. Settings are one flat mapping: a key
-belongs to the domain, the model or the training, whichever has it.
+This is what `musicae train` and `musicae.train` call. Settings are one flat mapping: a key belongs to the domain, the
+model or the training, whichever has it.
 """
 
-import os
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from musicae.config import Config, read_config
+from musicae.atomic_io import atomic_write, free_path
+from musicae.config import Config, has_key, read_config
+from musicae.data.arrays import InMemory, is_in_memory
 from musicae.data.dataset import DataSet, find_files, load_dataset
 from musicae.data.named_sets import locate
 from musicae.domain import Domain
 from musicae.domains import domain_class
 from musicae.errors import MusicaeError, unknown_name
-from musicae.models import MODELS, build_model, default_model, refuse_misfit
+from musicae.manifest import MANIFEST, Manifest, read_manifest
+from musicae.models import MODELS, build_model, default_model, model_classes, model_name, refuse_misfit
+from musicae.models.autoencoder import Autoencoder
+from musicae.pipeline import Pipeline
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
-from musicae.training.checkpoint import Manifest, read_manifest, take_over
+from musicae.starter import starter_settings
+from musicae.training.callbacks import Callback, check_callbacks
+from musicae.training.checkpoint import load_checkpoint, take_over
 from musicae.training.config import TrainConfig
-from musicae.training.fit_prior import settle_prior
-from musicae.training.loop import train
+from musicae.training.fit_prior import fit_prior
+from musicae.training.loop import TrainingRun, train
+from musicae.training.process import is_main_process
+from musicae.training.run_log import check_trackers
+
+_TOTALS = ("minutes_in_all", "updates_in_all")
 
 
 @dataclass(frozen=True)
@@ -32,16 +43,18 @@ class Experiment:
     """A resolved training run: nothing is left to defaults any more.
 
     Attributes:
-        domain: built, its settings suited to the data.
+        domain: built, its settings filled in from the data.
         manifest: what the checkpoints will say of the run.
-        data: files and folders; none for the starter data.
+        data: files and folders, none for the starter data; or data in memory.
         config: the training settings.
+        model: a key of `MODELS` or a class of the user's own.
     """
 
     domain: Domain
     manifest: Manifest
-    data: tuple[Path, ...]
+    data: tuple[Path, ...] | InMemory
     config: TrainConfig
+    model: str | type[Autoencoder]
 
     @classmethod
     def resolve(
@@ -49,8 +62,8 @@ class Experiment:
         domain: str,
         *,
         task: str = "reconstruct",
-        data: Sequence[Path] = (),
-        model: str | None = None,
+        data: Any = (),
+        model: str | type[Autoencoder] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> "Experiment":
         """Works out every setting.
@@ -58,60 +71,88 @@ class Experiment:
         Args:
             domain: a key of `DOMAINS`.
             task: one of the domain's tasks.
-            data: files, folders and names in `NAMED_SETS`; none for the starter data.
-            model: a key of `MODELS`; by default the one for the domain's layout and the task.
-            settings: keys of the domain's, the model's and the training's config.
+            data: files, folders and names in `NAMED_SETS`, one or several; nothing for the starter data; or data in
+                memory, see `musicae.data.arrays`.
+            model: a key of `MODELS` or a subclass of `Autoencoder`; by default that of `start_from`, else the one for
+                the domain's layout and the task.
+            settings: keys of the domain's, the model's and the training's config. With `start_from` the settings of
+                that model are the defaults.
 
         Raises:
             MusicaeError: an unknown name, key or value, or data that isn't there.
+            ValueError: data in memory that are none of this domain's.
         """
         kind = domain_class(domain)
         if task not in kind.tasks:
             raise MusicaeError(unknown_name(f"task for {domain}", task, kind.tasks))
         settings = dict(settings or {})
-        own = read_config(kind.Config, _pick(kind.Config, settings), f"{domain} setting")
-        data = [locate(place, domain) for place in data]
-        # The files are looked at before anything is built: the size of the pictures sets the model's.
-        files = [path for _, path in find_files(kind(own), data)] if data else []
-        built = kind(kind.configure(own, files, task))
-        fitting = default_model(built.spec, task != "reconstruct")
-        name = model or fitting
-        if name not in MODELS:
-            raise MusicaeError(unknown_name("model", name, MODELS))
-        if MODELS[name].layout is not built.spec.layout:
-            raise MusicaeError(
-                f"model {name!r} takes {MODELS[name].layout} tensors, not {built.spec.layout}; use --model {fitting}."
-            )
-        if not MODELS[name].fits(built.spec.layout, task != "reconstruct"):
-            raise MusicaeError(f"model {name!r} does not fit task {task!r}; use --model {fitting}.")
-        tables: list[type[Config]] = [kind.Config, MODELS[name].config, TrainConfig]
+        start = _start_of(settings.get("start_from"), domain)
+        own_settings = _merged(kind.Config, start and start.domain_settings, settings)
+        own = read_config(kind.Config, own_settings, f"{domain} setting")
+        built, places = _suited(kind, own, data, task)
+        chosen = _chosen_model(model, start, built, task)
+        _, model_config = model_classes(chosen)
+        tables: list[type[Config]] = [kind.Config, model_config, TrainConfig]
         for key in settings:
-            if not any(key in table.model_fields for table in tables):
+            if not any(has_key(table, key) for table in tables):
                 raise MusicaeError(
                     unknown_name("setting", key, [key for table in tables for key in table.model_fields])
                 )
-        model_config = read_config(MODELS[name].config, _pick(MODELS[name].config, settings), f"{name} setting")
-        chosen = {**kind.training_defaults, **_pick(TrainConfig, settings)}
-        config = read_config(TrainConfig, chosen, "training setting")
-        refuse_misfit(name, built.spec, model_config.model_dump(mode="json"))
+        is_same = start is not None and start.model == model_name(chosen)
+        model_settings = _merged(model_config, start.model_settings if start and is_same else None, settings)
+        sizes = read_config(model_config, model_settings, f"{model_name(chosen)} setting")
+        own_training = _merged(TrainConfig, None, settings)
+        defaults = kind.training_defaults | (starter_settings(domain) if places == () and start is None else {})
+        config = read_config(TrainConfig, {**defaults, **own_training}, "training setting")
+        check_trackers(config.log_with)
+        refuse_misfit(chosen, built.spec, sizes.model_dump(mode="json"))
+        about = {"paths": [str(path.resolve()) for path in places]} if isinstance(places, tuple) else {"paths": []}
+        if isinstance(places, InMemory):
+            about["in_memory"] = len(places.items)
+        if start is not None:
+            before = {name: start.data[name] for name in _TOTALS if name in start.data}
+            about |= {"started_from": config.start_from, "before": before}
         manifest = Manifest(
             domain=domain,
             domain_settings=built.config.model_dump(mode="json"),
             task=task,
-            model=name,
-            model_settings=model_config.model_dump(mode="json"),
+            model=model_name(chosen),
+            model_settings=sizes.model_dump(mode="json"),
             training=config.model_dump(mode="json"),
-            data={"paths": [str(path.resolve()) for path in data]},
+            data=about,
         )
-        return cls(built, manifest, tuple(data), config)
+        return cls(built, manifest, places, config, chosen)
 
     @classmethod
-    def of_run(cls, folder: Path) -> "Experiment":
-        """The experiment of a run's folder, as it was resolved then."""
+    def of_run(cls, folder: Path, *, data: Any = None, model: type[Autoencoder] | None = None) -> "Experiment":
+        """The experiment of a run's folder, as it was resolved then.
+
+        Args:
+            folder: the run's.
+            data: given again, where they were in memory.
+            model: given again, where it was a class of the user's own.
+
+        Raises:
+            CheckpointError: no run is there.
+            MusicaeError: what must be given again is missing, or is something else.
+        """
         manifest = read_manifest(folder / "last")
         config = read_config(TrainConfig, manifest.training, "training setting")
-        data = tuple(Path(path) for path in manifest.data["paths"])
-        return cls(manifest.build_domain(), manifest, data, config)
+        if manifest.model not in MODELS and model is None:
+            raise MusicaeError(
+                f"{folder} trains a model of your own, {manifest.model}; continue it in Python: "
+                "musicae.train(..., model=THE_CLASS, resume=True)."
+            )
+        if "in_memory" not in manifest.data:
+            places: tuple[Path, ...] | InMemory = tuple(Path(path) for path in manifest.data["paths"])
+        elif is_in_memory(data):
+            places = InMemory(data)
+        else:
+            raise MusicaeError(
+                f"{folder} learned from data in memory; continue it in Python: "
+                "musicae.train(..., data=DATA, resume=True)."
+            )
+        return cls(manifest.build_domain(), manifest, places, config, model or manifest.model)
 
     def read(self) -> DataSet:
         """Reads the data, or opens the store of an earlier reading.
@@ -119,21 +160,26 @@ class Experiment:
         Raises:
             MusicaeError: nothing usable, with the reasons counted; or one item, which leaves none to validate on.
         """
-        dataset = load_dataset(self.domain, self.data, unique=self.config.unique)
+        if isinstance(self.data, InMemory):
+            dataset = self.data.read(self.domain, unique=self.config.unique)
+        else:
+            dataset = load_dataset(self.domain, self.data, unique=self.config.unique)
         if dataset.report.items < 2:
             raise MusicaeError(
                 "only one item: training needs at least two, one of them to validate on. Add more files."
             )
         return dataset
 
-    def run(self, folder: Path, dataset: DataSet, *, resume: bool = False) -> Path:
+    def run(self, folder: Path, dataset: DataSet, *, resume: bool = False, callbacks: Sequence[Callback] = ()) -> Path:
         """Trains, and returns the folder of the best checkpoint.
 
         Args:
             folder: the run's folder.
             dataset: what `read` gave.
             resume: continue from the folder's last state.
+            callbacks: called after steps and evaluations and at the end.
         """
+        check_callbacks(callbacks)
         counts = {split: len(indices) for split, indices in dataset.splits.items()}
         data = {**self.manifest.data, "fingerprint": dataset.fingerprint, "examples": counts}
         if not all(counts[split] for split in ("train", "validation")):
@@ -141,22 +187,162 @@ class Experiment:
             raise MusicaeError("the data has only test files; give the set's training files too.")
         if resume and self.manifest.data.get("fingerprint") != dataset.fingerprint:
             raise MusicaeError("the data changed since the run began, so it can't be continued; start a new one.")
-        manifest = self.manifest.model_copy(update={"data": data})
-        # Precision is settled once and written down, so that a resumed run computes as it began.
+        # Precision is found out once and written down, so that a resumed run computes as it began.
         config = self.config.model_copy(update={"precision": resolve_precision(self.config.precision)})
-        manifest = manifest.model_copy(update={"training": config.model_dump(mode="json")})
+        manifest = self.manifest.model_copy(update={"data": data, "training": config.model_dump(mode="json")})
         torch.manual_seed(config.seed)  # of the first weights
-        model = build_model(manifest.model, self.domain.spec, manifest.model_settings)
+        model = build_model(self.model, self.domain.spec, manifest.model_settings)
         if config.start_from is not None and not resume:
             take_over(model, find_model(config.start_from))
-        best = train(self.domain, model, dataset, config, manifest, folder, resume=resume)
-        if os.environ.get("RANK", "0") == "0":  # of several processes one is enough
-            settle_prior(best, dataset)
-            from musicae import attribute_vectors
+        run = train(self.domain, model, dataset, config, manifest, folder, resume=resume, callbacks=callbacks)
+        if run.is_main:  # of several processes one is enough
+            self._finish(run, dataset)
+        run.wait()
+        return run.best_folder
 
-            attribute_vectors.store(best, dataset)
-        return best
+    def _finish(self, run: TrainingRun, dataset: DataSet) -> None:
+        """Fits what is fitted after training, and writes how long the training took in all."""
+        from musicae import attribute_vectors
+
+        folder, own = run.best_folder, self.model if isinstance(self.model, type) else None
+        fit_prior(folder, dataset, model=own)
+        network, domain, manifest = load_checkpoint(folder, own)
+        manifest = manifest.model_copy(update={"data": {**manifest.data, **run.totals}})
+        with atomic_write(folder / MANIFEST) as partial:
+            partial.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+        if not network.restores:
+            pipeline = Pipeline(network.to(run.device), domain, manifest.task, run.device)
+            vectors = attribute_vectors.fit(pipeline, dataset)
+            if vectors.vectors:
+                vectors.save(folder)
 
 
-def _pick(config: type[Config], settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key in config.model_fields}
+def run_training(
+    domain: str,
+    *,
+    data: Any = None,
+    task: str = "reconstruct",
+    model: str | type[Autoencoder] | None = None,
+    out: Path | str | None = None,
+    start_from: str | None = None,
+    callbacks: Iterable[Callback] = (),
+    log_with: Sequence[str] = ("tensorboard",),
+    resume: bool = False,
+    **settings: Any,
+) -> Path:
+    """Trains a model, and returns the folder of its best checkpoint.
+
+    Args:
+        domain: `image`, `music` or `audio`.
+        data: a file or folder, several, or a name in `NAMED_SETS`; an array `(N, H, W[, C])`, `(N, samples)` or
+            `(N, steps, streams)`; a torch `Dataset` of arrays, pictures or pairs with a label; a column of a Hugging
+            Face data set; a sequence of media objects. None: the starter data.
+        task: `reconstruct`, `denoise` or `upscale`.
+        model: a key of `MODELS`, or a subclass of `Autoencoder`.
+        out: the run's folder; by default `runs/DOMAIN-TASK`, with a number if there is one.
+        start_from: a shipped model or a run to go on from with other data: its settings are the defaults.
+        callbacks: see `musicae.training.callbacks`.
+        log_with: trackers, such as `wandb`; `metrics.jsonl` is written always.
+        resume: continue the run in `out`. What else is given must be as it was then.
+        **settings: of the domain, the model and the training, such as `minutes=10` or `latent_size=2`.
+
+    Raises:
+        MusicaeError: an unknown name, key or value, data that can't be used, or a folder that already holds a run.
+        ValueError: data in memory or callbacks of the wrong type.
+    """
+    callbacks = tuple(callbacks)
+    check_callbacks(callbacks)
+    if resume:
+        if out is None:
+            raise ValueError("give out, the folder of the run that is to be continued")
+        own = model if isinstance(model, type) else None
+        experiment = Experiment.of_run(Path(out), data=data, model=own)
+        given = {"log_with": log_with, "start_from": start_from} if start_from else {"log_with": log_with}
+        _refuse_changes(experiment.manifest, domain, task, model, {**settings, **given})
+    else:
+        settings |= {"log_with": tuple(log_with)} | ({"start_from": start_from} if start_from else {})
+        experiment = Experiment.resolve(domain, task=task, data=data, model=model, settings=settings)
+    folder = run_folder(domain, task, out, resume=resume)
+    return experiment.run(folder, experiment.read(), resume=resume, callbacks=callbacks)
+
+
+def run_folder(domain: str, task: str, out: Path | str | None = None, *, resume: bool = False) -> Path:
+    """The folder for a run: `out`, or the first of `runs/DOMAIN-TASK`, `runs/DOMAIN-TASK-2`, … that is not there yet.
+
+    Raises:
+        MusicaeError: `out` already holds a run, and none is resumed.
+    """
+    if out is None:
+        return free_path(Path("runs") / f"{domain}-{task}")
+    # Of several processes the first one's look counts: others may find what it has already written.
+    if not resume and is_main_process() and any((Path(out) / name).exists() for name in ("best", "last")):
+        raise MusicaeError(f"{out} already holds a run; continue it with --resume {out}, or choose another --out.")
+    return Path(out)
+
+
+def _start_of(start_from: str | None, domain: str) -> Manifest | None:
+    """The manifest of the model that a run starts from; its settings by their present names."""
+    if start_from is None:
+        return None
+    start = read_manifest(find_model(start_from))
+    if start.domain != domain:
+        raise MusicaeError(f"{start_from} is a model of {start.domain}, not of {domain}; start from another.")
+    return start.model_copy(update={"domain_settings": start.build_domain().config.model_dump(mode="json")})
+
+
+def _suited(kind: type[Domain], own: Any, data: Any, task: str) -> tuple[Domain, tuple[Path, ...] | InMemory]:
+    """Builds the domain for the data, which are looked at first: the size of the pictures sets the model's."""
+    if isinstance(data, InMemory) or is_in_memory(data):
+        items = data if isinstance(data, InMemory) else InMemory(data)
+        return kind(items.configure(kind, own, task)), items
+    places = () if data is None else (data,) if isinstance(data, (str, Path)) else tuple(data)
+    paths = tuple(locate(Path(place), kind.name) for place in places)
+    files = [path for _, path in find_files(kind(own), paths)] if paths else []
+    return kind(kind.configure(own, files, task)), paths
+
+
+def _chosen_model(
+    model: str | type[Autoencoder] | None, start: Manifest | None, domain: Domain, task: str
+) -> str | type[Autoencoder]:
+    """The model asked for, that of the start where it fits the task, or the default. Refuses one that fits neither."""
+    layout, restoring = domain.spec.layout, task != "reconstruct"
+    fitting = default_model(domain.spec, restoring)
+    if model is None and start is not None and start.model in MODELS and MODELS[start.model].fits(layout, restoring):
+        return start.model
+    chosen = model or fitting
+    if not isinstance(chosen, str):
+        model_name(chosen)  # refuses what is no model
+        return chosen
+    if chosen not in MODELS:
+        raise MusicaeError(unknown_name("model", chosen, MODELS))
+    if MODELS[chosen].layout is not layout:
+        own = MODELS[chosen].layout
+        raise MusicaeError(f"model {chosen!r} takes {own} tensors, not {layout}; use --model {fitting}.")
+    if not MODELS[chosen].fits(layout, restoring):
+        raise MusicaeError(f"model {chosen!r} does not fit task {task!r}; use --model {fitting}.")
+    return chosen
+
+
+def _merged(config: type[Config], defaults: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of some settings belongs to a config, by the present names of its keys, over defaults."""
+    own = {config.RENAMED.get(key, key): value for key, value in settings.items() if has_key(config, key)}
+    inherited = {config.RENAMED.get(key, key): value for key, value in (defaults or {}).items()}
+    return {**inherited, **own}
+
+
+def _refuse_changes(
+    manifest: Manifest, domain: str, task: str, model: str | type[Autoencoder] | None, settings: Mapping[str, Any]
+) -> None:
+    """Raises `MusicaeError` where a run that is resumed is given anything other than it began with."""
+    then = {**manifest.domain_settings, **manifest.model_settings, **manifest.training}
+    then |= {"domain": manifest.domain, "task": manifest.task, "model": manifest.model}
+    now = {**settings, "domain": domain, "task": task}
+    if model is not None:
+        now["model"] = model_name(model)
+    for key, value in now.items():
+        plain = json.loads(json.dumps(value, default=str))
+        if key not in then or plain != then[key]:
+            raise MusicaeError(
+                f"{key}={value!r} is not what the run began with ({then.get(key)!r}), so it can't be continued; "
+                f"leave {key} out, or start a new run."
+            )

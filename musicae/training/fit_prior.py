@@ -1,4 +1,7 @@
-"""After training: the prior is settled on the codes of the training data, and stored with the checkpoint."""
+"""After training: the prior is fitted to the codes of the training data, and stored with the checkpoint.
+
+Ex-post density estimation (Ghosh et al., 2020); which priors want it is theirs to say.
+"""
 
 import math
 from pathlib import Path
@@ -7,35 +10,43 @@ import numpy as np
 import torch
 
 from musicae.data.dataset import DataSet
-from musicae.nn.latent import GaussianLatent
-from musicae.nn.posterior import Posterior
+from musicae.models.autoencoder import Autoencoder
+from musicae.nn.latent import GaussianLatent, Posterior
 from musicae.training.checkpoint import load_checkpoint, save_checkpoint
 
 _MOST_EXAMPLES = 20_000
-# A run that is resumed and finds no better checkpoint leaves the settled one as it is.
-_SETTLED = "prior_settled"
-_OF_THE_PRIOR = ("loss", "kl_bits", "elbo_nats")
+_FITTED = "prior_fitted"
+"""A metric of a checkpoint whose prior was fitted: a resumed run that finds no better one leaves it as it is."""
+_FORMER_FITTED = "prior_settled"
+_METRICS_OF_THE_PRIOR = ("loss", "kl_bits", "elbo_nats")
 
 
 @torch.no_grad()
-def settle_prior(folder: Path, dataset: DataSet) -> bool:
-    """Settles the prior of a checkpoint, see `Prior.settle`; returns whether that changed it."""
-    model, domain, manifest = load_checkpoint(folder)
-    latent = model.latent
-    if not isinstance(latent, GaussianLatent) or not latent.prior.settles or _SETTLED in manifest.metrics:
+def fit_prior(folder: Path, dataset: DataSet, *, model: type[Autoencoder] | None = None) -> bool:
+    """Fits the prior of a checkpoint, see `Prior.fit`; returns whether that changed it.
+
+    Args:
+        folder: the checkpoint's.
+        dataset: what it was trained on.
+        model: its class, where that is the user's own.
+    """
+    network, domain, manifest = load_checkpoint(folder, model)
+    latent = network.latent
+    if not isinstance(latent, GaussianLatent) or not latent.prior.is_fitted_afterwards:
+        return False
+    if {_FITTED, _FORMER_FITTED} & manifest.metrics.keys():
         return False
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.to(device)
+    network = network.to(device)
     indices = dataset.splits["train"][:: math.ceil(len(dataset.splits["train"]) / _MOST_EXAMPLES)]
     posteriors = []
     for part in np.array_split(indices, -(-len(indices) // domain.spec.evaluation_batch)):
         batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[part])))
         condition = None if batch.condition is None else batch.condition.to(device)
-        posteriors.append(model.encode(batch.target.to(device), condition))
+        posteriors.append(network.encode(batch.target.to(device), condition))
     generator = torch.Generator(device).manual_seed(manifest.training.get("seed", 0))
-    if not latent.prior.settle(Posterior.joined(posteriors), generator):
+    if not latent.prior.fit(Posterior.joined(posteriors), generator):
         return False
-    # What hung on the prior is no longer so.
-    metrics = {name: value for name, value in manifest.metrics.items() if name not in _OF_THE_PRIOR}
-    save_checkpoint(folder, model, manifest.model_copy(update={"metrics": {**metrics, _SETTLED: 1.0}}))
+    metrics = {name: value for name, value in manifest.metrics.items() if name not in _METRICS_OF_THE_PRIOR}
+    save_checkpoint(folder, network, manifest.model_copy(update={"metrics": {**metrics, _FITTED: 1.0}}))
     return True

@@ -1,19 +1,23 @@
 """The one training loop, for every domain, task and model. The only importer of Accelerate.
 
-A step draws a batch, damages it if the task says so, and lowers the model's loss. Every draw of step
-n comes from generators seeded with (seed, n), and batches from a permutation seeded with
-(seed, epoch), so a resumed run continues exactly as an unbroken one. The loop knows neither files
-nor networks: it gets a domain, a model and a data set.
+A step draws a batch, corrupts it if the task says so, and lowers the model's loss. Every draw of step n comes from
+generators seeded with (seed, n), and batches from a permutation seeded with (seed, epoch), so a resumed run continues
+exactly as an unbroken one. Several processes share each batch and each evaluation, and decide together: all of them
+read the same clock and the same scores. The loop knows neither files nor networks: it gets a domain, a model and a
+data set.
 """
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from threading import Event
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import ProjectConfiguration, broadcast_object_list
 from PIL import Image
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -22,13 +26,14 @@ from torch.optim.swa_utils import AveragedModel
 from musicae.data.dataset import DataSet, ExampleTable
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
-from musicae.models import Autoencoder, Loss
+from musicae.manifest import Manifest
+from musicae.models.autoencoder import Autoencoder, Loss
 from musicae.plots import save_png
 from musicae.precision import resolve_precision
-from musicae.training.allocation import keep_freed_memory
-from musicae.training.checkpoint import Manifest, save_checkpoint
+from musicae.training.callbacks import Callback, RunStatus
+from musicae.training.checkpoint import save_checkpoint
 from musicae.training.config import TrainConfig
-from musicae.training.interruption import interrupt_flag
+from musicae.training.process import interrupt_flag, keep_freed_memory
 from musicae.training.run_log import RunLog
 from musicae.training.run_state import read_state, write_state
 
@@ -47,45 +52,55 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-) -> Path:
+    callbacks: Sequence[Callback] = (),
+) -> "TrainingRun":
     """Trains a model and keeps its best and its last state.
 
     Args:
-        domain: makes tensors and damage.
+        domain: makes tensors and corruptions.
         model: built for `domain.spec`; trained in place.
         dataset: its `train` and `validation` splits are used.
         config: the settings.
         manifest: goes into the checkpoints, with the metrics filled in.
-        folder: the run's folder: `best/`, `last/`, `state/`, `previews/`, `tensorboard/`, `metrics.jsonl`.
+        folder: the run's folder: `best/`, `last/`, `state/`, `previews/`, `tensorboard/`, `metrics.jsonl`. Of several
+            processes the first one's counts.
         resume: continue from `folder/state`.
+        callbacks: called after steps and evaluations and at the end, in this order.
 
     Returns:
-        The folder of the best checkpoint; of the last, where it was stopped before the first evaluation.
+        The run as it ended; its checkpoint is in `best_folder`.
 
     Raises:
         MusicaeError: too many non-finite updates in a row, or nothing to resume.
     """
-    run = TrainingRun(domain, model, dataset, config, manifest, folder)
+    run = TrainingRun(domain, model, dataset, config, manifest, folder, callbacks)
     if resume:
         run.restore()
     else:
         run.save_last()
-    with RunLog(folder, visible=run.accelerator.is_main_process) as log, interrupt_flag() as interrupted:
+    run.start_trackers()
+    with RunLog(run.folder, visible=run.is_main, track=run.track) as log, interrupt_flag() as interrupted:
+        log.say(run.place)
         while not run.finished:
             started = time.perf_counter()
             run.update(log)
-            is_stopped = run.agree(time.perf_counter() - started, interrupted.is_set())
+            is_interrupted = run.agree(time.perf_counter() - started, interrupted.is_set())
             if run.step % config.evaluate_every == 0 or run.finished:
                 started = time.perf_counter()
                 run.evaluate(log)
                 run.save_last()
-                is_stopped |= run.agree(time.perf_counter() - started, interrupted.is_set())
-            if is_stopped:
+                run.call("on_evaluation")
+                is_interrupted |= run.agree(time.perf_counter() - started, interrupted.is_set())
+            if is_interrupted:
                 run.save_last()
                 log.say(f"stopped at step {run.step}; continue with --resume")
                 break
-    run.accelerator.wait_for_everyone()
-    return folder / "best" if (folder / "best").exists() else folder / "last"
+        if run.is_stopped:
+            log.say(f"stopped by a callback at step {run.step}")
+    run.call("on_end")
+    run.wait()
+    run.stop_trackers()
+    return run
 
 
 class TrainingRun:
@@ -99,13 +114,20 @@ class TrainingRun:
         config: TrainConfig,
         manifest: Manifest,
         folder: Path,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.domain, self.config, self.manifest, self.folder = domain, config, manifest, folder
+        self.domain, self.config, self.manifest, self.callbacks = domain, config, manifest, callbacks
         # Accelerate keeps one state a process, and would refuse a second run of another precision.
         AcceleratorState._reset_state()
-        precision = resolve_precision(config.precision)
-        # Of the accelerators, only CUDA has the double precision that scores are summed in.
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
+        self.precision = resolve_precision(config.precision)
+        self.accelerator = Accelerator(
+            mixed_precision=self.precision,
+            cpu=not torch.cuda.is_available(),  # of the accelerators, only CUDA has the double precision of scores
+            log_with=list(config.log_with),
+            project_config=ProjectConfiguration(str(folder), str(folder / "tensorboard")),
+        )
+        # A numbered folder is free for the process that looks first only.
+        self.folder = Path(broadcast_object_list([str(folder)])[0])
         self.device = self.accelerator.device
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -115,8 +137,8 @@ class TrainingRun:
         # A stride keeps every part of the split in the share that is evaluated.
         validation = validation[:: max(1, math.ceil(len(validation) / config.evaluate_examples))]
         self.validation_table = ExampleTable(dataset.examples, validation, self.device, budget)
-        self.damage = domain.corruption(manifest.task, split="train")
-        self.validation_damage = domain.corruption(manifest.task, split="validation")
+        self.corruption = domain.corruption(manifest.task, split="train")
+        self.validation_corruption = domain.corruption(manifest.task, split="validation")
         self.average = AveragedModel(model.to(self.device), multi_avg_fn=self._average)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -130,6 +152,8 @@ class TrainingRun:
         self.best_total, self.stale_evaluations = math.inf, 0
         self.bad_in_a_row = self.bad_updates = 0
         self.examples_per_s = 0.0
+        self.metrics: dict[str, float] = {}
+        self._stop, self.is_stopped = Event(), False  # asked for by a callback here; by one in any process
         self._permutation: tuple[int, Tensor] = (-1, torch.empty(0))
 
     @property
@@ -140,28 +164,56 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        return self.progress >= 1 or self.stale_evaluations >= self.config.patience
+        return self.progress >= 1 or self.stale_evaluations >= self.config.patience or self.is_stopped
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def place(self) -> str:
+        """How many processes take part, and on which device, in words."""
+        count, threads = self.accelerator.num_processes, torch.get_num_threads()
+        processes = f"{count} process{'es' * (count > 1)}"
+        if self.device.type == "cuda":
+            place = f"training on {torch.cuda.get_device_name(self.device)} in {processes}, a GPU each"
+        else:
+            place = f"training on the CPU in {processes} of {threads} thread{'s' * (threads > 1)}"
+        return f"{place}, precision {'float32' if self.precision == 'no' else self.precision}"
+
+    @property
+    def best_folder(self) -> Path:
+        """The folder of the best checkpoint; of the last, where the run was stopped before the first evaluation."""
+        return self.folder / "best" if (self.folder / "best").exists() else self.folder / "last"
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """Minutes and updates of this run and of those it started from, as far as these are known."""
+        earlier = self.manifest.data.get("before", {})
+        own = {"minutes_in_all": self.elapsed_s / 60, "updates_in_all": self.step}
+        return {name: value + earlier.get(name, 0) for name, value in own.items()}
 
     def update(self, log: RunLog) -> None:
-        """One step: draw, damage, lower the loss."""
+        """One step: draw, corrupt, lower the loss."""
         started = time.perf_counter()
         generator = self._generator(self.step, self.accelerator.process_index)
         target, condition = self.domain.tensor(self.train_table.batch(self._rows()), generator)
-        damaged = target if self.damage is None else self.damage(target, generator)
+        corrupted = target if self.corruption is None else self.corruption(target, generator)
         learning_rate = self.config.learning_rate_at(self.step, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.model.train()
         beta, free_nats = self.config.beta_at(self.progress), self.config.free_bits / _BITS_PER_NAT
         weights = {"beta": beta, "free_nats": free_nats, "sparsity": self.config.sparsity}
-        loss: Loss = self.model(damaged, target, **weights, generator=generator, condition=condition)
+        loss: Loss = self.model(corrupted, target, **weights, generator=generator, condition=condition)
         # Divided by the size of an example, gradients and the clip mean the same in every domain.
         self.accelerator.backward(loss.total / self.domain.spec.numel)
         is_finite = math.isfinite(self._clip_gradients())
         if is_finite or self.accelerator.scaler is not None:
             self.optimizer.step()  # in float16 the scaler skips a bad update itself, and lowers its scale
         if is_finite:
-            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+            self.average.update_parameters(self._raw_model)
             self.bad_in_a_row = 0
         else:
             self._count_bad_update()
@@ -171,27 +223,31 @@ class TrainingRun:
         self.examples_per_s += 0.05 * (self.batch_size / spent - self.examples_per_s)
         if self.step % 20 == 0:
             parts = {"loss": loss.total.item(), "reconstruction": loss.reconstruction.item(), "kl": loss.kl.item()}
-            if self._raw_model.latent.is_judged:
+            if self._raw_model.latent.has_penalty:
                 parts["penalty"] = loss.penalty.item()
             if self.config.sparsity:
                 parts["sparsity"] = loss.sparsity.item()
             speed = {"examples/s": self.examples_per_s, "learning_rate": learning_rate, "beta": beta}
             log.show(self.progress, self.step, {**parts, "examples/s": self.examples_per_s})
             log.record(self.step, {f"train/{name}": value for name, value in {**parts, **speed}.items()})
+        if self.callbacks:
+            self.call("on_step", Loss(*(part.detach() for part in loss)))
 
     def evaluate(self, log: RunLog) -> None:
         """Scores the averaged weights on the validation split; keeps them if they are the best."""
-        model = self.evaluated_model
-        sums = torch.zeros(len(Loss._fields), dtype=torch.float64)
-        generator = self._generator(0, 0)
+        model, count = self.evaluated_model, len(self.validation_table)
+        sums = torch.zeros(len(Loss._fields), dtype=torch.float64, device=self.device)
+        parts = torch.arange(count).split(self.domain.spec.evaluation_batch)
         with torch.no_grad():
-            for rows in torch.arange(len(self.validation_table)).split(self.domain.spec.evaluation_batch):
-                target, damaged, condition = self._validation_batch(rows, generator)
+            for index in range(self.accelerator.process_index, len(parts), self.accelerator.num_processes):
+                generator = self._generator(0, index)
+                target, corrupted, condition = self._validation_batch(parts[index], generator)
                 weights = {"beta": self.config.beta, "sparsity": self.config.sparsity}
-                loss = model(damaged, target, **weights, generator=generator, condition=condition)
-                sums += len(rows) * torch.stack([part.double().cpu() for part in loss])
-        total, reconstruction, kl, penalty, size = (sums / len(self.validation_table)).tolist()
-        metrics = {
+                loss = model(corrupted, target, **weights, generator=generator, condition=condition)
+                sums += len(parts[index]) * torch.stack([part.double() for part in loss])
+        # Added up in one order in all processes, so that they come to the same decisions.
+        total, reconstruction, kl, penalty, size = (self._gather(sums).sum(0) / count).tolist()
+        self.metrics = {
             "loss": total,
             "reconstruction_nats": reconstruction,
             "kl_bits": kl * _BITS_PER_NAT,
@@ -201,18 +257,19 @@ class TrainingRun:
             "skipped_updates": self.bad_updates,
             "minutes": self.elapsed_s / 60,
         }
-        log.record(self.step, {f"validation/{name}": value for name, value in metrics.items()})
-        told = ("loss", "reconstruction_nats", "penalty" if model.latent.is_judged else "kl_bits")
-        shown = {name: metrics[name] for name in told}
-        log.say(f"step {self.step}  validation  " + "  ".join(f"{name} {value:,.5g}" for name, value in shown.items()))
+        log.record(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
+        names = ("loss", "reconstruction_nats", "penalty" if model.latent.has_penalty else "kl_bits")
+        shown = "  ".join(f"{name} {self.metrics[name]:,.5g}" for name in names)
+        log.say(f"step {self.step}  validation  {shown}")
         if model.latent.has_density and kl * _BITS_PER_NAT < 0.1 and self.progress > self.config.kl_warmup:
             log.say("the latent has collapsed (KL below 0.1 bit): lower --beta or raise --free-bits")
         if math.isfinite(total) and total < self.best_total:
             self.best_total, self.stale_evaluations = total, 0
-            self._save(self.folder / "best", metrics)
+            self._save(self.folder / "best", self.metrics)
         else:
             self.stale_evaluations += 1
-        self._preview(model)
+        if self.is_main:
+            self._preview(model)
 
     @property
     def evaluated_model(self) -> Autoencoder:
@@ -222,19 +279,51 @@ class TrainingRun:
     def agree(self, spent_s: float, is_interrupted: bool) -> bool:
         """Adds to the clock, the slowest process's; returns whether any process is to stop.
 
-        The schedules and the end hang on the clock, so all processes must read the same one.
+        The schedules and the end depend on the clock, so all processes must read the same one; and when one is
+        stopped by a callback, all end.
         """
         self.elapsed_s += spent_s
-        if self.accelerator.num_processes == 1:
-            return is_interrupted
-        told = torch.tensor([[self.elapsed_s, float(is_interrupted)]], device=self.device, dtype=torch.float64)
-        elapsed_s, stop = self.accelerator.gather(told).amax(0).tolist()
-        self.elapsed_s = elapsed_s
-        return stop > 0
+        own = (self.elapsed_s, float(is_interrupted), float(self._stop.is_set()))
+        gathered = self._gather(torch.tensor(own, device=self.device, dtype=torch.float64))
+        self.elapsed_s, interrupted, stopped = gathered.amax(0).tolist()
+        self.is_stopped = stopped > 0
+        return interrupted > 0
+
+    def call(self, name: str, loss: Loss | None = None) -> None:
+        """Calls a method of every callback."""
+        model = self.evaluated_model if loss is None else self._raw_model
+        counted = (self.step, self.progress, self.elapsed_s, self.folder)
+        status = RunStatus(*counted, model, loss, dict(self.metrics), self.is_main, self._stop)
+        for callback in self.callbacks:
+            getattr(callback, name)(status)
+
+    def start_trackers(self) -> None:
+        """Starts the trackers of the config: TensorBoard writes below the run's folder, others where they do."""
+        if not self.is_main or not self.config.log_with:
+            return
+        own = {"name": self.folder.name}
+        self.accelerator.init_trackers("musicae", init_kwargs={"wandb": own, "trackio": own})
+        settings = self.manifest.domain_settings | self.manifest.model_settings | self.manifest.training
+        for tracker in self.accelerator.trackers:
+            if tracker.name != "tensorboard":  # which would make a run of its own of them
+                tracker.store_init_configuration(settings)
+
+    def track(self, numbers: dict[str, float], step: int) -> None:
+        """Hands numbers to the trackers."""
+        self.accelerator.log(numbers, step=step)
+
+    def stop_trackers(self) -> None:
+        """Lets trackers write what they hold."""
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+
+    def wait(self) -> None:
+        """Waits until every process is here."""
+        self.accelerator.wait_for_everyone()
 
     def save_last(self) -> None:
         """Writes `last/`: a checkpoint and everything `restore` needs."""
-        if not self.accelerator.is_main_process:
+        if not self.is_main:
             return
         self._save(self.folder / "last", {})
         counters = {name: getattr(self, name) for name in _COUNTERS}
@@ -247,7 +336,13 @@ class TrainingRun:
 
     @property
     def _raw_model(self) -> Autoencoder:
-        return self.accelerator.unwrap_model(self.model)
+        return cast(Autoencoder, self.accelerator.unwrap_model(self.model))
+
+    def _gather(self, own: Tensor) -> Tensor:
+        """`(numbers,)` → `(processes, numbers)`, the same in every process."""
+        if self.accelerator.num_processes == 1:
+            return own[None]
+        return cast(Tensor, self.accelerator.gather(own[None]))
 
     def _rows(self) -> Tensor:
         """Row numbers of this step, this process's share of them."""
@@ -259,9 +354,9 @@ class TrainingRun:
         rows = self._permutation[1][place * self.batch_size : (place + 1) * self.batch_size]
         return rows[self.accelerator.process_index :: self.accelerator.num_processes]
 
-    def _generator(self, step: int, process: int) -> torch.Generator:
-        """The step's own generator; torch's global one is seeded too, for dropout."""
-        seed = (self.config.seed * _SEED_STRIDE + step) * _SEED_STRIDE + process
+    def _generator(self, step: int, part: int) -> torch.Generator:
+        """A generator of its own for each step and part; torch's global one is seeded too, for dropout."""
+        seed = (self.config.seed * _SEED_STRIDE + step) * _SEED_STRIDE + part
         torch.manual_seed(seed % 2**63)
         return torch.Generator(self.device).manual_seed(seed % 2**63)
 
@@ -290,29 +385,29 @@ class TrainingRun:
     def _validation_batch(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Target, input and condition."""
         target, condition = self.domain.tensor(self.validation_table.batch(rows))
-        damaged = target if self.validation_damage is None else self.validation_damage(target, generator)
-        return target, damaged, condition
+        corrupted = target if self.validation_corruption is None else self.validation_corruption(target, generator)
+        return target, corrupted, condition
 
     def _save(self, folder: Path, metrics: dict[str, float]) -> None:
-        if self.accelerator.is_main_process:
-            save_checkpoint(folder, self.evaluated_model, self.manifest.model_copy(update={"metrics": metrics}))
+        if self.is_main:
+            data = {**self.manifest.data, **self.totals}
+            manifest = self.manifest.model_copy(update={"metrics": metrics, "data": data})
+            save_checkpoint(folder, self.evaluated_model, manifest)
 
     def _preview(self, model: Autoencoder) -> None:
-        if not self.accelerator.is_main_process:
-            return
+        """Writes what the model makes of a few validation examples: `previews/step-000500.png`, and sound or music."""
         rows = torch.arange(min(_PREVIEW_EXAMPLES, len(self.validation_table)))
-        target, damaged, condition = self._validation_batch(rows, self._generator(0, 0))
+        target, corrupted, condition = self._validation_batch(rows, self._generator(0, 0))
         with torch.no_grad():
-            answer = model.reconstruct(damaged, condition=condition)
-        shown = {"original": target, "damaged": damaged, "model": answer}
-        if self.damage is None:
-            del shown["damaged"]
+            answer = model.reconstruct(corrupted, condition=condition)
+        shown = {"original": target, "corrupted": corrupted, "model": answer}
+        if self.corruption is None:
+            del shown["corrupted"]
         folder = self.folder / "previews"
         folder.mkdir(parents=True, exist_ok=True)
-        preview = self.domain.preview({label: tensor.cpu() for label, tensor in shown.items()})
+        preview: dict[str, Any] = dict(self.domain.preview({label: tensor.cpu() for label, tensor in shown.items()}))
         for ending, item in preview.items():
             path = folder / f"step-{self.step:06d}{ending}"
-            # A picture drawn by Pillow would be half-written after a crash; media objects write atomically themselves.
             if isinstance(item, Image.Image):
                 save_png(item, path)
             else:

@@ -1,11 +1,41 @@
-"""What a training run tells: a progress bar, `metrics.jsonl`, TensorBoard. It knows no models."""
+"""What a run reports: a progress bar on standard error, `metrics.jsonl`, and trackers such as TensorBoard.
+
+It knows no models. Trackers are Accelerate's, which the loop starts; here stand their names, so that one that is not
+installed is found out before any data are read.
+"""
 
 import json
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from musicae.errors import MusicaeError, unknown_name
+
+TRACKERS = {
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "trackio": "trackio",
+    "mlflow": "mlflow",
+    "comet_ml": "comet-ml",
+    "aim": "aim",
+    "clearml": "clearml",
+    "dvclive": "dvclive",
+    "swanlab": "swanlab",
+}
+"""Name, which is also the module's → the package to install. They are Accelerate's, and it starts them."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raises `MusicaeError` for a tracker that is unknown or not installed."""
+    for name in names:
+        if name not in TRACKERS:
+            raise MusicaeError(unknown_name("tracker", name, TRACKERS))
+        if find_spec(name) is None:
+            raise MusicaeError(f"log_with {name} needs a package that is not installed: pip install {TRACKERS[name]}.")
 
 
 class RunLog:
@@ -14,22 +44,19 @@ class RunLog:
     Args:
         folder: the run's folder.
         visible: False on all processes but the first, which then write and show nothing.
+        track: given numbers and their step, hands them to the trackers.
     """
 
-    def __init__(self, folder: Path, *, visible: bool) -> None:
-        self._visible = visible
-        self._folder = folder
+    def __init__(self, folder: Path, *, visible: bool, track: Callable[[dict[str, float], int], None]) -> None:
+        self._visible, self._folder, self._track = visible, folder, track
         columns = (TextColumn("{task.description}"), BarColumn(20), TimeRemainingColumn())
-        # Results go to standard output, so that they can be piped; what is only told goes beside it.
+        # Results go to standard output, so that they can be piped; everything else goes to standard error.
         self._progress = Progress(*columns, console=Console(stderr=True), disable=not visible)
 
     def __enter__(self) -> "RunLog":
         if self._visible:
-            from torch.utils.tensorboard import SummaryWriter
-
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lines = (self._folder / "metrics.jsonl").open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(self._folder / "tensorboard"))
         self._progress.start()
         self._bar = self._progress.add_task("starting", total=1.0)
         return self
@@ -40,7 +67,6 @@ class RunLog:
         self._progress.stop()
         if self._visible:
             self._lines.close()
-            self._board.close()
 
     def show(self, progress: float, step: int, numbers: dict[str, float]) -> None:
         """Moves the bar. `progress` is the share of the run that is done."""
@@ -48,13 +74,12 @@ class RunLog:
         self._progress.update(self._bar, completed=min(progress, 1.0), description=f"step {step}  {text}")
 
     def record(self, step: int, numbers: dict[str, float]) -> None:
-        """Appends a line to `metrics.jsonl` and points to TensorBoard."""
+        """Appends a line to `metrics.jsonl` and points to the trackers."""
         if not self._visible:
             return
         self._lines.write(json.dumps({"step": step, **numbers}) + "\n")
         self._lines.flush()
-        for name, value in numbers.items():
-            self._board.add_scalar(name, value, step)
+        self._track(numbers, step)
 
     def say(self, sentence: str) -> None:
         """Prints a line above the bar."""

@@ -7,7 +7,7 @@ from symusic import Score
 from test_datasets import SCALE, write_tune, write_tunes
 
 from musicae.data.dataset import load_dataset
-from musicae.data.preparation import prepare_lines
+from musicae.data.prepare import prepare_lines
 from musicae.errors import MusicaeError
 from musicae.music.domain import MusicDomain
 

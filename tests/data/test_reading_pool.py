@@ -10,7 +10,7 @@ from test_datasets import SCALE, write_tune, write_tunes
 from troubled_domain import TroubledMusic
 
 from musicae.data.dataset import load_dataset
-from musicae.data.file_sets import Prepared, default_guard, default_processes, prepare_store
+from musicae.data.files import Prepared, default_guard, default_processes, prepare_store
 from musicae.data.pool import Guard, is_sendable, read_in_processes
 from musicae.data.store import ReadReport, open_store
 from musicae.errors import MusicaeError

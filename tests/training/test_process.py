@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from musicae.training.allocation import keep_freed_memory
+from musicae.training.process import keep_freed_memory
 
 HAS_GLIBC = sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "mallopt")
 FAULTS = """
 import resource, torch
-from musicae.training.allocation import keep_freed_memory
+from musicae.training.process import keep_freed_memory
 {}
 def step():
     pieces = [torch.zeros(10 << 20) for _ in range(2)]  # 40 MiB each: glibc keeps less than 32 by itself

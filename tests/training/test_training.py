@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.models.grid import ConvAutoencoder, UNet
+from musicae.models.conv import ConvAutoencoder
+from musicae.models.unet import UNet
 from musicae.trained import load
 from musicae.training.config import TrainConfig
 from musicae.training.experiment import Experiment

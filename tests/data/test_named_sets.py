@@ -178,7 +178,7 @@ def test_every_set_has_checksums_and_files_that_its_domain_reads(name):
     assert re.fullmatch(r"https?://.*/", known.base_url)
     assert all(re.fullmatch("md5:[0-9a-f]{32}", checksum) for checksum in known.files.values())
     files = [Path(file) for file in known.members or known.files]
-    splits = {domain.split_of(file) for file in files if domain.reads(file)}
+    splits = {domain.official_split(file) for file in files if domain.reads(file)}
     assert splits == {None, "test"}
 
 

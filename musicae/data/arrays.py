@@ -1,0 +1,203 @@
+"""Data in memory: arrays, torch and Hugging Face data sets, and sequences of media objects, split like files.
+
+Each row or object is an item, and its number is its name: which split it falls in is a hash of that. Nothing is
+written to disk, so a run is resumed by giving the same data again; a fingerprint of the content tells whether they
+are.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from musicae.data.dataset import DataSet, split_dataset
+from musicae.data.files import describe_skipped
+from musicae.data.reading import Block, Outcome, gather_blocks
+from musicae.data.store import ReadReport, Stored, refuse_if_unusable
+from musicae.domain import Domain, DomainConfig, Reading
+from musicae.errors import DamagedFileError
+
+_LOOKED_AT = 1000
+"""Items by which a domain fills in its settings, spread over all."""
+_ROWS = 256
+"""Rows that are encoded at a time."""
+
+
+class InMemory:
+    """Items of data in memory, and their labels.
+
+    Args:
+        source: an array `(items, ...)`, a torch tensor, or anything that is iterated item by item, such as a torch
+            `Dataset`, a column of a Hugging Face data set or a list. An item is a row (an array or a tensor), a media
+            object, what the domain opens as one (a PIL image, a `PrettyMIDI`, bytes, a path), a dictionary with an
+            "array" and its "sampling_rate", or one of these and its label.
+
+    Raises:
+        ValueError: nothing that can be iterated, no items, or labels for some items only.
+    """
+
+    def __init__(self, source: Any) -> None:
+        if isinstance(source, torch.Tensor):
+            source = source.detach().cpu().numpy()
+        self.array: np.ndarray | None = source if isinstance(source, np.ndarray) else None
+        self.items: Sequence[Any] = source
+        self.labels: tuple[str, ...] = ()
+        if self.array is None:
+            pairs = [_item_and_label(item) for item in _iterated(source)]
+            self.items = [item for item, _ in pairs]
+            self.labels = tuple(label for _, label in pairs if label is not None)
+            if self.labels and len(self.labels) != len(pairs):
+                raise ValueError(f"{len(self.labels)} of {len(pairs)} items have a label; give one with each or none")
+            if pairs and all(isinstance(item, np.ndarray) for item in self.items):
+                shapes = {item.shape for item in self.items}
+                self.array = np.stack(list(self.items)) if len(shapes) == 1 else None
+        elif self.array.ndim < 2:
+            raise ValueError(f"expected an array with one item a row, got shape {self.array.shape}")
+        if not len(self.items):
+            raise ValueError("the data hold no items")
+
+    def configure(self, domain: type[Domain], config: DomainConfig, task: str) -> DomainConfig:
+        """Fills in what a domain's config leaves to the data."""
+        every = max(1, len(self.items) // _LOOKED_AT)
+        plain = domain(config)
+        looked_at = [_opened(plain, item) for item in self.items[::every]]
+        return domain.configure_items(config, looked_at, self.labels, task)
+
+    def read(self, domain: Domain, *, unique: bool = False) -> DataSet:
+        """Stores every item as the domain does, and deals them to the splits.
+
+        Args:
+            domain: its settings suited to the data.
+            unique: keep only the first of the training examples that are the same.
+
+        Raises:
+            ValueError: an array or an object that is none of this medium's.
+            MusicaeError: nothing usable, with the reasons counted.
+        """
+        stored = _joined(gather_blocks(domain, self._outcomes(domain)))
+        report = stored.report
+        refuse_if_unusable(report, domain.name, describe_skipped(report.skipped, report.damaged))
+        return split_dataset(stored, _fingerprint(domain, stored), unique=unique)
+
+    def _outcomes(self, domain: Domain) -> Iterator[Outcome]:
+        if self.array is not None:
+            yield from self._rows(domain, self.array)
+            return
+        for number, item in enumerate(self.items):
+            try:
+                opened = _opened(domain, item)
+                # Of a picture with a label, the array is what can be stored together with it.
+                row = opened if isinstance(item, np.ndarray) else getattr(opened, "array", None)
+                if row is not None and (isinstance(item, np.ndarray) or self.labels):
+                    label = self.labels[number : number + 1] or None
+                    yield str(number), Reading(domain.array_examples(row[None], label))
+                else:
+                    yield str(number), domain.examples(opened)
+            except DamagedFileError as error:
+                yield str(number), error
+
+    def _rows(self, domain: Domain, array: np.ndarray) -> Iterator[Outcome]:
+        """Readings of many rows, whose names are their numbers."""
+        for start in range(0, len(array), _ROWS):
+            rows = array[start : start + _ROWS]
+            labels = self.labels[start : start + len(rows)] or None
+            stored = domain.array_examples(rows, labels)
+            if len(stored) == len(rows):
+                yield "row", Reading(stored, groups=np.arange(start, start + len(rows)))
+                continue
+            # A row may give several examples, or none: which ones belong together is found row by row.
+            for number in range(len(rows)):
+                label = None if labels is None else labels[number : number + 1]
+                examples = domain.array_examples(rows[number : number + 1], label)
+                yield "row", Reading(examples, groups=np.full(len(examples), start + number))
+
+
+def is_in_memory(data: Any) -> bool:
+    """Whether data are given in memory, as opposed to paths and names of sets."""
+    if data is None or isinstance(data, (str, Path)):
+        return False
+    return not (isinstance(data, (list, tuple)) and all(isinstance(place, (str, Path)) for place in data))
+
+
+def _iterated(source: Any) -> Iterator[Any]:
+    """The items of a sequence (also one that only counts and indexes, as a torch `Dataset` does) or an iterable."""
+    if isinstance(source, (Mapping, bytes, str)):
+        raise ValueError(f"expected an array or a sequence of items, got {type(source).__name__}")
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        return (source[index] for index in range(len(source)))
+    if isinstance(source, Iterable):
+        return iter(source)
+    raise ValueError(f"expected an array or a sequence of items, got {type(source).__name__}")
+
+
+def _item_and_label(item: Any) -> tuple[Any, str | None]:
+    label = None
+    if isinstance(item, (tuple, list)) and len(item) in (1, 2):
+        item, *rest = item
+        label = _label(rest[0]) if rest else None
+    if isinstance(item, torch.Tensor):
+        item = item.detach().cpu().numpy()
+    if isinstance(item, Mapping) and not _is_sound(item) and not _is_file(item):
+        raise ValueError(
+            f"an item is a dictionary with {', '.join(map(str, item))}; give one column, such as dataset['image']"
+        )
+    return item, label
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (str, int)):
+        return str(value)
+    raise ValueError(f"expected a label that is text or a whole number, got {type(value).__name__}")
+
+
+def _is_sound(item: Any) -> bool:
+    return isinstance(item, Mapping) and {"array", "sampling_rate"} <= item.keys()
+
+
+def _is_file(item: Any) -> bool:
+    return isinstance(item, Mapping) and {"bytes", "path"} <= item.keys()
+
+
+def _opened(domain: Domain, item: Any) -> Any:
+    """A media object; rows of an array stay as they are."""
+    if isinstance(item, np.ndarray):
+        return item
+    if _is_sound(item):
+        return domain.open(np.asarray(item["array"]), sample_rate_hz=int(item["sampling_rate"]))
+    if _is_file(item):
+        return domain.open(item["path"] if item["bytes"] is None else item["bytes"])
+    return domain.open(item)
+
+
+def _joined(blocks: Iterable[Block]) -> Stored:
+    """Blocks in memory as a store would hold them."""
+    gathered = list(blocks)
+    items: list[str] = []
+    owners, skipped = [], Counter[str]()
+    damaged: dict[str, str] = {}
+    for block in gathered:
+        owners.append(block.owner + len(items))
+        items += block.items
+        skipped.update(block.skipped)
+        damaged |= block.damaged
+    filled = [block.examples for block in gathered if len(block.examples)]
+    examples = np.concatenate(filled) if filled else np.zeros(0, np.uint8)
+    identity = np.concatenate([block.identity for block in gathered])
+    duplicates = len(identity) - len(np.unique(identity))
+    report = ReadReport(len(items), len(examples), dict(skipped), damaged, duplicates=duplicates)
+    return Stored(examples, identity, np.concatenate(owners), items, report)
+
+
+def _fingerprint(domain: Domain, stored: Stored) -> str:
+    settings = [domain.name, domain.config.model_dump(mode="json"), stored.items]
+    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=10)
+    digest.update(stored.owner.tobytes())
+    digest.update(np.ascontiguousarray(stored.examples).data)
+    return digest.hexdigest()
