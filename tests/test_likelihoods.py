@@ -7,10 +7,8 @@ import torch
 from torch import distributions
 
 from musicae.audio import stft as signal
-from musicae.likelihoods import LIKELIHOODS, Gaussian, build_likelihood
-from musicae.likelihoods.sound import band_weights
-from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent
-from musicae.nn.posterior import Posterior
+from musicae.likelihoods import LIKELIHOODS, Gaussian, band_weights, build_likelihood
+from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent, Posterior
 from musicae.nn.prior import PRIORS
 from musicae.spec import Layout, TensorSpec
 
@@ -112,6 +110,18 @@ def test_categorical_mode_and_sample_stay_in_their_vocabularies():
     torch.testing.assert_close(likelihood.mean(logits).sum(-1), torch.full((64, 6), 2.0))
 
 
+def test_a_nucleus_keeps_only_the_most_probable_symbols():
+    spec = TensorSpec(layout=Layout.STEPS, shape=(1, 1), likelihood="categorical", vocabulary=(4,))
+    logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log().expand(2000, 1, 4)
+    likelihood = build_likelihood(spec)
+    drawn = [
+        likelihood.choose(logits, 1.0, top_p, torch.Generator().manual_seed(0)).flatten() for top_p in (0.4, 0.7, 1.0)
+    ]
+    assert [sorted(set(draw.tolist())) for draw in drawn] == [[1], [1, 3], [0, 1, 2, 3]]
+    assert (drawn[1] == 1).double().mean().item() == pytest.approx(2 / 3, abs=0.04)
+    assert (likelihood.choose(logits, 0.0, 0.5, None) == 1).all()
+
+
 def test_samples_of_bernoulli_and_gaussian_have_the_mean_they_state():
     for name in ("bernoulli", "gaussian"):
         likelihood = build_likelihood(TensorSpec(**GRID, likelihood=name))
@@ -171,7 +181,7 @@ def test_magnitude_score_is_a_gaussian_of_cells_and_laplaces_of_logarithms_of_ba
 
 
 @pytest.mark.parametrize("frequencies", [65, 129, 513, 1025])
-def test_every_band_hears_something_and_no_frequency_is_deaf(frequencies):
+def test_every_band_has_a_frequency_and_every_frequency_a_band(frequencies):
     weights = band_weights(frequencies, 64)
     torch.testing.assert_close(weights.sum(0), torch.ones(64))
     assert (weights.sum(1)[1:-1] > 0).all()

@@ -1,17 +1,34 @@
-"""Checkpoints: what is written comes back, and what is damaged, newer or of another model says so."""
+"""Checkpoints: what is written comes back, former ones are read, and what is damaged or unknown says so."""
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from musicae.domains import DOMAINS
+from musicae.domains import domain_class
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.models import MODELS, Autoencoder, build_model
-from musicae.spec import Layout
-from musicae.training.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, read_manifest, save_checkpoint
+from musicae.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
+from musicae.models import MODELS, build_model, model_name
+from musicae.models.autoencoder import Autoencoder
+from musicae.models.conv import MLPAutoencoder, MLPConfig
+from musicae.spec import Layout, TensorSpec
+from musicae.training.checkpoint import (
+    dequantise,
+    load_checkpoint,
+    quantise,
+    read_tensors,
+    save_checkpoint,
+    take_over,
+    with_present_names,
+)
+
+FORMER = Path(__file__).parent / "former"
+"""Tiny checkpoints written before layers got the names they have, with what the models answered then."""
 
 SIZES = {
     "conv": {"widths": [4, 6], "latent_size": 3},
@@ -28,8 +45,8 @@ SIZES = {
 def fresh(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
     """A small untrained model and its manifest."""
     is_music = MODELS[name].layout is Layout.STEPS
-    kind = DOMAINS["music" if is_music else "audio" if name == "causal" else "image"]
-    domain = kind(kind.suited(kind.Config(), (), "reconstruct" if MODELS[name].rebuilds else "denoise"))
+    cls = domain_class("music" if is_music else "audio" if name == "causal" else "image")
+    domain = cls(cls.configure(cls.Config(), (), "reconstruct" if MODELS[name].rebuilds else "denoise"))
     sizes = {**SIZES[name], **settings}
     manifest = Manifest(
         domain=domain.name,
@@ -40,6 +57,14 @@ def fresh(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
         metrics={"loss": 1.5},
     )
     return build_model(name, domain.spec, sizes), manifest
+
+
+def batch_of(spec: TensorSpec) -> torch.Tensor:
+    """Two examples, the same every time."""
+    if spec.layout is Layout.STEPS:
+        count = torch.arange(2 * spec.shape[0]).view(2, -1)
+        return torch.stack([count * 7 % size for size in spec.vocabulary], -1)
+    return torch.linspace(0, 1, 2 * spec.numel).view(2, *spec.shape)
 
 
 @pytest.fixture
@@ -63,7 +88,7 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_every_kind_of_model_comes_back_bit_for_bit(tmp_path):
+def test_every_model_comes_back_bit_for_bit(tmp_path):
     for name in MODELS:
         model, manifest = fresh(name)
         save_checkpoint(tmp_path / name, model, manifest)
@@ -74,6 +99,9 @@ def test_every_kind_of_model_comes_back_bit_for_bit(tmp_path):
         weights = loaded.state_dict()
         assert list(weights) == list(model.state_dict())
         assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+        batch = batch_of(domain.spec)
+        with torch.no_grad():
+            assert torch.equal(model.eval().reconstruct(batch), loaded.reconstruct(batch))
     assert len(SIZES) == len(MODELS)
 
 
@@ -91,13 +119,136 @@ def test_a_checkpoint_is_safetensors_and_json_and_no_pickle(saved, tiny_run):
 def test_half_precision_is_half_as_large_and_loads_as_float32(tmp_path):
     model, manifest = fresh("mlp", width=256)
     save_checkpoint(tmp_path / "full", model, manifest)
-    save_checkpoint(tmp_path / "half", model, manifest, half=True)
+    save_checkpoint(tmp_path / "half", model, manifest, weights="float16")
     sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("full", "half")]
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)
     loaded = load_checkpoint(tmp_path / "half")[0].state_dict()
     for name, value in model.state_dict().items():
         assert loaded[name].dtype == value.dtype
         assert torch.equal(loaded[name], value.half().float())
+
+
+def test_eight_bits_a_weight_are_a_quarter_as_large_and_off_by_half_a_step_of_a_channel(tmp_path):
+    model, manifest = fresh("mlp", width=256)
+    with torch.no_grad():
+        model.encoder[0].weight[0] *= 1000  # its own channel's scale, and no other's
+        model.encoder[0].weight[1] = 0
+    save_checkpoint(tmp_path / "full", model, manifest)
+    save_checkpoint(tmp_path / "small", model, manifest, weights="int8")
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("full", "small")]
+    assert sizes[1] == pytest.approx(sizes[0] / 4, rel=0.05)
+    loaded = load_checkpoint(tmp_path / "small")[0].state_dict()
+    rounded = 0
+    for name, value in model.state_dict().items():
+        assert loaded[name].dtype == value.dtype
+        error = (loaded[name] - value).abs()
+        if value.dim() < 2 or value.numel() < 4096:
+            assert torch.equal(loaded[name], value.half().float())
+        else:
+            largest = value.flatten(1).abs().amax(1)
+            assert (error.flatten(1).amax(1) <= 1.001 * largest / 254).all()
+            rounded += 1
+    assert rounded >= 4
+    assert not loaded["encoder.0.weight"][1].any()
+
+
+def test_numbers_that_are_counts_are_not_rounded():
+    tensors = {"order": torch.arange(10_000).view(100, 100), "weight": torch.randn(100, 100)}
+    stored = quantise(tensors)
+    assert torch.equal(stored["order"], tensors["order"])
+    assert stored["weight"].dtype == torch.int8
+    assert stored["weight"].abs().max() == 127
+    assert list(dequantise(stored)) == list(tensors)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_checkpoint_with_former_names_of_layers_answers_as_it_did(name):
+    model, domain, manifest = load_checkpoint(FORMER / name)
+    assert manifest.model == name
+    batch, condition = batch_of(domain.spec), None
+    if domain.spec.condition is not None:
+        length, classes = domain.spec.condition
+        condition = torch.arange(2 * length).view(2, -1) % classes
+    with torch.no_grad():
+        scored = model.score(batch, batch, torch.Generator().manual_seed(0), condition)
+        found = {
+            "mean": scored.posterior.mean,
+            "parameters": scored.parameters,
+            "reconstruction": scored.loss.reconstruction,
+            "kl": scored.loss.kl,
+            "answer": model.reconstruct(batch, condition=condition),
+        }
+    expected = np.load(FORMER / name / "answers.npz")
+    assert set(expected) == set(found)
+    for key, value in found.items():
+        flat = value.float().numpy().reshape(-1)
+        np.testing.assert_allclose(flat[:: max(1, flat.size // 200)], expected[key], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_former_names_are_read_below_any_prefix_and_by_those_who_start_from_a_checkpoint(name):
+    stored = read_tensors(FORMER / name / WEIGHTS)
+    model, domain, manifest = load_checkpoint(FORMER / name)
+    assert list(with_present_names(stored)) == list(model.state_dict())
+    assert list(with_present_names(model.state_dict())) == list(model.state_dict())
+    below = with_present_names({f"average.module.{key}": value for key, value in stored.items()})
+    assert list(below) == [f"average.module.{key}" for key in model.state_dict()]
+    other = build_model(name, domain.spec, manifest.model_settings)
+    assert take_over(other, FORMER / name) == len(stored)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in other.state_dict().items())
+
+
+class Doubled(MLPAutoencoder):
+    """A class of a user's own."""
+
+    class Config(MLPConfig):
+        factor: float = 2.0
+
+    def parameters_of(self, z, condition=None):
+        return self.config.factor * super().parameters_of(z, condition)
+
+
+def test_a_class_of_ones_own_is_named_in_the_checkpoint_and_given_again_to_load_it(tmp_path):
+    _, manifest = fresh("mlp")
+    settings = {**SIZES["mlp"], "factor": 3.0}
+    own = manifest.model_copy(update={"model": model_name(Doubled), "model_settings": settings})
+    spec = own.build_domain().spec
+    model = build_model(Doubled, spec, settings).eval()
+    save_checkpoint(tmp_path / "own", model, own)
+    assert read_manifest(tmp_path / "own").model == f"{__name__}:Doubled"
+    loaded, _, _ = load_checkpoint(tmp_path / "own", Doubled)
+    assert isinstance(loaded, Doubled) and loaded.config.factor == 3.0
+    batch = batch_of(spec)
+    with torch.no_grad():
+        assert torch.equal(loaded.reconstruct(batch), model.reconstruct(batch))
+    assert "model=Doubled)" in refusal(tmp_path / "own")
+    with pytest.raises(CheckpointError, match="Doubled, not mlp"):
+        load_checkpoint(tmp_path / "own", MLPAutoencoder)
+
+
+def test_code_that_a_checkpoint_names_is_not_imported(saved, tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    edit_manifest(saved, model="trap:Model")
+    assert "trap:Model, which is not part of musicae" in refusal(saved)
+    assert "trap" not in sys.modules
+
+
+def test_a_missing_model_and_what_a_model_is_cost_no_torch(saved):
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from musicae.errors import CheckpointError
+        from musicae.manifest import read_manifest
+        assert read_manifest(Path({str(saved)!r})).model == "mlp"
+        try:
+            read_manifest(Path("nowhere"))
+        except CheckpointError:
+            assert "torch" not in sys.modules
+        else:
+            raise AssertionError
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

@@ -1,18 +1,17 @@
 """Priors and latents: densities against torch.distributions, flows against their own inverse and Jacobian."""
 
+import copy
 import math
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import distributions
 
 from musicae.errors import MusicaeError
-from musicae.image.domain import ImageDomain
 from musicae.models import build_model
-from musicae.nn.latent import LATENTS, AdversarialLatent, DeterministicLatent, GaussianLatent
-from musicae.nn.posterior import Posterior
-from musicae.nn.prior import PRIORS, FlowPrior, MixturePrior, StandardPrior
-from musicae.nn.sequence_prior import SequencePrior
+from musicae.nn.latent import LATENTS, AdversarialLatent, DeterministicLatent, GaussianLatent, Posterior
+from musicae.nn.prior import PRIORS, FlowPrior, MixturePrior, SequencePrior, StandardPrior
 from musicae.spec import Layout, TensorSpec
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
@@ -161,8 +160,7 @@ def test_a_discriminator_and_the_codes_each_get_only_their_own_gradient():
 
 def test_adversarial_codes_become_like_the_prior_and_the_discriminator_learns():
     torch.manual_seed(0)
-    ((_, digits),) = ImageDomain().starter()
-    pictures = ImageDomain().to_tensor(torch.from_numpy(digits.examples))
+    pictures = torch.from_numpy(load_digits().images).float()[:, None] / 16
     model = build_model("mlp", IMAGE, {"width": 128, "depth": 1, "latent_size": 4, "latent": "adversarial"})
     before = [weight.clone() for weight in model.latent.discriminator.parameters()]
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -230,16 +228,24 @@ def far_codes(count: int) -> Posterior:
     """Pooled numbers that go together, far from 0, and moments that follow the first of them and stray slowly."""
     generator = torch.Generator().manual_seed(0)
     pooled = 8 + torch.randn(count, 3, generator=generator) @ torch.tensor([[9.0, 5.0, 0.0], [0, 2, 0], [0, 0, 0.5]])
-    astray = torch.randn(count, 2, 5, generator=generator).cumsum(-1)
-    moments = 30 + pooled[:, :1, None] + astray
+    deviation = torch.randn(count, 2, 5, generator=generator).cumsum(-1)
+    moments = 30 + pooled[:, :1, None] + deviation
     mean = torch.cat([pooled, moments.flatten(1)], 1)
     return Posterior(mean, torch.full_like(mean, -4.0))
 
 
-def test_a_settled_prior_lies_where_the_codes_do():
-    prior, codes = SequencePrior((13,), pooled=3, moments=5), far_codes(600)
-    before = prior.log_prob(codes.mean).mean()
-    assert prior.settle(codes, torch.Generator().manual_seed(1))
+@pytest.fixture(scope="module")
+def of_far_codes() -> SequencePrior:
+    """A prior fitted to `far_codes(600)`; not to be changed."""
+    torch.manual_seed(0)
+    prior = SequencePrior((13,), pooled=3, moments=5)
+    assert prior.fit(far_codes(600), torch.Generator().manual_seed(1))
+    return prior
+
+
+def test_a_fitted_prior_lies_where_the_codes_do(of_far_codes):
+    prior, codes = of_far_codes, far_codes(600)
+    before = SequencePrior((13,), pooled=3, moments=5).log_prob(codes.mean).mean()
     assert prior.log_prob(codes.mean).mean() > before + 50
 
     base = prior.to_base(codes.mean).detach()
@@ -251,9 +257,8 @@ def test_a_settled_prior_lies_where_the_codes_do():
     torch.testing.assert_close(prior.from_base(base).detach(), codes.mean, atol=1e-3, rtol=1e-4)
 
 
-def test_a_settled_prior_is_a_density_still():
-    prior = sequence_prior()
-    prior.settle(far_codes(200), torch.Generator().manual_seed(1))
+def test_a_fitted_prior_is_a_density_still(of_far_codes):
+    prior = of_far_codes
     row = far_codes(1).mean[0]
     jacobian = torch.autograd.functional.jacobian(lambda x: prior.to_base(x[None])[0], row)
     normal = distributions.Normal(0.0, 1.0).log_prob(prior.to_base(row[None])).sum()
@@ -272,29 +277,27 @@ def test_posteriors_are_joined_row_by_row():
         Posterior.joined([small, Posterior(torch.zeros(2, 3))])
 
 
-def test_a_prior_that_fits_better_than_what_settling_finds_is_kept(monkeypatch):
-    prior, codes = SequencePrior((13,), pooled=3, moments=5), far_codes(600)
-    prior.settle(codes, torch.Generator().manual_seed(1))
+def test_a_prior_that_fits_better_than_what_fitting_finds_is_kept(of_far_codes, monkeypatch):
+    prior, codes = copy.deepcopy(of_far_codes), far_codes(600)
     before = {name: value.clone() for name, value in prior.state_dict().items()}
-    monkeypatch.setattr("musicae.nn.sequence_prior._SETTLING_RATE", 0.0)
-    assert not prior.settle(codes, torch.Generator().manual_seed(1))
+    monkeypatch.setattr("musicae.nn.prior._FIT_RATE", 0.0)
+    assert not prior.fit(codes, torch.Generator().manual_seed(1))
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", ["few", "constant", "not finite"])
-def test_codes_that_say_too_little_settle_nothing(kind):
+def test_codes_that_say_too_little_change_nothing(kind):
     prior, codes = sequence_prior(), far_codes(19 if kind == "few" else 50)
     if kind != "few":
         codes = Posterior(torch.full_like(codes.mean, 3.0 if kind == "constant" else math.nan), codes.log_variance - 30)
     before = {name: value.clone() for name, value in prior.state_dict().items()}
-    assert not prior.settle(codes, torch.Generator().manual_seed(1))
+    assert not prior.fit(codes, torch.Generator().manual_seed(1))
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
 
 
-def test_a_sequence_prior_of_before_priors_were_settled_is_read_as_it_was():
+def test_a_sequence_prior_of_before_priors_were_fitted_afterwards_is_read_as_it_was(of_far_codes):
     prior, z = sequence_prior(), torch.randn(4, 13)
     weights = {name: value for name, value in prior.state_dict().items() if name.startswith(("net", "bases"))}
-    again = SequencePrior((13,), pooled=3, moments=5)
-    assert again.settle(far_codes(200), torch.Generator().manual_seed(1))
+    again = copy.deepcopy(of_far_codes)
     again.load_state_dict(weights)
     assert torch.equal(again.to_base(z), prior.to_base(z))
