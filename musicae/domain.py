@@ -312,7 +312,7 @@ class Domain(ABC):
 
     @abstractmethod
     def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
-        """Stored examples of an array of many items: pictures `(N, H, W[, C])`, sounds `(N, samples)`, windows of tokens.
+        """Stored examples of an array: pictures `(N, H, W[, C])`, sounds `(N, samples)`, windows of tokens.
 
         Args:
             array: one row an item.

@@ -1,11 +1,11 @@
 """Reports in words: what files hold for a model and what is left out, and which models there are."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicae.config import read_config
 from musicae.errors import DamagedFileError, MusicaeError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
         MusicaeError: a path is missing, or nothing at all is usable; `DamagedFileError` where every
             file is damaged.
     """
+    from musicae.config import read_config
     from musicae.data.files import describe_skipped, find_files
     from musicae.data.reading import read_all
     from musicae.domains import domain_class
@@ -55,17 +56,16 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
 
 
 def describe_models() -> Iterator[str]:
-    """One line for each shipped model, then one for each model that can be trained. No torch is imported."""
-    from musicae.manifest import WEIGHTS, read_manifest
+    """One line for each shipped model, then one for each model that can be trained. It takes neither torch nor pydantic."""
     from musicae.models import MODELS
-    from musicae.shipped import PRETRAINED, shipped_models
+    from musicae.shipped import MANIFEST, PRETRAINED, WEIGHTS, shipped_models
 
     yield "Shipped, for --model and musicae.load:"
     for name in shipped_models():
-        manifest = read_manifest(PRETRAINED / name)
+        about = json.loads((PRETRAINED / name / MANIFEST).read_text(encoding="utf-8"))
         size_mb = (PRETRAINED / name / WEIGHTS).stat().st_size / 1e6
-        scores = ", ".join(f"{key} {value:.4g}" for key, value in manifest.metrics.items())
-        yield f"  {name}: {manifest.domain}, {manifest.task}, {size_mb:.1f} MB; {scores}"
+        scores = ", ".join(f"{key} {value:.4g}" for key, value in about["metrics"].items())
+        yield f"  {name}: {about['domain']}, {about['task']}, {size_mb:.1f} MB; {scores}"
     yield "Models, for train --model:"
     for name, entry in MODELS.items():
         uses = " and ".join(use for use, fits in (("rebuilds", entry.rebuilds), ("restores", entry.restores)) if fits)

@@ -12,12 +12,14 @@ from pydantic import Field
 from musicae import __version__
 from musicae.config import Config, read_config
 from musicae.errors import CheckpointError, MusicaeError
+from musicae.shipped import MANIFEST, WEIGHTS
 
 if TYPE_CHECKING:
     from musicae.domain import Domain
 
 FORMAT_VERSION = 1
-WEIGHTS, MANIFEST = "model.safetensors", "config.json"
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "WEIGHTS", "Manifest", "read_manifest"]
 
 
 class Manifest(Config):

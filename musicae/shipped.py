@@ -1,13 +1,15 @@
 """Where models are found: the ones that come with the package, by name, and runs, by folder.
 
-Which shipped model serves a medium by default is a row in `SHIPPED_FOR`. Nothing here imports torch.
+Which shipped model serves a medium by default is a row in `SHIPPED_FOR`. Nothing here
+imports torch or pydantic, so that a name that does not exist is refused at once.
 """
 
 from pathlib import Path
 
 from musicae.errors import CheckpointError, unknown_name
-from musicae.manifest import MANIFEST
 
+WEIGHTS, MANIFEST = "model.safetensors", "config.json"
+"""Of a checkpoint's folder."""
 PRETRAINED = Path(__file__).parent / "pretrained"
 LIVE_MODEL = "denoise-live-16k"
 """Cleans sound as it arrives."""

@@ -4,10 +4,9 @@ A domain states the tensors it makes; a model is built for a spec and asks nothi
 the tensors come from. Nothing here knows files, networks or training.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
-
-from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Layout(StrEnum):
@@ -21,7 +20,8 @@ class Layout(StrEnum):
     STEPS = "steps"
 
 
-class TensorSpec(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
     """Layout, shape and likelihood of one example (the batch axis is left out).
 
     Attributes:
@@ -32,11 +32,9 @@ class TensorSpec(BaseModel):
         correction: how a restoring model's output meets its input: `add` (to the picture), `mask` (multiplied
             into a complex spectrogram, channels real and imaginary) or `extend` (fills in the upper half of one).
         segment: steps only: steps of a bar; a decoder may work on such segments side by side. 0: no segments.
-        condition: `(length, classes)` of the labels a model is told beside z, int64 `(batch, length)` with
-            0 for "none": a chord a step, or one class a picture. None: it is told nothing.
+        condition: `(length, classes)` of what a model is given besides z, int64 `(batch, length)` with
+            0 for "none": a chord a step, or one class a picture. None: it takes no condition.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: Layout
     shape: tuple[int, ...]
@@ -46,8 +44,7 @@ class TensorSpec(BaseModel):
     segment: int = 0
     condition: tuple[int, int] | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "TensorSpec":
+    def __post_init__(self) -> None:
         axes = 3 if self.layout is Layout.GRID else 2
         if len(self.shape) != axes or min(self.shape) < 1:
             raise ValueError(f"a {self.layout} spec has {axes} positive sizes, got {self.shape}")
@@ -60,7 +57,6 @@ class TensorSpec(BaseModel):
             raise ValueError(f"segments of {self.segment} do not divide {self.layout} of shape {self.shape}")
         if self.condition is not None and min(self.condition) < 1:
             raise ValueError(f"a condition has a positive length and number of classes, got {self.condition}")
-        return self
 
     @property
     def segments(self) -> int:

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +40,17 @@ def test_an_idx_file_has_the_labels_beside_it(tmp_path: Path) -> None:
     domain = labelled("1", "3", "10")
     reading = domain.read(path)
     assert reading.examples.shape == (4, 1, 9, 8)
-    batch = domain.to_batch(torch.from_numpy(reading.examples))
+    batch = domain.tensor(torch.from_numpy(reading.examples))
     assert batch.condition is not None
     assert batch.condition.flatten().tolist() == [2, 1, 3, 2]
     assert batch.target.shape == (4, 1, 8, 8)
     selection = domain.select(path, index=2)
-    assert domain.to_batch(torch.from_numpy(selection.example)).condition.item() == 3
+    assert domain.tensor(torch.from_numpy(selection.example)).condition.item() == 3
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(b"no labels at all")
     with pytest.raises(DamagedFileError, match="holds no IDX labels"):
         idx_labels(path)
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
-    assert domain.to_batch(torch.from_numpy(domain.read(path).examples)).condition.tolist() == [[0]] * 4
+    assert domain.tensor(torch.from_numpy(domain.read(path).examples)).condition.tolist() == [[0]] * 4
 
 
 def test_labels_must_be_as_many_as_pictures_where_they_are_wanted(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_labels_must_be_as_many_as_pictures_where_they_are_wanted(tmp_path: Path
     with_classes = ImageDomain(ImageConfig(size=8, channels=1, classes=("1", "3", "10")))
     stored = torch.from_numpy(with_classes.read(path).examples)
     assert with_classes.labels(stored) == {"label": [NO_LABEL] * 4}
-    assert with_classes.to_batch(stored).condition is None
+    assert with_classes.tensor(stored).condition is None
     assert find_classes([path], required=False) == ()
     for use in (domain.read, domain.select):
         with pytest.raises(DamagedFileError, match="holds 4 pictures, and the file beside it 3 labels"):
@@ -89,29 +90,29 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
     files = sorted(tmp_path.rglob("*.png"))
-    config = ImageDomain.suited(ImageConfig(labels=True), files)
+    config = ImageDomain.configure(ImageConfig(labels=True), files)
     assert config.classes == ("cats", "dogs")
     domain = ImageDomain(config)
     assert domain.spec.condition == (1, 3)
-    told = [domain.to_batch(torch.from_numpy(domain.read(path).examples)).condition.item() for path in files]
+    told = [domain.tensor(torch.from_numpy(domain.read(path).examples)).condition.item() for path in files]
     assert told == [1, 2]
     assert domain.condition("dogs").tolist() == [[2]]
-    untold = ImageDomain(ImageDomain.suited(ImageConfig(), files))
+    untold = ImageDomain(ImageDomain.configure(ImageConfig(), files))
     assert untold.spec.condition is None
     assert untold.labels(torch.from_numpy(untold.read(files[1]).examples)) == {"label": ["dogs"]}
-    assert ImageDomain.suited(ImageConfig(), files[:1]).classes == ()
+    assert ImageDomain.configure(ImageConfig(), files[:1]).classes == ()
     with pytest.raises(MusicaeError, match="unknown label 'dog'"):
         domain.condition("dog")
     with pytest.raises(MusicaeError, match="needs 2 to 255 classes, and the data has 1"):
-        ImageDomain.suited(ImageConfig(labels=True), files[:1])
+        ImageDomain.configure(ImageConfig(labels=True), files[:1])
 
 
 def test_some_are_not_told_in_training_and_all_are_in_use() -> None:
     domain = ImageDomain(ImageConfig(labels=True))
     ((_, reading),) = domain.starter()
     stored = torch.from_numpy(reading.examples)
-    assert (domain.to_batch(stored).condition > 0).all()
-    told = domain.to_batch(stored, torch.Generator().manual_seed(0)).condition
+    assert (domain.tensor(stored).condition > 0).all()
+    told = domain.tensor(stored, torch.Generator().manual_seed(0)).condition
     assert (told == 0).float().mean().item() == pytest.approx(0.1, abs=0.03)
 
 
@@ -129,7 +130,7 @@ def test_a_class_reaches_encoder_and_decoder_and_none_is_class_zero(name: str) -
 
 def test_a_restorer_is_told_nothing() -> None:
     with pytest.raises(ValueError, match="is told no labels"):
-        spec = labelled("a", "b").spec.model_copy(update={"likelihood": "gaussian"})
+        spec = replace(labelled("a", "b").spec, likelihood="gaussian")
         build_model("unet", spec, {})
 
 
@@ -145,7 +146,7 @@ def test_what_is_asked_for_is_drawn(digits: TrainedModel, tmp_path: Path) -> Non
     from sklearn.neighbors import KNeighborsClassifier
 
     dataset = load_dataset(digits.domain, [])
-    train = digits.domain.to_batch(torch.from_numpy(np.array(dataset.examples[dataset.splits["train"]])))
+    train = digits.domain.tensor(torch.from_numpy(np.array(dataset.examples[dataset.splits["train"]])))
     judge = KNeighborsClassifier(3).fit(train.target.flatten(1), train.condition.flatten())
     agreed = []
     for number in range(10):

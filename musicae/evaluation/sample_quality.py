@@ -18,7 +18,9 @@ from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.inference.interpolate import changes, latent_path
-from musicae.music.statistics import Statistics, divergence_bits
+from musicae.inference.results import repeated_rows
+from musicae.music.statistics import divergence_bits
+from musicae.pipeline import Code, Pipeline
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 

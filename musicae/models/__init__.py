@@ -7,7 +7,6 @@ name wherever a model is built.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from musicae.config import read_config
 from musicae.errors import MusicaeError, unknown_name
 from musicae.spec import Layout, TensorSpec
 
@@ -160,6 +159,8 @@ def build_model(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Ma
         raise MusicaeError(
             f"model {model!r} takes {MODELS[model].layout} tensors, not {spec.layout}; use {', '.join(fitting)}."
         )
+    from musicae.config import read_config  # pydantic is not needed to list models
+
     return kind(spec, read_config(config, settings, "model setting"))
 
 

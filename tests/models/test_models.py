@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -314,7 +315,7 @@ def test_scheduled_sampling_shows_less_of_the_target_as_training_goes_on():
 
 
 def test_a_condition_changes_what_is_decoded_and_none_is_class_zero():
-    spec = MELODY.model_copy(update={"condition": (32, 49)})
+    spec = replace(MELODY, condition=(32, 49))
     torch.manual_seed(0)
     model = build_model("steps", spec, SMALL["steps"]).eval()
     batch, chords = batch_of(MELODY), torch.full((4, 32), 7)
@@ -414,7 +415,7 @@ def test_defaults_follow_layout_and_purpose():
 
 def test_the_pooled_part_of_a_sound_alone_decodes_to_one_that_does_not_change():
     torch.manual_seed(0)
-    spec = MAGNITUDE.model_copy(update={"shape": (1, 129, 128)})
+    spec = replace(MAGNITUDE, shape=(1, 129, 128))
     model = build_model("spectrogram", spec, SMALL["spectrogram"]).eval()
     z = torch.zeros(1, *model.latent_shape)
     z[:, :8] = torch.randn(1, 8)
@@ -426,7 +427,7 @@ def test_the_pooled_part_of_a_sound_alone_decodes_to_one_that_does_not_change():
 
 
 def test_a_restorer_of_pictures_needs_a_likelihood_of_pixels():
-    spec = IMAGE.model_copy(update={"likelihood": "gaussian"})
+    spec = replace(IMAGE, likelihood="gaussian")
     torch.manual_seed(0)
     model = build_model("unet", spec, SMALL["unet"])
     assert model.reconstruct(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)
