@@ -1,1 +1,1 @@
-"""Sound files and spectra: read as streams, cut, damaged, measured and written. It knows no models."""
+"""Sound files and spectra: read as streams, corrupted, measured, restored and written. It knows no networks."""

@@ -19,16 +19,16 @@ def sound_attributes(linear: Tensor, *, sample_rate_hz: int) -> dict[str, Tensor
     """Name → `(batch,)` of linear magnitudes `(batch, frequency, time)`; NaN where there is nothing to measure.
 
     - brightness: the spectral centroid, in octaves above 1 Hz.
-    - loudness: mean power of the frames that are heard, in dB; models bring each file to one level first.
+    - loudness: mean power of the frames that are not silent, in dB; models bring each file to one level first.
     - pitch: MIDI note number by the autocorrelation of the mean power spectrum (Wiener-Khinchin); a window of n
-      samples tells pitches whose period is at most half of it.
+      samples resolves pitches whose period is at most half of it.
     - noisiness: spectral flatness, in dB: 0 is white noise, a pure tone lies far below.
     """
     power = linear.double().square()
-    mean = _mean_of_heard(power)  # (batch, frequency)
+    mean = _mean_of_active(power)  # (batch, frequency)
     total = mean.sum(1)
     frequency_hz = torch.arange(mean.shape[1], device=mean.device) * sample_rate_hz / 2 / (mean.shape[1] - 1)
-    is_heard = total > _TINY
+    is_active = total > _TINY
     centroid_hz = (mean.sqrt() * frequency_hz).sum(1) / mean.sqrt().sum(1).clamp_min(_TINY)
     flatness_db = 10 * ((mean + _TINY).log10().mean(1) - (mean.mean(1) + _TINY).log10())
     found = {
@@ -37,14 +37,14 @@ def sound_attributes(linear: Tensor, *, sample_rate_hz: int) -> dict[str, Tensor
         "pitch": _pitch(mean, sample_rate_hz),
         "noisiness": flatness_db,
     }
-    return {name: torch.where(is_heard, values, torch.nan) for name, values in found.items()}
+    return {name: torch.where(is_active, values, torch.nan) for name, values in found.items()}
 
 
-def _mean_of_heard(power: Tensor) -> Tensor:
+def _mean_of_active(power: Tensor) -> Tensor:
     """Mean power spectrum of the frames that are not silent, `(batch, frequency)`."""
     level = power.sum(1)  # (batch, time)
-    heard = level >= level.amax(1, keepdim=True) * 10 ** (-_ACTIVE_DB / 10)
-    return (power * heard[:, None]).sum(2) / heard.sum(1, keepdim=True)
+    active = level >= level.amax(1, keepdim=True) * 10 ** (-_ACTIVE_DB / 10)
+    return (power * active[:, None]).sum(2) / active.sum(1, keepdim=True)
 
 
 def _pitch(mean_power: Tensor, sample_rate_hz: int) -> Tensor:
@@ -67,8 +67,8 @@ def _pitch(mean_power: Tensor, sample_rate_hz: int) -> Tensor:
     chosen = (heights >= 0.85 * best).float().argmax(1)
     height = here.gather(1, chosen[:, None])[:, 0]
     left, right = (part.gather(1, chosen[:, None])[:, 0] for part in (before, after))
-    bend = left - 2 * height + right
-    offset = torch.where(bend.abs() > _TINY, 0.5 * (left - right) / bend, 0.0)
+    curvature = left - 2 * height + right
+    offset = torch.where(curvature.abs() > _TINY, 0.5 * (left - right) / curvature, 0.0)
     pitch_hz = rate_hz / (first + 1 + chosen + offset)
     midi = MIDI_A4 + 12 * torch.log2(pitch_hz / A4_HZ)
     return torch.where(is_peak.any(1) & (height > _LEAST_PERIODICITY), midi, torch.nan)

@@ -1,13 +1,13 @@
-"""What may happen to a clean sound before anything damages it: level, polarity, colour, room, and silence.
+"""Augmentation of clean sound: level, polarity, colour, pitch, room, silence, and several sounds at once.
 
 Drawn anew for every batch, on whole batches, on the generator's device, so that a model of few recordings
-hears many. Nothing here knows spectra, files or settings.
+learns from many. Nothing here knows files or settings.
 """
 
 import torch
 from torch import Tensor
 
-from musicae.audio.noises import convolved, room_response, uniform
+from musicae.audio.noise import convolved, room_response, uniform
 
 GAIN_DB = 9.0
 COLOUR_DB = 6.0
@@ -29,9 +29,9 @@ def augmented(
         waveform: clean.
         generator: on the same device.
         sample_rate_hz: of the waveform.
-        silent_share: of rows that become silence, so that a denoiser hears noise alone.
+        silent_share: of rows that become silence, so that a denoiser learns noise alone.
         room_share: of rows that are played in a room.
-        joined_share: of rows that are heard together with others of the batch: a dense sound of several thin ones.
+        joined_share: of rows that are mixed with others of the batch: a dense sound of several thin ones.
     """
     rows, samples = waveform.shape
     for step in range(1, min(_MOST_JOINED, rows)):
@@ -40,8 +40,8 @@ def augmented(
         waveform = waveform + level * (uniform((rows, 1), generator) < share) * waveform.roll(step, 0)
     gain = 10 ** (GAIN_DB * (2 * uniform((rows, 1), generator) - 1) / 20)
     sign = torch.where(uniform((rows, 1), generator) < 0.5, -1.0, 1.0)
-    heard = torch.where(uniform((rows, 1), generator) < silent_share, 0.0, 1.0)
-    changed = waveform * gain * sign * heard
+    present = torch.where(uniform((rows, 1), generator) < silent_share, 0.0, 1.0)
+    changed = waveform * gain * sign * present
     in_room = uniform((rows,), generator) < room_share
     if in_room.any():
         length = min(samples, round(_ROOM_S * sample_rate_hz))
@@ -65,7 +65,7 @@ def coloured(spectrum: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def pitched(spectrum: Tensor, generator: torch.Generator) -> Tensor:
-    """Stretches frequencies by up to `PITCH_SEMITONES` either way: other keys, other sizes of instruments.
+    """Shifts frequencies by up to `PITCH_SEMITONES` either way: other keys, other sizes of instruments.
 
     Args:
         spectrum: linear magnitudes `(batch, 1, frequency, time)`; of complex values phases would be spoilt.

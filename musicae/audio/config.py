@@ -1,13 +1,13 @@
-"""What a model of sound hears: its settings, how the task settles them, and the damage they ask for."""
+"""Settings of sound models, what of them the task decides, and the corruption they ask for."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from musicae.audio import corruption as corruptions
+from musicae.audio.corruption import AddNoise, CutBand
+from musicae.audio.noise import NOISES
 from musicae.audio.noise_recordings import NoiseRecordings, noise_files, split_of_noise
-from musicae.audio.noises import NOISES
 from musicae.domain import Corruption, DomainConfig
 from musicae.errors import MusicaeError
 
@@ -28,7 +28,7 @@ class AudioConfig(DomainConfig):
     n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
     chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
     # Complex spectra that are turned down (spectrum) or whose upper half is filled in (band), or magnitudes. Training
-    # settles it by the task; told is told.
+    # decides it by the task, unless it is stated.
     representation: Literal["spectrum", "band", "magnitude"] = "spectrum"
     noise: tuple[str, ...] = ()  # folders or files of noise recordings, beside the families
     families: tuple[str, ...] = tuple(NOISES)  # of made noise
@@ -38,7 +38,7 @@ class AudioConfig(DomainConfig):
     @field_validator("noise", "families", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        """A command line gives one text: places parted by commas."""
+        """A command line gives one text: places with commas between them."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -72,8 +72,8 @@ class AudioConfig(DomainConfig):
         return (self.frames - 1) * self.hop_samples
 
 
-def settled(config: AudioConfig, task: str) -> AudioConfig:
-    """What the config leaves to the task; see `AudioDomain.suited`."""
+def for_task(config: AudioConfig, task: str) -> AudioConfig:
+    """Fills in what the config leaves to the task; see `AudioDomain.configure`."""
     if "representation" in config.model_fields_set:
         if task != "reconstruct" and config.representation != _REPRESENTATIONS[task]:
             raise MusicaeError(
@@ -83,18 +83,18 @@ def settled(config: AudioConfig, task: str) -> AudioConfig:
     return config.model_copy(update={"representation": _REPRESENTATIONS[task]})
 
 
-def damage_of(task: str, config: AudioConfig, split: str, snr_db: float | None) -> Corruption | None:
-    """The damage of `denoise` and `upscale`; None for `reconstruct`. See `AudioDomain.corruption`."""
+def corruption_of(task: str, config: AudioConfig, split: str, snr_db: float | None) -> Corruption | None:
+    """The corruption of `denoise` and `upscale`; None for `reconstruct`. See `AudioDomain.corruption`."""
     if task == "reconstruct":
         return None
     if task == "upscale":
-        return corruptions.CutBand(share=1 / UPSCALE, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
+        return CutBand(share=1 / UPSCALE, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
     is_training = split == "train" and snr_db is None
-    # How often a noise is heard decides how well it is removed.
+    # How often a noise is drawn decides how well it is removed.
     recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz, by_folder=is_training)
     if split == "all" and config.noise and recordings is None:
         raise MusicaeError(f"no noise can be read from {', '.join(config.noise)}; give sound files, or no noise.")
-    return corruptions.AddNoise(
+    return AddNoise(
         sample_rate_hz=config.sample_rate_hz,
         n_fft=config.n_fft,
         chunk_samples=config.chunk_samples,

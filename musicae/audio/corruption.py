@@ -1,7 +1,7 @@
-"""Damage for training: noise mixed in as complex spectra at a signal-to-noise ratio, or a band cut away.
+"""Corruption for training: noise mixed in as complex spectra at a signal-to-noise ratio, or a band cut away.
 
 Everything is a function of tensors and a generator, works on whole batches and stays on the generator's
-device, so that fresh damage costs next to nothing beside the network. Nothing here knows settings or domains,
+device, so that fresh corruption costs next to nothing beside the network. Nothing here knows settings or domains,
 nor reads files: recorded noise comes in decoded.
 """
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
+from musicae.audio.noise import NOISES, gusts, uniform
 from musicae.audio.noise_recordings import NoiseRecordings
-from musicae.audio.noises import NOISES, gusts, uniform
 
 # A frame this far below the loudest one is a pause; pauses don't count towards the signal's power, or a
 # slow speaker would be given less noise than a quick one.
@@ -48,7 +48,7 @@ def mix_at_snr(clean: Tensor, noise: Tensor, snr_db: Tensor, *, silent_power: fl
 class AddNoise:
     """Fresh noise for every batch of spectra: families made here, and recorded where there are recordings.
 
-    Some rows get two kinds at once, some a level that wanders; a few can stay clean, so that a model learns to
+    Some rows get two noises at once, some a level that wanders; a few can stay clean, so that a model learns to
     leave clean sound alone.
     """
 
@@ -77,7 +77,7 @@ class AddNoise:
             chunk_samples: samples behind one example.
             snr_db_range: lowest and highest signal-to-noise ratio, drawn evenly; may be equal.
             silent_power: mean square of a sound, taken for examples that are silent.
-            families: names in `noises.NOISES`, drawn evenly; may be none where there are recordings.
+            families: names in `noise.NOISES`, drawn evenly; may be none where there are recordings.
             clean_share: part of the rows left as they are.
             recordings: noise to cut pieces from.
             recorded_share: part of the noises that are cut from recordings, where there are made ones too.
@@ -107,25 +107,27 @@ class AddNoise:
 
     def _noise(self, rows: int, generator: torch.Generator) -> Tensor:
         """`(rows, samples)` of RMS about 1."""
-        noise = self._one_kind(rows, generator)
+        noise = self._one_source(rows, generator)
         second = uniform((rows,), generator) < self.SECOND_SHARE
         if second.any():
             strength = uniform((int(second.sum()), 1), generator)
-            noise[second] += strength * self._one_kind(len(strength), generator)
+            noise[second] += strength * self._one_source(len(strength), generator)
         wandering = uniform((rows,), generator) < self.GUSTS_SHARE
         if wandering.any():
             count = int(wandering.sum())
             noise[wandering] *= gusts(count, self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz)
         return noise
 
-    def _one_kind(self, rows: int, generator: torch.Generator) -> Tensor:
-        """`(rows, samples)` of RMS about 1, each row of one kind."""
+    def _one_source(self, rows: int, generator: torch.Generator) -> Tensor:
+        """`(rows, samples)` of RMS about 1, each row from one source."""
         share_beside_families = self._recorded_share if self._families else 1.0
         is_recorded = uniform((rows,), generator) < (0.0 if self._recordings is None else share_beside_families)
-        kind = torch.randint(max(1, len(self._families)), (rows,), generator=generator, device=generator.device)
+        family_number = torch.randint(
+            max(1, len(self._families)), (rows,), generator=generator, device=generator.device
+        )
         noise = torch.empty((rows, self._chunk_samples), device=generator.device)
         for number, family in enumerate(self._families):
-            chosen = ((kind == number) & ~is_recorded).nonzero()[:, 0]
+            chosen = ((family_number == number) & ~is_recorded).nonzero()[:, 0]
             if len(chosen):
                 noise[chosen] = NOISES[family](
                     len(chosen), self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz

@@ -1,70 +1,69 @@
-"""Sound as spectra, complex ones to restore and magnitudes to make sound of a code, some seconds at a time.
+"""`AudioDomain`: sound as spectra, complex ones to restore and magnitudes to make sound of a code.
 
-What a tensor is made of is its form's matter (`audio_forms`). Stored examples are waveforms (float16), because a
-spectrum takes eight times the room and noise has to be drawn anew for every batch. A file is brought to one
-loudness as a whole, so that its quiet chunks stay quiet. Nothing here knows networks.
+What a tensor is made of is its form's matter (`musicae.audio.representation`). Stored examples are waveforms
+(float16), because a spectrum takes eight times the room and noise has to be drawn anew for every batch. A sound is
+brought to one loudness as a whole, so that its quiet chunks stay quiet. Nothing here knows networks or files' formats.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
+from torch import Generator, Tensor
 
-from musicae.atomic_io import check_writable
+from musicae.audio import overlap_add
 from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
-from musicae.audio.baselines import Rival, rivals_of_denoising
-from musicae.audio.chunking import Framing
-from musicae.audio.config import LEVEL_RMS, UPSCALE, AudioConfig, damage_of, settled
-from musicae.audio.decoding import SOUND_SUFFIXES
-from musicae.audio.excerpts import find_excerpt, heard_chunks, root_mean_square
-from musicae.audio.files import read_mono, read_mono_blocks, resample, sound_info, write_sound
-from musicae.audio.formats import kind_remark, result_suffix
-from musicae.audio.frames import MaskFunction
-from musicae.audio.mapping import map_sound
-from musicae.audio.metrics import restoration_measures, synthesis_measures
-from musicae.audio.noise_profile import told_noise
-from musicae.audio.report import picture_beside, report_lines
+from musicae.audio.baselines import Baseline, denoising_baselines
+from musicae.audio.config import LEVEL_RMS, UPSCALE, AudioConfig, corruption_of, for_task
+from musicae.audio.formats import SOUND_SUFFIXES
+from musicae.audio.loudness import fade_ends, highest_allowed, true_peak
+from musicae.audio.metrics import restoration_scores, synthesis_scores
+from musicae.audio.noise_profile import noise_profile
+from musicae.audio.overlap_add import Framing, Spectra
 from musicae.audio.representation import FORMS, MagnitudeForm
-from musicae.audio.streaming import SoundStream, map_sound_as_stream
-from musicae.domain import Corruption, Domain, DomainConfig, Reading, Selection, TensorFunction
+from musicae.audio.sound import Sound
+from musicae.audio.streaming import MaskFunction, SoundStream, through_stream
+from musicae.domain import Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
 from musicae.spec import TensorSpec
 
-# General MIDI programs of the starter sounds, in turn.
-_STARTER_PROGRAMS = {"piano": 0, "violin": 40, "flute": 73, "guitar": 24, "accordion": 21, "harp": 46, "clarinet": 71}
-_STARTER_TUNES, _STARTER_S = 30, 18.0
+# A chunk this far below the whole sound's RMS holds nothing to learn from.
+SILENCE_DB = -50.0
 
 
 @dataclass(frozen=True)
-class SoundSource:
-    """What `AudioDomain.write` needs to write a chunk the way its file was.
+class SoundFrame:
+    """What `AudioDomain.compose` needs to make a sound like the one that an example was selected from.
 
     Attributes:
-        sample_rate_hz: of the file.
-        subtype: how the file stores samples.
-        rms: of the whole file, as mono at the model's rate.
-        frames: length of the excerpt, at the file's rate.
+        sample_rate_hz: of the sound.
+        subtype: how it is stored.
+        rms: of the whole sound, as mono at the model's rate.
+        peak, true_peak: of the whole sound, see `musicae.audio.sound.Levels`.
+        frames: length of the excerpt, at the sound's rate; None for as long as an example.
+        name: of the sound.
     """
 
     sample_rate_hz: int
     subtype: str
     rms: float
-    frames: int
+    peak: float
+    true_peak: float
+    frames: int | None
+    name: str = ""
 
 
 class AudioDomain(Domain):
-    """Sound files of any rate and number of channels; models hear them as mono, or channel by channel."""
+    """Sounds of any rate and number of channels; models see them as mono, or channel by channel."""
 
     name: ClassVar[str] = "audio"
+    media: ClassVar[type[Any]] = Sound
     suffixes: ClassVar[tuple[str, ...]] = SOUND_SUFFIXES
-    output_suffix: ClassVar[str] = ".wav"
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
     Config: ClassVar[type[DomainConfig]] = AudioConfig
     # A spectrum has 65,000 cells a channel: bigger batches leave a CPU waiting for memory.
@@ -77,49 +76,183 @@ class AudioDomain(Domain):
 
     @classmethod
     def configure(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
-        """Settles the representation by the task: to restore takes phases, to make sound of a code does not."""
+        """Fills in the representation by the task: to restore takes phases, to make sound of a code does not."""
         assert isinstance(config, AudioConfig)
-        return settled(config, task)
+        return for_task(config, task)
 
     @property
     def spec(self) -> TensorSpec:
         return self.form.spec
 
-    def read(self, path: Path) -> Reading:
-        info = sound_info(path)
-        channels = "one channel" if info.channels == 1 else f"{info.channels} channels mixed to one"
-        part = f"{channels}, {info.sample_rate_hz} Hz, {info.duration_s:.1f} s"
-        return self._reading(read_mono(path, self.config.sample_rate_hz), part)
+    # media objects
 
-    def starter(self) -> Iterator[tuple[str, Reading]]:
-        from musicae.music.reading import read_scores
-        from musicae.music.render import playable_score, render_midi
-        from musicae.starter import starter_file
+    def select(self, item: Sound, *, start_s: float | None = None, **choice: Any) -> Selection:
+        """Picks the loudest chunk of a sound, or the one that begins at `start_s` seconds."""
+        unknown = [name for name, value in choice.items() if value is not None]
+        if unknown:
+            raise MusicaeError(f"a sound has no {unknown[0]!r} to choose; its chunk is chosen by start_s, in seconds.")
+        rate_hz, chunk = self.config.sample_rate_hz, self.config.chunk_samples
+        start = None if start_s is None else round(start_s * rate_hz)
+        if start is not None and not 0 <= start < item.duration_s * rate_hz:
+            raise MusicaeError(f"start_s={start_s} lies outside of {item.name}, which lasts {item.duration_s:.1f} s.")
+        blocks = item.mono().resample(rate_hz).blocks()
+        excerpt = find_excerpt((block[:, 0] for block in blocks), chunk, start=start)
+        size = len(excerpt.samples)
+        # Through two rates and back, rounding could cost a sample; a whole sound keeps its length.
+        is_whole = excerpt.start == 0 and size < chunk
+        frames = item.frames if is_whole else round(size * item.sample_rate_hz / rate_hz)
+        label = f"seconds {excerpt.start / rate_hz:.1f}–{(excerpt.start + size) / rate_hz:.1f}"
+        levels = item.levels
+        frame = SoundFrame(
+            item.sample_rate_hz, item.subtype, excerpt.rms, levels.peak, levels.true_peak, frames, item.name
+        )
+        return Selection(self._stored([excerpt.samples], excerpt.rms), label, frame)
 
-        tunes = read_scores(starter_file("tunes.abc"))[:_STARTER_TUNES]
-        for number, tune in enumerate(tunes):
-            instrument, program = list(_STARTER_PROGRAMS.items())[number % len(_STARTER_PROGRAMS)]
-            midi = playable_score(tune.score)
-            for part in midi.instruments:
-                part.program = program
-                part.notes = [note for note in part.notes if note.end <= _STARTER_S]
-            samples = render_midi(midi, sample_rate_hz=self.config.sample_rate_hz)
-            yield f"{number + 1} {tune.title}", self._reading(samples, f"{instrument}, {len(samples)} samples")
+    def windows(self, item: Sound, task: str = "reconstruct") -> Iterator[Window]:
+        """Overlapping chunks at the model's rate and level, in order; none of silence. See `musicae.audio.overlap_add`.
 
-    def to_tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        return self.form.to_tensor(stored.float(), generator)
+        A chunk's channels are a batch, or one example where they share a mask.
+        """
+        for spectra in overlap_add.spectra(item, self._framing(task)):
+            yield Window(Batch(self.form.of_spectrum(spectra.shown)), spectra)
+
+    def assemble(self, item: Sound, answers: Iterable[tuple[Window, Tensor]], task: str = "reconstruct") -> Sound:
+        """The sound that the answers make up: same length, channels and format, for `upscale` the model's rate or more.
+
+        It is lazy: each time it is read the answers are iterated anew.
+        """
+
+        def spectra() -> Iterator[tuple[Spectra, Tensor]]:
+            for window, answer in answers:
+                place: Spectra = window.place
+                expected = window.batch.target.shape
+                if answer.shape != expected:
+                    raise ValueError(f"expected an answer of shape {tuple(expected)}, got {tuple(answer.shape)}")
+                yield place, self.form.spectrum_of(answer.detach().float().cpu(), place.shown)
+
+        least_rate_hz = self.config.sample_rate_hz if task == "upscale" else 0
+        result = overlap_add.assemble(item, spectra, self._framing(task), least_rate_hz=least_rate_hz)
+        cutoff_hz = self.config.sample_rate_hz // UPSCALE // 2
+        if self.config.representation != "band" or item.sample_rate_hz <= 2 * cutoff_hz:
+            return result
+        return result.with_remarks(
+            f"{item.name}: the sound is at {item.sample_rate_hz} Hz already; above {cutoff_hz} Hz what was weak was "
+            f"filled in"
+        )
+
+    def compose(self, tensor: Tensor, frame: SoundFrame | None = None) -> Sound:
+        """Examples one after the other as a sound, no louder than its source (see `musicae.audio.loudness`).
+
+        Args:
+            tensor: `(examples, *spec.shape)`.
+            frame: of a selection: the rate, the level, and for one example the length; without it the sound has the
+                domain's rate and the level of stored examples.
+        """
+        waveforms = self._waveforms(tensor, is_final=True)
+        rate_hz = self.config.sample_rate_hz
+        frames = frame.frames if frame is not None and len(tensor) == 1 else None
+        if isinstance(self.form, MagnitudeForm):  # what is made of a code begins and ends anywhere
+            if frame is not None and frames is not None:
+                waveforms = waveforms[:, : max(1, round(frames * rate_hz / frame.sample_rate_hz))]
+            waveforms = np.stack([_faded(row, rate_hz) for row in waveforms])
+        sound = Sound(waveforms.reshape(-1), rate_hz)
+        if frame is None:
+            return _bounded(sound, peak=1.0, true_peak=highest_allowed(None))
+        samples = sound.resample(frame.sample_rate_hz).samples * np.float32(frame.rms / LEVEL_RMS)
+        if frames is not None:
+            samples = np.pad(samples, (0, max(0, frames - len(samples))))[:frames]
+        made = Sound(samples, frame.sample_rate_hz, name=frame.name, subtype=frame.subtype)
+        return _bounded(made, peak=max(1.0, frame.peak), true_peak=highest_allowed(frame.true_peak))
+
+    def full_length(self, frame: SoundFrame) -> SoundFrame:
+        """The frame for a sound as long as an example, however short the excerpt was."""
+        return replace(frame, frames=None)
+
+    def preview(
+        self, rows: dict[str, Tensor], frame: SoundFrame | None = None, *, columns: Sequence[str] = ()
+    ) -> dict[str, Savable]:
+        """Spectrograms, and for several rows a sound of each, "_label.wav": all on one scale, for they are compared."""
+        from musicae.plots import spectrograms
+
+        del frame, columns
+        pictures = {
+            label: list(signal.decibels(self.form.magnitude(batch.detach().cpu())).numpy())
+            for label, batch in rows.items()
+        }
+        rate_hz = self.config.sample_rate_hz
+        drawn = spectrograms(pictures, sample_rate_hz=rate_hz, hop_samples=self.config.hop_samples)
+        found: dict[str, Savable] = {".png": drawn}
+        if len(rows) == 1:
+            return found  # what is drawn alone is written as a sound of its own
+        waveforms = {label: self._waveforms(batch).reshape(-1, 1) for label, batch in rows.items()}
+        most = highest_allowed(None)
+        scale = min([1.0, *(most / max(true_peak(waveform), most) for waveform in waveforms.values())])
+        for label, waveform in waveforms.items():
+            name = re.sub(r"[^\w.-]+", "-", label)
+            found[f"_{name}.wav"] = Sound(waveform * np.float32(scale), rate_hz, name=name)
+        return found
+
+    # what only sound has
+
+    def noise_profile(self, item: Sound, profile: Sound) -> Callable[[Tensor, Tensor], Tensor]:
+        """Holds answers to what is known of the noise; see `musicae.audio.noise_profile`."""
+        return noise_profile(item, profile, self._framing())
+
+    def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
+        """A way for blocks of samples through a mask; None: at the model's own rate."""
+        own_hz = self.config.sample_rate_hz
+        rate_hz = sample_rate_hz or own_hz
+        return SoundStream(
+            mask, n_fft=self.config.n_fft, mask_rate_hz=own_hz, sample_rate_hz=rate_hz, channels=channels
+        )
+
+    def assemble_stream(self, item: Sound, masks: Callable[[], MaskFunction]) -> Sound:
+        """What a stream makes of a sound, lazily; `masks` starts a mask without a past, for each reading."""
+        return through_stream(
+            item, lambda: self.open_stream(masks(), channels=item.channels, sample_rate_hz=item.sample_rate_hz)
+        )
+
+    def morph_over_time(self, path: Tensor) -> Tensor:
+        """The examples of a path → one that goes along it while time passes."""
+        return self.form.morph_over_time(path)
+
+    # data sets
+
+    def examples(self, item: Sound) -> Reading:
+        """Overlapping chunks of a sound, mixed to mono and brought to one level; silent ones are left out."""
+        channels = "one channel" if item.channels == 1 else f"{item.channels} channels mixed to one"
+        part = f"{channels}, {item.sample_rate_hz} Hz, {item.duration_s:.1f} s"
+        samples = item.mono().resample(self.config.sample_rate_hz).samples
+        sounding, silent = sounding_chunks(samples, self.config.chunk_samples)
+        skipped = {"silent": silent} if silent else {}
+        return Reading(self._stored(sounding, root_mean_square(samples)), skipped, (part,))
+
+    def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
+        """Stored examples of sounds `(N, samples)`: floats or whole numbers at the domain's `sample_rate_hz`.
+
+        A long row gives several examples and a silent one none.
+        """
+        del labels
+        array = np.asarray(array)
+        if array.ndim != 2:
+            raise ValueError(f"sounds in an array are (sounds, samples), got the shape {array.shape}")
+        rate_hz, none = self.config.sample_rate_hz, np.zeros((0, self.config.chunk_samples), np.float16)
+        return np.concatenate([none, *(self.examples(Sound(row, rate_hz)).examples for row in array)])
+
+    def tensor(self, stored: Tensor, generator: Generator | None = None) -> Batch:
+        return Batch(self.form.to_tensor(stored.float(), generator))
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
         digests = (hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=8).digest() for row in examples)
         return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
     def corruption(self, task: str, *, split: str = "train", snr_db: float | None = None) -> Corruption | None:
-        """The damage of a task; None for `reconstruct`.
+        """The corruption of a task; None for `reconstruct`.
 
         Args:
             task: one of `tasks`.
             split: `train`, `validation` or `test`: noise recordings are split by their names. A split that
-                too few recordings leave empty uses made noise only.
+                too few recordings leave empty uses made noise only. `all`: every recording.
             snr_db: one signal-to-noise ratio for all, for measuring; None draws it from the config's range.
 
         Raises:
@@ -127,103 +260,25 @@ class AudioDomain(Domain):
         """
         if task not in self.tasks:
             raise ValueError(f"expected a task of {self.tasks}, got {task!r}")
-        return damage_of(task, self.config, split, snr_db)
+        return corruption_of(task, self.config, split, snr_db)
 
-    def select(self, path: Path, *, start_s: float | None = None, **choice: Any) -> Selection:
-        """Picks the loudest chunk of a file, or the one that begins at `start_s` seconds."""
-        unknown = [name for name, value in choice.items() if value is not None]
-        if unknown:
-            raise MusicaeError(f"a sound has no {unknown[0]!r} to choose; its chunk is chosen by start_s, in seconds.")
-        rate_hz, info = self.config.sample_rate_hz, sound_info(path)
-        start = None if start_s is None else round(start_s * rate_hz)
-        if start is not None and not 0 <= start < info.duration_s * rate_hz:
-            raise MusicaeError(f"start_s={start_s} lies outside of {path}, which lasts {info.duration_s:.1f} s.")
-        excerpt = find_excerpt(read_mono_blocks(path, rate_hz), self.config.chunk_samples, start=start)
-        size = len(excerpt.samples)
-        is_whole_file = excerpt.start == 0 and size < self.config.chunk_samples
-        # Through two rates and back, rounding could cost a sample; a whole file keeps its length.
-        frames = info.frames if is_whole_file else round(size * info.sample_rate_hz / rate_hz)
-        label = f"seconds {excerpt.start / rate_hz:.1f}–{(excerpt.start + size) / rate_hz:.1f}"
-        source = SoundSource(info.sample_rate_hz, info.subtype, excerpt.rms, frames)
-        return Selection(self._stored([excerpt.samples], excerpt.rms), label, source)
+    # scores
 
-    def write(self, tensor: torch.Tensor, path: Path, source: Any = None) -> None:
-        """Writes examples one after the other, at the stored level and the domain's rate.
-
-        Args:
-            tensor: `(examples, *spec.shape)`.
-            path: a .wav.
-            source: a selection's `SoundSource`: the file's level and rate, and for one example its length.
-        """
-        waveform = self._waveforms(tensor, is_final=True).reshape(-1)
-        if source is None:
-            write_sound(waveform, path, self.config.sample_rate_hz)
-            return
-        frames = resample(waveform, self.config.sample_rate_hz, source.sample_rate_hz)
-        if len(tensor) == 1:
-            frames = np.pad(frames, (0, max(0, source.frames - len(frames))))[: source.frames]
-        sound = frames * source.rms / LEVEL_RMS
-        # What is made of a code can have higher peaks than any file: all of it is turned down, and nothing clipped.
-        sound /= max(1.0, float(np.abs(sound).max(initial=0.0)))
-        write_sound(sound, path, source.sample_rate_hz, subtype=source.subtype)
-
-    def map_file(self, path: Path, target: Path, function: TensorFunction, task: str = "reconstruct") -> None:
-        least_rate_hz = self.config.sample_rate_hz if task == "upscale" else 0
-        map_sound(path, target, self.form.on_spectra(function), self._framing(task), least_rate_hz=least_rate_hz)
-
-    def result_suffix(self, source: Any) -> str:
-        return result_suffix(Path(source))
-
-    def kind_remark(self, source: Any, target: Path) -> str | None:
-        remark = kind_remark(Path(source), target)
-        if remark is not None or self.config.representation != "band":
-            return remark
-        cutoff_hz, rate_hz = self.config.sample_rate_hz // UPSCALE // 2, sound_info(Path(source)).sample_rate_hz
-        if rate_hz <= 2 * cutoff_hz:
-            return None
-        return f"{target.name}: the file is at {rate_hz} Hz already; above {cutoff_hz} Hz what was weak was filled in"
-
-    def told_noise(self, function: TensorFunction, source: Path, profile: Path) -> TensorFunction:
-        return told_noise(function, source, profile, self._framing())
-
-    def report(self, source: Path, target: Path) -> Callable[[float], list[str]]:
-        check_writable(picture_beside(target))
-        return partial(report_lines, source, target)
-
-    def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
-        own_hz = self.config.sample_rate_hz
-        rate_hz = sample_rate_hz or own_hz
-        return SoundStream(
-            mask, n_fft=self.config.n_fft, mask_rate_hz=own_hz, sample_rate_hz=rate_hz, channels=channels
-        )
-
-    def map_stream(self, path: Path, target: Path, mask: MaskFunction) -> None:
-        map_sound_as_stream(
-            path, target, lambda rate_hz, channels: self.open_stream(mask, channels=channels, sample_rate_hz=rate_hz)
-        )
-
-    def metrics(self, estimate: torch.Tensor, target: torch.Tensor, damaged: torch.Tensor) -> dict[str, torch.Tensor]:
+    def metrics(self, estimate: Tensor, target: Tensor, corrupted: Tensor) -> dict[str, Tensor]:
         if isinstance(self.form, MagnitudeForm):
-            return synthesis_measures(self.form.magnitude(estimate), self.form.magnitude(target), self.config)
-        return restoration_measures(estimate, target, damaged, self.config)
+            return synthesis_scores(self.form.magnitude(estimate), self.form.magnitude(target), self.config)
+        return restoration_scores(estimate, target, corrupted, self.config)
 
-    def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Brightness, loudness (beside the file's own level), pitch, noisiness; see `musicae.audio.attributes`."""
+    def attributes(self, tensor: Tensor) -> dict[str, Tensor]:
+        """Brightness, loudness (beside the sound's own level), pitch, noisiness; see `musicae.audio.attributes`."""
         return sound_attributes(self.form.magnitude(tensor), sample_rate_hz=self.config.sample_rate_hz)
 
-    def turned(self, path: torch.Tensor) -> torch.Tensor:
-        return self.form.turned(path)
-
-    def lasting(self, source: Any) -> Any:
-        assert isinstance(source, SoundSource)
-        frames = round(self.config.chunk_samples * source.sample_rate_hz / self.config.sample_rate_hz)
-        return replace(source, frames=frames)
-
-    def baselines(self, task: str) -> dict[str, Rival]:
+    def baselines(self, task: str, examples: Tensor | None = None) -> dict[str, Baseline]:
         """Of noisy sound `musicae.audio.baselines`; of sound made from magnitudes, what is made of the true ones."""
+        del examples
         if task == "denoise":
-            return rivals_of_denoising(self.config.sample_rate_hz)
-        return {"copy_synthesis": lambda damaged, clean: clean} if isinstance(self.form, MagnitudeForm) else {}
+            return denoising_baselines(self.config.sample_rate_hz)
+        return {"copy_synthesis": lambda corrupted, clean: clean} if isinstance(self.form, MagnitudeForm) else {}
 
     @property
     def primary_metric(self) -> str | None:
@@ -233,51 +288,117 @@ class AudioDomain(Domain):
     def example_duration_s(self) -> float:
         return self.config.chunk_samples / self.config.sample_rate_hz
 
-    def preview(self, rows: dict[str, torch.Tensor], stem: Path, source: Any = None) -> list[Path]:
-        from musicae.plots import spectrograms
-
-        config = self.config
-        pictures = {
-            label: list(signal.decibels(self.form.magnitude(batch.detach().cpu())).numpy())
-            for label, batch in rows.items()
-        }
-        picture = stem.with_name(f"{stem.name}.png")
-        spectrograms(pictures, picture, sample_rate_hz=config.sample_rate_hz, hop_samples=config.hop_samples)
-        waveforms = {label: self._waveforms(batch).reshape(-1) for label, batch in rows.items()}
-        # One scale for all rows: they are there to be compared.
-        peak = max([1.0, *(float(np.abs(waveform).max(initial=0.0)) for waveform in waveforms.values())])
-        files = [picture]
-        if len(waveforms) == 1:
-            return files  # what is drawn alone is written as a sound of its own
-        for label, waveform in waveforms.items():
-            name = re.sub(r"[^\w.-]+", "-", label)
-            files.append(stem.with_name(f"{stem.name}_{name}.wav"))
-            write_sound(waveform / peak, files[-1], config.sample_rate_hz)
-        return files
-
     def _framing(self, task: str = "reconstruct") -> Framing:
         framing = Framing.of_examples(
             sample_rate_hz=self.config.sample_rate_hz,
             n_fft=self.config.n_fft,
             chunk_samples=self.config.chunk_samples,
             level_rms=LEVEL_RMS,
+            is_generated=isinstance(self.form, MagnitudeForm),
         )
         return framing if task == "reconstruct" else framing.for_restoring(shares_mask=task == "denoise")
 
-    def _waveforms(self, tensor: torch.Tensor, *, is_final: bool = False) -> np.ndarray:
+    def _waveforms(self, tensor: Tensor, *, is_final: bool = False) -> np.ndarray:
+        """`(examples, samples)`, at the stored level."""
         self.spec.check(tuple(tensor.shape))
         waveforms: np.ndarray = self.form.to_waveform(tensor.detach().cpu(), is_final=is_final).numpy()
         return waveforms
 
-    def _reading(self, samples: np.ndarray, part: str) -> Reading:
-        """Cuts a file, at the domain's rate, into stored examples."""
-        heard, silent = heard_chunks(samples, self.config.chunk_samples)
-        skipped = {"silent": silent} if silent else {}
-        return Reading(self._stored(heard, root_mean_square(samples)), skipped, (part,))
-
     def _stored(self, chunks: Sequence[np.ndarray], rms: float) -> np.ndarray:
-        """Chunks of a file with this RMS → `(chunks, samples)` float16, short ones padded with silence."""
+        """Chunks of a sound with this RMS → `(chunks, samples)` float16, short ones padded with silence."""
         stored = np.zeros((len(chunks), self.config.chunk_samples), np.float16)
         for row, chunk in zip(stored, chunks, strict=True):
             row[: len(chunk)] = chunk * (LEVEL_RMS / rms if rms > 0 else 0.0)
         return stored
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a sound.
+
+    Attributes:
+        samples: `(samples,)`, at the sound's own level; fewer than asked for where the sound is shorter.
+        start: its first sample.
+        rms: of the whole sound.
+    """
+
+    samples: np.ndarray
+    start: int
+    rms: float
+
+
+def root_mean_square(samples: np.ndarray) -> float:
+    """RMS of all of an array; 0 for an empty one."""
+    return float(np.sqrt(np.square(samples, dtype=np.float64).mean())) if samples.size else 0.0
+
+
+def sounding_chunks(samples: np.ndarray, size: int) -> tuple[list[np.ndarray], int]:
+    """Cuts `(samples,)` into chunks that overlap by half, the last one ending with the sound.
+
+    Returns:
+        The chunks that are not silent, views of `samples`, and the number of silent ones left out. A sound
+        shorter than `size` is one shorter chunk.
+    """
+    starts = list(range(0, max(1, len(samples) - size + 1), size // 2))
+    if starts[-1] + size < len(samples):
+        starts.append(len(samples) - size)
+    threshold = root_mean_square(samples) * 10 ** (SILENCE_DB / 20)
+    chunks = [samples[start : start + size] for start in starts]
+    sounding = [chunk for chunk in chunks if root_mean_square(chunk) > threshold]
+    return sounding, len(chunks) - len(sounding)
+
+
+def find_excerpt(blocks: Iterable[np.ndarray], size: int, *, start: int | None = None) -> Excerpt:
+    """Finds `size` samples in a stream: the loudest, at multiples of half of `size`, or those at `start`.
+
+    Args:
+        blocks: the sound in order, each `(samples,)`.
+        size: samples wanted.
+        start: where to begin; None looks for the loudest.
+
+    Raises:
+        ValueError: the sound ends before `start`.
+    """
+    step = max(1, size // 2)
+    waiting, position, energy = np.zeros(0, np.float32), 0, 0.0
+    best, best_start, best_energy = np.zeros(0, np.float32), 0, -1.0
+    for block in blocks:
+        energy += float(np.square(block, dtype=np.float64).sum())
+        waiting = np.concatenate((waiting, block))
+        while len(waiting) >= size + step:
+            if start is None:
+                window_energy = float(np.square(waiting[:size]).sum())
+                if window_energy > best_energy:
+                    best, best_start, best_energy = waiting[:size].copy(), position, window_energy
+            elif position <= start < position + step:
+                offset = start - position
+                best, best_start = waiting[offset : offset + size].copy(), start
+            waiting, position = waiting[step:], position + step
+    total = position + len(waiting)
+    rms = float((energy / total) ** 0.5) if total else 0.0
+    if start is None:
+        last = waiting[max(0, len(waiting) - size) :]
+        first = waiting[:size]
+        for candidate, begin in ((first, position), (last, total - len(last))):
+            if float(np.square(candidate).sum()) > best_energy:
+                best, best_start, best_energy = candidate, begin, float(np.square(candidate).sum())
+    elif start >= position:
+        if start >= total and total:
+            raise ValueError(f"expected a start before the end of the sound, {total}, got {start}")
+        best, best_start = waiting[start - position :][:size], start
+    return Excerpt(best, best_start, rms)
+
+
+def _faded(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """A whole `(samples,)` with faded ends."""
+    (faded,) = fade_ends([samples[:, None]], len(samples), sample_rate_hz)
+    return faded[:, 0]
+
+
+def _bounded(sound: Sound, *, peak: float, true_peak: float) -> Sound:
+    """The sound, turned down as a whole where it is louder than that."""
+    levels = sound.levels
+    excess = max(levels.peak / peak, levels.true_peak / true_peak if true_peak > 0 else 0.0)
+    if excess <= 1:
+        return sound
+    return Sound(sound.samples / np.float32(excess), sound.sample_rate_hz, name=sound.name, subtype=sound.subtype)

@@ -1,6 +1,6 @@
-"""A recording of the noise alone tells a restoration what to take away.
+"""A noise profile: a recording of the noise alone says what a restoration may take away.
 
-What a model leaves of a cell of the spectrum is a guess of the sound's power S there, and the recording tells the
+What a model leaves of a cell of the spectrum is a guess of the sound's power S there, and the recording gives the
 noise's power N: the gain S / (S + N) (Wiener) turns the model's estimate down further where the guess is near the
 noise. Where a model takes the noise for sound, the power above the noise's, averaged over three frames, sets a
 limit to the gain (spectral subtraction: Boll, 1979).
@@ -13,7 +13,6 @@ mask.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,9 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from musicae.audio import stft as signal
-from musicae.audio.chunking import Framing
-from musicae.audio.files import read_blocks, resample_blocks, sound_info
-from musicae.audio.mapping import level_and_frames
+from musicae.audio.overlap_add import Framing, gain_to_level
+from musicae.audio.sound import Sound
 from musicae.errors import MusicaeError
 
 _PIECE_FRAMES = 512
@@ -31,37 +29,37 @@ _SMALLEST_POWER = 1e-12
 _LOWEST_LIMIT = 0.22  # -13 dB
 
 
-def profile_power(path: Path, *, sample_rate_hz: int, n_fft: int, gain: float = 1.0) -> Tensor:
+def profile_power(sound: Sound, *, sample_rate_hz: int, n_fft: int, gain: float = 1.0) -> Tensor:
     """Mean power of a recording at each frequency, over time and channels: `(1, frequency, 1)`.
 
     Args:
-        path: any sound; its length takes no memory.
+        sound: of any length, which takes no memory.
         sample_rate_hz: that the spectra are of.
         n_fft: their window, in samples.
         gain: by which the sound to be cleaned is scaled, and so the noise in it.
 
     Raises:
-        MusicaeError: there is no such file, or it is silent or shorter than two windows.
-        DamagedFileError: it is not a sound.
+        MusicaeError: it is silent, or shorter than two windows.
+        DamagedFileError: a file that cannot be read to its end.
     """
     total, frames = torch.zeros(n_fft // 2 + 1, dtype=torch.float64), 0
-    for piece in _pieces(path, sample_rate_hz, _PIECE_FRAMES * n_fft // 4, 2 * n_fft):
+    for piece in _pieces(sound.resample(sample_rate_hz), _PIECE_FRAMES * n_fft // 4, 2 * n_fft):
         spectrum = signal.stft(torch.from_numpy(piece.T * np.float32(gain)), n_fft=n_fft)
         total += spectrum.square().sum(1).mean(0).sum(-1)
         frames += spectrum.shape[-1]
     if frames == 0:
         shortest_s = 2 * n_fft / sample_rate_hz
-        raise MusicaeError(f"{path} is too short to tell the noise by; record {shortest_s:.2f} s or more of it.")
+        raise MusicaeError(f"{sound.name} is too short to know the noise by; record {shortest_s:.2f} s or more of it.")
     power = (total / frames).float()[None, :, None]
     if not power.any():
-        raise MusicaeError(f"{path} is silent; expected a recording of the noise alone.")
+        raise MusicaeError(f"{sound.name} is silent; expected a recording of the noise alone.")
     return power
 
 
-def _pieces(path: Path, sample_rate_hz: int, size: int, least: int) -> Iterator[np.ndarray]:
-    """`(samples, channels)` at a rate, each of `size` samples, the last of `least` or more."""
+def _pieces(sound: Sound, size: int, least: int) -> Iterator[np.ndarray]:
+    """`(samples, channels)`, each of `size` samples, the last of `least` or more."""
     waiting: np.ndarray | None = None
-    for block in resample_blocks(read_blocks(path), sound_info(path).sample_rate_hz, sample_rate_hz):
+    for block in sound.blocks():
         waiting = block if waiting is None else np.concatenate((waiting, block))
         while len(waiting) >= size + least:
             yield waiting[:size]
@@ -91,23 +89,17 @@ def held_to_noise(estimate: Tensor, spectrum: Tensor, noise: Tensor) -> Tensor:
     return estimate * gain[:, None]
 
 
-def told_noise(function: Callable[..., Tensor], source: Path, profile: Path, framing: Framing) -> Callable[..., Tensor]:
-    """Wraps a restoration of spectra so that it knows the noise in a file.
+def noise_profile(sound: Sound, profile: Sound, framing: Framing) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function that holds a restoration to what is known of the noise: `(answer, given)` → the answer, no louder.
 
     Args:
-        function: `(batch, 2, frequency, time)`, as `map_sound` shows the source → the same shape.
-        source: the file to be restored; the profile is scaled as it is.
+        sound: what is to be restored; the profile is scaled as it is.
         profile: a recording of the noise alone.
-        framing: as `map_sound` takes it.
+        framing: as the sound is cut.
 
     Raises:
         MusicaeError, DamagedFileError: as `profile_power`.
     """
-    level, _ = level_and_frames(source)
-    gain = framing.level_rms / level if level > 0 else 1.0
+    gain = gain_to_level(sound, framing.level_rms) or 1.0
     noise = profile_power(profile, sample_rate_hz=framing.sample_rate_hz, n_fft=framing.n_fft, gain=gain)
-
-    def knowing(batch: Tensor, *condition: Tensor | None) -> Tensor:
-        return held_to_noise(function(batch, *condition), batch, noise)
-
-    return knowing
+    return lambda answer, given: held_to_noise(answer, given.to(answer), noise.to(answer))

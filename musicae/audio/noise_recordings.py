@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.audio.decoding import SOUND_SUFFIXES
-from musicae.audio.files import read_mono
-from musicae.audio.noise_variation import recoloured, speeds, varied_rows
+from musicae.audio.formats import SOUND_SUFFIXES
+from musicae.audio.noise import recoloured, speeds, varied_rows
+from musicae.audio.sound import Sound
 from musicae.errors import DamagedFileError, MusicaeError
 
 _PIECE_S = 0.02
@@ -93,7 +93,8 @@ class NoiseRecordings:
         recordings, folders = [], []
         for path in files:
             try:
-                active = without_silence(read_mono(path, sample_rate_hz), sample_rate_hz)
+                samples = Sound.open(path).mono().resample(sample_rate_hz).samples
+                active = without_silence(samples, sample_rate_hz)
             except DamagedFileError:
                 continue  # one bad clip in a folder of noise changes nothing that is reported
             if len(active):
@@ -110,7 +111,7 @@ class NoiseRecordings:
             rows: pieces.
             samples: length of each.
             generator: on the device where the pieces are wanted.
-            varied: whether half of them are played slower or faster and coloured (see `noise_variation`).
+            varied: whether half of them are played slower or faster and coloured (see `musicae.audio.noise`).
         """
         device = generator.device
         if self._samples.device != device:

@@ -1,34 +1,30 @@
-"""What a restoration did to a sound file, measured on the file and on its result, and drawn.
+"""What a restoration did to a sound: levels before and after, and a picture of both.
 
-Both files are read side by side in blocks, so an hour takes the memory of a minute. Levels are RMS over all
-channels in dB of full scale; the noise floor is the level of the quietest tenth of the pieces of 50 ms, which are
-the pauses where there are any. Nothing here knows models.
+Both sounds are read side by side in blocks, so an hour takes the memory of a minute. Levels are RMS over all channels
+in dB of full scale; the noise floor is the level of the quietest tenth of the pieces of 50 ms, which are the pauses
+where there are any. Nothing here knows models, and nothing is written.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from musicae.audio import stft as signal
-from musicae.audio.decoding import SoundInfo
-from musicae.audio.files import read_blocks, sound_info
 from musicae.audio.formats import BITS
+from musicae.audio.sound import Sound
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _PIECE_S = 0.05
 _QUIET_SHARE = 0.1
 _DRAWN_S = 60.0
-_WINDOW_S = 0.03
-_MOST_COLUMNS = 2_000
 
 
 @dataclass(frozen=True)
-class SoundLevels:
-    """Levels of a file, mean squares where full scale is 1.
+class Loudness:
+    """Levels of a sound, mean squares where full scale is 1.
 
     Attributes:
         power: of all of it.
@@ -43,62 +39,86 @@ class SoundLevels:
     frames: int
 
 
-def report_lines(source: Path, result: Path, elapsed_s: float) -> list[str]:
-    """Measures and draws; like any result, the picture takes the place of one that was there before.
+@dataclass(frozen=True)
+class Report:
+    """A comparison of a sound before and after.
+
+    Attributes:
+        before, after: the sounds.
+        loudness_before, loudness_after: what was measured of each.
+        removed: mean square of their difference.
+        elapsed_s: what the restoration took.
+    """
+
+    before: Sound
+    after: Sound
+    loudness_before: Loudness
+    loudness_after: Loudness
+    removed: float
+    elapsed_s: float
+
+    @property
+    def lines(self) -> list[str]:
+        """For people, one fact a line."""
+        sound, first, last = self.before, self.loudness_before, self.loudness_after
+        duration_s = first.frames / sound.sample_rate_hz
+        channels = "1 channel" if sound.channels == 1 else f"{sound.channels} channels"
+        share = self.removed / first.power if first.power > 0 else 0.0
+        formats = f"{_format(sound)} -> {_format(self.after)}"
+        return [
+            f"sound: {duration_s:.2f} s, {sound.sample_rate_hz} Hz, {channels}, {formats}",
+            f"level: {_dbfs(first.power)} -> {_dbfs(last.power)}",
+            f"noise floor (quietest tenth): {_dbfs(first.floor)} -> {_dbfs(last.floor)}",
+            f"removed: {_dbfs(self.removed)}, {share:.1%} of the power",
+            f"clipped samples before: {first.clipped}",
+            f"time: {self.elapsed_s:.1f} s, {self.elapsed_s / duration_s:.3f} of the duration",
+        ]
+
+    def plot(self) -> "Image":
+        """Spectrograms of both, one above the other, at most the first minute; 0 dB is a sine at full scale."""
+        from musicae.plots import spectrograms
+
+        rows, hop_samples = {}, 1
+        for label, sound in (("before", self.before), ("after", self.after)):
+            picture, hop_samples = sound.spectrogram_db(_DRAWN_S)
+            rows[label] = [picture]
+        return spectrograms(rows, sample_rate_hz=self.before.sample_rate_hz, hop_samples=hop_samples)
+
+
+def compare(before: Sound, after: Sound, elapsed_s: float) -> Report:
+    """Measures what became of a sound.
 
     Args:
-        source: the file before.
-        result: what became of it, of the same rate and channels.
+        before: the source.
+        after: the result, of the same rate and channels. A lazy one is computed for it; open the saved file instead.
         elapsed_s: what the restoration took.
 
-    Returns:
-        Lines for people.
+    Raises:
+        ValueError: sounds of different rates or channels.
+        DamagedFileError: a file that cannot be read to its end.
     """
-    info = sound_info(source)
-    before, after, removed = _compared(source, result, info)
-    picture = picture_beside(result)
-    duration_s = before.frames / info.sample_rate_hz
-    _draw(source, result, picture, duration_s)
-    channels = "1 channel" if info.channels == 1 else f"{info.channels} channels"
-    share = removed / before.power if before.power > 0 else 0.0
-    drawn = f"first {_DRAWN_S:.0f} s" if duration_s > _DRAWN_S else "all of it"
-    return [
-        f"sound: {duration_s:.2f} s, {info.sample_rate_hz} Hz, {channels}, {_kind(source)} -> {_kind(result)}",
-        f"level: {_dbfs(before.power)} -> {_dbfs(after.power)}",
-        f"noise floor (quietest tenth): {_dbfs(before.floor)} -> {_dbfs(after.floor)}",
-        f"removed: {_dbfs(removed)}, {share:.1%} of the power",
-        f"clipped samples before: {before.clipped}",
-        f"time: {elapsed_s:.1f} s, {elapsed_s / duration_s:.3f} of the duration",
-        f"spectrograms: {picture} ({drawn})",
-    ]
-
-
-def picture_beside(result: Path) -> Path:
-    """Where `report_lines` draws: beside the result under its name, as PNG."""
-    return result.with_suffix(".png")
-
-
-def _compared(source: Path, result: Path, info: SoundInfo) -> tuple[SoundLevels, SoundLevels, float]:
-    """Levels of both files, and the power of their difference."""
-    meters = _Meter(info), _Meter(info)
+    if (before.sample_rate_hz, before.channels) != (after.sample_rate_hz, after.channels):
+        raise ValueError(f"sounds of one rate and number of channels can be compared, got {before} and {after}")
+    meters = _Meter(before), _Meter(after)
     difference, compared = 0.0, 0
-    for blocks in zip(read_blocks(source), read_blocks(result), strict=False):
+    for blocks in zip(before.blocks(), after.blocks(), strict=False):
         for meter, block in zip(meters, blocks, strict=True):
             meter.push(block)
         shared = min(len(block) for block in blocks)
         difference += float(np.square(blocks[0][:shared] - blocks[1][:shared], dtype=np.float64).sum())
-        compared += shared * info.channels
-    return meters[0].levels(), meters[1].levels(), difference / max(1, compared)
+        compared += shared * before.channels
+    first, last = (meter.loudness() for meter in meters)
+    return Report(before, after, first, last, difference / max(1, compared), elapsed_s)
 
 
 class _Meter:
-    """Measures a file that comes in blocks."""
+    """Measures a sound that comes in blocks."""
 
-    def __init__(self, info: SoundInfo) -> None:
-        self._piece = max(1, round(_PIECE_S * info.sample_rate_hz))
-        bits = BITS.get(info.subtype, 16)
+    def __init__(self, sound: Sound) -> None:
+        self._piece = max(1, round(_PIECE_S * sound.sample_rate_hz))
+        bits = BITS.get(sound.subtype, 16)
         self._full_scale = 1 - 2.0 ** (1 - min(bits, 16))  # the largest positive integer
-        self._waiting = np.zeros((0, info.channels), np.float32)
+        self._waiting = np.zeros((0, sound.channels), np.float32)
         self._powers: list[np.ndarray] = []
         self._energy, self._samples, self._frames, self._clipped = 0.0, 0, 0, 0
 
@@ -114,46 +134,15 @@ class _Meter:
         self._powers.append(pieces.mean(1))
         self._waiting = self._waiting[whole:]
 
-    def levels(self) -> SoundLevels:
+    def loudness(self) -> Loudness:
         power = self._energy / max(1, self._samples)
         powers = np.sort(np.concatenate(self._powers)) if self._powers else np.zeros(0)
         quiet = powers[: math.ceil(_QUIET_SHARE * len(powers))]
-        return SoundLevels(power, float(quiet.mean()) if len(quiet) else power, self._clipped, self._frames)
+        return Loudness(power, float(quiet.mean()) if len(quiet) else power, self._clipped, self._frames)
 
 
-def _draw(source: Path, result: Path, picture: Path, duration_s: float) -> None:
-    """Spectrograms of the beginning of both, 0 dB being a sine at full scale."""
-    from musicae.plots import spectrograms
-
-    rate_hz = sound_info(source).sample_rate_hz
-    n_fft = 2 ** math.ceil(math.log2(_WINDOW_S * rate_hz))
-    hop = n_fft // 4
-    # More than a picture is wide would only take memory.
-    together = math.ceil(min(_DRAWN_S, duration_s) * rate_hz / hop / _MOST_COLUMNS)
-    rows = {}
-    for label, path in (("before", source), ("after", result)):
-        samples = torch.from_numpy(np.concatenate(list(_beginning(path, round(_DRAWN_S * rate_hz)))).T.copy())
-        padded = torch.nn.functional.pad(samples, (0, max(0, n_fft - samples.shape[1])))
-        # One channel at a time; their mean power shows channels of opposite phase as well.
-        power = torch.zeros(())
-        for channel in padded:
-            power = power + signal.stft(channel[None], n_fft=n_fft)[0].square().sum(0) / len(padded)
-        power = functional.avg_pool1d(power[None], together, ceil_mode=True)[0]
-        rows[label] = [10 * np.log10(np.maximum(power.numpy() / (n_fft / 4) ** 2, 1e-14))]
-    spectrograms(rows, picture, sample_rate_hz=rate_hz, hop_samples=hop * together)
-
-
-def _beginning(path: Path, frames: int) -> Iterator[np.ndarray]:
-    for block in read_blocks(path):
-        yield block[:frames]
-        frames -= len(block)
-        if frames <= 0:
-            return
-
-
-def _kind(path: Path) -> str:
-    info = sound_info(path)
-    return f"{info.container} {info.subtype}"
+def _format(sound: Sound) -> str:
+    return f"{sound.container} {sound.subtype}"
 
 
 def _dbfs(power: float) -> str:

@@ -1,7 +1,8 @@
-"""What models of sound are given: a form says how a waveform becomes a tensor, and how it comes back.
+"""What models of sound are shown: a form says how a waveform becomes a tensor, and how it comes back.
 
-`SpectrumForm` keeps phases and is exact; `MagnitudeForm` is for models that make sound of nothing but a code,
-and finds phases when it has to. Nothing here knows files, networks or damage.
+`SpectrumForm` keeps phases and is exact; `BandForm` finds those of a band that is filled in; `MagnitudeForm` is for
+models that make sound of nothing but a code, and finds all of them by fast Griffin-Lim (Perraudin, Balazs &
+Søndergaard, 2013), in `musicae.audio.stft`. Nothing here knows files, networks or corruption.
 """
 
 from abc import ABC, abstractmethod
@@ -10,11 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from musicae.audio import inversion
 from musicae.audio import stft as signal
 from musicae.audio.augmentation import augmented, coloured, pitched
 from musicae.audio.config import AudioConfig
-from musicae.domain import TensorFunction
 from musicae.spec import Layout, TensorSpec
 
 _SILENT_SHARE = 0.03
@@ -37,7 +36,7 @@ class Form(ABC):
     @property
     @abstractmethod
     def spec(self) -> TensorSpec:
-        """What a model is told of it."""
+        """What a model has to know of it."""
 
     @abstractmethod
     def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -51,11 +50,21 @@ class Form(ABC):
     def magnitude(self, tensor: Tensor) -> Tensor:
         """`(batch, *shape)` → linear magnitudes `(batch, frequency, time)`."""
 
-    def on_spectra(self, function: TensorFunction) -> TensorFunction:
-        """A function of tensors of this form as one of complex spectra `(batch, 2, frequency, time)`."""
-        return function
+    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Complex spectra `(batch, 2, frequency, time)` of any length → what a model is shown of them."""
+        return spectrum
 
-    def turned(self, path: Tensor) -> Tensor:
+    def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
+        """A model's answer → complex spectra, whose phases begin as those that the model was given.
+
+        Args:
+            answer: shaped as `of_spectrum` gave it, on the CPU.
+            spectrum: that it is the answer to, `(batch, 2, frequency, time)`.
+        """
+        del spectrum
+        return answer
+
+    def morph_over_time(self, path: Tensor) -> Tensor:
         """The examples `(points, *shape)` of a path become one, `(1, *shape)`, that goes along it while time passes."""
         points, frames = path.shape[0], path.shape[-1]
         place = torch.linspace(0, points - 1, frames)
@@ -109,19 +118,14 @@ class BandForm(SpectrumForm):
         super().__init__(config)
         self._iterations = iterations
 
-    def on_spectra(self, function: TensorFunction) -> TensorFunction:
+    def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
         """Phases of what was filled in are made to fit; what was there stays as it was."""
-
-        def answer(spectrum: Tensor) -> Tensor:
-            filled = function(spectrum).float().cpu()
-            samples = (spectrum.shape[-1] - 1) * self.config.hop_samples
-            fitted = inversion.griffin_lim(
-                signal.magnitude(filled), samples=samples, start=filled, iterations=self._iterations
-            )
-            is_kept = (filled == spectrum).all(1, keepdim=True)
-            return torch.where(is_kept, filled, signal.stft(fitted, n_fft=self.config.n_fft))
-
-        return answer
+        samples = (spectrum.shape[-1] - 1) * self.config.hop_samples
+        fitted = signal.griffin_lim(
+            signal.magnitude(answer), samples=samples, start=answer, iterations=self._iterations
+        )
+        is_kept = (answer == spectrum).all(1, keepdim=True)
+        return torch.where(is_kept, answer, signal.stft(fitted, n_fft=self.config.n_fft))
 
 
 class MagnitudeForm(Form):
@@ -147,26 +151,16 @@ class MagnitudeForm(Form):
         return linear**self.EXPONENT
 
     def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
-        iterations = inversion.FINAL_ITERATIONS if is_final else inversion.ITERATIONS
-        return inversion.griffin_lim(self.magnitude(tensor), samples=self.config.chunk_samples, iterations=iterations)
+        iterations = signal.FINAL_ITERATIONS if is_final else signal.ITERATIONS
+        return signal.griffin_lim(self.magnitude(tensor), samples=self.config.chunk_samples, iterations=iterations)
 
-    def on_spectra(self, function: TensorFunction) -> TensorFunction:
-        """Phases begin as the file's own, which fit wherever the model keeps what was there.
+    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+        return self._root(signal.magnitude(spectrum)[:, None])
 
-        A function that gives back the very tensor it got only looks at it: then no phases are sought.
-        """
-        samples = self.config.chunk_samples
-
-        def answer(spectrum: Tensor) -> Tensor:
-            given = self._root(signal.magnitude(spectrum)[:, None])
-            made = function(given)
-            if made is given:
-                return spectrum
-            wanted = self.magnitude(made.float().cpu())
-            waveform = inversion.griffin_lim(wanted, samples=samples, start=spectrum)
-            return signal.stft(waveform, n_fft=self.config.n_fft)
-
-        return answer
+    def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
+        """Phases begin as the sound's own, which fit wherever the model keeps what was there."""
+        waveform = signal.griffin_lim(self.magnitude(answer), samples=self.config.chunk_samples, start=spectrum)
+        return signal.stft(waveform, n_fft=self.config.n_fft)
 
     def magnitude(self, tensor: Tensor) -> Tensor:
         return tensor[:, 0].clamp_min(0) ** (1 / self.EXPONENT)

@@ -1,9 +1,9 @@
-"""Waveforms and spectra: the short-time Fourier transform, mel, loudness and distances. Pure functions.
+"""Waveforms and spectra: the short-time Fourier transform, its inverse with and without phases, mel and distances.
 
 A complex spectrum travels as two real channels, `(batch, 2, frequency, time)`, because convolutions, mixed
 precision and safetensors know real numbers only. Frames are centred, every hop is a quarter of the window,
-and the Hann window's squares then add up to a constant, so that the inverse is exact. Nothing here knows
-files, settings, devices or networks.
+and the Hann window's squares then add up to a constant, so that the inverse is exact. Pure functions: nothing here
+knows files, settings, devices or networks.
 """
 
 from functools import lru_cache
@@ -20,6 +20,10 @@ SI_SDR_LIMIT_DB = 100.0
 # Windows of the multi-resolution distance, in samples.
 RESOLUTIONS = (512, 1024, 2048)
 _LEAST_POWER = 1e-7
+# Of Griffin-Lim: while training and measuring, and for what a person listens to.
+ITERATIONS = 32
+FINAL_ITERATIONS = 100
+_MOMENTUM = 0.99
 
 
 def stft(waveform: Tensor, *, n_fft: int) -> Tensor:
@@ -54,6 +58,41 @@ def inverse_stft(spectrum: Tensor, *, samples: int) -> Tensor:
     values = torch.complex(spectrum[:, 0].float(), spectrum[:, 1].float())
     window = _hann(n_fft, values.real)
     return torch.istft(values, n_fft, n_fft // 4, window=window, center=True, length=samples)
+
+
+def griffin_lim(
+    magnitudes: Tensor, *, samples: int, start: Tensor | None = None, iterations: int = ITERATIONS, seed: int = 0
+) -> Tensor:
+    """Finds a waveform whose spectrum has these magnitudes: fast Griffin-Lim.
+
+    Perraudin, Balazs & Søndergaard, 2013 ("A fast Griffin-Lim algorithm"): alternate between spectra of the wanted
+    magnitudes and spectra of real sounds, and overshoot by a momentum. Where the magnitudes come from a sound that is
+    there, its phases are a better start than none.
+
+    Args:
+        magnitudes: `(batch, frequency, time)`, linear, as `stft` scales it.
+        samples: length of the waveform.
+        start: `(batch, 2, frequency, time)` whose phases are taken first; None begins with random ones.
+        iterations: more are better, and slower.
+        seed: of the random phases.
+
+    Returns:
+        `(batch, samples)`.
+    """
+    n_fft = 2 * (magnitudes.shape[1] - 1)
+    if start is None:
+        generator = torch.Generator(magnitudes.device).manual_seed(seed)
+        angle = 2 * torch.pi * torch.rand(magnitudes.shape, generator=generator, device=magnitudes.device)
+        phase = torch.stack((angle.cos(), angle.sin()), dim=1)
+    else:
+        phase = _phase(start)
+    before = torch.zeros_like(phase)
+    for _ in range(iterations):
+        consistent = stft(inverse_stft(phase * magnitudes[:, None], samples=samples), n_fft=n_fft)
+        consistent = _fitted(consistent, phase.shape[-1])
+        phase = _phase(consistent + _MOMENTUM * (consistent - before))
+        before = consistent
+    return inverse_stft(phase * magnitudes[:, None], samples=samples)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
@@ -166,6 +205,16 @@ def normalise_rms(waveform: Tensor, target_rms: float) -> Tensor:
     """Scales each row of `(batch, samples)` to an RMS; silence stays silence."""
     level = rms(waveform)
     return waveform * torch.where(level > 0, target_rms / level.clamp_min(1e-12), torch.ones_like(level))
+
+
+def _phase(spectrum: Tensor) -> Tensor:
+    """Spectra of magnitude 1."""
+    return spectrum / magnitude(spectrum).clamp_min(1e-12)[:, None]
+
+
+def _fitted(spectrum: Tensor, frames: int) -> Tensor:
+    """Cut or filled up with silence to a number of frames."""
+    return torch.nn.functional.pad(spectrum, (0, frames - spectrum.shape[-1]))
 
 
 def _hann(n_fft: int, like: Tensor) -> Tensor:

@@ -1,26 +1,166 @@
-"""`SoundStream`: puts sound through a mask as it arrives, at any rate; and a whole file the same way.
+"""Sound through a mask as it arrives: `SoundStream` at any rate, `FrameStream` at the mask's own, and raw samples.
 
-At the mask's own rate the delay is that of the frames. Other rates pass through soxr's streams both ways, whose
-own delay, 75 to 235 ms, is found out by trying and counted in `latency_samples`. What the mask's rate can't hold
-(above its Nyquist frequency) is not lost: it is added back, turned down by as much as the upper octave of what the
-mask did hear. A file mapped by a stream needs no second pass and no chunks, and comes out as it would live. Nothing
-here knows models.
+Frames stand where `stft` puts them: centred on samples 0, hop, 2·hop, …, with the sound mirrored beyond its ends; the
+sum of the windowed results is divided by the sum of the squared windows. With a mask of ones the sound comes back as
+it was, and cut into whatever blocks it is the same sound. All channels are turned down by one mask, from the root mean
+square of their magnitudes, so that everything stays where it is in the stereo image.
+
+At the mask's own rate the delay is that of the frames. Other rates pass through soxr's streams both ways, whose own
+delay, 75 to 235 ms, is found out by trying and counted in `latency_samples`. What the mask's rate can't hold (above its
+Nyquist frequency) is not lost: it is added back, turned down by as much as the upper octave of what the mask was given.
+A sound that goes through a stream needs no chunks, and comes out as it would live. Nothing here knows models.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from musicae.audio.beyond_band import rejoined, upper_octave
-from musicae.audio.files import Resampler, read_blocks, sound_info, sound_writer
-from musicae.audio.frames import FrameStream, MaskFunction
+from musicae.audio.loudness import highest_allowed, limit
+from musicae.audio.overlap_add import upper_octave, with_upper_band
+from musicae.audio.sound import MOST_CHANNELS, Resampler, Sound
 from musicae.errors import MusicaeError
 
+MaskFunction = Callable[[np.ndarray], np.ndarray]
+"""Magnitudes of the next frames, float32 `(frequency, time)` → factors for them, same shape; it keeps its own past."""
+
+# At most so many frames go through the mask at once, which bounds the memory.
+_FRAMES_PER_CALL = 256
+# Energy of a cell below which it is no use to ask by how much it was turned down.
+_SILENT_CELL = 1e-12
+# A mask is given nothing louder than this: beyond, float32 can't hold a square any more. Full scale is about n_fft / 4.
+_LOUDEST_CELL = 1e15
 _TRIED_S = 1
-MOST_CHANNELS = 64
+_LITTLE_ENDIAN = {"u8": "u1", "s16le": "<i2", "s24le": "u1", "s32le": "<i4", "f32le": "<f4"}
+SAMPLE_FORMATS = tuple(_LITTLE_ENDIAN)
+"""FFmpeg's names: unsigned or signed whole numbers, or floats, and their bits; little-endian."""
+
+_BITS = {"u8": 8, "s16le": 16, "s24le": 24, "s32le": 32, "f32le": 32}
+_READ_BYTES = 65_536
+
+
+class Masked(NamedTuple):
+    """Finished samples.
+
+    Attributes:
+        samples: `(samples, channels)`.
+        removed: `(samples,)`: the share of the watched frequencies' amplitude that is gone, 0…1.
+    """
+
+    samples: np.ndarray
+    removed: np.ndarray
+
+
+class FrameStream:
+    """Overlap-add of masked frames, for one sound.
+
+    Args:
+        mask: by how much to turn down.
+        n_fft: window in samples, a multiple of 4; the hop is a quarter of it.
+        channels: samples at a time.
+        watched: frequencies, by their numbers, of which `Masked.removed` tells.
+    """
+
+    def __init__(self, mask: MaskFunction, *, n_fft: int, channels: int, watched: slice = slice(None)) -> None:
+        self._mask = mask
+        self._n_fft, self._hop, self._half = n_fft, n_fft // 4, n_fft // 2
+        self._watched = watched
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)  # Hann's, as torch has it
+        self._window = window.astype(np.float32)
+        self._received = self._given = 0
+        self._waiting = np.zeros((0, channels), np.float32)  # from the start of the next frame on, once it has one
+        self._has_start = False
+        # Sums over the frames so far, from the first sample that a later frame still adds to.
+        self._sum = np.zeros((3, self._hop, channels), np.float32)
+        self._weight = np.zeros((3, self._hop), np.float32)
+        self._before_zero = 2  # hops of the first frame that lie before the sound
+        self._energies = np.zeros((2, 0), np.float32)  # of masked and of given frames, from one before the next hop on
+
+    @property
+    def latency_samples(self) -> int:
+        """The most that finished samples lag behind those received: a sample is under windows that end so far off."""
+        return self._n_fft - 1
+
+    def push(self, samples: np.ndarray) -> Masked:
+        """Takes the next `(samples, channels)`, float32, and gives those that are finished."""
+        self._received += len(samples)
+        finished = self._take(samples)
+        self._given += len(finished.samples)
+        return finished
+
+    def finish(self) -> Masked:
+        """Gives the rest; then as many samples were given as were received."""
+        missing = self._received - self._given
+        # A sound that is too short to be mirrored goes on in silence.
+        added = 0 if self._has_start else self._half + 1 - len(self._waiting)
+        parts = [self._take(np.zeros((added, self._waiting.shape[1]), np.float32))]
+        parts.append(self._take(self._waiting[-self._half - 1 : -1][::-1]))
+        rest = self._sum / np.maximum(self._weight, 1e-8)[..., None]
+        parts.append(Masked(rest.reshape(-1, rest.shape[2]), self._removed(len(rest))))
+        samples, removed = (np.concatenate(columns)[:missing] for columns in zip(*parts, strict=True))
+        self._given += len(samples)
+        return Masked(samples, removed)
+
+    def _take(self, samples: np.ndarray) -> Masked:
+        self._waiting = np.concatenate((self._waiting, samples))
+        if not self._has_start and len(self._waiting) > self._half:
+            self._waiting = np.concatenate((self._waiting[self._half : 0 : -1], self._waiting))
+            self._has_start = True
+        finished = [Masked(self._waiting[:0], np.zeros(0, np.float32))]
+        while self._has_start and (count := (len(self._waiting) - self._n_fft) // self._hop + 1) > 0:
+            count = min(count, _FRAMES_PER_CALL)
+            finished.append(self._add(count))
+            self._waiting = self._waiting[count * self._hop :]
+        return Masked(*(np.concatenate(columns) for columns in zip(*finished, strict=True)))
+
+    def _add(self, count: int) -> Masked:
+        """Puts the next frames through the mask and adds them up; gives the hops that are final now."""
+        windows = np.lib.stride_tricks.sliding_window_view(self._waiting, self._n_fft, axis=0)
+        given = windows[: count * self._hop : self._hop] * self._window  # (count, channels, n_fft)
+        masked = np.fft.irfft(self._masked(np.fft.rfft(given)), n=self._n_fft) * self._window
+        # Quarter q of frame k lies on hop k + q.
+        quarters = masked.reshape(count, -1, 4, self._hop).transpose(2, 0, 3, 1)  # (4, count, hop, channels)
+        squares = np.square(self._window).reshape(4, 1, self._hop)
+        sums = np.pad(self._sum, ((0, count), (0, 0), (0, 0)))
+        weights = np.pad(self._weight, ((0, count), (0, 0)))
+        for quarter in range(4):
+            sums[quarter : quarter + count] += quarters[quarter]
+            weights[quarter : quarter + count] += squares[quarter]
+        self._sum, self._weight = sums[count:], weights[count:]
+        early = min(self._before_zero, count)
+        self._before_zero -= early
+        final = sums[early:count] / weights[early:count, :, None]
+        return Masked(final.reshape(-1, final.shape[2]), self._removed(len(final)))
+
+    def _masked(self, spectrum: np.ndarray) -> np.ndarray:
+        """`(time, channels, frequency)` complex → the same, turned down."""
+        sizes = np.minimum(np.abs(spectrum), _LOUDEST_CELL)
+        magnitude = np.sqrt(np.square(sizes).mean(1)).astype(np.float32).T  # (frequency, time)
+        mask = self._mask(np.ascontiguousarray(magnitude))
+        if mask.shape != magnitude.shape:
+            raise ValueError(f"expected a mask of shape {magnitude.shape}, got {mask.shape}")
+        if not np.isfinite(mask).all():
+            raise MusicaeError("the model's result holds values that are not finite; train it again or use another.")
+        energies = [np.square(part[self._watched]).mean(0) for part in (magnitude * mask, magnitude)]
+        now = np.stack(energies)
+        if not self._energies.shape[1]:
+            now = np.concatenate((now[:, :1], now), axis=1)  # the first frame has no other before it
+        self._energies = np.concatenate((self._energies, now), axis=1)
+        return spectrum * mask.T[:, None]
+
+    def _removed(self, hops: int) -> np.ndarray:
+        """What is missing from the next hops, for each sample: a line between smoothed frames."""
+        if hops == 0:
+            return np.zeros(0, np.float32)
+        # A hop lies between two frames, each of which is smoothed with its neighbours: from one before to one after.
+        energies = self._energies[:, : hops + 3]
+        energies = np.pad(energies, ((0, 0), (0, hops + 3 - energies.shape[1])), mode="edge")
+        self._energies = self._energies[:, hops:]
+        smooth = energies[:, :-2] + energies[:, 1:-1] + energies[:, 2:]  # (2, hops + 1)
+        kept = np.sqrt((smooth[0] + _SILENT_CELL) / (smooth[1] + _SILENT_CELL)).clip(0.0, 1.0)
+        places = np.arange(hops * self._hop, dtype=np.float32) / self._hop
+        return (1.0 - np.interp(places, np.arange(hops + 1), kept)).astype(np.float32)
 
 
 class SoundStream:
@@ -49,7 +189,7 @@ class SoundStream:
             self._latency_s += _resampling_delay_s(sample_rate_hz, mask_rate_hz)
             self._latency_s += _resampling_delay_s(mask_rate_hz, sample_rate_hz)
         self._pending = np.zeros((0, channels), np.float32)  # as pushed, and not given back yet
-        self._heard = np.zeros((0, channels), np.float32)  # the same at the mask's rate
+        self._given = np.zeros((0, channels), np.float32)  # the same at the mask's rate
 
     @property
     def latency_samples(self) -> int:
@@ -79,19 +219,19 @@ class SoundStream:
         missing = max(0, len(self._pending) - len(ready))
         return self._joined(np.pad(ready, ((0, missing), (0, 0)), mode="edge" if len(ready) else "constant"))
 
-    def _columns(self, heard: np.ndarray, *, is_last: bool) -> np.ndarray:
+    def _columns(self, given: np.ndarray, *, is_last: bool) -> np.ndarray:
         """Samples at the mask's rate → finished ones, what they come from, and the share removed, side by side."""
-        self._heard = np.concatenate((self._heard, heard))
-        parts = [self._frames.push(heard)] + ([self._frames.finish()] if is_last else [])
+        self._given = np.concatenate((self._given, given))
+        parts = [self._frames.push(given)] + ([self._frames.finish()] if is_last else [])
         samples, removed = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        origin, self._heard = self._heard[: len(samples)], self._heard[len(samples) :]
+        origin, self._given = self._given[: len(samples)], self._given[len(samples) :]
         return np.concatenate((samples, origin, removed[:, None]), axis=1)
 
     def _joined(self, ready: np.ndarray) -> np.ndarray:
         """Columns at the stream's rate → the result, with what the mask's rate could not hold."""
         source, self._pending = self._pending[: len(ready)], self._pending[len(ready) :]
         result, origin, removed = np.split(ready[: len(source)], [self._channels, 2 * self._channels], axis=1)
-        return rejoined(result, origin, removed, source)
+        return with_upper_band(result, origin, removed, source)
 
 
 class StreamedBlocks:
@@ -127,7 +267,7 @@ class StreamedBlocks:
                 stream = self._open(shape[0] if shape else 1)
             if samples.shape[1:] != shape:
                 raise ValueError(
-                    f"the first block was one of {_told(shape)}, a later one is of {_told(samples.shape[1:])}"
+                    f"the first block was one of {_described(shape)}, a later one is of {_described(samples.shape[1:])}"
                 )
             ready = stream.push(samples if shape else samples[:, None])
             if len(ready):
@@ -136,31 +276,30 @@ class StreamedBlocks:
             yield ready.reshape(-1, *shape)
 
 
-def map_sound_as_stream(path: Path, target: Path, open_stream: Callable[[int, int], SoundStream]) -> None:
-    """Writes what a stream makes of a file: same length, rate, channels and kind of samples.
+def through_stream(sound: Sound, open_stream: Callable[[], SoundStream]) -> Sound:
+    """What a stream makes of a sound, computed when it is read: same length, rate, channels and format.
+
+    Nothing in it is louder than the source's true peak and `loudness.HEADROOM_DB`.
 
     Args:
-        path: any sound of any length.
-        target: of a kind in `musicae.audio.formats`; nothing is left there on failure.
-        open_stream: a rate in Hz and a number of channels → a stream.
-
-    Raises:
-        MusicaeError: no such file, no space, or a mask that is not finite.
-        DamagedFileError: a file that can't be read to its end.
+        sound: of any length.
+        open_stream: a fresh stream at the sound's rate, for each reading.
     """
-    info = sound_info(path)
-    stream = open_stream(info.sample_rate_hz, info.channels)
-    with sound_writer(
-        target,
-        sample_rate_hz=info.sample_rate_hz,
-        channels=info.channels,
-        subtype=info.subtype,
-        container=info.container,
-        frames=info.frames,
-    ) as sink:
-        for block in read_blocks(path):
-            sink.write(stream.push(block))
-        sink.write(stream.finish())
+
+    def blocks() -> Iterator[np.ndarray]:
+        stream = open_stream()
+        for block in sound.blocks():
+            yield stream.push(block)
+        yield stream.finish()
+
+    def limited() -> Iterator[np.ndarray]:
+        most, peak = highest_allowed(sound.true_peak), max(1.0, sound.levels.peak)
+        return limit(blocks(), true_peak=most, sample_peak=peak, sample_rate_hz=sound.sample_rate_hz)
+
+    return Sound.from_blocks(
+        limited, sound.sample_rate_hz, sound.channels, sound.frames, sound.subtype, sound.container,
+        name=sound.name, suffix=sound.suffix, remarks=sound.remarks,
+    )  # fmt: skip
 
 
 def _checked(block: Any) -> np.ndarray:
@@ -174,7 +313,7 @@ def _checked(block: Any) -> np.ndarray:
     return array.astype(np.float32, copy=False)
 
 
-def _told(shape: tuple[int, ...]) -> str:
+def _described(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} channels" if shape else "one channel"
 
 
@@ -189,3 +328,62 @@ def _resampling_delay_s(from_hz: int, to_hz: int) -> float:
         given += len(resampler.push(block))
         most_s = max(most_s, pushed / from_hz - given / to_hz)
     return most_s + len(block) / from_hz  # between two tries it may be so much more
+
+
+class Readable(Protocol):
+    """A binary stream that gives what it has without waiting for more, as Python's buffered ones do."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Reads once; nothing at the end."""
+
+
+def read_pcm(source: Readable, sample_format: str, channels: int) -> Iterator[np.ndarray]:
+    """Yields what a pipe has, as soon as it has it, to its end; bytes too few for all channels are left out there.
+
+    Args:
+        source: a pipe.
+        sample_format: one of `SAMPLE_FORMATS`.
+        channels: samples at a time, one after the other.
+    """
+    size = channels * _BITS[sample_format] // 8
+    waiting = b""
+    while data := source.read1(_READ_BYTES):
+        waiting += data
+        whole = len(waiting) // size * size
+        if whole:
+            yield decode_pcm(waiting[:whole], sample_format, channels)
+            waiting = waiting[whole:]
+
+
+def decode_pcm(data: bytes, sample_format: str, channels: int) -> np.ndarray:
+    """Bytes → float32 `(samples, channels)` in −1…1."""
+    raw = np.frombuffer(data, _LITTLE_ENDIAN[sample_format])
+    if sample_format == "s24le":
+        raw = _widened(raw)
+    samples = raw.astype(np.float64)
+    if sample_format == "u8":
+        samples -= 128
+    if sample_format != "f32le":
+        samples /= 2.0 ** (_BITS[sample_format] - 1)
+    return samples.astype(np.float32).reshape(-1, channels)
+
+
+def encode_pcm(samples: np.ndarray, sample_format: str) -> bytes:
+    """Float `(samples, channels)` → bytes; whole numbers are rounded, and clipped to what they hold."""
+    if sample_format == "f32le":
+        return samples.astype("<f4").tobytes()
+    largest = 2.0 ** (_BITS[sample_format] - 1)
+    rounded = np.clip(np.rint(samples.astype(np.float64) * largest), -largest, largest - 1)
+    if sample_format == "u8":
+        return (rounded + 128).astype("u1").tobytes()
+    if sample_format == "s24le":
+        return rounded.astype("<i4").reshape(-1, 1).view("u1")[:, :3].tobytes()
+    return rounded.astype(_LITTLE_ENDIAN[sample_format]).tobytes()
+
+
+def _widened(raw: np.ndarray) -> np.ndarray:
+    """Three bytes a number → int32."""
+    wide = np.zeros((len(raw) // 3, 4), np.uint8)
+    wide[:, 1:] = raw.reshape(-1, 3)
+    numbers: np.ndarray = wide.view("<i4")[:, 0] >> 8
+    return numbers

@@ -5,7 +5,7 @@ torch its import fails with OSError ("libc10_cuda.so"), beside another CUDA with
 with different CUDA versions"). What musicae takes from it (mel filters, Griffin-Lim) is plain Python, so the
 compiled part is left out and the import made again. Not available then: `forced_align`, `rnnt_loss`, the CTC
 decoder; `lfilter` falls back to a slow loop. Reading and writing files with torchaudio is not offered at all:
-that is `musicae.audio.files`.
+that is `musicae.audio.formats`.
 """
 
 import importlib

@@ -1,7 +1,8 @@
 """Families of noise, made as waveforms: what tape, shellac, amplifiers, mains and weather add to a sound.
 
 Each is a function of a generator: `(rows, samples)` float32 with RMS 1, every row drawn anew with its own
-parameters, on the generator's device. Nothing here knows spectra, levels, files or settings.
+parameters, on the generator's device. Of few recordings many are made by `speeds` and `recoloured`: played slower or
+faster, and coloured as by other places and microphones. Nothing here knows levels, files or settings.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,11 @@ HUM_HARMONICS = 12
 _CLICK_S = 0.006
 _NARROWEST_OCTAVES, _WIDEST_OCTAVES = 0.5, 4.0
 _LOWEST_BAND_HZ = 60.0
+# Of recordings that are varied.
+VARIED_SHARE = 0.5  # of the rows
+SPEED_OCTAVES = 0.7  # slower or faster by at most so much
+VARIED_COLOUR_DB = 8.0  # up or down by at most so much, at points joined by straight lines
+_VARIED_POINTS, _VARIED_OCTAVES = 6, 7.5  # even in octaves, from the highest frequency down
 
 
 def white(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
@@ -48,8 +54,8 @@ def hum(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: 
     strength = uniform(frequency_hz.shape, generator) / harmonic.sqrt() * (frequency_hz < sample_rate_hz / 2)
     phase = uniform(frequency_hz.shape, generator)
     time_s = torch.arange(samples, device=generator.device) / sample_rate_hz
-    turns = frequency_hz[..., None] * time_s + phase[..., None]  # (rows, harmonics, samples)
-    return normalise_rms(torch.einsum("rh,rhs->rs", strength, torch.sin(2 * torch.pi * (turns - turns.floor()))), 1.0)
+    cycles = frequency_hz[..., None] * time_s + phase[..., None]  # (rows, harmonics, samples)
+    return normalise_rms(torch.einsum("rh,rhs->rs", strength, torch.sin(2 * torch.pi * (cycles - cycles.floor()))), 1.0)
 
 
 def hiss_band(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
@@ -113,6 +119,37 @@ def convolved(waveform: Tensor, response: Tensor) -> Tensor:
     samples = waveform.shape[1]
     size = _fast(samples + response.shape[1] - 1)
     return torch.fft.irfft(torch.fft.rfft(waveform, n=size) * torch.fft.rfft(response, n=size), n=size)[:, :samples]
+
+
+def varied_rows(rows: int, generator: torch.Generator) -> Tensor:
+    """Which rows are changed: bool `(rows, 1)`."""
+    return uniform((rows, 1), generator) < VARIED_SHARE
+
+
+def speeds(varied: Tensor, generator: torch.Generator) -> Tensor:
+    """How fast each row is played, `(rows, 1)`; 1 where it is not `varied`."""
+    octaves: Tensor = SPEED_OCTAVES * (2 * uniform(varied.shape, generator) - 1) * varied
+    return torch.exp2(octaves)
+
+
+def recoloured(waveform: Tensor, varied: Tensor, generator: torch.Generator, *, power: Tensor) -> Tensor:
+    """Turns the spectrum of `varied` rows up and down along a curve of its own.
+
+    Args:
+        waveform: `(rows, samples)`.
+        varied: bool `(rows, 1)`.
+        generator: on the same device.
+        power: mean square that the rows have afterwards, `(rows, 1)`.
+    """
+    rows, samples = waveform.shape
+    points_db = VARIED_COLOUR_DB * (2 * uniform((rows, _VARIED_POINTS), generator) - 1)
+    frequency = torch.linspace(0, 1, samples // 2 + 1, device=waveform.device)  # the highest is 1
+    place = (torch.log2(frequency.clamp_min(2**-_VARIED_OCTAVES)) / _VARIED_OCTAVES + 1) * (_VARIED_POINTS - 1)
+    below = place.floor().long().clamp_max(_VARIED_POINTS - 2)
+    curve_db = torch.lerp(points_db[:, below], points_db[:, below + 1], place - below)
+    turned = torch.fft.irfft(torch.fft.rfft(waveform) * 10 ** (curve_db / 20), samples)
+    turned = turned * (power / turned.square().mean(1, keepdim=True).clamp_min(1e-20)).sqrt()
+    return torch.where(varied, turned, waveform)
 
 
 def uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator) -> Tensor:
