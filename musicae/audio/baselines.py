@@ -14,7 +14,6 @@ Nothing here knows files or networks.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
@@ -23,9 +22,7 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
-
-Baseline = Callable[[Tensor, Tensor], Tensor]
-"""Corrupted and clean spectrum → estimate of the clean one, same shape."""
+from musicae.domain import Baseline
 
 # Share of a frequency's moments that are taken to hold noise alone.
 _QUIET_SHARE = 0.2

@@ -18,17 +18,18 @@ from torch import Generator, Tensor
 from musicae.audio import overlap_add
 from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
-from musicae.audio.baselines import Baseline, denoising_baselines
+from musicae.audio.baselines import denoising_baselines
 from musicae.audio.config import LEVEL_RMS, UPSCALE, AudioConfig, corruption_of, for_task
 from musicae.audio.formats import SOUND_SUFFIXES
 from musicae.audio.loudness import fade_ends, highest_allowed, true_peak
 from musicae.audio.metrics import restoration_scores, synthesis_scores
 from musicae.audio.noise_profile import noise_profile
 from musicae.audio.overlap_add import Framing, Spectra
+from musicae.audio.report import Report, compare
 from musicae.audio.representation import FORMS, MagnitudeForm
 from musicae.audio.sound import Sound
 from musicae.audio.streaming import MaskFunction, SoundStream, through_stream
-from musicae.domain import Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
+from musicae.domain import Baseline, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
 from musicae.spec import TensorSpec
 
@@ -164,10 +165,6 @@ class AudioDomain(Domain):
         made = Sound(samples, frame.sample_rate_hz, name=frame.name, subtype=frame.subtype)
         return _bounded(made, peak=max(1.0, frame.peak), true_peak=highest_allowed(frame.true_peak))
 
-    def full_length(self, frame: SoundFrame) -> SoundFrame:
-        """The frame for a sound as long as an example, however short the excerpt was."""
-        return replace(frame, frames=None)
-
     def preview(
         self, rows: dict[str, Tensor], frame: SoundFrame | None = None, *, columns: Sequence[str] = ()
     ) -> dict[str, Savable]:
@@ -212,9 +209,19 @@ class AudioDomain(Domain):
             item, lambda: self.open_stream(masks(), channels=item.channels, sample_rate_hz=item.sample_rate_hz)
         )
 
-    def morph_over_time(self, path: Tensor) -> Tensor:
-        """The examples of a path → one that goes along it while time passes."""
-        return self.form.morph_over_time(path)
+    def morph_over_time(self, path: Tensor, frame: SoundFrame | None = None) -> Sound:
+        """A sound as long as an example, however short the frame's excerpt was, that goes along a path.
+
+        Args:
+            path: `(points, *spec.shape)`.
+            frame: as in `compose`.
+        """
+        whole = None if frame is None else replace(frame, frames=None)
+        return self.compose(self.form.morph_over_time(path.detach().cpu()), whole)
+
+    def report(self, before: Sound, after: Sound, elapsed_s: float) -> Report:
+        """What a restoration did, measured; see `musicae.audio.report`."""
+        return compare(before, after, elapsed_s)
 
     # data sets
 
