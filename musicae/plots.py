@@ -58,12 +58,13 @@ def save_png(image: Image.Image, path: Path | str) -> Path:
     return path
 
 
-def image_rows(rows: Rows) -> Image.Image:
+def image_rows(rows: Rows, *, column_names: Sequence[str] = ()) -> Image.Image:
     """Draws labelled rows of pictures.
 
     Args:
         rows: label → pictures `(height, width)` or `(height, width, 3)` in 0…1 (clipped to it); a row's pictures
             are drawn at one size, whatever their own.
+        column_names: a text above each column.
 
     Raises:
         ValueError: nothing to draw.
@@ -73,8 +74,11 @@ def image_rows(rows: Rows) -> Image.Image:
     cell = _cell_pixels(min(200, 2 * _PAGE_WIDTH // (columns + 6)), max(widths))
     heights = [round(cell * _height_ratio(pictures)) for pictures in rows.values()]
     left = _label_pixels(rows, _LABEL_PIXELS)
-    canvas, draw = _paper(left + columns * (cell + _GAP) + _MARGIN, 2 * _MARGIN + sum(heights) + _GAP * (len(rows) - 1))
-    top = _MARGIN
+    top = _MARGIN + (2 * _TICK_PIXELS if column_names else 0)
+    height = top + sum(heights) + _GAP * (len(rows) - 1) + _MARGIN
+    canvas, draw = _paper(left + columns * (cell + _GAP) + _MARGIN, height)
+    for column, name in enumerate(column_names):
+        _write(draw, (left + column * (cell + _GAP) + cell // 2, top - _GAP), name, _TICK_PIXELS, "ms")
     for (label, pictures), height in zip(rows.items(), heights, strict=True):
         _write(draw, (left - _GAP, top + height // 2), _short(label), _LABEL_PIXELS, "rm")
         for column, picture in enumerate(pictures):

@@ -1,40 +1,46 @@
-"""What an image model reads: its settings, how the data settles them, and the damage they ask for."""
+"""What an image model reads: its settings, how the data fill them in, and the corruption they ask for."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from musicae.domain import Corruption, DomainConfig
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.image import corruption as damage
-from musicae.image.files import PictureTooLargeError, picture_kind
-from musicae.image.labels import find_classes
-from musicae.image.picture_sets import picture_set
+from musicae.image import corruption
+from musicae.image.picture import Picture
+from musicae.image.pixels import PictureTooLargeError, checked_pixels, has_colours, header_of
+from musicae.image.sets import find_classes, picture_set, sorted_classes
 
 SMALLEST, LARGEST = 4, 512
 _STARTER_SIZE = 8
 _PICTURE_SIZE = 64
-_DIGITS = tuple("0123456789")  # of the starter data
+_STARTER_CLASSES = tuple("0123456789")
+_MOST_HEADERS = 2000
+_MOST_DECODED = 16
 
 
 class ImageConfig(DomainConfig):
-    """What an image model reads. What is None is taken from the data (see `settled`)."""
+    """What an image model reads. What is None is filled in from the data (see `filled_in`)."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"damage": "corruption", "damaged_share": "corrupted_share"}
 
     size: int | None = Field(default=None, ge=SMALLEST, le=LARGEST)  # side of the square, in pixels
     channels: Literal[1, 3] | None = None  # grey or colour
     # None: bernoulli for grey, gaussian for colour and to restore.
     likelihood: Literal["bernoulli", "gaussian", "discretised_logistic"] | None = None
     binarised: bool = False  # whether grey is taken for the probability of white, and black and white are drawn from it
-    labels: bool = False  # whether the model is told each picture's class: its sub-folder, or its set's label
+    labels: bool = False  # whether the model is given each picture's class: its sub-folder, or its set's label
     classes: tuple[str, ...] | None = None  # their names; where there are any, each picture's is kept with it
-    damage: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
+    corruption: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
-    damaged_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
-    scale: Literal[2, 3, 4] = 2  # how many times `upscale` enlarges
+    corrupted_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
+    scale: Literal[2, 3, 4] = 2  # how many times larger `upscale` makes a picture
 
     @model_validator(mode="after")
     def _binary_grey(self) -> "ImageConfig":
@@ -43,48 +49,147 @@ class ImageConfig(DomainConfig):
         return self
 
 
-def settled(config: ImageConfig, files: Sequence[Path], task: str) -> ImageConfig:
-    """What the config leaves to the data; see `ImageDomain.suited`."""
-    if config.binarised and task != "reconstruct":
-        raise MusicaeError(f"binarised pictures are for likelihoods; leave binarised out to {task}.")
-    found: dict[str, Any] = {}
-    if config.size is None or config.channels is None:
-        size, channels = _kind_of_first(files)
-        channels = 1 if config.binarised else channels
-        found = {"size": config.size or size, "channels": config.channels or channels}
+class Survey(NamedTuple):
+    """Of which sizes and colours some pictures are.
+
+    Attributes:
+        sizes: size a model would have for a picture → pictures.
+        channels: 1 or 3 → pictures.
+    """
+
+    sizes: Counter[int]
+    channels: Counter[int]
+
+    def commonest(self) -> tuple[int, int] | None:
+        """`(size, channels)`; None where nothing could be read."""
+        if not self.sizes:
+            return None
+        return self.sizes.most_common(1)[0][0], self.channels.most_common(1)[0][0]
+
+    def remark(self) -> str | None:
+        """What is said where the pictures are not all alike."""
+        found = self.commonest()
+        if found is None or len(self.sizes) == len(self.channels) == 1:
+            return None
+        size, channels = found
+        colour = "grey" if channels == 1 else "colour"
+        alike = f"{self.sizes[size]} of {self.sizes.total()} pictures looked at suit a size of {size}"
+        if len(self.channels) > 1:
+            alike += f", {self.channels[channels]} of {self.channels.total()} are {colour}"
+        return f"{alike}: every picture is brought to {size}×{size} {colour}, unless size= and channels= say otherwise"
+
+
+def survey_files(files: Sequence[Path]) -> Survey:
+    """Looks at the headers of up to 2,000 files, evenly spread, and at the pixels of a few whose mode has colours.
+
+    A photograph suits a size of 64 pixels, or its short side if that is less; a set's pictures their own. Files that
+    are damaged are left out; reading the data reports them.
+    """
+    sizes, channels = Counter[int](), Counter[int]()
+    colourful: list[Path] = []
+    for path in files[:: -(-len(files) // _MOST_HEADERS) or 1]:
+        try:
+            if (known := picture_set(path)) is not None:
+                count, planes, height, width = known.shape(path)
+                sizes[_own_size(height, width)] += count
+                channels[planes] += count
+                continue
+            width, height, may_have_colours = header_of(path)
+        except (DamagedFileError, PictureTooLargeError):
+            continue
+        sizes[max(min(width, height, _PICTURE_SIZE), SMALLEST)] += 1
+        if may_have_colours:
+            colourful.append(path)
+        else:
+            channels[1] += 1
+    decoded = Counter[bool]()
+    for path in colourful[:: -(-len(colourful) // _MOST_DECODED) or 1]:
+        try:
+            decoded[has_colours(path)] += 1
+        except DamagedFileError:
+            continue
+    # A file whose mode has colours can be all grey; a sample stands for the rest.
+    if colourful:
+        share = decoded[True] / decoded.total() if decoded else 1.0
+        channels[3] += round(share * len(colourful))
+        channels[1] += len(colourful) - round(share * len(colourful))
+    return Survey(+sizes, +channels)
+
+
+def survey_items(items: Sequence[Picture | np.ndarray]) -> Survey:
+    """As `survey_files`, of rows of an array (their own size) and of pictures in memory (64 pixels at most)."""
+    sizes, channels = Counter[int](), Counter[int]()
+    for item in items:
+        if isinstance(item, Picture):
+            sizes[max(min(item.width, item.height, _PICTURE_SIZE), SMALLEST)] += 1
+            pixels = item.array
+            grey = pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+            channels[1 if grey else 3] += 1
+        else:
+            height, width, planes = checked_pixels(np.asarray(item)[None]).shape[1:]
+            sizes[_own_size(height, width)] += 1
+            channels[1 if planes == 1 else 3] += 1
+    return Survey(sizes, channels)
+
+
+def filled_in(config: ImageConfig, files: Sequence[Path], task: str) -> ImageConfig:
+    """Fills in what the config leaves to the data: files, or none for the starter digits."""
+    size_and_channels: tuple[int, int] | None = (_STARTER_SIZE, 1)
+    if files and (config.size is None or config.channels is None):
+        size_and_channels = survey_files(files).commonest()
+    classes: tuple[str, ...] | None = None
     if config.classes is None or (config.labels and not config.classes):
-        found["classes"] = find_classes(files, required=config.labels) if files else _DIGITS
-    if config.likelihood is None:
-        is_grey = found.get("channels", config.channels) == 1
-        # A restored picture is its input plus a correction, in pixels and not in logits.
-        found["likelihood"] = "bernoulli" if is_grey and task == "reconstruct" else "gaussian"
-    return config.model_copy(update=found)
+        classes = find_classes(files, required=config.labels) if files else _STARTER_CLASSES
+    return _completed(config, size_and_channels, classes, task)
 
 
-def damage_of(task: str, config: ImageConfig) -> Corruption | None:
-    """The damage of `denoise` and `upscale`; None for `reconstruct`."""
+def filled_in_by_items(
+    config: ImageConfig, items: Sequence[Picture | np.ndarray], labels: Sequence[str], task: str
+) -> ImageConfig:
+    """Fills in what the config leaves to data in memory.
+
+    Args:
+        config: what it states is kept.
+        items: pictures, or rows of an array; some of them do.
+        labels: the class of every item; none where there are none.
+        task: what the model is to learn.
+    """
+    classes: tuple[str, ...] | None = None
+    if config.classes is None or (config.labels and not config.classes):
+        classes = sorted_classes(labels, required=config.labels)
+    return _completed(config, survey_items(items).commonest(), classes, task)
+
+
+def corruption_of(task: str, config: ImageConfig) -> Corruption | None:
+    """The corruption of `denoise` and `upscale`; None for `reconstruct`."""
     if task == "reconstruct":
         return None
     if task == "upscale":
-        return lambda batch, generator: damage.coarse(batch, config.scale)
-    kinds: dict[str, Corruption] = {
-        "gaussian": partial(damage.gaussian_noise, mean=config.noise_mean, deviation=config.noise_deviation),
-        "speckle": partial(damage.speckle, deviation=config.noise_deviation),
-        "salt_and_pepper": partial(damage.salt_and_pepper, share=config.damaged_share),
-        "blocks": partial(damage.dropped_blocks, share=config.damaged_share),
+        return lambda batch, generator: corruption.low_resolution(batch, config.scale)
+    corruptions: dict[str, Corruption] = {
+        "gaussian": partial(corruption.gaussian_noise, mean=config.noise_mean, deviation=config.noise_deviation),
+        "speckle": partial(corruption.speckle, deviation=config.noise_deviation),
+        "salt_and_pepper": partial(corruption.salt_and_pepper, share=config.corrupted_share),
+        "blocks": partial(corruption.dropped_blocks, share=config.corrupted_share),
     }
-    return kinds[config.damage]
+    return corruptions[config.corruption]
 
 
-def _kind_of_first(files: Sequence[Path]) -> tuple[int, int]:
-    """`(size, channels)` by the first file that can be read; damaged ones are reported when all are read."""
-    for path in files:
-        try:
-            if (known := picture_set(path)) is not None:
-                _, channels, height, width = known.shape(path)
-                return min(max(min(height, width), SMALLEST), LARGEST), channels
-            width, height, colour = picture_kind(path)
-        except (DamagedFileError, PictureTooLargeError):
-            continue
-        return max(min(width, height, _PICTURE_SIZE), SMALLEST), 3 if colour else 1
-    return (_PICTURE_SIZE, 3) if files else (_STARTER_SIZE, 1)
+def _own_size(height: int, width: int) -> int:
+    return min(max(min(height, width), SMALLEST), LARGEST)
+
+
+def _completed(
+    config: ImageConfig, found: tuple[int, int] | None, classes: tuple[str, ...] | None, task: str
+) -> ImageConfig:
+    if config.binarised and task != "reconstruct":
+        raise MusicaeError(f"binarised pictures are for likelihoods; leave binarised out to {task}.")
+    size, channels = found or (_PICTURE_SIZE, 3)
+    channels = config.channels or (1 if config.binarised else channels)
+    update: dict[str, Any] = {"size": config.size or size, "channels": channels}
+    if classes is not None:
+        update["classes"] = classes
+    if config.likelihood is None:
+        # A restored picture is its input plus a correction, in pixels and not in logits.
+        update["likelihood"] = "bernoulli" if channels == 1 and task == "reconstruct" else "gaussian"
+    return config.model_copy(update=update)

@@ -1,8 +1,8 @@
-"""Damage to pictures for the tasks of the shared loop: noise of four kinds, and a coarser grid.
+"""Corruptions of pictures: four types of noise for `denoise`, and a lower resolution for `upscale`.
 
-Every function takes a batch `(batch, channels, height, width)` in 0…1 and a generator on its device, and
-returns the same shape in 0…1. Every draw is fresh. A pixel is damaged in all its channels at once where
-a camera's or a wire's fault would be.
+Every function takes a batch `(batch, channels, height, width)` in 0…1 and a generator on its device, and returns the
+same shape in 0…1. Every draw is fresh. A pixel is corrupted in all its channels at once where a camera's or a wire's
+fault would be.
 """
 
 import torch
@@ -30,8 +30,8 @@ def speckle(batch: Tensor, generator: torch.Generator, *, deviation: float) -> T
 def salt_and_pepper(batch: Tensor, generator: torch.Generator, *, share: float) -> Tensor:
     """Makes a share of the pixels black or white, each as likely."""
     draw = torch.rand(_one_channel(batch), generator=generator, device=batch.device)
-    damaged = torch.where(draw < share / 2, torch.zeros_like(batch), batch)
-    return torch.where(draw > 1 - share / 2, torch.ones_like(batch), damaged)
+    corrupted = torch.where(draw < share / 2, torch.zeros_like(batch), batch)
+    return torch.where(draw > 1 - share / 2, torch.ones_like(batch), corrupted)
 
 
 def dropped_blocks(batch: Tensor, generator: torch.Generator, *, share: float) -> Tensor:
@@ -44,20 +44,20 @@ def dropped_blocks(batch: Tensor, generator: torch.Generator, *, share: float) -
     return batch * (1 - mask)
 
 
-def coarse(batch: Tensor, scale: int) -> Tensor:
-    """Shrinks by `scale` and enlarges again, both bicubic: what `upscale` has to sharpen.
+def low_resolution(batch: Tensor, scale: int) -> Tensor:
+    """Downsamples by `scale` and upsamples again, both bicubic: what `upscale` has to sharpen.
 
-    Shrinking filters first, so that nothing folds back; values are cut off at 0 and 1 both times.
+    Downsampling filters first, so that nothing aliases; values are cut off at 0 and 1 both times.
     """
     height, width = batch.shape[-2:]
     size = (max(1, round(height / scale)), max(1, round(width / scale)))
     small = F.interpolate(batch, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-    return enlarged(small, (height, width))
+    return upsampled(small, (height, width))
 
 
-def enlarged(batch: Tensor, size: tuple[int, int]) -> Tensor:
+def upsampled(batch: Tensor, size: tuple[int, int]) -> Tensor:
     """Brings pictures to a larger `(height, width)`, in 0…1; bicubic as Pillow has it (a = -0.5)."""
-    # Only with antialias is torch's bicubic that one; to enlarge there is nothing to filter.
+    # Only with antialias is torch's bicubic that one; there is nothing to filter here.
     return F.interpolate(batch, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 

@@ -1,0 +1,200 @@
+"""Pixels of pictures: opened with Pillow, turned upright, laid on white, made square; images to arrays and back.
+
+The size is checked in the header before a pixel is decoded. Nothing here knows `Picture`, tensors or domains.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from musicae.errors import DamagedFileError, MusicaeError
+from musicae.image.sets import MAX_SIDE
+
+MAX_PIXELS = 120_000_000
+"""That a picture may have."""
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+
+# By name, since Pillow would otherwise try every format it knows on a file called .png.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+
+
+class PictureTooLargeError(MusicaeError):
+    """A sound picture that is larger than what is decoded."""
+
+
+def square_of(source: Path | bytes, called: str | None = None, *, size: int, channels: int) -> np.ndarray:
+    """Reads a picture as a square, for data sets: as `Picture.square`, without keeping the rest.
+
+    Args:
+        source: a path, or a file's bytes.
+        called: what to call it in errors; the path.
+        size, channels: as in `Picture.square`.
+
+    Raises:
+        DamagedFileError: not a picture, or truncated.
+        PictureTooLargeError: wider or larger than is decoded.
+    """
+    with opened(source, called or str(source)) as image:
+        # A JPEG can be decoded at an eighth of its size; twice the wanted one leaves Lanczos its work.
+        image.draft(None, (2 * size, 2 * size))
+        return cropped_square(plain(upright(image), "L" if channels == 1 else "RGB"), size)
+
+
+def header_of(path: Path) -> tuple[int, int, bool]:
+    """`(width, height, may have colours)` of a file; no pixel is decoded.
+
+    Raises:
+        DamagedFileError: not a picture.
+        PictureTooLargeError: wider or larger than is decoded.
+    """
+    with opened(path, str(path)) as image:
+        return *image.size, image.mode not in GREY_MODES
+
+
+def has_colours(path: Path) -> bool:
+    """Whether any pixel of a file is not grey."""
+    with opened(path, str(path)) as image:
+        image.draft(None, (256, 256))
+        pixels = np.asarray(plain(upright(image), "RGB"))
+        return bool((pixels != pixels[..., :1]).any())
+
+
+def resized_squares(pictures: np.ndarray, *, size: int, channels: int) -> np.ndarray:
+    """uint8 `(pictures, 1 or 3, height, width)` → `(pictures, channels, size, size)`, as `Picture.square` would."""
+    given = pictures.shape[1]
+    if given > channels or pictures.shape[2:] != (size, size):
+        mode = "RGB" if given == channels == 3 else "L"
+        squares = [cropped_square(image_of(picture).convert(mode), size) for picture in pictures]
+        pictures = np.stack(squares) if squares else np.zeros((0, min(given, channels), size, size), np.uint8)
+    return np.repeat(pictures, channels // pictures.shape[1], axis=1)
+
+
+def checked_pixels(array: np.ndarray) -> np.ndarray:
+    """Pictures in an array, as uint8 (uint16 stays) `(pictures, height, width, channels)`.
+
+    Args:
+        array: `(pictures, height, width)`, `(pictures, height, width, 1, 3 or 4)` or `(pictures, 1 or 3, height,
+            width)`; uint8, uint16, bool, or floats in 0…1.
+
+    Raises:
+        ValueError: another shape or dtype, NaN, or values beyond 0…1.
+    """
+    if array.ndim == 3:
+        array = array[..., None]
+    elif array.ndim == 4 and array.shape[-1] not in (1, 3, 4) and array.shape[1] in (1, 3):
+        array = array.transpose(0, 2, 3, 1)
+    if array.ndim != 4 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape[1:]:
+        raise ValueError(
+            f"expected pictures of shape (height, width) or (height, width, 1, 3 or 4), got {array.shape[1:]}"
+        )
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint8 or (array.dtype == np.uint16 and array.shape[-1] == 1):
+        return array
+    if array.dtype.kind != "f":
+        raise ValueError(f"expected pictures of uint8, bool or floats in 0 to 1, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError("expected pictures of finite numbers, got NaN or infinity")
+    lowest, highest = float(array.min(initial=0.0)), float(array.max(initial=0.0))
+    if lowest < 0 or highest > 1:
+        raise ValueError(f"expected floats in 0 to 1, got values from {lowest:g} to {highest:g}")
+    return np.floor(array * 255 + 0.5).astype(np.uint8)
+
+
+def image_of(planes: np.ndarray) -> Image.Image:
+    """uint8 or uint16 `(1 or 3, height, width)` → an image in mode `L`, `I;16` or `RGB`."""
+    return Image.fromarray(np.ascontiguousarray(planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)))
+
+
+def check_size(width: int, height: int, called: str) -> None:
+    """Raises `PictureTooLargeError` for more than is read."""
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise PictureTooLargeError(
+            f"{called} is {width}×{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} million in "
+            "all are read. Scale it down first."
+        )
+
+
+@contextmanager
+def opened(source: Path | bytes, called: str) -> Iterator[Image.Image]:
+    """Opens a file or its bytes, if the size is acceptable; whatever the decoder trips on becomes one sentence."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, and of sizes that are checked here.
+            warnings.simplefilter("ignore")
+            # Opened by us: by name, Pillow maps some files into memory and then reads turned ones garbled.
+            with (
+                BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
+                Image.open(file, formats=_FORMATS) as image,
+            ):
+                check_size(*image.size, called)
+                yield image
+    except FileNotFoundError:
+        raise MusicaeError(f"no such file: {called}") from None
+    except Image.DecompressionBombError:
+        raise PictureTooLargeError(
+            f"{called} is larger than {MAX_PIXELS // 10**6} million pixels; scale it down first."
+        ) from None
+    except MusicaeError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they trip on: OSError, SyntaxError, struct.error, …
+        if not (source if isinstance(source, bytes) else source.is_file() and source.stat().st_size):
+            raise DamagedFileError(f"{called} is empty.") from None
+        # Where nothing was recognised, Pillow's text says no more than ours.
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+        raise DamagedFileError(
+            f"{called} can't be read as a picture; it is damaged or something else{reason}."
+        ) from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Decodes, and turns as EXIF says."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # whatever a broken EXIF block makes Pillow trip on; the pixels are sound
+        whole = image.copy()
+        whole.info.pop("exif", None)
+        return whole
+
+
+def plain(image: Image.Image, mode: str) -> Image.Image:
+    """To `L` or `RGB`, transparency on white."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(eight_bits(np.asarray(image)))
+    if image.mode in ALPHA_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def eight_bits(values: np.ndarray) -> np.ndarray:
+    """Deep grey values → uint8, by the range they are in: 0…1 (if real), 0…255, 0…65535 or 0…2³²."""
+    deep = np.nan_to_num(values.astype(np.float64))
+    highest = deep.max(initial=0.0)
+    if values.dtype.kind == "f" and highest <= 2.0:  # resizing overshoots 1 a little
+        deep = deep * 255
+    elif highest > 65535:
+        deep = deep / 2**24
+    elif highest > 255 or (values.dtype.kind == "u" and values.dtype.itemsize == 2):
+        deep = deep / 257
+    return np.clip(np.floor(deep + 0.5), 0, 255).astype(np.uint8)
+
+
+def cropped_square(picture: Image.Image, size: int) -> np.ndarray:
+    """Crops to the centre and resizes: uint8 `(channels, size, size)`."""
+    if picture.size != (size, size):
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        # Cropped first: `resize(box=...)` would let what lies outside shine in at the edges.
+        picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+    pixels = np.asarray(picture)
+    return pixels[None].copy() if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
