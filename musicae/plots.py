@@ -77,69 +77,14 @@ def image_rows(rows: Rows, *, column_names: Sequence[str] = ()) -> Image.Image:
     top = _MARGIN + (2 * _TICK_PIXELS if column_names else 0)
     height = top + sum(heights) + _GAP * (len(rows) - 1) + _MARGIN
     canvas, draw = _paper(left + columns * (cell + _GAP) + _MARGIN, height)
-    for column, name in enumerate(column_names):
-        _write(draw, (left + column * (cell + _GAP) + cell // 2, top - _GAP), name, _TICK_PIXELS, "ms")
+    for column in range(0, len(column_names), _every(column_names, cell + _GAP)):
+        place = (left + column * (cell + _GAP) + cell // 2, top - _GAP)
+        _write(draw, place, column_names[column], _TICK_PIXELS, "ms")
     for (label, pictures), height in zip(rows.items(), heights, strict=True):
         _write(draw, (left - _GAP, top + height // 2), _short(label), _LABEL_PIXELS, "rm")
         for column, picture in enumerate(pictures):
             canvas.paste(_resized(picture, cell, height), (left + column * (cell + _GAP), top))
         top += height + _GAP
-    return canvas
-
-
-def square(
-    cells: Sequence[Sequence[np.ndarray | Image.Image]],
-    x_labels: Sequence[str],
-    y_labels: Sequence[str],
-    *,
-    x_title: str = "z₁",
-    y_title: str = "z₂",
-) -> Image.Image:
-    """Draws a grid of pictures with values at its edges: what lies where in a latent of two numbers.
-
-    Args:
-        cells: `cells[row][column]`, the first row at the top: pictures `(height, width)` or `(height, width, 3)` in
-            0…1, or images, such as a piano roll each. All are drawn at one size.
-        x_labels: a text for each column, such as its first latent number: `"-1.28"`.
-        y_labels: a text for each row.
-        x_title: what changes from left to right.
-        y_title: what changes from top to bottom.
-
-    Raises:
-        ValueError: nothing to draw, rows of unequal length, or another number of labels.
-    """
-    columns = len(cells[0]) if cells else 0
-    if not columns or any(len(row) != columns for row in cells):
-        raise ValueError(f"expected rows of one length of 1 or more, got {[len(row) for row in cells]}")
-    if (len(x_labels), len(y_labels)) != (columns, len(cells)):
-        raise ValueError(
-            f"expected {columns} labels for the columns and {len(cells)} for the rows, "
-            f"got {len(x_labels)} and {len(y_labels)}"
-        )
-    sizes = [_size(cell) for row in cells for cell in row]
-    width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
-    small = max(width, height) <= _SMALL_PICTURE
-    wide = _cell_pixels(min(_PAGE_WIDTH // columns, 200), width) if small else min(_PAGE_WIDTH // columns, width)
-    tall = max(1, round(wide * min(max(height / width, 0.1), 4.0)))
-    gap = 4 if small else _GAP
-    y_room = _label_pixels([*y_labels, y_title], _LABEL_PIXELS)
-    top = _MARGIN + _LABEL_PIXELS + _GAP
-    canvas, draw = _paper(
-        y_room + columns * (wide + gap) + _MARGIN, top + len(cells) * (tall + gap) + 2 * _LABEL_PIXELS + 3 * _GAP
-    )
-    for number, (label, row) in enumerate(zip(y_labels, cells, strict=True)):
-        y = top + number * (tall + gap)
-        _write(draw, (y_room - _GAP, y + tall // 2), label, _LABEL_PIXELS, "rm")
-        for column, cell in enumerate(row):
-            canvas.paste(_resized(cell, wide, tall), (y_room + column * (wide + gap), y))
-    bottom = top + len(cells) * (tall + gap) - gap
-    every = _every(x_labels, wide + gap, _LABEL_PIXELS)
-    for column, label in enumerate(x_labels[::every]):
-        x = y_room + column * every * (wide + gap) + wide // 2
-        _write(draw, (x, bottom + _GAP), label, _LABEL_PIXELS, "ma")
-    middle = y_room + (columns * (wide + gap) - gap) // 2
-    _write(draw, (middle, bottom + 2 * _GAP + _LABEL_PIXELS), x_title, _LABEL_PIXELS, "ma")
-    _write(draw, (y_room - _GAP, top - _GAP), y_title, _LABEL_PIXELS, "rs")
     return canvas
 
 
@@ -201,8 +146,9 @@ def piano_rolls(
         for bar in range(0, bars, every):
             place = (x + panel.place(bar * steps_per_bar), bottom + _GAP // 2)
             _write(draw, place, str(first_bar + bar), _TICK_PIXELS, "ma" if bar or names else "la")
-        for name in column_names[column : column + 1]:
-            _write(draw, (x + panel.width // 2, top - _GAP), name, _TICK_PIXELS, "ms")
+    for column in range(0, len(column_names), _every(column_names, across)):
+        place = (left + column * across + panel.width // 2, top - _GAP)
+        _write(draw, place, column_names[column], _TICK_PIXELS, "ms")
     _write(draw, (left - _GAP, bottom + _GAP // 2), "bar", _TICK_PIXELS, "ra")
     return canvas
 
@@ -280,7 +226,7 @@ def scatter(
     title: str,
     x_label: str = "",
     y_label: str = "",
-    colour_label: str = "",
+    legend: str = "",
 ) -> Image.Image:
     """Draws points on a map, coloured by a number each (with a scale) or a label each (with a legend).
 
@@ -290,7 +236,7 @@ def scatter(
         title: of the map: `"320 windows of 12 files"`.
         x_label: what the first number is: `"first principal component"`.
         y_label: what the second is.
-        colour_label: what the colours are.
+        legend: what the colours are.
 
     Raises:
         ValueError: no points.
@@ -303,7 +249,7 @@ def scatter(
     if isinstance(colours, np.ndarray):
         shown = axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, cmap="viridis", linewidths=0)
         scale = figure.add_axes((0.79, 0.2, 0.02, 0.6))
-        figure.colorbar(shown, cax=scale).set_label(colour_label)
+        figure.colorbar(shown, cax=scale).set_label(legend)
         _plain(scale)
     else:
         frequent = (label for label, _ in Counter(colours).most_common(len(_LABEL_COLOURS)))
@@ -317,7 +263,7 @@ def scatter(
                 x, y = points[groups == group].T
                 axes.scatter(x, y, color=colour, s=size, linewidths=0, alpha=0.85, label=_short(label))
         axes.legend(
-            title=colour_label or None, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, title_fontsize=9,
+            title=legend or None, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, title_fontsize=9,
             frameon=False,
             markerscale=max(1.0, (30 / size) ** 0.5),  # dots of a large map are too small to tell their colour by
         )  # fmt: skip
@@ -368,14 +314,10 @@ def _label_pixels(labels: Sequence[str] | Rows, pixels: int) -> int:
     return _MARGIN + _GAP + max(round(_font(pixels).getlength(line)) for line in lines)
 
 
-def _every(labels: Sequence[str], apart: int, pixels: int = _TICK_PIXELS) -> int:
+def _every(labels: Sequence[str], apart: int) -> int:
     """Each how-manyth label can be written without touching the next."""
-    widest = max((round(_font(pixels).getlength(label)) for label in labels), default=0)
+    widest = max((round(_font(_TICK_PIXELS).getlength(label)) for label in labels), default=0)
     return -(-(widest + _GAP) // max(1, apart))
-
-
-def _size(cell: np.ndarray | Image.Image) -> tuple[int, int]:
-    return cell.size if isinstance(cell, Image.Image) else (cell.shape[1], cell.shape[0])
 
 
 def _cell_pixels(wanted: int, width: int) -> int:
@@ -389,12 +331,11 @@ def _height_ratio(pictures: Sequence[np.ndarray]) -> float:
     return max((float(np.clip(picture.shape[0] / picture.shape[1], 0.1, 4.0)) for picture in pictures), default=0.3)
 
 
-def _resized(cell: np.ndarray | Image.Image, width: int, height: int) -> Image.Image:
-    if not isinstance(cell, Image.Image):
-        values = np.clip(np.nan_to_num(np.asarray(cell, dtype=np.float64)), 0.0, 1.0)
-        cell = Image.fromarray(np.floor(values * 255 + 0.5).astype(np.uint8))
-    method = Image.Resampling.NEAREST if max(cell.size) <= _SMALL_PICTURE else Image.Resampling.LANCZOS
-    return cell.convert("RGB").resize((width, height), method)
+def _resized(picture: np.ndarray, width: int, height: int) -> Image.Image:
+    values = np.clip(np.nan_to_num(np.asarray(picture, dtype=np.float64)), 0.0, 1.0)
+    image = Image.fromarray(np.floor(values * 255 + 0.5).astype(np.uint8))
+    method = Image.Resampling.NEAREST if max(image.size) <= _SMALL_PICTURE else Image.Resampling.LANCZOS
+    return image.convert("RGB").resize((width, height), method)
 
 
 def _figure(width: float, height: float) -> "Figure":

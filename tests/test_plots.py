@@ -152,36 +152,17 @@ def test_image_rows_take_values_out_of_range_and_rows_of_other_sizes():
     assert max(plots.image_rows({"many": [odd] * 300}).size) < 20_000
 
 
-def test_a_square_lays_cells_out_as_they_are_given_with_labels_at_the_edges():
-    levels = np.array([[0.1, 0.3], [0.5, 0.7], [0.8, 0.9]])
-    cells = [[np.full((8, 8), level) for level in row] for row in levels]
-    image = plots.square(cells, ["-1", "1"], ["1", "0", "-1"])
-    places = {}
-    for level in levels.flat:
-        value = int(level * 255 + 0.5)
-        rows, columns = np.nonzero((np.asarray(image) == value).all(-1))
-        places[level] = (np.median(rows), np.median(columns))
-    for row in range(3):
-        assert places[levels[row, 0]][0] == places[levels[row, 1]][0]
-        assert places[levels[row, 0]][1] < places[levels[row, 1]][1]
-    assert places[0.1][0] < places[0.5][0] < places[0.8][0]
-    assert places[0.1][1] == places[0.8][1]
-    ink = np.asarray(image.convert("L")) < 100
-    bottom, left = int(places[0.8][0]), int(places[0.1][1])
-    assert ink[bottom + 110 :].any()
-    assert ink[:, : left - 110].any()
-    other = plots.square(cells, ["-1", "2"], ["1", "0", "-1"])
-    assert not np.array_equal(np.asarray(other), np.asarray(image))
-
-
-def test_a_square_takes_images_and_refuses_what_is_none():
-    rolls = [[plots.piano_rolls({"a": [_melody(pitch=50 + row + column)]}) for column in range(3)] for row in range(2)]
-    image = plots.square(rolls, ["a", "b", "c"], ["d", "e"])
-    assert image.width < 3000
-    assert _count(image, roll_panel.ONSET) > 500
-    for cells, x, y in (([], [], []), ([[]], [], ["a"]), ([[1, 2], [1]], "ab", "ab"), (rolls, ["a"], ["d", "e"])):
-        with pytest.raises(ValueError, match="expected"):
-            plots.square(cells, x, y)
+@pytest.mark.parametrize("columns", [2, 40])
+def test_columns_of_pictures_have_names_that_do_not_touch(columns):
+    rows = {"0.5": [np.zeros((8, 8))] * columns}
+    named = plots.image_rows(rows, column_names=["z1 = -1.28"] * columns)
+    plain = plots.image_rows(rows)
+    assert named.width == plain.width
+    head = np.asarray(named.convert("L"))[: named.height - plain.height + 10] < 128
+    assert head.any()
+    used = np.flatnonzero(head.any(0))
+    gaps = np.diff(used)
+    assert len(np.flatnonzero(gaps > 10)) + 1 >= min(columns, 10)  # names, with paper between them
 
 
 def test_spectrograms_share_one_scale_and_survive_silence():
@@ -201,9 +182,9 @@ def test_a_spectrogram_of_nothing_but_silence_is_dark():
 
 def test_a_map_of_numbers_has_a_scale_and_one_of_labels_a_legend():
     points = np.random.default_rng(0).standard_normal((300, 2))
-    numbers = plots.scatter(points, np.linspace(0, 1, 300), title="", colour_label="density")
+    numbers = plots.scatter(points, np.linspace(0, 1, 300), title="", legend="density")
     labels = [f"folder {number % 20}" for number in range(300)]  # more than there are colours
-    named = plots.scatter(points, labels, title="", colour_label="folder")
+    named = plots.scatter(points, labels, title="", legend="folder")
     lowest, highest = np.array([0.267, 0.005, 0.329]) * 255, np.array([0.993, 0.906, 0.144]) * 255
     assert min(_count(numbers, colour) for colour in (lowest, highest)) > 20
     assert _count(named, highest) == 0

@@ -194,13 +194,13 @@ def test_a_missing_file_says_so(tmp_path):
 def test_idx_files_are_read_and_every_picture_is_its_own_group(tmp_path, name):
     pictures = _noise(7, 12, 12)
     _write_idx(tmp_path / name, pictures)
-    domain = ImageDomain(ImageDomain.suited(ImageConfig(), [tmp_path / name]))
+    domain = ImageDomain(ImageDomain.configure(ImageConfig(), [tmp_path / name]))
     assert domain.spec.shape == (1, 12, 12)
     assert domain.reads(tmp_path / name)
     reading = domain.read(tmp_path / name)
     np.testing.assert_array_equal(reading.examples[:, 0], pictures)
     assert len(set(reading.groups)) == 7
-    assert domain.split_of(tmp_path / name) == ("test" if name.startswith("t10k") else None)
+    assert domain.official_split(tmp_path / name) == ("test" if name.startswith("t10k") else None)
 
 
 def test_idx_labels_are_not_pictures(tmp_path):
@@ -251,8 +251,8 @@ def test_settings_suit_the_data(tmp_path):
     Image.fromarray(_noise(40, 30)).convert("RGB").save(tmp_path / "grey-as-colour.png")
     (tmp_path / "broken.png").write_bytes(b"x")
 
-    def suited(*names: str, **settings) -> tuple:
-        config = ImageDomain.suited(ImageConfig(**settings), [tmp_path / name for name in names])
+    def configure(*names: str, **settings) -> tuple:
+        config = ImageDomain.configure(ImageConfig(**settings), [tmp_path / name for name in names])
         return config.size, config.channels, config.likelihood
 
     assert suited() == (8, 1, "bernoulli")
@@ -302,7 +302,7 @@ def test_binarised_pictures_are_drawn_from_their_grey_and_always_the_same_to_be_
     with pytest.raises(ValidationError, match="grey"):
         ImageConfig(binarised=True, channels=3)
     with pytest.raises(MusicaeError, match="leave binarised out to denoise"):
-        ImageDomain.suited(ImageConfig(binarised=True), (), "denoise")
+        ImageDomain.configure(ImageConfig(binarised=True), (), "denoise")
 
 
 def test_identity_is_of_the_content():
@@ -394,8 +394,8 @@ def test_mnist_is_read_whole(shared_data):
     folder = shared_data("mnist")
     files = sorted(path for path in folder.rglob("*") if ImageDomain().reads(path))
     assert len(files) == 2
-    domain = ImageDomain(ImageDomain.suited(ImageConfig(), files))
-    counts = {domain.split_of(path): len(domain.read(path).examples) for path in files}
+    domain = ImageDomain(ImageDomain.configure(ImageConfig(), files))
+    counts = {domain.official_split(path): len(domain.read(path).examples) for path in files}
     assert domain.spec.shape == (1, 28, 28)
     assert counts == {None: 60_000, "test": 5_035}
 

@@ -26,7 +26,7 @@ def batch(tmp_path: Path) -> Path:
 
 
 def domain_of(*files: Path, **settings) -> ImageDomain:
-    return ImageDomain(ImageDomain.suited(ImageConfig(**settings), files))
+    return ImageDomain(ImageDomain.configure(ImageConfig(**settings), files))
 
 
 def pixels(stored: np.ndarray) -> np.ndarray:
@@ -73,10 +73,10 @@ def test_classes_are_told_by_their_names_and_without_them_by_number(batch: Path)
     assert cifar_labels(batch) == ["cat", "airplane", "truck", "cat"]
     domain = domain_of(batch, labels=True)
     assert domain.config.classes == ("airplane", "cat", "truck")
-    told = domain.to_batch(torch.from_numpy(domain.read(batch).examples))
+    told = domain.tensor(torch.from_numpy(domain.read(batch).examples))
     assert told.condition.flatten().tolist() == [2, 1, 3, 2]
     assert told.target.shape == (4, 3, 32, 32)
-    chosen = domain.to_batch(torch.from_numpy(domain.select(batch, index=2).example))
+    chosen = domain.tensor(torch.from_numpy(domain.select(batch, index=2).example))
     assert chosen.condition.item() == domain.condition("truck").item() == 3
 
 
