@@ -1,94 +1,103 @@
-"""Sound: denoisers beside their rivals, bands filled in, notes rebuilt; speed and memory. JSON and tables.
+"""Sound models beside baselines, on clips and noises that they never learned from; speed and memory.
 
-    python experiments/audio.py --sets FOLDER --runs FOLDER
-
-`--sets` is a folder with the unpacked data sets and, under `sound`, what sound_sets.py makes of them; `--runs` one
-with the runs of figures.py whose names are below. Where noisereduce, pesq and pystoi are installed
-(`pip install musicae[measure]`) they are measured too. All scores are of clips and families of noise that the
-models never heard: tunes played by held-out instruments, real recordings, speakers never heard, and sentences of the
-trained voice that were kept for testing; of notes, those of the trained instruments that were kept.
+Denoisers are compared with a Wiener filter, noisereduce and the best mask there could be (musicae.audio.baselines),
+bands with plain resampling, rebuilt notes with principal components and copy synthesis, paths between notes with a
+crossfade. Where noisereduce, pesq and pystoi are installed (`pip install musicae[measure]`) they are measured too.
 """
 
-import json
+import subprocess
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import click
 import numpy as np
 import torch
-from audio_cost import cost
-from audio_tables import tables
-from band_extension import band_extension
-from noisy_clips import RATE_HZ, Clip, clips, on_spectrum, restored, score
-from timbre import timbre
+from audio_clips import (
+    RATE_HZ,
+    Clip,
+    clips,
+    on_spectrum,
+    outside_clips,
+    resampled,
+    restored,
+    score,
+)
+from judges import cepstra, frechet_distance
+from stored import trained_model
+from torch import Tensor
 
-from musicae.audio.baselines import noisereduced, oracle_mask
-from musicae.audio.stft import stft
-from musicae.audio.wiener import wiener_filtered
+from musicae.audio import stft as signal
+from musicae.audio.baselines import noisereduced, oracle_mask, wiener_filtered
+from musicae.audio.sound import Sound
+from musicae.data.dataset import load_dataset, unseen
 from musicae.evaluation.bootstrap import mean_intervals
-from musicae.trained import load
+from musicae.evaluation.linear import fitted_pca, pca_restored
+from musicae.inference.interpolate import changes
+from musicae.trained import TrainedModel
 
-RESULTS = Path(__file__).parent / "audio.json"
 DENOISERS = ("denoise-16k", "denoise-live-16k")
 RATIOS_DB = (0.0, 5.0, 10.0)
 JUDGED_DB = 5.0  # at which speech is scored by PESQ and STOI
 _SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)
+_N_FFT = 1024
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Noisy and clean `(samples,)` → estimate; only the oracle looks at the clean one."""
 
 
-@click.command(help=__doc__)
-@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
-@click.option("--runs", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of trained runs.")
-@click.option("--part", multiple=True, help="Measure only denoising, harm, band, timbre or cost again.")
-@click.option("--table", "table_only", is_flag=True, help="Only print what was measured before.")
-def main(sets: Path, runs: Path, part: tuple[str, ...], table_only: bool) -> None:
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    for name, measure in PARTS.items():
-        if not table_only and (not part or name in part):
-            click.echo(f"{name} ...", err=True)
-            results[name] = measure(sets, runs)
-            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    click.echo(tables(results))
+# Denoising
 
 
 def denoising(sets: Path, runs: Path) -> dict[str, Any]:
     """Every method on every clip at every ratio: means, intervals, wins over the Wiener filter."""
     methods = _methods(runs, clips(sets, "validation"))
-    found: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    owners: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, Any] = {}
     for ratio_db in RATIOS_DB:
-        for clip in clips(sets, "test"):
-            # PESQ takes longer than all methods together.
-            is_judged = clip.group.startswith("speech") and ratio_db == JUDGED_DB
-            place = f"{clip.group}, {ratio_db:.0f} dB"
-            owners[place].append(clip.name)
-            noisy = clip.noisy(ratio_db)
-            for name, method in methods.items():
-                for measure, value in score(method(noisy, clip.clean), clip.clean, is_speech=is_judged).items():
-                    found[place][name][measure].append(value)
-    return {place: _summary(rows, owners[place]) for place, rows in found.items()}
+        # PESQ takes longer than all methods together.
+        found |= _compared(methods, clips(sets, "test"), ratio_db, is_judged=ratio_db == JUDGED_DB)
+    return found
 
 
-def _summary(rows: dict[str, dict[str, list[float]]], owners: list[str]) -> dict[str, Any]:
+def outside(sets: Path, runs: Path) -> dict[str, Any]:
+    """The same at 5 dB on sets that nobody trained or chose on."""
+    methods = _methods(runs, clips(sets, "validation"))
+    return _compared(methods, outside_clips(sets), JUDGED_DB, is_judged=True)
+
+
+def _compared(methods: dict[str, Method], found: list[Clip], ratio_db: float, *, is_judged: bool) -> dict[str, Any]:
+    rows: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    owners: dict[str, list[str]] = defaultdict(list)
+    for clip in found:
+        place = f"{clip.group}, {ratio_db:.0f} dB"
+        owners[place].append(clip.name)
+        noisy = clip.noisy(ratio_db)
+        is_speech = is_judged and clip.group.startswith("speech")
+        for name, method in methods.items():
+            for measure, value in score(method(noisy, clip.clean), clip.clean, is_speech=is_speech).items():
+                rows[place][name][measure].append(value)
+    return {place: summary(row, owners[place]) for place, row in rows.items()}
+
+
+def summary(rows: dict[str, dict[str, list[float]]], owners: list[str]) -> dict[str, Any]:
     """Means of a group's scores, method by method; gains with 95% intervals, drawn by file."""
     group = np.unique(owners, return_inverse=True)[1]
     noisy = np.array(rows["noisy"]["si_sdr_db"])
     wiener = np.array(rows["wiener"]["si_sdr_db"])
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, scores in rows.items():
         gain = np.array(scores["si_sdr_db"]) - noisy
         ends = mean_intervals(gain[:, None], group)
-        told[name] = {measure: float(np.nanmean(values)) for measure, values in scores.items()}
-        told[name] |= {"gain_db": float(gain.mean()), "wins_over_wiener": float((gain > wiener - noisy).mean())}
+        found[name] = {measure: float(np.nanmean(values)) for measure, values in scores.items()}
+        found[name] |= {"gain_db": float(gain.mean()), "wins_over_wiener": float((gain > wiener - noisy).mean())}
         if ends is not None:
-            told[name] |= {"gain_db_low": float(ends[0][0]), "gain_db_high": float(ends[1][0])}
-        told[name]["clips"] = len(gain)
-    return told
+            found[name] |= {"gain_db_low": float(ends[0][0]), "gain_db_high": float(ends[1][0])}
+        found[name]["clips"] = len(gain)
+    return found
 
 
 def _methods(runs: Path, tuning: list[Clip]) -> dict[str, Method]:
@@ -101,13 +110,13 @@ def _methods(runs: Path, tuning: list[Clip]) -> dict[str, Method]:
         for name, stationary in (("noisereduce", False), ("noisereduce, stationary", True)):
             methods[name] = _tuned_noisereduce(tuning, stationary)
     for name in DENOISERS:
-        trained = load(runs / name, "cpu")
+        trained = trained_model(runs, name)
         methods[name] = lambda noisy, clean, trained=trained: restored(trained, noisy)
     return methods
 
 
 def _oracle(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    target = stft(torch.from_numpy(clean)[None], n_fft=1024)
+    target = signal.stft(torch.from_numpy(clean)[None], n_fft=_N_FFT)
     return on_spectrum(lambda spectrum: oracle_mask(spectrum, target), noisy)
 
 
@@ -123,33 +132,211 @@ def _tuned_noisereduce(tuning: list[Clip], stationary: bool) -> Method:
     return lambda noisy, clean: noisereduced(noisy, RATE_HZ, stationary=stationary, prop_decrease=best)
 
 
-def harm(sets: Path, runs: Path) -> dict[str, Any]:
-    """What a method does to sound that needs nothing: clean clips, a steady tone, silence."""
+def clean_input(sets: Path, runs: Path) -> dict[str, Any]:
+    """What a method does to sound without noise: clean clips, a steady tone, silence."""
     tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(10 * RATE_HZ) / RATE_HZ)).astype(np.float32)
     silence = np.zeros(4 * RATE_HZ, np.float32)
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, method in _methods(runs, clips(sets, "validation")).items():
         if name in ("noisy", "oracle mask"):
             continue
         kept = [
             score(method(clip.clean, clip.clean), clip.clean, is_speech=False)["si_sdr_db"]
-            for clip in clips(sets, "test")[::2]  # each clean sound stands there twice, with two kinds of noise
+            for clip in clips(sets, "test")[::2]  # each clean sound is there twice, with two noises
         ]
         middle = slice(2 * RATE_HZ, 8 * RATE_HZ)
         after = method(tone, tone)[middle]
-        told[name] = {
+        found[name] = {
             "clean_si_sdr_db": float(np.mean(kept)),
             "clean_si_sdr_db_lowest": float(np.min(kept)),
             "tone_change_db": float(20 * np.log10(np.sqrt(np.mean(after**2) / np.mean(tone[middle] ** 2)) + 1e-9)),
             "silence_stays": bool(not np.any(method(silence, silence))),
         }
-    return told
+    return found
 
 
-PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
-    "denoising": denoising, "harm": harm, "band": band_extension, "timbre": timbre, "cost": cost,
-}  # fmt: skip
+# Bands
 
 
-if __name__ == "__main__":
-    main()
+def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
+    """Log-spectral distances above 4 kHz of held-out clips; 8 kHz recordings have nothing there and are left out."""
+    trained = trained_model(runs, "upscale-16k")
+    found: dict[str, dict[str, list[float]]] = {}
+    owners: dict[str, list[str]] = {}
+    for clip in clips(sets, "test")[::2]:  # each clean sound is there twice, with two noises
+        above = signal.magnitude(signal.stft(torch.from_numpy(clip.clean)[None], n_fft=_N_FFT))
+        share = float(above[:, 257:].square().sum() / above.square().sum())
+        if share < 1e-5:
+            continue
+        low = resampled(clip.clean, RATE_HZ, RATE_HZ // 2)
+        ours = trained.upscale(Sound(low, RATE_HZ // 2, subtype="FLOAT")).mono().resample(RATE_HZ).samples
+        group = clip.group.removesuffix(", recorded noise")
+        owners.setdefault(group, []).append(clip.name)
+        row = found.setdefault(group, {"resampled": [], "model": []})
+        for name, estimate in (("resampled", resampled(low, RATE_HZ // 2, RATE_HZ)), ("model", ours)):
+            row[name].append(missing_band_distance_db(estimate, clip.clean))
+    return {group: _band_summary(row, owners[group]) for group, row in found.items()}
+
+
+def _band_summary(row: dict[str, list[float]], owners: list[str]) -> dict[str, Any]:
+    model, plain = np.array(row["model"]), np.array(row["resampled"])
+    ends = mean_intervals(model[:, None], np.unique(owners, return_inverse=True)[1])
+    found = {
+        "clips": len(model),
+        "resampled_lsd_db": float(plain.mean()),
+        "model_lsd_db": float(model.mean()),
+        "share": float(model.mean() / plain.mean()),
+        "won": int((model < plain).sum()),
+    }
+    return found if ends is None else {
+        **found, "model_lsd_db_low": float(ends[0][0]), "model_lsd_db_high": float(ends[1][0])
+    }  # fmt: skip
+
+
+def missing_band_distance_db(estimate: np.ndarray, clean: np.ndarray) -> float:
+    """Above 4 kHz, at the level that models work at, so that the floor of the distance is the same for all clips."""
+    size = min(len(estimate), len(clean))
+    gain = 0.1 / float(np.sqrt(np.mean(clean[:size] ** 2)))
+    spectra = [
+        signal.magnitude(signal.stft(torch.from_numpy(part[:size] * gain)[None].float(), n_fft=_N_FFT))
+        for part in (estimate, clean)
+    ]
+    return float(signal.log_spectral_distance_db(*spectra, sample_rate_hz=RATE_HZ, lowest_hz=RATE_HZ / 4))
+
+
+# Notes
+
+_PAIRS, _STEPS = 48, 9
+
+
+def notes(sets: Path, runs: Path) -> dict[str, Any]:
+    """Held-out notes rebuilt from a code, and paths between them.
+
+    The ceiling is copy synthesis: Griffin-Lim on the true magnitudes. PCA has as many components as the code has
+    numbers, or as the training notes allow. Paths are compared with a crossfade of the waveforms.
+    """
+    trained = trained_model(runs, "notes-16k")
+    domain = trained.domain
+    dataset = load_dataset(domain, [sets / "notes16k"])
+    test = unseen(domain, dataset, "test")
+    stored = torch.from_numpy(np.array(dataset.examples[test]))
+    target = domain.tensor(stored).target
+    found: dict[str, Any] = {"examples": len(target)}
+    with torch.no_grad():
+        rebuilt = torch.cat([trained.network.reconstruct(part) for part in target.split(8)])
+    components = fitted_pca(domain, dataset, dataset.splits["train"], trained.network.latent_shape[0])
+    pca = pca_restored(components, target)
+    owner = None if dataset.owner is None else dataset.owner[test]
+    for name, estimate in (("copy synthesis", target), ("model", rebuilt), ("PCA", pca)):
+        scores = domain.metrics(estimate, target, target)
+        found[name] = {measure: float(values.nanmean()) for measure, values in scores.items()}
+        ends = mean_intervals(scores["log_mel_l1"].double().numpy()[:, None], owner)
+        if ends is not None:
+            found[name] |= {"log_mel_l1_low": float(ends[0][0]), "log_mel_l1_high": float(ends[1][0])}
+    found["PCA"]["components"] = int(components.n_components_)
+    real = torch.from_numpy(np.array(dataset.examples[::2])).float()
+    return found | {"paths": _paths(trained, stored.float(), real)}
+
+
+def _paths(trained: TrainedModel, recorded: Tensor, real: Tensor) -> dict[str, Any]:
+    """How evenly paths between notes run, and how much their middles are like notes."""
+    domain, rng = trained.domain, np.random.default_rng(0)
+    jumps: dict[str, list[float]] = {"model": [], "crossfade": []}
+    middles: dict[str, list[Tensor]] = {"model": [], "crossfade": []}
+    for _ in range(_PAIRS):
+        first, second = rng.choice(len(recorded), 2, replace=False)
+        ends = [domain.tensor(recorded[index : index + 1]).target for index in (first, second)]
+        path = trained.interpolate(*ends, _STEPS).tensor
+        share = torch.linspace(0, 1, _STEPS)[:, None]
+        crossfade = domain.tensor((1 - share) * recorded[first] + share * recorded[second]).target
+        for name, points in (("model", path), ("crossfade", crossfade)):
+            steps = changes(_log_mel(trained, points), domain.spec.layout)
+            jumps[name].append(float(steps.max() / steps.mean()))
+            middles[name].append(points[_STEPS // 2])
+    notes_like = cepstra(_log_mel(trained, domain.tensor(real).target))
+    return {
+        name: {
+            "largest_over_mean_step": float(np.mean(ratios)),
+            "frechet_of_middles": frechet_distance(cepstra(_log_mel(trained, torch.stack(middles[name]))), notes_like),
+        }
+        for name, ratios in jumps.items()
+    }
+
+
+def _log_mel(trained: TrainedModel, batch: Tensor) -> Tensor:
+    linear = batch[:, 0].square()
+    mel = signal.mel_magnitude(linear, sample_rate_hz=trained.domain.config.sample_rate_hz)
+    return mel.clamp_min(signal.LOG_MEL_FLOOR).log()
+
+
+# Speed and memory
+
+_SOUND_S, _REPEATS = 60, 3
+# Linux's own peak of the process; `ru_maxrss` would begin with that of the process which started it.
+_HOUR = """
+import sys
+from pathlib import Path
+from musicae.trained import load
+load(sys.argv[1], "cpu").denoise(sys.argv[2]).save(sys.argv[3])
+(peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(int(peak.split()[1]) / 2**20)
+"""
+
+
+def cost(sets: Path, runs: Path) -> dict[str, Any]:
+    """Real-time factors on one and two threads, of files and of a stream, and the largest memory of a process."""
+    del sets
+    rng = np.random.default_rng(0)
+    noise = (0.05 * rng.standard_normal(_SOUND_S * RATE_HZ)).astype(np.float32)
+    found: dict[str, Any] = {}
+    threads = torch.get_num_threads()
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder) / "noise.wav", Path(folder) / "clean.wav"
+        Sound(noise, RATE_HZ).save(source)
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            for name in DENOISERS:
+                trained = trained_model(runs, name)
+                found[f"{name}, file, {count} thread{'s' * (count > 1)}"] = _factor(
+                    lambda trained=trained: trained.denoise(source).save(target)
+                )
+        torch.set_num_threads(1)
+        live = trained_model(runs, "denoise-live-16k")
+        blocks = np.split(noise[: 10 * RATE_HZ], 10 * 100)
+        found["denoise-live-16k, stream of 10 ms blocks, 1 thread"] = _factor(
+            lambda: sum(len(block) for block in live.stream(blocks)), sound_s=10
+        )
+        found["latency_ms"] = 1000 * live.stream(blocks).latency_s
+        torch.set_num_threads(threads)
+        if find_spec("noisereduce") is not None:
+            for name, stationary in (("noisereduce", False), ("noisereduce, stationary", True)):
+                found[f"{name}, array"] = _factor(
+                    lambda stationary=stationary: noisereduced(noise, RATE_HZ, stationary=stationary)
+                )
+        hour = Path(folder) / "hour.wav"
+        Sound.from_blocks(lambda: _stereo_hour(rng), 44_100, 2, 3600 * 44_100).save(hour)
+        name = "denoise-16k"
+        model = runs / name if (runs / name).is_dir() else name
+        started = time.perf_counter()
+        command = [sys.executable, "-c", _HOUR, str(model), str(hour), str(target)]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found["hour_gib"] = float(printed)
+        found["denoise-16k, an hour of stereo at 44.1 kHz"] = 3600 / (time.perf_counter() - started)
+    return found
+
+
+def _stereo_hour(rng: np.random.Generator) -> Any:
+    """Yields white noise, a second at a time."""
+    for _ in range(3600):
+        yield (0.05 * rng.standard_normal((44_100, 2))).astype(np.float32)
+
+
+def _factor(work: Callable[[], Any], sound_s: float = _SOUND_S) -> float:
+    """Median of some runs, after one that warms up."""
+    work()
+    spent = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - started)
+    return sound_s / float(np.median(spent))

@@ -1,23 +1,23 @@
 """Noisy clips that denoisers are compared on, and the scores of one restored clip.
 
-Clean sounds and families of noise that no shipped model was trained on (see sound_sets.py): played tunes of held-out
-instruments, real recordings, held-out sentences of the trained voice, and speakers never heard. Everything is drawn
-with a seed, so that every run compares on the same clips.
+Clean sounds and families of noise that no shipped model was trained on (see audio_sets.py): rendered tunes of held-out
+instruments, real recordings, held-out sentences of the trained voice, and speakers never trained on; and, as `outside`,
+voices and noises of sets that nobody trained or chose on. Everything is drawn with a seed, so that every run compares
+on the same clips.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from musicae.audio import stft as signal
 from musicae.audio.domain import AudioDomain
-from musicae.audio.files import read_mono, write_sound
+from musicae.audio.metrics import perceptual_scores
 from musicae.audio.noise_recordings import without_silence
-from musicae.audio.perceptual import perceptual_scores
+from musicae.audio.sound import Sound
 from musicae.data.dataset import find_files, split_items
 from musicae.trained import TrainedModel
 
@@ -32,7 +32,7 @@ class Clip:
     """A clean sound and noise for it.
 
     Attributes:
-        group: `music, rendered`, `music, real` or `speech`, and the kind of noise, `recorded` or `coloured`.
+        group: `music, rendered`, `music, real` or `speech`, and the noise: `recorded` or `coloured`.
         name: of the file it is from.
         clean: float32 `(samples,)` at `RATE_HZ`.
         noise: as long, at any level.
@@ -45,35 +45,62 @@ class Clip:
 
     def noisy(self, snr_db: float) -> np.ndarray:
         """The mixture at a signal-to-noise ratio over the whole clip."""
-        wanted = np.sqrt(np.mean(self.clean**2) / np.mean(self.noise**2) / 10 ** (snr_db / 10))
-        mixed: np.ndarray = (self.clean + wanted * self.noise).astype(np.float32)
+        gain = np.sqrt(np.mean(self.clean**2) / np.mean(self.noise**2) / 10 ** (snr_db / 10))
+        mixed: np.ndarray = (self.clean + gain * self.noise).astype(np.float32)
         return mixed
 
 
 def clips(sets: Path, split: str) -> list[Clip]:
     """The clips of `test`, or a dozen of `validation`, on which baselines may be tuned."""
     rng = np.random.default_rng(11)
-    noise_folders = [sets / "sound/noise_test"] if split == "test" else [sets / "sound/noise_train"]
-    noises = [active(path) for folder in noise_folders for path in sorted(folder.glob("*.flac"))]
-    noises = [noise for noise in noises if len(noise) > RATE_HZ]
+    noises = recordings(sets / ("sound/noise_test" if split == "test" else "sound/noise_train"))
     found = []
     for group, path in _files(sets, split):
-        whole = read_mono(path, RATE_HZ)
+        whole = read_mono(path)
         for start in _starts(group, len(whole)):
             clean = whole[start : start + round(_LONGEST_S * RATE_HZ)]
             if np.sqrt(np.mean(clean**2)) < 1e-3:
                 continue
-            noise = np.resize(noises[int(rng.integers(len(noises)))], len(clean))
-            noise = np.roll(noise, int(rng.integers(len(noise))))
-            found.append(Clip(f"{group}, recorded noise", path.name, clean, noise))
+            found.append(Clip(f"{group}, recorded noise", path.name, clean, _drawn_noise(noises, len(clean), rng)))
             found.append(Clip(f"{group}, coloured noise", path.name, clean, coloured(len(clean), rng)))
     return found
+
+
+def outside_clips(sets: Path) -> list[Clip]:
+    """Volunteers' voices in seven languages, and real music, in noises of cafés, streets and machines.
+
+    The voices and the noises are of `speech44k_measure` and `noise44k_measure`, which nobody trained or chose on. The
+    music is that of `clips`.
+    """
+    rng = np.random.default_rng(13)
+    noises = recordings(sets / "noise44k_measure")
+    files = [("speech, outside", path) for path in sound_files(sets / "speech44k_measure")]
+    files += [(group, path) for group, path in _files(sets, "test") if group == "music, real"]
+    found = []
+    for group, path in files:
+        whole = read_mono(path)
+        for start in _starts(group, len(whole)):
+            clean = whole[start : start + round(_LONGEST_S * RATE_HZ)]
+            if len(clean) >= RATE_HZ and np.sqrt(np.mean(clean**2)) >= 1e-3:
+                found.append(Clip(f"{group}, outside noise", path.name, clean, _drawn_noise(noises, len(clean), rng)))
+    return found
+
+
+def recordings(folder: Path) -> list[np.ndarray]:
+    """The noises of a folder that last a second or more, without their silent parts."""
+    found = [active(path) for path in sound_files(folder)]
+    return [noise for noise in found if len(noise) > RATE_HZ]
+
+
+def _drawn_noise(noises: list[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
+    noise = np.resize(noises[int(rng.integers(len(noises)))], samples)
+    return np.roll(noise, int(rng.integers(len(noise))))
 
 
 def coloured(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Steady noise whose spectrum goes up and down by 15 dB over eight points an octave apart.
 
-    No made family does so; of recordings that training colours anew some come near it.
+    No synthetic family of training is like it; some of the recordings that training filters at random come near it.
     """
     frequency_hz = np.fft.rfftfreq(samples, 1 / RATE_HZ)
     points_hz = 62.5 * 2.0 ** np.arange(8)
@@ -87,7 +114,7 @@ def score(estimate: np.ndarray, clean: np.ndarray, *, is_speech: bool) -> dict[s
     """Scores of one restored clip against the clean one, both `(samples,)`."""
     ours, theirs = (torch.from_numpy(np.asarray(part, np.float32))[None] for part in (estimate, clean))
     theirs = signal.normalise_rms(theirs, 0.1)
-    # Each at its own best level, as SI-SDR does: distances of spectra shouldn't say that a file is quiet.
+    # Each at its own best level, as SI-SDR does: distances of spectra should not measure that a file is quiet.
     ours = ours * ((ours * theirs).sum() / ours.square().sum().clamp_min(1e-12))
     spectra = [signal.magnitude(signal.stft(part, n_fft=_N_FFT)) for part in (ours, theirs)]
     found = {
@@ -102,12 +129,9 @@ def score(estimate: np.ndarray, clean: np.ndarray, *, is_speech: bool) -> dict[s
 
 
 def restored(trained: TrainedModel, noisy: np.ndarray) -> np.ndarray:
-    """`(samples,)` as `musicae denoise` cleans it: from file to file."""
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "noisy.wav", Path(folder) / "clean.wav"
-        write_sound(noisy, source, RATE_HZ, subtype="FLOAT")
-        trained.denoise(source, target)
-        return read_mono(target, RATE_HZ)
+    """`(samples,)` as `musicae denoise` cleans it."""
+    answer: np.ndarray = trained.denoise(Sound(noisy, RATE_HZ, subtype="FLOAT")).samples
+    return answer
 
 
 def on_spectrum(function: Callable[[torch.Tensor], torch.Tensor], samples: np.ndarray) -> np.ndarray:
@@ -116,6 +140,23 @@ def on_spectrum(function: Callable[[torch.Tensor], torch.Tensor], samples: np.nd
     result = function(signal.stft(waveform, n_fft=_N_FFT))
     answer: np.ndarray = signal.inverse_stft(result, samples=len(samples))[0].numpy()
     return answer
+
+
+def read_mono(path: Path, sample_rate_hz: int = RATE_HZ) -> np.ndarray:
+    """A file's channels mixed to one, `(samples,)`."""
+    samples: np.ndarray = Sound.open(path).mono().resample(sample_rate_hz).samples
+    return samples
+
+
+def resampled(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    """`(samples,)` at another rate."""
+    answer: np.ndarray = Sound(samples, from_hz).resample(to_hz).samples
+    return answer
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """All sound files below a folder, in the order of their names."""
+    return sorted(path for path in folder.rglob("*") if path.name.lower().endswith(AudioDomain.suffixes))
 
 
 def held_out(folder: Path, split: str) -> list[Path]:
@@ -150,5 +191,5 @@ def _starts(group: str, samples: int) -> list[int]:
 
 def active(path: Path) -> np.ndarray:
     """A recording of noise without its silent parts, `(samples,)` at `RATE_HZ`."""
-    samples: np.ndarray = without_silence(read_mono(path, RATE_HZ), RATE_HZ)
+    samples: np.ndarray = without_silence(read_mono(path), RATE_HZ)
     return samples

@@ -1,23 +1,29 @@
-"""Makes the sounds that denoisers are trained and judged on: tunes played by instruments, and speakers apart.
+"""Makes the sounds that denoisers are trained and measured on: rendered tunes, spoken digits, notes, tones, noise.
 
-    python experiments/sound_sets.py --sets FOLDER --out FOLDER [--font FluidR3_GM.sf2]
+    python experiments/audio_sets.py --sets FOLDER --out FOLDER/sound [--font FluidR3_GM.sf2]
 
-The font is in Debian's package fluid-soundfont-gm (MIT, Frank Wen); a second set of instruments is played with it.
-What is judged on was never trained on: tunes, instruments, speakers and families of noise are dealt to `train`
-or `test` by name, see the tables below. Everything is seeded; the same sets give the same sounds.
+The font is in Debian's package fluid-soundfont-gm (MIT, Frank Wen); a second set of instruments is played with it. What
+is measured on was never trained on: tunes, instruments, speakers and families of noise are split into `train` and
+`test` by name, see the tables below. Everything is seeded; the same sets give the same sounds.
 """
 
+import copy
+import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import click
 import numpy as np
 import pretty_midi
 import soundfile
-from players import RATE_HZ, Event, arranged, instruments, played_by_samples, rendered, rendered_with, voiced
+from audio_clips import RATE_HZ, read_mono, resampled
 
-from musicae.audio.files import read_mono
+from musicae.music.chords import NO_CHORD, chord_line, chord_pitches
+from musicae.music.render import render_midi
+from musicae.music.score import read_scores
 
 TUNES = ("openewld", "ryans_mammoth", "oneills1850")
 TEST_INSTRUMENTS = ("shanai", "electric_piano", "pizzicato_strings", "tremolo_strings")
@@ -33,8 +39,139 @@ _DRUM_SHARE = 0.4
 _FONT_PIECES = 400
 
 
+# How tunes become sound
+
+_TAIL_S, _FONT_TAIL_S = 0.4, 1.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """A note: which of a piece's voices plays it, when, and how."""
+
+    voice: int
+    start_s: float
+    end_s: float
+    pitch: int
+    velocity: int
+
+
+def voiced(midi: Path, rng: np.random.Generator, longest_s: float) -> list[Event]:
+    """A tune's melody, with its chords and their roots where it has some, at a tempo and in a key of its own."""
+    score = read_scores(midi)[0].score
+    place = max(range(len(score.tracks)), key=lambda index: len(score.tracks[index].notes))
+    melody = score.tracks[place]
+    second_s = 60 / rng.uniform(70, 170) / score.tpq
+    shift = int(rng.integers(-5, 7))
+    first = min(note.time for note in melody.notes)
+    events = [
+        Event(0, (note.time - first) * second_s, (note.time - first + note.duration) * second_s,
+              int(np.clip(note.pitch + shift, 30, 100)), int(rng.integers(60, 120)))
+        for note in melody.notes
+    ]  # fmt: skip
+    if rng.random() < 0.7:
+        line = chord_line(score, place)
+        ends = [*line.start[1:], line.start[-1] + 4 * score.tpq] if len(line.start) else []
+        for start, end, chord in zip(line.start, ends, line.classes, strict=True):
+            if chord == NO_CHORD:
+                continue
+            at, until = (int(start) - first) * second_s, (int(end) - first) * second_s
+            pitches = [48 + (pitch + shift) % 12 for pitch in chord_pitches(int(chord))]
+            velocity = int(rng.integers(40, 80))
+            events += [Event(1, at, until, pitch, velocity) for pitch in pitches]
+            events.append(Event(2, at, until, 36 + pitches[0] % 12, velocity + 20))
+    return [event for event in events if 0 <= event.start_s < longest_s and event.end_s > event.start_s]
+
+
+def arranged(
+    events: Sequence[Event], programs: Sequence[int], drums: pretty_midi.Instrument | None
+) -> pretty_midi.PrettyMIDI:
+    """Each voice by a program of General MIDI."""
+    midi = pretty_midi.PrettyMIDI()
+    for voice, program in enumerate(programs):
+        part = pretty_midi.Instrument(program)
+        part.notes = [
+            pretty_midi.Note(event.velocity, event.pitch, event.start_s, event.end_s)
+            for event in events
+            if event.voice == voice
+        ]
+        midi.instruments.append(part)
+    if drums is not None:
+        midi.instruments.append(drums)
+    return midi
+
+
+def rendered(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
+    """Through pretty_midi's General MIDI sound font, `(samples,)`."""
+    return render_midi(midi, sample_rate_hz=RATE_HZ)
+
+
+def rendered_with(font: bytes) -> Callable[[pretty_midi.PrettyMIDI], np.ndarray]:
+    """The same through another font."""
+    from midirenderer import render_wave_from  # not on every system
+
+    def render(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
+        # The renderer stops at the last event: a bend to where the pitch is already.
+        midi = copy.deepcopy(midi)
+        midi.instruments[0].pitch_bends.append(pretty_midi.PitchBend(0, midi.get_end_time() + _FONT_TAIL_S))
+        data = BytesIO()
+        midi.write(data)
+        samples, rate_hz = soundfile.read(BytesIO(render_wave_from(font, data.getvalue())), dtype="float32")
+        return resampled(samples.mean(1), rate_hz, RATE_HZ)
+
+    return render
+
+
+class Sampler:
+    """Plays recorded single notes of one instrument, the nearest one resampled to the pitch wanted."""
+
+    def __init__(self, folder: Path, pitches: dict[str, float]) -> None:
+        self._notes = {pitches[path.name]: read_mono(path) for path in sorted(folder.glob("*.flac"))}
+
+    def note(self, pitch: int, duration_s: float) -> np.ndarray:
+        """`(samples,)`; the pitch is moved by octaves to where recordings are."""
+        known = np.array(sorted(self._notes))
+        while pitch < known[0] - 6:
+            pitch += 12
+        while pitch > known[-1] + 6:
+            pitch -= 12
+        nearest = float(known[np.abs(known - pitch).argmin()])
+        ratio = 2 ** ((pitch - nearest) / 12)
+        samples = resampled(self._notes[nearest], round(RATE_HZ * ratio), RATE_HZ)
+        length = min(len(samples), round((duration_s + _TAIL_S) * RATE_HZ))
+        fade = min(length, round(_TAIL_S * RATE_HZ))
+        sound = samples[:length].copy()
+        sound[length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+        return sound
+
+
+def played_by_samples(events: Sequence[Event], samplers: Sequence[Sampler]) -> np.ndarray:
+    """Through recorded notes; a voice without a sampler is silent."""
+    total = np.zeros(round((max(event.end_s for event in events) + 3) * RATE_HZ), np.float32)
+    for event in events:
+        if event.voice < len(samplers):
+            sound = samplers[event.voice].note(event.pitch, event.end_s - event.start_s)
+            at = round(event.start_s * RATE_HZ)
+            sound = sound[: len(total) - at] * (event.velocity / 127) ** 1.5
+            total[at : at + len(sound)] += sound
+    return total
+
+
+def instruments(notes: Path) -> dict[str, Sampler]:
+    """The instruments of the notes, by name."""
+    with (notes / "notes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for name in sorted({row["instrument"] for row in rows}):
+        pitches = {Path(row["file"]).name: float(row["midi_pitch"]) for row in rows if row["instrument"] == name}
+        found[name] = Sampler(notes / name, pitches)
+    return found
+
+
+# The sets
+
+
 def is_test(name: str, one_in: int) -> bool:
-    """Deals names to the test part, one in so many, by a hash."""
+    """Whether a name belongs to the test part, one in so many by a hash."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % one_in == 0
 
 
@@ -109,14 +246,14 @@ def single_notes() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def steady_tones() -> Iterator[tuple[str, np.ndarray]]:
-    """Yields `(name, samples)`: sines and organ tones, alone and in chords, that go on; no partial near 440 Hz."""
+    """Yields `(name, samples)`: steady sines and organ tones, alone and in chords; no partial near 440 Hz."""
     rng = np.random.default_rng(6)
     time_s = np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
     for number in range(_TONES):
         samples = np.zeros(len(time_s))
         for frequency_hz in np.exp(rng.uniform(np.log(90), np.log(3_000), int(rng.integers(1, 4)))):
             harmonics = 1 + np.arange(int(rng.choice([1, 1, 3, 8])))
-            # audio.py asks whether a tone of 440 Hz is left alone; a sine there gives way.
+            # audio.py measures whether a tone of 440 Hz stays, so training has no sine there.
             if len(harmonics) == 1 and _near_440_hz(frequency_hz):
                 frequency_hz *= 1.2
             partials_hz = harmonics * frequency_hz
@@ -144,7 +281,7 @@ def utterances(sets: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
         for number in range(len(order) // 12 if split == "train" else 8):
             parts = []
             for index in order[12 * number : 12 * number + 12]:
-                spoken = read_mono(files[speaker][index], RATE_HZ)
+                spoken = read_mono(files[speaker][index])
                 parts += [spoken / max(1e-9, float(np.abs(spoken).max())) * 0.5]
                 parts += [np.zeros(round(rng.uniform(0.05, 0.35) * RATE_HZ), np.float32)]
             yield f"{speaker}-{number:02d}", np.concatenate(parts)
@@ -162,28 +299,28 @@ def _drums(path: Path) -> pretty_midi.Instrument:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
 @click.option("--font", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A second sound font.")
 def main(sets: Path, out: Path, font: Path | None) -> None:
-    for kind, make in (("music", pieces), ("digits", utterances)):
+    for name, make in (("music", pieces), ("digits", utterances)):
         for split in ("train", "test"):
-            folder = out / f"{kind}_{split}"
+            folder = out / f"{name}_{split}"
             folder.mkdir(parents=True, exist_ok=True)
             length_s = 0.0
-            for number, (name, samples) in enumerate(make(sets, split)):
+            for number, (stem, samples) in enumerate(make(sets, split)):
                 places = [folder]
                 if folder.name == "music_train" and number % 3 == 0:
                     places.append(out / "music_third")  # as much as there is speech
                 for place in places:
                     place.mkdir(exist_ok=True)
-                    soundfile.write(place / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
+                    soundfile.write(place / f"{stem}.flac", samples, RATE_HZ, subtype="PCM_16")
                 length_s += len(samples) / RATE_HZ
             click.echo(f"{folder}: {length_s / 60:.1f} min")
     made = {"notes_train": single_notes(), "tones_train": steady_tones()}
     if font is not None:
         made["font_music"] = font_pieces(sets, font)
-    for kind, sounds in made.items():
-        folder = out / kind
+    for name, sounds in made.items():
+        folder = out / name
         folder.mkdir(exist_ok=True)
-        for name, samples in sounds:
-            soundfile.write(folder / f"{name}.flac", samples, RATE_HZ, subtype="PCM_16")
+        for stem, samples in sounds:
+            soundfile.write(folder / f"{stem}.flac", samples, RATE_HZ, subtype="PCM_16")
     for split, families in NOISE.items():
         folder = out / f"noise_{split}"
         folder.mkdir(exist_ok=True)

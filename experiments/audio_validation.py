@@ -1,93 +1,162 @@
-"""What was chosen in restoring sound, measured: overlap of chunks, bfloat16, a noise profile, phases of a filled band.
+"""Sound measured on validation clips, by which trainings are compared and choices made before anything is tested.
 
-    python experiments/sound_choices.py --sets FOLDER --runs FOLDER
-
-The folders are those of audio.py; of the runs `denoise-16k` and `upscale-16k` are taken, on one thread. Everything is
-of validation clips, on which such choices are made. Most of the rooms were heard in training; what tells the noise and
-what is cleaned are different parts of a recording.
+`gains` compares denoisers on voices, tunes and produced music in weather and machines, in rooms, and in steady noise
+of random colour: all of the training sets' validation parts. `choices` measures how a model is applied: overlap of
+chunks, bfloat16, a noise profile, phases of a filled band. Most of the rooms were used in training too; what is given
+as a noise profile and what is cleaned are different parts of a recording.
 """
 
-import json
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import click
 import numpy as np
 import torch
-from band_extension import missing_band_distance_db
-from noisy_clips import RATE_HZ, clips
-from profile_gains import profile_gains
+from audio import missing_band_distance_db
+from audio_clips import (
+    RATE_HZ,
+    Clip,
+    active,
+    clips,
+    coloured,
+    held_out,
+    on_spectrum,
+    read_mono,
+    resampled,
+    restored,
+    score,
+)
+from recipes import RECIPES
+from stored import read, trained_model
+from torch import Tensor
 
-from musicae.audio.chunking import Framing
+from musicae.audio.baselines import wiener_filtered
 from musicae.audio.config import LEVEL_RMS
-from musicae.audio.files import read_mono, resample, write_sound
-from musicae.audio.mapping import map_sound
-from musicae.audio.representation import BandForm
-from musicae.trained import TrainedModel, load
+from musicae.audio.noise import NOISES, uniform
+from musicae.audio.noise_recordings import noise_files, split_of_noise
+from musicae.audio.overlap_add import Framing, Spectra, assemble, spectra
+from musicae.audio.representation import BandForm, Form
+from musicae.audio.sound import Sound
+from musicae.trained import TrainedModel
 
-RESULTS = Path(__file__).parent / "sound_choices.json"
+Rows = dict[str, dict[str, float]]
+"""Row → column → what was measured."""
+
+# Gains
+
+GAIN_RATIOS_DB = (0.0, 10.0)
+SOUNDS = {
+    "voice": ("speech_kerstin16k", 3),
+    "other voices": ("sound/free_speech", 4),
+    "tunes": ("sound/music_train", 8),
+    "produced music": ("sound/free_music", 8),
+}
+"""Set and number of files."""
+NOISE_SETS = {
+    "weather and machines": ("sound/noise_train", "sound/free_noise"),
+    "rooms": ("noise_room",),
+    "coloured": (),
+}
+_CLIP_S = 7.0
+
+
+def gains(sets: Path, runs: Path) -> dict[str, Rows]:
+    """The Wiener filter and all denoisers of `runs`: sound → noise → mean gain in dB; earlier results stay."""
+    found = validation_clips(sets)
+    results: dict[str, Rows] = read("audio-validation")
+    results["wiener"] = mean_gains(found, lambda noisy: on_spectrum(wiener_filtered, noisy))
+    for name, recipe in RECIPES.items():
+        if (recipe.domain, recipe.task) == ("audio", "denoise") and (recipe.shipped_as or (runs / name).is_dir()):
+            trained = trained_model(runs, name)
+            results[name] = mean_gains(found, lambda noisy, trained=trained: restored(trained, noisy))
+    return results
+
+
+def validation_clips(sets: Path) -> list[tuple[str, str, Clip]]:
+    """Sound, noise and clip; the same ones every time."""
+    rng = np.random.default_rng(3)
+    noises = {name: _recordings([sets / place for place in places]) for name, places in NOISE_SETS.items() if places}
+    found = []
+    for sound, (folder, count) in SOUNDS.items():
+        for path in held_out(sets / folder, "validation")[:count]:
+            clean = read_mono(path)[: round(_CLIP_S * RATE_HZ)]
+            for name in NOISE_SETS:
+                if name in noises:
+                    recording = noises[name][int(rng.integers(len(noises[name])))]
+                    noise = np.roll(np.resize(recording, len(clean)), int(rng.integers(len(clean))))
+                else:
+                    noise = coloured(len(clean), rng)
+                found.append((sound, name, Clip(sound, path.name, clean, noise)))
+    return found
+
+
+def _recordings(places: list[Path]) -> list[np.ndarray]:
+    """At least a second each, of the noises that training keeps for validation."""
+    files = [path for path in noise_files(places) if split_of_noise(path) == "validation"]
+    found = [samples for path in files if len(samples := active(path)) >= RATE_HZ]
+    if not found:
+        raise FileNotFoundError(f"no validation recording of a second or more in {', '.join(map(str, places))}")
+    return found
+
+
+def mean_gains(found: list[tuple[str, str, Clip]], method: Callable[[np.ndarray], np.ndarray]) -> Rows:
+    """Means over clips and ratios: sound → noise → gain in dB."""
+    each: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for sound, noise, clip in found:
+        for ratio_db in GAIN_RATIOS_DB:
+            after = score(method(clip.noisy(ratio_db)), clip.clean, is_speech=False)["si_sdr_db"]
+            each[sound][noise].append(after - ratio_db)
+    return {sound: {noise: float(np.mean(values)) for noise, values in row.items()} for sound, row in each.items()}
+
+
+# Choices
+
 OVERLAPS_FRAMES = (31, 63, 127, 191)
 ITERATIONS = (0, 4, 16, 32)
 _LONG_S = 48  # four chunks
 _REPEATS = 2
 
-Rows = dict[str, dict[str, float]]
-"""Row → column → what was measured."""
 
-
-@click.command(help=__doc__)
-@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
-@click.option("--runs", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of trained runs.")
-@click.option("--part", multiple=True, help="Measure only overlap, precision, profile or phases again.")
-def main(sets: Path, runs: Path, part: tuple[str, ...]) -> None:
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+def choices(sets: Path, runs: Path) -> dict[str, Rows]:
+    """All four, on one thread."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for name, (_, measure) in PARTS.items():
-        if not part or name in part:
-            click.echo(f"{name} ...", err=True)
-            results[name] = measure(sets, runs)
-            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    click.echo("\n\n".join(table(PARTS[name][0], rows) for name, rows in results.items()))
-
-
-def table(title: str, rows: Rows) -> str:
-    """One part's rows in Markdown."""
-    columns = list(next(iter(rows.values())))
-    lines = [f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(f'{row[column]:.1f}' for column in columns)} |" for name, row in rows.items()]
-    return "\n".join(lines)
+    try:
+        return {name: measure(sets, runs) for name, measure in CHOICES.items()}
+    finally:
+        torch.set_num_threads(threads)
 
 
 def overlap(sets: Path, runs: Path) -> Rows:
     """Chunk by chunk against at once; in float32, whose rounding hides nothing."""
-    trained = load(runs / "denoise-16k", "cpu")
-    framing, restored = _framing(trained), _restored(trained)
+    trained = trained_model(runs, "denoise-16k")
+    framing = _framing(trained)
     hop, fade = framing.n_fft // 4, framing.fade_samples
     rows: Rows = {}
     for name, sound in _long_sounds(sets).items():
         if name == "clean speech":
             continue
-        at_once = _mapped(sound, restored, replace(framing, chunk_samples=len(sound)))
+        at_once = _mapped(sound, trained, replace(framing, chunk_samples=len(sound)))
         for frames in OVERLAPS_FRAMES:
             cut = replace(framing, edge_samples=(frames * hop - fade) // 2)
             row = rows.setdefault(name, {})
-            row[f"{frames} frames"] = _difference_db(_mapped(sound, restored, cut), at_once)
+            row[f"{frames} frames"] = _difference_db(_mapped(sound, trained, cut), at_once)
     return rows
 
 
 def precision(sets: Path, runs: Path) -> Rows:
     """Masks in bfloat16 against float32; of the times the shorter of two that took turns."""
-    trained = load(runs / "denoise-16k", "cpu")
+    trained = trained_model(runs, "denoise-16k")
     rows: Rows = {}
     for name, sound in _long_sounds(sets).items():
         results, best_s = {}, {False: np.inf, True: np.inf}
         for is_half in (False, True) * _REPEATS:
             started = time.perf_counter()
-            results[is_half] = _mapped(sound, _restored(trained, bfloat16=is_half), _framing(trained))
+            results[is_half] = _mapped(sound, trained, _framing(trained), bfloat16=is_half)
             best_s[is_half] = min(best_s[is_half], time.perf_counter() - started)
         percent = 100 * best_s[True] / best_s[False]
         rows[name] = {"difference, dB": _difference_db(results[True], results[False]), "time, %": percent}
@@ -96,13 +165,13 @@ def precision(sets: Path, runs: Path) -> Rows:
 
 def phases(sets: Path, runs: Path) -> Rows:
     """Log-spectral distances above 4 kHz of 8 kHz clips made 16 kHz again."""
-    trained = load(runs / "upscale-16k", "cpu")
+    trained = trained_model(runs, "upscale-16k")
     found: dict[str, dict[str, list[float]]] = {}
-    for clip in clips(sets, "validation")[::2]:  # each clean sound stands there twice, with two kinds of noise
-        low = resample(clip.clean, RATE_HZ, RATE_HZ // 2)
+    for clip in clips(sets, "validation")[::2]:  # each clean sound is there twice, with two noises
+        low = resampled(clip.clean, RATE_HZ, RATE_HZ // 2)
         for iterations in ITERATIONS:
             form = BandForm(trained.domain.config, iterations=iterations)
-            high = _mapped(low, form.on_spectra(_restored(trained)), _framing(trained), rate_hz=RATE_HZ // 2)
+            high = _mapped(low, trained, _framing(trained), form=form, rate_hz=RATE_HZ // 2)
             row = found.setdefault(clip.group.removesuffix(", recorded noise"), {})
             row.setdefault(f"{iterations} iterations", []).append(missing_band_distance_db(high, clip.clean))
     return {group: {column: float(np.mean(values)) for column, values in row.items()} for group, row in found.items()}
@@ -111,7 +180,7 @@ def phases(sets: Path, runs: Path) -> Rows:
 def _long_sounds(sets: Path) -> dict[str, np.ndarray]:
     """Voices and tunes one after the other, at 5 dB and clean: `(samples,)`."""
     found = clips(sets, "validation")
-    voices, tunes = ([clip for clip in found if clip.group.startswith(kind)] for kind in ("speech", "music"))
+    voices, tunes = ([clip for clip in found if clip.group.startswith(group)] for group in ("speech", "music"))
     parts = {
         "noisy speech": [clip.noisy(5) for clip in voices],
         "noisy tunes": [clip.noisy(5) for clip in tunes],
@@ -120,16 +189,8 @@ def _long_sounds(sets: Path) -> dict[str, np.ndarray]:
     return {name: np.concatenate(sounds)[: _LONG_S * RATE_HZ] for name, sounds in parts.items()}
 
 
-def _restored(trained: TrainedModel, *, bfloat16: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
-    def restored(spectrum: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            return trained.model.reconstruct(spectrum)
-
-    return restored
-
-
 def _framing(trained: TrainedModel) -> Framing:
-    """As `AudioDomain` cuts a file that is restored; of one channel."""
+    """As `AudioDomain` cuts a sound that is restored; of one channel."""
     config: Any = trained.domain.config
     examples = Framing.of_examples(
         sample_rate_hz=config.sample_rate_hz, n_fft=config.n_fft, chunk_samples=config.chunk_samples,
@@ -139,26 +200,106 @@ def _framing(trained: TrainedModel) -> Framing:
 
 
 def _mapped(
-    sound: np.ndarray, function: Callable[[torch.Tensor], torch.Tensor], framing: Framing, rate_hz: int = RATE_HZ
+    samples: np.ndarray,
+    trained: TrainedModel,
+    framing: Framing,
+    *,
+    form: Form | None = None,
+    rate_hz: int = RATE_HZ,
+    bfloat16: bool = False,
 ) -> np.ndarray:
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "given.wav", Path(folder) / "result.wav"
-        write_sound(sound, source, rate_hz, subtype="FLOAT")
-        map_sound(source, target, function, framing, least_rate_hz=RATE_HZ)
-        return read_mono(target, RATE_HZ)
+    """`(samples,)` at a rate through a model, as it is cut by a framing; at `RATE_HZ`."""
+    given, form = Sound(samples, rate_hz, subtype="FLOAT"), form or trained.domain.form
+
+    def answers() -> Iterable[tuple[Spectra, Tensor]]:
+        for part in spectra(given, framing):
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                answer = trained.network.reconstruct(form.of_spectrum(part.shown))
+            yield part, form.spectrum_of(answer.float(), part.shown)
+
+    result: np.ndarray = assemble(given, answers, framing, least_rate_hz=RATE_HZ).samples
+    return result
 
 
 def _difference_db(estimate: np.ndarray, result: np.ndarray) -> float:
     return float(10 * np.log10(np.sum((estimate - result) ** 2) / np.sum(result**2)))
 
 
-PARTS: dict[str, tuple[str, Callable[[Path, Path], Rows]]] = {
-    "overlap": ("chunk by chunk and at once: difference, dB", overlap),
-    "precision": ("bfloat16 and float32 masks", precision),
-    "profile": ("noise profile: gain in SI-SDR, dB", profile_gains),
-    "phases": ("log-spectral distance in 4-8 kHz, dB, after Griffin-Lim", phases),
+# A noise profile
+
+PROFILE_RATIOS_DB = (0, 5, 10)
+STEADY = ("white", "pink", "hum", "hiss_band")
+_PROFILE_S = 2
+_ROOM_S = 7  # shorter recordings of rooms leave little beside a profile
+
+Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""Samples of a clip → noise alone, and the noise that is added to the clip."""
+
+
+def profile(sets: Path, runs: Path) -> Rows:
+    """Gains in SI-SDR without and with a noise profile, in steady noise and in rooms; of two voices and two tunes."""
+    trained = trained_model(runs, "denoise-16k")
+    generator = torch.Generator().manual_seed(0)
+    families = {name: NOISES[name] for name in STEADY} | {"whine": _whine}
+    steady: dict[str, Draw] = {name: partial(_synthetic, family, generator) for name, family in families.items()}
+    recorded = {path.stem: read_mono(path) for path in sorted((sets / "noise_room").glob("*.wav"))}
+    rooms: dict[str, Draw] = {
+        name: partial(_of_room, room) for name, room in recorded.items() if len(room) >= _ROOM_S * RATE_HZ
+    }
+    cleans = clips(sets, "validation")[::6]
+    rows: Rows = {}
+    for group, noises in (("steady", steady), ("rooms", rooms)):
+        for name, draw in noises.items():
+            rows[name] = _means([_profile_gains(trained, clip, *draw(len(clip.clean))) for clip in cleans])
+        rows[f"mean, {group}"] = _means([rows[name] for name in noises])
+    return rows
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {column: float(np.mean([row[column] for row in rows])) for column in rows[0]}
+
+
+def _profile_gains(trained: TrainedModel, clip: Clip, alone: np.ndarray, noise: np.ndarray) -> dict[str, float]:
+    found = {}
+    mixture = Clip(clip.group, clip.name, clip.clean, noise)
+    for ratio_db in PROFILE_RATIOS_DB:
+        noisy = mixture.noisy(ratio_db)
+        level = float(np.std(noisy - clip.clean) / np.std(noise))
+        source, recorded = (Sound(part, RATE_HZ, subtype="FLOAT") for part in (noisy, level * alone))
+        before = score(noisy, clip.clean, is_speech=False)["si_sdr_db"]
+        for column, given in (("alone", None), ("profile", recorded)):
+            answer = trained.denoise(source, noise_profile=given).samples
+            after = score(answer, clip.clean, is_speech=False)["si_sdr_db"]
+            found[f"{column}, {ratio_db} dB"] = after - before
+    return found
+
+
+def _synthetic(
+    family: Callable[..., Tensor], generator: torch.Generator, samples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """One draw, cut in two."""
+    size = _PROFILE_S * RATE_HZ
+    drawn = family(1, size + samples, generator, sample_rate_hz=RATE_HZ)[0].numpy()
+    return drawn[:size], drawn[size:]
+
+
+def _of_room(room: np.ndarray, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """The beginning of a recording, and the rest of it."""
+    size = _PROFILE_S * RATE_HZ
+    return room[:size], np.resize(room[size:], samples)
+
+
+def _whine(rows: int, samples: int, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """A motor: tones over hiss, like no noise of training."""
+    time_s = torch.arange(samples, dtype=torch.float64) / sample_rate_hz
+    cycles = torch.tensor([660.0, 1_310.0, 1_970.0, 3_050.0])[:, None] * time_s + uniform((rows, 4, 1), generator)
+    tones = torch.sin(2 * torch.pi * cycles).sum(1).float()
+    return tones + 0.3 * torch.randn((rows, samples), generator=generator)
+
+
+CHOICES: dict[str, Callable[[Path, Path], Rows]] = {
+    "overlap": overlap,
+    "precision": precision,
+    "profile": profile,
+    "phases": phases,
 }
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
-"""Calibrates a mask on noises that training did not hear: how much is let through is shifted as a whole.
+"""Calibrates the mask of a denoiser on noises that training did not use: one number shifts all of it.
 
-A denoiser knows the noises it learned better than any others, so of others it lets too much through. One number, added
-to what the network says of every cell before the sigmoid, makes up for that; it is chosen by the likelihood of
-validation examples in validation recordings, at ratios where noise is a nuisance, and goes into the last bias.
-(Platt, 1999, "Probabilistic outputs for support vector machines", has a slope besides, which gained nothing here.)
+A denoiser lets too much through of noises that it did not learn from. One number, added to the mask's logits, corrects
+that; it is chosen by the likelihood of validation examples in validation recordings, at audible levels of noise, and
+goes into the last bias. (Platt, 1999, "Probabilistic outputs for support vector machines", has a slope as well, which
+gained nothing here.)
 """
 
 from pathlib import Path
@@ -27,22 +27,24 @@ def calibrate(folder: Path) -> dict[float, float]:
     """Shifts the mask of a checkpoint, a U-Net that takes noise out of sound.
 
     Returns:
-        Shift → mean loss in nats; the best is written to the checkpoint. Empty where that was done before.
+        Shift → mean loss in nats; the best is written to the checkpoint. Empty where it is calibrated already.
     """
     model, domain, manifest = load_checkpoint(folder)
     if _CALIBRATED in manifest.metrics:
         return {}
     assert isinstance(domain, AudioDomain)
     low, high = RATIOS_DB
-    unheard = {"families": (), "snr_db_low": low, "snr_db_high": high}
-    damage = AudioDomain(domain.config.model_copy(update=unheard)).corruption("denoise", split="validation")
+    kept_for_validation = {"families": (), "snr_db_low": low, "snr_db_high": high}
+    corruption = AudioDomain(domain.config.model_copy(update=kept_for_validation)).corruption(
+        "denoise", split="validation"
+    )
     dataset = load_dataset(domain, [Path(path) for path in manifest.data["paths"]])
     rows = dataset.splits["validation"]
     rows = rows[:: max(1, len(rows) // _EXAMPLES)]
     generator, sums = torch.Generator().manual_seed(0), dict.fromkeys(SHIFTS, 0.0)
     for part in np.array_split(rows, -(-len(rows) // _BATCH)):
         clean = domain.tensor(torch.from_numpy(np.array(dataset.examples[part]))).target
-        for shift, loss in shifted_losses(model, damage(clean, generator), clean).items():
+        for shift, loss in shifted_losses(model, corruption(clean, generator), clean).items():
             sums[shift] += loss
     losses = {shift: total / len(rows) for shift, total in sums.items()}
     best = min(losses, key=losses.__getitem__)
@@ -63,10 +65,10 @@ def shifted_losses(model: Autoencoder, noisy: Tensor, clean: Tensor) -> dict[flo
 
 @torch.no_grad()
 def shift_mask(model: Autoencoder, shift: float) -> None:
-    """Adds to what the network says of every cell."""
+    """Adds to the logits of the mask."""
     model.decoder.head[-1].bias += shift
 
 
-def _ratio(turned_down: Tensor, noisy: Tensor) -> Tensor:
+def _ratio(answer: Tensor, noisy: Tensor) -> Tensor:
     """The mask, `(batch, 1, frequency, time)`."""
-    return (turned_down * noisy).sum(1, keepdim=True) / noisy.square().sum(1, keepdim=True).clamp_min(1e-12)
+    return (answer * noisy).sum(1, keepdim=True) / noisy.square().sum(1, keepdim=True).clamp_min(1e-12)

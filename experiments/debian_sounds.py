@@ -1,12 +1,12 @@
-"""Fetches freely licensed music, speech and noise that Debian packages carry, for training denoisers.
+"""Fetches freely licensed music, speech and noise from Debian packages, for training denoisers.
 
     pip install musicae[measure]
-    python experiments/free_sounds.py --out FOLDER/sound
+    python experiments/debian_sounds.py --out FOLDER/sound
 
-Needs Debian's `apt-get` and `dpkg-deb`, and PyAV for telephone codecs; downloads about 2.5 GB. Played tunes (see
-sound_sets.py) are thin beside produced music, which is dense, compressed and in rooms: what never was heard is taken
-for noise. Only files under CC BY, CC BY-SA or CC0 are taken, by the list below, which follows the packages' own
-copyright files. Nothing of it is judged on, and the families of noise that audio.py judges with (helicopters and
+Needs Debian's `apt-get` and `dpkg-deb`, and PyAV for telephone codecs; downloads about 2.5 GB. Rendered tunes (see
+audio_sets.py) are thin, and produced music is dense, compressed and in rooms: a denoiser takes for noise what training
+never showed it. Only files under CC BY, CC BY-SA or CC0 are taken, by the list below, which follows the packages' own
+copyright files. No score is taken on any of it, and the families of noise that audio.py scores with (helicopters and
 fires) are left out.
 """
 
@@ -33,18 +33,18 @@ _OFFSET_BITS = 0x7FFFFFFF  # of a catalogue of OpenTTD; the highest is a flag
 
 @dataclass(frozen=True)
 class Source:
-    """Sounds of one kind in one package.
+    """Sounds of one family in one package.
 
     Attributes:
         package: Debian's name.
-        kind: `music`, `speech`, `noise` (water, wind, machines that run), `bustle` (work, steps, animals) or
+        family: `music`, `speech`, `noise` (water, wind, machines that run), `bustle` (work, steps, animals) or
             `traffic` (vehicles, tools).
         patterns: names of files, within archives too.
         licence: what they are under, and who made them.
     """
 
     package: str
-    kind: str
+    family: str
     patterns: tuple[str, ...]
     licence: str
 
@@ -74,7 +74,7 @@ _ANTIQUE_BUSTLE = (
     "actor/ship/warship_move*", "actor/human/movement/*", "actor/mounted/movement/*", "actor/singlesteps/*",
     "actor/fauna/animal/*", "resource/*", "attack/destruction/*",
 )  # fmt: skip
-# Without horns, whistles and bells, which are tones as music is (some birds are left).
+# Without horns, whistles and bells, whose tones are like music's (some birds are left).
 _TRAFFIC = (
     "Propeller plane start", "Early jet*", "Mining machinery", "Electric sparking", "Steam (of*", "Crash",
     "Big crash", "Truck/old bus start, pull away", "Modern bus start", "Old bus start", "Applause", "Jackhammer",
@@ -129,15 +129,15 @@ def sounds(source: Source, unpacked: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def bundled(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yields `(title, WAV)` of a sample catalogue of OpenTTD: offsets and sizes, then titles and sounds.
+    """Yields `(title, WAV)` of a sample catalogue of OpenTTD: offsets and sizes, then descriptions and sounds.
 
-    A title is the first words, in quotation marks, of what the catalogue says of a sound.
+    A title is the part of a sound's description that stands in quotation marks, or all of it.
     """
     table = np.frombuffer(data, "<u4", (int.from_bytes(data[:4], "little") & _OFFSET_BITS) // 4).reshape(-1, 2)
     for start, size in (table & _OFFSET_BITS).tolist():
-        sound = start + 1 + data[start]  # behind the text, whose length stands before it
-        told = data[start + 1 : sound].rstrip(b"\0").decode("latin-1")
-        yield told.split('"')[1] if '"' in told else told, data[sound : sound + size]
+        sound = start + 1 + data[start]  # after the description, whose length comes first
+        description = data[start + 1 : sound].rstrip(b"\0").decode("latin-1")
+        yield description.split('"')[1] if '"' in description else description, data[sound : sound + size]
 
 
 def _wanted(name: str, patterns: Sequence[str]) -> bool:
@@ -157,7 +157,7 @@ def decoded(path: Path) -> np.ndarray:
 
 
 def excerpts(samples: np.ndarray) -> np.ndarray:
-    """Pieces from all over a long track, one after another."""
+    """Excerpts from all over a long track, joined."""
     length = round(_EXCERPT_S * RATE_HZ)
     if len(samples) <= _EXCERPTS * length:
         return samples
@@ -165,8 +165,8 @@ def excerpts(samples: np.ndarray) -> np.ndarray:
     return np.concatenate([samples[int(start) : int(start) + length] for start in starts])
 
 
-def strung(parts: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
-    """Spoken phrases one after another with pauses between them, in files of `_SPEECH_FILE_S`."""
+def joined_phrases(parts: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Joins spoken phrases, with pauses between them, to files of `_SPEECH_FILE_S`."""
     rng = np.random.default_rng(5)
     waiting: list[np.ndarray] = []
     number = 0
@@ -180,16 +180,16 @@ def strung(parts: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.nd
 
 
 def takes(name: str, samples: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """A long noise in several files, so that it is drawn as often as it is long."""
+    """Cuts a long noise into several files, so that it is drawn in proportion to its length."""
     length = round(_NOISE_FILE_S * RATE_HZ)
     for number in range(max(1, min(26, len(samples) // length))):
         yield f"{name}-{chr(ord('A') + number)}", samples[number * length : (number + 1) * length]
 
 
 def bustle(parts: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
-    """Long sounds in takes; short ones one after another, in an order of their own, with pauses between them.
+    """Cuts long sounds into takes, and joins short ones in random order with pauses between them.
 
-    Of the short ones, what does not fill a file is left out.
+    Short sounds that do not fill a last file are left out.
     """
     rng = np.random.default_rng(8)
     short = []
@@ -209,7 +209,7 @@ def bustle(parts: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.nd
 
 
 def unpack(package: str, folder: Path) -> Path:
-    """Downloads a package and unpacks it, unless that was done."""
+    """Downloads a package and unpacks it, unless it is there."""
     unpacked = folder / package
     if not unpacked.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
@@ -227,14 +227,14 @@ def main(out: Path, packages: Path | None) -> None:
     with TemporaryDirectory() as temporary:
         for source in SOURCES:
             unpacked = unpack(source.package, packages or Path(temporary))
-            folder = out / f"free_{source.kind}"
+            folder = out / f"free_{source.family}"
             folder.mkdir(parents=True, exist_ok=True)
             found = sounds(source, unpacked)
-            if source.kind == "speech":
-                pieces = strung(found)
-            elif source.kind in ("bustle", "traffic"):
+            if source.family == "speech":
+                pieces = joined_phrases(found)
+            elif source.family in ("bustle", "traffic"):
                 pieces = bustle(found)
-            elif source.kind == "music":
+            elif source.family == "music":
                 pieces = ((name, excerpts(samples)) for name, samples in found)
             else:
                 pieces = (take for name, samples in found for take in takes(name, samples))

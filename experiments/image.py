@@ -1,79 +1,71 @@
-"""Pictures: every kind of autoencoder beside what usually beats it; results as JSON and tables.
+"""Pictures: every type of autoencoder beside what usually beats it, on data that the models never saw.
 
-    python experiments/image.py --sets FOLDER --runs FOLDER
-
-`--sets` is a folder with the unpacked data sets (mnist, eurosat64, kodak24), `--runs` one with the runs of
-`figures.py` whose names are below. Nothing is trained here but the judge of what is drawn. All scores are of data
-that the models never saw.
+Only the judge of drawn digits (judges.py) is trained here. The models are runs of recipes.py.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
-from digit_judge import Judge, frechet_distance, train_judge
-from photographs import enlarge
+from judges import DigitClassifier, frechet_distance, train_classifier
+from PIL import Image
+from stored import trained_model
 from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from musicae.data.dataset import DataSet, load_dataset, unseen
-from musicae.evaluation.evaluate import evaluate_files
 from musicae.evaluation.linear import fitted_pca, fitted_ridge, pca_restored, ridge_restored, tensors
-from musicae.trained import TrainedModel, load
+from musicae.evaluation.probes import class_accuracy
+from musicae.image.config import ImageConfig
+from musicae.image.domain import ImageDomain
+from musicae.image.picture import Picture
+from musicae.trained import TrainedModel
 
-RESULTS = Path(__file__).parent / "image.json"
-FIGURES = Path(__file__).parent / "figures.json"
-DRAWS = 5000
-AUTOENCODERS = {2: 0.55, 8: 0.28, 32: 0.20, 128: 0.20}  # numbers in the code → share of PCA's error to be reached
-RESTORERS = {"mnist-denoise": 20.0, "mnist-upscale-2": 28.5, "mnist-upscale-4": 22.0}  # dB to be reached
+# Linear codes
 
-
-@click.command(help=__doc__)
-@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
-@click.option("--runs", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of trained runs.")
-@click.option("--table", "table_only", is_flag=True, help="Only print what the last run measured.")
-def main(sets: Path, runs: Path, table_only: bool) -> None:
-    if not table_only:
-        results = measure(sets, runs)
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    click.echo(tables(json.loads(RESULTS.read_text())))
+CODE_SIZES = (2, 8, 32, 128)
 
 
-def measure(sets: Path, runs: Path) -> dict[str, Any]:
-    """All measurements, named as in the tables."""
-    digits = sets / "mnist"
+def linear_codes(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
+    """Principal components of digits, as many as the codes of models have numbers.
 
-    def model(name: str) -> TrainedModel:
-        return load(runs / name, "cpu")
+    Components, neighbours and probes learn from the training split alone, and are scored on the test split.
+    """
+    del runs
+    digits = tuple(str(digit) for digit in range(10))
+    domain = ImageDomain(ImageConfig(size=28, likelihood="gaussian", classes=digits))
+    dataset = load_dataset(domain, [sets / "mnist"])
+    learned, kept = dataset.splits["train"], unseen(domain, dataset, "test")
+    names = [_names(domain, dataset, indices) for indices in (learned, kept)]
+    train, test = (tensors(domain, dataset, indices) for indices in (learned, kept))
+    found = {}
+    for size in CODE_SIZES:
+        pca = fitted_pca(domain, dataset, learned, size)
+        codes = [pca.transform(part.flatten(1).numpy()) for part in (train, test)]
+        error = float((pca_restored(pca, test) - test).double().square().mean())
+        found[str(size)] = {"mse": error, **class_accuracy(codes[0], names[0], codes[1], names[1])}
+    return found
 
-    results: dict[str, Any] = {}
-    for name in RESTORERS:
-        results[name] = evaluate_files(model(name), [digits])
-    # With 500 draws a digit it takes a quarter of an hour; figures.py has done it.
-    results["mnist-vae-40"] = json.loads(FIGURES.read_text())["mnist-vae-40"]
-    files = sorted((sets / "kodak24").glob("*.png"))
-    for scale in (2, 3, 4):
-        results[f"photographs-{scale}"] = enlarge(model(f"satellite-upscale-{scale}"), files)
-    for numbers in AUTOENCODERS:
-        results[f"mnist-ae-{numbers}"] = evaluate_files(model(f"mnist-ae-{numbers}"), [digits])
-    results["drawn"] = drawn({name: model(name) for name in DRAWN}, digits)
-    results["elsewhere"] = elsewhere({name: model(name) for name in ELSEWHERE}, digits, sets / "eurosat64")
-    return results
+
+def _names(domain: Any, dataset: DataSet, indices: np.ndarray) -> np.ndarray:
+    """Labels of examples."""
+    return np.array(domain.labels(torch.from_numpy(np.array(dataset.examples[indices])))["label"])
 
 
 # What models draw
 
+DRAWS = 5000
 DRAWN = ("mnist-vae-40", "mnist-aae-8", "mnist-conditional", "mnist-ae-8", "mnist-ae-32")
 
 
-def drawn(models: dict[str, TrainedModel], digits: Path) -> dict[str, float]:
+def drawn(sets: Path, runs: Path) -> dict[str, float]:
     """Fréchet distances of draws to the test digits, and how often the judge agrees with the label asked for."""
-    told = models["mnist-conditional"]
-    dataset = load_dataset(told.domain, [digits])
-    train, test = (labelled(told, dataset, dataset.splits[split]) for split in ("train", "test"))
-    judge = train_judge(*train)
+    models = {name: trained_model(runs, name) for name in DRAWN}
+    conditional = models["mnist-conditional"]
+    dataset = load_dataset(conditional.domain, [sets / "mnist"])
+    train, test = (_labelled(conditional, dataset, dataset.splits[split]) for split in ("train", "test"))
+    judge = train_classifier(*train)
     wanted = judge.describe(test[0])
 
     def distance(pictures: Tensor) -> float:
@@ -85,10 +77,10 @@ def drawn(models: dict[str, TrainedModel], digits: Path) -> dict[str, float]:
     }
     for name, model in models.items():
         if name == "mnist-conditional":
-            pictures, found["label_agreement"] = asked(model, judge)
+            pictures, found["label_agreement"] = _sampled_by_label(model, judge)
             found[name] = distance(pictures)
-        elif model.model.latent.is_generative:
-            found[name] = distance(many(model, DRAWS, seed=0))
+        elif model.network.latent.is_generative:
+            found[name] = distance(_sampled(model, DRAWS, seed=0))
         else:
             codes = model.encode(train[0]).double()
             generator = torch.Generator().manual_seed(0)
@@ -99,124 +91,123 @@ def drawn(models: dict[str, TrainedModel], digits: Path) -> dict[str, float]:
     return found
 
 
-def asked(model: TrainedModel, judge: Judge) -> tuple[Tensor, float]:
-    """As many draws of each class, and the share that the judge takes for it."""
-    each = [many(model, DRAWS // 10, seed=digit, label=str(digit)) for digit in range(10)]
+def _sampled_by_label(model: TrainedModel, judge: DigitClassifier) -> tuple[Tensor, float]:
+    """As many draws of each digit, and the share that the judge takes for it."""
+    each = [_sampled(model, DRAWS // 10, seed=digit, label=str(digit)) for digit in range(10)]
     agreed = [(judge.classify(pictures) == digit).float().mean() for digit, pictures in enumerate(each)]
     return torch.cat(each), float(torch.stack(agreed).mean())
 
 
-def many(model: TrainedModel, count: int, seed: int, label: str | None = None) -> Tensor:
+def _sampled(model: TrainedModel, count: int, seed: int, label: str | None = None) -> Tensor:
     """Draws from the prior, some at a time."""
     parts = range(0, count, 500)
-    return torch.cat([batch(model.sample(500, seed=1000 * seed + start, label=label)) for start in parts])
+    return torch.cat([model.sample(500, seed=1000 * seed + start, label=label).tensor for start in parts])
 
 
-def labelled(model: TrainedModel, dataset: DataSet, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+def _labelled(model: TrainedModel, dataset: DataSet, indices: np.ndarray) -> tuple[Tensor, Tensor]:
     """Grey pictures, and their digits."""
-    names = model.domain.labels(torch.from_numpy(np.array(dataset.examples[indices])))["label"]
-    return tensors(model.domain, dataset, indices), torch.tensor([int(name) for name in names])
+    digits = [int(name) for name in _names(model.domain, dataset, indices)]
+    return tensors(model.domain, dataset, indices), torch.tensor(digits)
 
 
-def batch(found: Any) -> Tensor:
-    """What was drawn without a file to write."""
-    assert isinstance(found, Tensor)
-    return found
-
-
-# Where models never learned
+# Data that models never learned from
 
 ELSEWHERE = ("mnist-ae-32", "mnist-denoise", "mnist-upscale-2")
 
 
-def elsewhere(models: dict[str, TrainedModel], digits: Path, photographs: Path) -> dict[str, dict[str, float]]:
+def elsewhere(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     """Models and baselines that learned digits, on digits and on satellite photographs, grey and of a digit's size."""
     found = {}
-    for name, model in models.items():
+    for name in ELSEWHERE:
+        model = trained_model(runs, name)
         domain, task = model.domain, model.manifest.task
-        learned = load_dataset(domain, [digits])
+        learned = load_dataset(domain, [sets / "mnist"])
         train = learned.splits["train"]
-        pca = fitted_pca(domain, learned, train, model.model.latent_shape[0]) if task == "reconstruct" else None
+        pca = fitted_pca(domain, learned, train, model.network.latent_shape[0]) if task == "reconstruct" else None
         ridge = None if pca is not None else fitted_ridge(domain, learned, train, task, seed=1)
-        row = {}
-        for place, data, split in (("digits", digits, "test"), ("satellite", photographs, "train")):
-            dataset = load_dataset(domain, [data])
+        row: dict[str, float] = {}
+        for place, data, split in (("digits", "mnist", "test"), ("satellite", "eurosat64", "train")):
+            dataset = load_dataset(domain, [sets / data])
             kept = unseen(domain, dataset, "test") if split == "test" else dataset.splits[split]
             target = tensors(domain, dataset, kept)
             if pca is not None:
                 ours, theirs = (
                     float((answer - target).square().mean())
-                    for answer in (batch(model.reconstruct(target)), pca_restored(pca, target))
+                    for answer in (model.reconstruct(target), pca_restored(pca, target))
                 )
                 row |= {f"{place}_mse": ours, f"{place}_pca_mse": theirs}
                 row[f"{place}_gain_db"] = 10 * float(np.log10(theirs / ours))
                 continue
-            damage = domain.corruption(task, split="test")
-            assert damage is not None and ridge is not None
-            damaged = damage(target, torch.Generator().manual_seed(0))
+            corruption = domain.corruption(task, split="test")
+            assert corruption is not None and ridge is not None
+            corrupted = corruption(target, torch.Generator().manual_seed(0))
             restore = model.denoise if task == "denoise" else model.upscale
-            answers = {"": batch(restore(damaged)), "ridge_": ridge_restored(ridge, damaged), "in_": damaged}
-            for side, answer in answers.items():
-                row[f"{place}_{side}psnr_db"] = float(domain.metrics(answer, target, target)["psnr_db"].mean())
+            answers = {"": restore(corrupted), "ridge_": ridge_restored(ridge, corrupted), "in_": corrupted}
+            for prefix, answer in answers.items():
+                row[f"{place}_{prefix}psnr_db"] = float(domain.metrics(answer, target, target)["psnr_db"].mean())
             strongest = max(row[f"{place}_ridge_psnr_db"], row[f"{place}_in_psnr_db"])
             row[f"{place}_gain_db"] = row[f"{place}_psnr_db"] - strongest
         found[name] = row
     return found
 
 
-# Tables
+# Photographs enlarged
+
+SCALES = (2, 3, 4)
+_EDGE = 16
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
-def tables(results: dict[str, Any]) -> str:
-    """The results as they stand in README.md."""
-    lines = ["| digits | baseline | here | to be reached |", "|---|---|---|---|"]
-    for numbers, share in AUTOENCODERS.items():
-        row = results[f"mnist-ae-{numbers}"]
-        error = row.get("mse_mean", row["mse"])
-        reached = f"{error:.4f}, {error / row['pca_mse']:.3f} of it"
-        lines.append(f"| {numbers} numbers, MSE | PCA {row['pca_mse']:.4f} | {reached} | {share:.2f} of it |")
-    row = results["mnist-ae-2"]
-    lines.append(
-        f"| 2 numbers, class of the nearest codes | PCA {row['pca_knn_accuracy']:.3f} | {row['knn_accuracy']:.3f} "
-        f"| {row['pca_knn_accuracy'] + 0.35:.3f} |"
-    )
-    for name, wanted in RESTORERS.items():
-        row = results[name]
-        given = "noisy" if "denoise" in name else "bicubic"
-        lines.append(
-            f"| `{name}` | {given} {row['psnr_in_db']:.1f} dB, ridge {row['ridge_psnr_db']:.1f} dB | "
-            f"{row['psnr_db']:.1f} dB | {wanted} dB |"
-        )
-    row, found = results["mnist-vae-40"], results["drawn"]
-    lines.append(
-        f"| `mnist-vae-40`, NLL with k = {row['importance_draws']} | negative ELBO {-row['elbo_nats']:.1f} nats | "
-        f"{row['nll_importance_nats']:.2f} nats | 83.5 nats |"
-    )
-    lines.append(
-        f"| `mnist-conditional`, drawn as asked | the judge on test digits {found['judge_accuracy']:.3f} | "
-        f"{found['label_agreement']:.3f} | 0.95 |"
-    )
-    lines += ["", "| drawn | Fréchet distance to test digits |", "|---|---|"]
-    lines += [f"| {name} | {found[name]:.1f} |" for name in found if name not in ("judge_accuracy", "label_agreement")]
-    lines += ["", "| learned digits | beats on digits | by | on satellite photographs by |", "|---|---|---|---|"]
-    for name, row in results["elsewhere"].items():
-        baseline = "PCA" if "digits_mse" in row else "the better of ridge and input"
-        gains = " | ".join(f"{row[f'{place}_gain_db']:+.1f} dB" for place in ("digits", "satellite"))
-        lines.append(f"| `{name}` | {baseline} | {gains} |")
-    lines += [
-        "",
-        "| scale | bicubic | model | gain | smallest gain | above on | SSIM |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for scale in (2, 3, 4):
-        row = results[f"photographs-{scale}"]
-        lines.append(
-            f"| ×{scale} | {row['bicubic_psnr_db']:.2f} dB | {row['psnr_db']:.2f} dB | {row['gain_db']:.2f} dB | "
-            f"{row['least_gain_db']:.2f} dB | {row['above']} of {row['pictures']} | "
-            f"{row['bicubic_ssim']:.3f} → {row['ssim']:.3f} |"
-        )
-    return "\n".join(lines)
+def photographs(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
+    """Photographs enlarged by models of satellite pictures, beside Pillow's bicubic; see `enlarged`."""
+    files = sorted((sets / "kodak24").glob("*.png"))
+    return {str(scale): enlarged(trained_model(runs, f"satellite-upscale-{scale}"), files) for scale in SCALES}
 
 
-if __name__ == "__main__":
-    main()
+def enlarged(model: TrainedModel, files: list[Path]) -> dict[str, float]:
+    """Photographs are made small (bicubic, filtered) and enlarged again.
+
+    PSNR and SSIM are of the luma, from 16 pixels off the edge; `above` counts the pictures on which the model has the
+    higher PSNR.
+    """
+    scale = model.domain.config.scale  # type: ignore[attr-defined]  # only pictures have one
+    rows = []
+    for file in files:
+        original = np.asarray(Picture.open(file).to_pil().convert("RGB"))
+        height, width = (side - side % scale for side in original.shape[:2])
+        original = original[:height, :width]
+        small = _resized(original, width // scale, height // scale)
+        ours = np.asarray(model.upscale(Picture.open(Image.fromarray(small))).to_pil().convert("RGB"))
+        rows.append((*likeness(ours, original), *likeness(_resized(small, width, height), original)))
+    table = np.array(rows)
+    psnr_db, ssim, bicubic_psnr_db, bicubic_ssim = table.mean(0)
+    return {
+        "scale": scale,
+        "pictures": len(files),
+        "psnr_db": float(psnr_db),
+        "bicubic_psnr_db": float(bicubic_psnr_db),
+        "gain_db": float(psnr_db - bicubic_psnr_db),
+        "least_gain_db": float((table[:, 0] - table[:, 2]).min()),
+        "above": int((table[:, 0] > table[:, 2]).sum()),
+        "ssim": float(ssim),
+        "bicubic_ssim": float(bicubic_ssim),
+    }
+
+
+def likeness(pixels: np.ndarray, original: np.ndarray) -> tuple[float, float]:
+    """PSNR in dB, and SSIM, of uint8 `(height, width, 3)`."""
+    estimate, target = _luma(pixels), _luma(original)
+    psnr_db = -10 * float((estimate - target).square().mean().log10())
+    ssim = structural_similarity_index_measure(estimate, target, data_range=1.0)
+    assert isinstance(ssim, Tensor)
+    return psnr_db, float(ssim)
+
+
+def _luma(pixels: np.ndarray) -> Tensor:
+    """uint8 `(height, width, 3)` → float64 `(1, 1, height, width)` in 0…1, without the edge."""
+    return torch.from_numpy((pixels @ _LUMA)[_EDGE:-_EDGE, _EDGE:-_EDGE] / 255.0)[None, None]
+
+
+def _resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """By Pillow, bicubic."""
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))

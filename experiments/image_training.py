@@ -1,19 +1,20 @@
-"""How fast pictures are learned beside Pythae's VAE: the same network, batch and data; results as JSON and a table.
+"""How fast pictures are learned beside Pythae's VAE: the same network, batch and data.
 
     pip install pythae
-    python experiments/image_training.py --mnist FOLDER
+    python experiments/run.py --sets FOLDER image-training
 
-`--mnist` is a folder with MNIST's IDX files. Pythae (https://pypi.org/project/pythae, float32) trains the very layers
-musicae does, by its own trainer; musicae trains with its defaults, and once more in float32, which tells what of the
-gain is the loop's and what is bfloat16's. All begin with the same weights, each in a process of its own, and take turns
-epoch by epoch, so that a busy minute of the machine hits all of them. The median epoch counts; reading, building,
-evaluating and saving are left out of it. The loss is the negative ELBO of the test pictures in nats, taken of all in
-the same way, in float32.
+Pythae (https://pypi.org/project/pythae, float32) trains the very layers that musicae does, by its own trainer,
+optimiser, data loading and loss; its `amp` is left off, since it is written for CUDA alone, and for the loss "bce" the
+trainer turns it off itself. musicae trains with its defaults, and once more in float32, which separates the gain of the
+loop from that of bfloat16. All start from the same weights, each in a process of its own, and take turns epoch by
+epoch, so that a busy minute of the machine affects all of them. The median epoch counts; reading, building, evaluating
+and saving are left out. The loss is the negative ELBO of the test pictures in nats, computed alike for all, in float32.
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
-import json
+import io
 import multiprocessing
 import os
 import statistics
@@ -26,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 
@@ -37,9 +37,10 @@ from musicae.training.experiment import Experiment
 from musicae.training.loop import TrainingRun
 from musicae.training.run_log import RunLog
 
-RESULTS = Path(__file__).parent / "image_training.json"
 CONTENDERS = ("pythae", "musicae_float32", "musicae")
-PICTURES = {"mlp": None, "conv": 6400}  # of an epoch; convolutions take a processor too long for all of them
+MODELS = ("mlp", "conv")
+PICTURES, EPOCHS = 6400, 3  # all of them would take convolutions too long on a CPU
+_THREADS = 1
 _BATCH = 128
 _LEARNING_RATE = 1e-3
 _DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -47,25 +48,23 @@ _DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one contender is to do.
+    """What one contender trains.
 
     Attributes:
         contender: one of `CONTENDERS`.
-        model: a key of `PICTURES`.
+        model: one of `MODELS`.
         mnist: folder of IDX files.
-        pictures: of an epoch; None for all of the training split.
-        epochs: how many there will be.
+        pictures: of an epoch.
+        epochs: how many.
         threads: that torch may use.
-        workers: processes that load pictures for Pythae.
     """
 
     contender: str
     model: str
     mnist: Path
-    pictures: int | None
+    pictures: int
     epochs: int
     threads: int
-    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,17 @@ class Trainee:
     """A contender that is ready to train.
 
     Attributes:
-        epoch: trains for one.
-        trained: gives the network as it would be kept.
+        epoch: trains for one epoch.
+        trained: gives the network as it would be stored.
         pictures: learned from in an epoch.
-        told: what the results say of it.
+        about: what the results say of it.
         close: ends its log.
     """
 
     epoch: Callable[[], None]
     trained: Callable[[], Autoencoder]
     pictures: int
-    told: dict[str, Any]
+    about: dict[str, Any]
     close: Callable[[], None] = lambda: None
 
 
@@ -95,7 +94,7 @@ def build(plan: Plan, folder: Path) -> tuple[Trainee, torch.Tensor]:
     dataset = experiment.read()
     train = dataset.splits["train"][: plan.pictures]
     dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": train})
-    test = experiment.domain.to_tensor(torch.from_numpy(dataset.examples[dataset.splits["test"]]))
+    test = experiment.domain.tensor(torch.from_numpy(dataset.examples[dataset.splits["test"]])).target
     torch.manual_seed(0)
     network = build_model(plan.model, experiment.domain.spec, experiment.manifest.model_settings)
     make = _pythae if plan.contender == "pythae" else _musicae
@@ -113,19 +112,74 @@ def _musicae(plan: Plan, experiment: Experiment, network: Autoencoder, dataset: 
         for _ in range(updates):
             run.update(log)
 
-    told = {"precision": resolve_precision(config.precision)}
-    return Trainee(epoch, lambda: run.evaluated_model, updates * _BATCH, told, stack.close)
+    about = {"precision": resolve_precision(config.precision)}
+    return Trainee(epoch, lambda: run.evaluated_model, updates * _BATCH, about, stack.close)
 
 
 def _pythae(plan: Plan, experiment: Experiment, network: Autoencoder, dataset: DataSet, folder: Path) -> Trainee:
-    from pythae_training import train_epoch, trainer
-
     train = np.array(dataset.examples[dataset.splits["train"]])
-    pictures = experiment.domain.to_tensor(torch.from_numpy(train))
-    sizes = {"batch_size": _BATCH, "learning_rate": _LEARNING_RATE, "workers": plan.workers}
-    made = trainer(network, pictures, **sizes, folder=folder)
-    told = {"precision": "no", "workers": plan.workers, "version": importlib.metadata.version("pythae")}
-    return Trainee(lambda: train_epoch(made, 1), lambda: network, len(pictures), told)
+    pictures = experiment.domain.tensor(torch.from_numpy(train)).target
+    made = pythae_trainer(network, pictures, folder, batch_size=_BATCH, learning_rate=_LEARNING_RATE)
+    about = {"precision": "no", "version": importlib.metadata.version("pythae")}
+    return Trainee(lambda: train_pythae_epoch(made, 1), lambda: network, len(pictures), about)
+
+
+def pythae_vae(network: Autoencoder) -> Any:
+    """Pythae's VAE around a network's encoder, latent and decoder; both hold the same weights."""
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: torch.Tensor) -> ModelOutput:
+            posterior = self.network.encode(x)
+            return ModelOutput(embedding=posterior.mean, log_covariance=posterior.log_variance)
+
+    class Decoder(BaseDecoder):
+        """Gives probabilities, not logits."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, z: torch.Tensor) -> ModelOutput:
+            return ModelOutput(reconstruction=self.network.parameters_of(z).sigmoid())
+
+    latent = network.config.latent_size
+    config = VAEConfig(input_dim=tuple(network.spec.shape), latent_dim=latent, reconstruction_loss="bce")
+    return VAE(config, encoder=Encoder(), decoder=Decoder())
+
+
+def pythae_trainer(
+    network: Autoencoder, pictures: torch.Tensor, folder: Path, *, batch_size: int, learning_rate: float
+) -> Any:
+    """Pythae's trainer, ready for its first epoch.
+
+    Args:
+        network: trained in place.
+        pictures: float32 `(pictures, *spec.shape)`, in memory.
+        folder: Pythae makes its own in it.
+        batch_size, learning_rate: of Adam, Pythae's default.
+    """
+    from pythae.data.datasets import BaseDataset
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    config = BaseTrainerConfig(
+        output_dir=str(folder), per_device_train_batch_size=batch_size, learning_rate=learning_rate
+    )
+    made = BaseTrainer(pythae_vae(network), BaseDataset(pictures, torch.ones(len(pictures))), training_config=config)
+    made.prepare_training()
+    return made
+
+
+def train_pythae_epoch(made: Any, epoch: int) -> None:
+    """One epoch, without its progress bar."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        made.train_step(epoch)
 
 
 def loss_of(network: Autoencoder, pictures: torch.Tensor) -> float:
@@ -150,7 +204,7 @@ def _begin(plan: Plan, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(plan.threads)
     _trainee, _test = build(plan, folder)
     weights = sum(parameter.numel() for parameter in _trainee.trained().parameters())
-    return {"weights": weights, "pictures": _trainee.pictures, **_trainee.told}
+    return {"weights": weights, "pictures": _trainee.pictures, **_trainee.about}
 
 
 def _epoch() -> float:
@@ -188,59 +242,17 @@ def compare(plans: list[Plan]) -> dict[str, dict[str, Any]]:
     return found
 
 
-# Results
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """The results as one table."""
-    lines = [
-        "| network | images/s: Pythae | musicae in float32 | musicae | × Pythae "
-        "| test loss: Pythae | musicae in float32 | musicae |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for model, row in results.items():
-        speeds = [f"{row[name]['images_per_s']:.0f}" for name in CONTENDERS]
-        losses = [f"{row[name]['test_loss_nats']:.1f}" for name in CONTENDERS]
-        what = f"{model}, {row['musicae']['weights'] / 1e6:.1f} million weights, {row['machine']['device']}"
-        speeds.append(f"{row['times_pythae']:.1f} ×")
-        lines.append(f"| {what} | {' | '.join(speeds)} | {' | '.join(losses)} |")
-    return "\n".join(lines)
-
-
-@click.command(help=__doc__)
-@click.option("--mnist", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of IDX files.")
-@click.option("--only", "models", multiple=True, type=click.Choice(list(PICTURES)), help="Network.  [default: all]")
-@click.option("--pictures", type=click.IntRange(_BATCH), help="Of an epoch.  [default: mlp: all, conv: 6400]")
-@click.option("--epochs", type=click.IntRange(1), default=5, show_default=True, help="Of which the median is taken.")
-@click.option("--threads", type=click.IntRange(1), help="Of torch.  [default: all cores]")
-@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Loading for Pythae.")
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="JSON that is written and added to.")
-def main(
-    mnist: Path,
-    models: tuple[str, ...],
-    pictures: int | None,
-    epochs: int,
-    threads: int | None,
-    workers: int,
-    out: Path,
-) -> None:
-    threads = threads or os.cpu_count() or 1
-    results = json.loads(out.read_text()) if out.is_file() else {}
-    for model in models or PICTURES:
+def compare_all(sets: Path, runs: Path, *, pictures: int = PICTURES, epochs: int = EPOCHS) -> dict[str, Any]:
+    """Both networks on MNIST: network → contender → speed and loss."""
+    del runs
+    results: dict[str, Any] = {}
+    for model in MODELS:
         load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-        share = pictures or PICTURES[model]
-        plans = [Plan(name, model, mnist, share, epochs, threads, workers) for name in CONTENDERS]
-        found = compare(plans)
+        found = compare([Plan(name, model, sets / "mnist", pictures, epochs, _THREADS) for name in CONTENDERS])
         results[model] = {
             **found,
             "times_pythae": found["musicae"]["images_per_s"] / found["pythae"]["images_per_s"],
             "batch": _BATCH,
-            "machine": {"device": _DEVICE, "threads": threads, "load": load, "torch": torch.__version__},
+            "machine": {"device": _DEVICE, "threads": _THREADS, "load": load, "torch": torch.__version__},
         }
-        out.write_text(json.dumps(results, indent=2) + "\n")
-        click.echo(f"{model}  {json.dumps(results[model])}")
-    click.echo(table(results))
-
-
-if __name__ == "__main__":
-    main()
+    return results

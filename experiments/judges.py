@@ -1,9 +1,9 @@
-"""A classifier of digits that judges what models draw, and a Fréchet distance in its features (for `image.py`).
+"""Judges of what models make: features of digits and of notes, and the Fréchet distance in them.
 
-The classifier knows none of the models: it is a small convolutional network that learns the official
-training digits. The distance is that of two Gaussians fitted to its features (Dowson & Landau, 1982), as
-in the Fréchet Inception Distance (Heusel et al., 2017), but of another network, so that the numbers
-cannot be compared with a FID.
+No judge knows any of the models. That of digits is a small convolutional network that learns the official training
+digits; that of notes, mel-frequency cepstra, learns nothing. The distance is that of two Gaussians fitted to features
+(Dowson & Landau, 1982), as in the Fréchet Inception Distance (Heusel et al., 2017), but with other features, so that
+the numbers cannot be compared with a FID.
 """
 
 import numpy as np
@@ -14,9 +14,10 @@ from torch.nn import functional as F
 FEATURES = 64
 _EPOCHS, _BATCH, _LEARNING_RATE = 4, 256, 2e-3
 _PART = 1000
+_CEPSTRA = 13
 
 
-class Judge(nn.Module):
+class DigitClassifier(nn.Module):
     """Grey digits `(batch, 1, 28, 28)` in 0…1 → logits of the ten classes."""
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class Judge(nn.Module):
         return torch.cat([self(part).argmax(1) for part in pictures.split(_PART)])
 
 
-def train_judge(pictures: Tensor, classes: Tensor, seed: int = 0) -> Judge:
+def train_classifier(pictures: Tensor, classes: Tensor, seed: int = 0) -> DigitClassifier:
     """Learns digits from 0…9, ready to judge.
 
     Args:
@@ -51,7 +52,7 @@ def train_judge(pictures: Tensor, classes: Tensor, seed: int = 0) -> Judge:
         seed: of weights, dropout and order.
     """
     torch.manual_seed(seed)
-    judge = Judge().train()
+    judge = DigitClassifier().train()
     steps_an_epoch = len(pictures) // _BATCH
     steps = _EPOCHS * steps_an_epoch
     optimizer = torch.optim.Adam(judge.parameters())
@@ -68,12 +69,27 @@ def train_judge(pictures: Tensor, classes: Tensor, seed: int = 0) -> Judge:
     return judge.eval()
 
 
+def cepstra(log_mel: Tensor) -> np.ndarray:
+    """Features of notes: means and deviations over time of the first mel-frequency cepstra.
+
+    Args:
+        log_mel: `(examples, bands, time)`.
+
+    Returns:
+        `(examples, 26)`.
+    """
+    from scipy.fft import dct
+
+    found = dct(log_mel.numpy(), axis=1, norm="ortho")[:, :_CEPSTRA]
+    return np.concatenate([found.mean(2), found.std(2)], axis=1)
+
+
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """|m₁ - m₂|² + tr(C₁ + C₂ - 2·(C₁·C₂)^½) of two sets of features `(examples, FEATURES)`."""
+    """|m₁ - m₂|² + tr(C₁ + C₂ - 2·(C₁·C₂)^½) of two sets of features `(examples, features)`."""
     mean = ((first.mean(0) - second.mean(0)) ** 2).sum()
     covariances = np.cov(first.T), np.cov(second.T)
     values, axes = np.linalg.eigh(covariances[0])
     root = axes * np.sqrt(values.clip(0)) @ axes.T
-    # C₁·C₂ has the eigenvalues of the symmetric C₁^½·C₂·C₁^½, and the root's trace is the sum of theirs.
+    # C₁·C₂ has the eigenvalues of the symmetric C₁^½·C₂·C₁^½, and the root's trace is the sum of their roots.
     crossed = np.linalg.eigvalsh(root @ covariances[1] @ root)
     return float(mean + np.trace(covariances[0] + covariances[1]) - 2 * np.sqrt(crossed.clip(0)).sum())

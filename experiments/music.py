@@ -1,50 +1,48 @@
-"""How fast music is read, learned, sampled and morphed, beside what others use; results as JSON and one table.
+"""How fast music is read, learned and sampled, beside what others use.
 
-    python experiments/music.py --sets FOLDER --only reading training
-
-`--sets` is a folder with the unpacked data sets, one sub-folder each. Whatever is compared is measured
-in turns on the same machine, and the medians are what counts; how loaded the machine was stands beside
-each result.
+Whatever is compared is measured in turns on the same machine, and the median counts; how loaded the machine was is
+stored with each result. Reading is compared with pretty_midi: the track is chosen by its name or polyphony, and
+quantising and cutting use the same vectorised functions, so what differs is the reading; the store that musicae also
+writes is left out.
 """
 
-import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
+import numpy as np
+import pretty_midi
 import torch
-from pretty_midi_reading import read_with_pretty_midi
+from stored import trained_model
 
-from musicae.data.dataset import DataSet, find_files
-from musicae.data.file_sets import prepare_store
+from musicae.data.dataset import DataSet
+from musicae.data.files import find_files, prepare_store
 from musicae.data.store import open_store
-from musicae.errors import MusicaeError
 from musicae.models import build_model
-from musicae.music.domain import MusicConfig, MusicDomain
-from musicae.trained import TrainedModel, load
-from musicae.training.checkpoint import Manifest
+from musicae.music.domain import MusicDomain
+from musicae.music.quantize import find_phase, to_steps
+from musicae.music.tokens import FIRST_ONSET, HIGHEST_PITCH, LOWEST_PITCH, skyline, tokens_from_notes, windows_of
+from musicae.music.tracks import MELODY_NAMES
+from musicae.trained import TrainedModel
 from musicae.training.experiment import Experiment
 from musicae.training.loop import TrainingRun
 from musicae.training.run_log import RunLog
 
-RESULTS = Path(__file__).parent / "music.json"
-CLI = Path(__file__).parent.parent / "cli.py"
 READ = ("nottingham", "pop909")
-_BATCH = 192  # of `melody-2bar` in figures.py
-_DRAWS = 1000
-_LONG_LATENT = 512  # of `melody-16bar` in figures.py
+ROUNDS = 5
+COPIES = 28  # of both sets: 100,000 files
+UPDATES = 20  # of training, a round
+DRAWS = 1000
+_BATCH = 192  # of `melody-2bar`
 
 
 def medians(rounds: int, acts: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Median seconds of each act; the acts take turns, so that a busy minute of the machine hits all of them."""
+    """Median seconds of each act; the acts take turns, so that a busy minute of the machine affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(rounds):
         for name, act in acts.items():
@@ -52,16 +50,26 @@ def medians(rounds: int, acts: dict[str, Callable[[], float]]) -> dict[str, floa
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
+def machine() -> dict[str, Any]:
+    """What a time depends on."""
+    return {
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
 # Reading
 
 
-def reading(sets: Path, rounds: int, copies: int) -> dict[str, Any]:
+def reading(sets: Path, runs: Path, *, rounds: int = ROUNDS, copies: int = COPIES) -> dict[str, Any]:
     """Nottingham and POP909 to windows of two bars: seconds of one process, of two, and of pretty_midi.
 
-    The two sets take less time than processes take to start, so one and two processes are also
-    compared on `copies` copies of them.
+    The two sets take less time than processes take to start, so one and two processes are also compared on `copies`
+    copies of them.
     """
-    domain = MusicDomain()
+    del runs
+    before, domain = machine(), MusicDomain()
     places = [sets / name for name in READ]
     files = [path for _, path in find_files(domain, places)]
     counts: dict[str, int] = {}
@@ -102,14 +110,70 @@ def reading(sets: Path, rounds: int, copies: int) -> dict[str, Any]:
         "copies_one_process_s": found["one_of_many"],
         "copies_two_processes_s": found["two"],
         "two_processes_times_one": found["one_of_many"] / found["two"],
+        "rounds": rounds,
+        "machine": before,
     }
+
+
+def read_with_pretty_midi(path: Path) -> np.ndarray:
+    """Windows of two bars of 4/4, 2/2 or 2/4, `(windows, 32)`; none where pretty_midi can't read the file."""
+    try:
+        file = pretty_midi.PrettyMIDI(str(path))
+    except Exception:  # it raises whatever its parser happens to raise, and a damaged file is no result
+        return np.zeros((0, 32), np.uint8)
+    track = _melody_track(file)
+    if track is None:
+        return np.zeros((0, 32), np.uint8)
+    onset, end = (
+        np.array([file.time_to_tick(getattr(note, side)) for note in track.notes]) for side in ("start", "end")
+    )
+    pitch = np.array([note.pitch for note in track.notes])
+    shift = find_phase(onset, file.resolution).shift
+    changes = [(file.time_to_tick(change.time), change) for change in file.time_signature_changes]
+    starts = [tick for tick, _ in changes]
+    windows = []
+    if not starts or starts[0] > 0:
+        changes.insert(0, (0, pretty_midi.TimeSignature(4, 4, 0.0)))
+    for number, (start, change) in enumerate(changes):
+        stop = changes[number + 1][0] if number + 1 < len(changes) else int(end.max()) + 1
+        if (change.numerator, change.denominator) not in ((4, 4), (2, 2), (2, 4)):
+            continue
+        inside = (onset - shift >= start) & (onset - shift < stop) & (pitch >= LOWEST_PITCH) & (pitch <= HIGHEST_PITCH)
+        steps = -(-int(to_steps(np.array(stop - start), file.resolution)) // 16) * 16
+        placed = [to_steps(ticks[inside] - shift - start, file.resolution) for ticks in (onset, end)]
+        line = skyline(placed[0], placed[1], pitch[inside])
+        kept = line[0] < steps
+        tokens = tokens_from_notes(line[0][kept], np.maximum(line[1], line[0] + 1)[kept], line[2][kept], steps)
+        cut = windows_of(tokens, 32, 16)
+        windows.append(cut[(cut >= FIRST_ONSET).sum(1) >= 4])
+    return np.concatenate(windows) if windows else np.zeros((0, 32), np.uint8)
+
+
+def _melody_track(file: pretty_midi.PrettyMIDI) -> pretty_midi.Instrument | None:
+    pitched = [track for track in file.instruments if track.notes and not track.is_drum]
+    for word in MELODY_NAMES:
+        named = [track for track in pitched if word in track.name.casefold()]
+        if named:
+            return max(named, key=lambda track: len(track.notes))
+    return min(pitched, key=lambda track: (round(_polyphony(track), 1), -len(track.notes)), default=None)
+
+
+def _polyphony(track: pretty_midi.Instrument) -> float:
+    start, end = (np.array([getattr(note, side) for note in track.notes]) for side in ("start", "end"))
+    order = np.argsort(start)
+    start, end = start[order], end[order]
+    reached = np.maximum.accumulate(end)
+    covered = reached[0] - start[0] + np.maximum(reached[1:] - np.maximum(start[1:], reached[:-1]), 0).sum()
+    return float((end - start).sum() / covered) if covered > 0 else 1.0
 
 
 # Training
 
 
-def training(sets: Path, rounds: int, updates: int) -> dict[str, Any]:
+def training(sets: Path, runs: Path, *, rounds: int = ROUNDS, updates: int = UPDATES) -> dict[str, Any]:
     """Windows a second that the default model and the MusicVAE baseline learn from, with the same loop and batch."""
+    del runs
+    before = machine()
     settings = {"batch_size": _BATCH, "steps": 10_000_000, "evaluate_examples": 64}
     with tempfile.TemporaryDirectory() as folder:
         experiments = {
@@ -130,6 +194,8 @@ def training(sets: Path, rounds: int, updates: int) -> dict[str, Any]:
         "steps_windows_per_s": speed["steps"],
         "musicvae_windows_per_s": speed["musicvae"],
         "times_musicvae": speed["steps"] / speed["musicvae"],
+        "rounds": rounds,
+        "machine": before,
     }
 
 
@@ -148,139 +214,36 @@ def _block(experiment: Experiment, dataset: DataSet, folder: Path, log: RunLog, 
     return act
 
 
-# Sampling and morphing
+# Sampling
 
 
-def sampling(rounds: int, draws: int = _DRAWS) -> dict[str, Any]:
+def sampling(sets: Path, runs: Path, *, rounds: int = ROUNDS, draws: int = DRAWS) -> dict[str, Any]:
     """Seconds for so many melodies of 2 and of 16 bars on the CPU, and for one."""
-    models = {bars: _melody_model(bars) for bars in (2, 16)}
-    acts = {
-        f"{bars}bar_{count}": _sampling(model, count) for bars, (model, _) in models.items() for count in (draws, 1)
-    }
+    del sets
+    before = machine()
+    models = {bars: trained_model(runs, f"melody-{bars}bar") for bars in (2, 16)}
+    acts = {f"{bars}bar_{count}": _sampling(model, count) for bars, model in models.items() for count in (draws, 1)}
     for act in acts.values():
         act()
     found = medians(rounds, acts)
     return {
         "draws": draws,
-        "weights": {f"{bars}bar": weights for bars, (_, weights) in models.items()},
         "two_bar_s": found[f"2bar_{draws}"],
         "sixteen_bar_s": found[f"16bar_{draws}"],
         "sixteen_times_two": found[f"16bar_{draws}"] / found[f"2bar_{draws}"],
         "one_two_bar_s": found["2bar_1"],
         "one_sixteen_bar_s": found["16bar_1"],
         "one_sixteen_times_two": found["16bar_1"] / found["2bar_1"],
+        "rounds": rounds,
+        "machine": before,
     }
 
 
 def _sampling(model: TrainedModel, count: int) -> Callable[[], float]:
     def act() -> float:
         started = time.perf_counter()
-        model.sample(count, seed=0)
+        tensor = model.sample(count, seed=0).tensor
+        assert tensor is not None and len(tensor) == count
         return time.perf_counter() - started
 
     return act
-
-
-def _melody_model(bars: int) -> tuple[TrainedModel, str]:
-    """The shipped model, or one of the same size with random weights, which takes as long."""
-    try:
-        return load(f"melody-{bars}bar", "cpu"), "shipped"
-    except MusicaeError:
-        domain = MusicDomain(MusicConfig(bars=bars))
-        sizes = {"latent_size": _LONG_LATENT} if bars > 2 else {}
-        torch.manual_seed(0)
-        model = build_model("steps", domain.spec, sizes)
-        settings = domain.config.model_dump(mode="json")
-        manifest = Manifest(
-            domain="music", domain_settings=settings, task="reconstruct", model="steps", model_settings=sizes
-        )
-        return TrainedModel(model, domain, manifest, "cpu"), "random"
-
-
-def interpolate(rounds: int) -> dict[str, Any]:
-    """Seconds of wall time of `musicae interpolate a.mid b.mid` in a process of its own, from a cold start."""
-    domain = MusicDomain()
-    with tempfile.TemporaryDirectory() as folder:
-        ends = []
-        for (_, reading), name in zip(domain.starter(), ("a", "b"), strict=False):
-            ends.append(Path(folder) / f"{name}.mid")
-            domain.write(domain.to_tensor(torch.from_numpy(reading.examples[:1].copy())), ends[-1])
-        command = [sys.executable, str(CLI), "interpolate", *map(str, ends), "--out", str(Path(folder) / "path")]
-        seconds = []
-        for _ in range(rounds):
-            started = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                return {"failed": done.stderr.strip().splitlines()[-1:]}
-            seconds.append(time.perf_counter() - started)
-    return {"cold_s": statistics.median(seconds)}
-
-
-# Results
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """The results as one table, with what was to be reached."""
-    lines = ["| speed | measured | to be reached |", "|---|---|---|"]
-    for part, what, wanted in (
-        ("reading", "reading and windowing {files} files, one process: {one_process_s:.2f} s, "
-         "{files_per_s:.0f} files/s, {windows_per_s:.0f} windows/s | "
-         "{times_pretty_midi:.0f} × pretty_midi ({pretty_midi_s:.1f} s)", "50 ×"),
-        ("reading", "two processes, {copies} copies of them: {copies_two_processes_s:.2f} s | "
-         "{two_processes_times_one:.2f} × one ({copies_one_process_s:.2f} s)", "1.7 ×"),
-        ("training", "training the default 2-bar model on {device}: {steps_windows_per_s:.0f} windows/s | "
-         "{times_musicvae:.1f} × `musicvae` ({musicvae_windows_per_s:.0f} windows/s)", "3 ×"),
-        ("sampling", "sampling {draws} two-bar melodies | {two_bar_s:.2f} s", "2 s"),
-        ("sampling", "sampling {draws} 16-bar melodies | {sixteen_bar_s:.2f} s, "
-         "{sixteen_times_two:.1f} × the 2-bar time (one melody: {one_sixteen_times_two:.1f} ×)", "5 ×"),
-        ("interpolate", "`interpolate` from a cold start | {cold_s:.1f} s", "5 s"),
-    ):  # fmt: skip
-        if part in results and "failed" not in results[part]:
-            lines.append(f"| {what.format(**results[part])} | {wanted} |")
-    return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    """What a time depends on."""
-    return {
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }
-
-
-PARTS = ("reading", "training", "sampling", "interpolate")
-
-
-@click.command(help=__doc__)
-@click.option("--sets", type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
-@click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="Part; may be repeated.  [default: all]")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of which the median is taken.")
-@click.option("--copies", type=click.IntRange(1), default=28, show_default=True, help="28 are 100,000 files.")
-@click.option("--updates", type=click.IntRange(1), default=20, show_default=True, help="Of training, a round.")
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="JSON that is written and added to.")
-def main(sets: Path | None, parts: tuple[str, ...], rounds: int, copies: int, updates: int, out: Path) -> None:
-    parts = parts or PARTS
-    if sets is None and {"reading", "training"} & set(parts):
-        raise click.UsageError(f"reading and training need --sets, a folder with {' and '.join(READ)}.")
-    acts: dict[str, Callable[[], dict[str, Any]]] = {
-        "sampling": lambda: sampling(rounds),
-        "interpolate": lambda: interpolate(rounds),
-    }
-    if sets is not None:
-        folder = sets
-        acts |= {
-            "reading": lambda: reading(folder, rounds, copies),
-            "training": lambda: training(folder, rounds, updates),
-        }
-    results = json.loads(out.read_text()) if out.is_file() else {}
-    for part in parts:
-        before = machine()
-        results[part] = {**acts[part](), "rounds": rounds, "machine": before}
-        out.write_text(json.dumps(results, indent=2) + "\n")
-        click.echo(f"{part}  {json.dumps(results[part])}")
-    click.echo(table(results))
-
-
-if __name__ == "__main__":
-    main()

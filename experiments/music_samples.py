@@ -1,41 +1,57 @@
-"""Listens to samples of the shipped music models with measurements: what the files hold and how they sound.
+"""What music models make: scores on books they never saw, what sampled pieces hold, whether they follow chords."""
 
-    python experiments/listening.py --out FOLDER
-
-Draws pieces from each model's prior, writes them as `musicae sample` does, and reads MIDI and WAV back.
-"""
-
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
-import soundfile
-from symusic import Score
+from stored import trained_model
 
-from musicae.music.grid import STEPS_PER_QUARTER
-from musicae.trained import load
+from musicae.data.dataset import load_dataset
+from musicae.evaluation.evaluate import evaluate_files
+from musicae.music.chords import NO_CHORD, TRIADS, parse_progression, spread
+from musicae.music.quantize import STEPS_PER_QUARTER
+from musicae.music.tokens import FIRST_ONSET, LOWEST_PITCH
 
-RESULTS = Path(__file__).parent / "listening.json"
-MODELS = ("melody-2bar", "melody-16bar", "drums-2bar")
+# Outside sets
+
+OUTSIDE = {
+    "melody-2bar": ("nottingham", "pop909"),
+    "melody-16bar": ("nottingham", "pop909"),
+}
+"""Shipped model → sets that no shipped model learned from; denser ones are harder."""
 
 
-def listen(name: str, folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Draws and measures.
+def outside(sets: Path, runs: Path) -> dict[str, Any]:
+    """Scores of melody models on all of the music of sets that they never saw: model → set → scores."""
+    return {
+        name: {place: evaluate_files(trained_model(runs, name), [sets / place], split="all") for place in places}
+        for name, places in OUTSIDE.items()
+    }
+
+
+# Contents of samples
+
+SAMPLED = ("melody-2bar", "melody-16bar", "drums-2bar")
+COUNT = 16
+
+
+def contents(sets: Path, runs: Path, *, count: int = COUNT, seed: int = 0) -> dict[str, Any]:
+    """What pieces sampled from each model's prior hold and how loud they are when rendered."""
+    del sets
+    return {name: listen(name, runs, count, seed) for name in SAMPLED}
+
+
+def listen(name: str, runs: Path, count: int, seed: int) -> dict[str, Any]:
+    """Samples pieces of one model and measures their notes and their sound.
 
     Returns:
-        `silent_files`, of `count`; `lowest_pitch` and `highest_pitch` (MIDI); shares of onsets on a `bar`'s
-        first step, on a `quarter`, an `eighth` and on the grid of sixteenths; `rms_dbfs` and `peak` of the
-        WAV of all pieces, and `silent_s`, the longest stretch of it below -60 dBFS.
+        `silent_files`, of `count`; `lowest_pitch` and `highest_pitch` (MIDI); shares of onsets on a `bar`'s first
+        step, on a `quarter`, an `eighth` and on the grid of sixteenths; of the sound of all pieces in a row
+        `rms_dbfs`, `peak`, and `silent_s`, the longest section below -60 dBFS.
     """
-    model = load(name, "cpu")
-    shutil.rmtree(folder / name, ignore_errors=True)  # an earlier run may have left more
-    whole = model.sample(count, seed=seed, out=folder / name)
-    assert isinstance(whole, Path)
-    files = sorted(path for path in whole.parent.glob("*.mid") if path != whole)
-    notes = [_notes(path) for path in files]
+    model = trained_model(runs, name)
+    morph = model.sample(count, seed=seed)
+    notes = [_notes(piece) for piece in morph]
     onset = np.concatenate([start for start, _ in notes])
     pitch = np.concatenate([pitches for _, pitches in notes])
     steps = onset * STEPS_PER_QUARTER
@@ -43,32 +59,37 @@ def listen(name: str, folder: Path, count: int, seed: int) -> dict[str, Any]:
         name: float((np.abs(steps / length - np.round(steps / length)) < 1e-6).mean())
         for name, length in (("bar", model.domain.spec.segment), ("quarter", 4), ("eighth", 2), ("sixteenth", 1))
     }
-    wave, rate = soundfile.read(whole.with_suffix(".wav"), dtype="float32", always_2d=True)
-    mono = wave.mean(axis=1)
+    sounds = [piece.render() for piece in morph]
+    mono = np.concatenate([sound.mono().samples for sound in sounds])
     return {
-        "files": len(files),
+        "files": len(morph),
         "silent_files": sum(not len(start) for start, _ in notes),
-        "notes_per_file": len(onset) / len(files),
+        "notes_per_file": len(onset) / len(morph),
         "lowest_pitch": int(pitch.min()),
         "highest_pitch": int(pitch.max()),
         **{f"onsets_on_{name}": share for name, share in shares.items()},
-        "seconds": len(mono) / rate,
+        "seconds": len(mono) / sounds[0].sample_rate_hz,
         "rms_dbfs": 20 * float(np.log10(np.sqrt(np.mean(mono.astype(np.float64) ** 2)))),
-        "peak": float(np.abs(wave).max()),
-        "silent_s": _longest_silence(mono, rate),
+        "peak": float(np.abs(mono).max()),
+        "silent_s": longest_silence_s(mono, sounds[0].sample_rate_hz),
     }
 
 
-def _notes(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Onsets in quarters and pitches of all notes of a file."""
-    score = Score(str(path))
-    notes = [(note.start / score.tpq, note.pitch) for track in score.tracks for note in track.notes]
+def _notes(piece: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Onsets in quarters and pitches of all notes of a piece."""
+    midi = piece.to_pretty_midi()
+    notes = [
+        (midi.time_to_tick(note.start) / midi.resolution, note.pitch)
+        for part in midi.instruments
+        for note in part.notes
+    ]
     table = np.array(notes, dtype=np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 
-def _longest_silence(mono: np.ndarray, rate: int, frame_s: float = 0.05) -> float:
-    frame = round(frame_s * rate)
+def longest_silence_s(mono: np.ndarray, sample_rate_hz: int, frame_s: float = 0.05) -> float:
+    """The longest section of `(samples,)` whose frames all lie below -60 dBFS."""
+    frame = round(frame_s * sample_rate_hz)
     frames = mono[: len(mono) // frame * frame].reshape(-1, frame)
     quiet = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1)) < 1e-3
     longest = run = 0
@@ -78,18 +99,52 @@ def _longest_silence(mono: np.ndarray, rate: int, frame_s: float = 0.05) -> floa
     return longest * frame_s
 
 
-@click.command(help=__doc__)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the samples.")
-@click.option("--count", type=click.IntRange(1), default=16, show_default=True, help="Pieces of each model.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def main(out: Path, count: int, seed: int) -> None:
-    results = {name: listen(name, out, count, seed) for name in MODELS}
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    rows = list(next(iter(results.values())))
-    click.echo("\n".join(["| | " + " | ".join(MODELS) + " |", "|---|" + "---|" * len(MODELS)]))
-    for row in rows:
-        click.echo(f"| {row} | " + " | ".join(f"{results[name][row]:.4g}" for name in MODELS) + " |")
+# Chords
+
+PROGRESSIONS = ("C F G Am", "Dm G C A7", "F#m B E C#m", "Bb Eb F Gm")
+_MELODIES = 500  # a progression
 
 
-if __name__ == "__main__":
-    main()
+def chords(sets: Path, runs: Path, *, count: int = _MELODIES, seed: int = 0) -> dict[str, float]:
+    """Share of sampled notes that are tones of the chord that the model was given at their step.
+
+    Melodies are sampled with a progression, and compared with it and with others; chance is what the others get.
+    People's melodies of OpenEWLD are compared with their own chords.
+    """
+    trained = trained_model(runs, "melody-2bar-chords")
+    steps = trained.domain.spec.shape[0]
+    classes = {
+        text: np.tile(spread(parse_progression(text), steps).astype(np.int64), (count, 1)) for text in PROGRESSIONS
+    }
+    drawn = {text: _symbols(trained.sample(count, chords=text, seed=seed)) for text in PROGRESSIONS}
+    given = [in_chord(drawn[text], classes[text]) for text in PROGRESSIONS]
+    others = [in_chord(drawn[text], classes[other]) for text in PROGRESSIONS for other in PROGRESSIONS if other != text]
+    plain = _symbols(trained.sample(count, seed=seed))
+    dataset = load_dataset(trained.domain, [sets / "openewld"])
+    stored = dataset.examples[dataset.splits["test"]].astype(np.int64)
+    return {
+        "samples_in_given_chord": float(np.mean(given)),
+        "samples_in_other_chord": float(np.mean(others)),
+        "samples_without_chords_in_chord": float(np.mean([in_chord(plain, classes[text]) for text in PROGRESSIONS])),
+        "people_in_their_chord": in_chord(stored[..., 0], stored[..., -1]),
+    }
+
+
+def _symbols(morph: Any) -> np.ndarray:
+    """Tokens of the melody, `(pieces, steps)`."""
+    tokens: np.ndarray = morph.tensor[..., 0].numpy()
+    return tokens.reshape(len(tokens), -1)
+
+
+def in_chord(tokens: np.ndarray, classes: np.ndarray) -> float:
+    """Share of onsets whose pitch class belongs to the triad at their step.
+
+    Args:
+        tokens: `(pieces, steps)` of a melody.
+        classes: chord classes, the same shape; steps without a chord don't count.
+    """
+    counted = (tokens >= FIRST_ONSET) & (classes != NO_CHORD)
+    pitch = tokens[counted] - FIRST_ONSET + LOWEST_PITCH
+    root, quality = np.divmod(classes[counted] - 1, 4)
+    triads = np.array(TRIADS)[quality]  # (onsets, 3)
+    return float((((pitch - root)[:, None] % 12) == triads).any(1).mean())

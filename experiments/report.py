@@ -1,117 +1,419 @@
-"""What audio.py measured as the tables of the README: what was to be reached, every gain, harm and costs."""
+"""Writes docs/results.md from the stored results.
 
+    python experiments/report.py            # writes it
+    python experiments/report.py --check    # says whether it is up to date, and ends with 1 where it is not
+
+The text is in results_template.md; the tables are made here, from `results/*.json` and from the recipes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
 from typing import Any
 
-_DENOISER = "denoise-16k"
+import click
+from recipes import RECIPES, Recipe, chain, minutes_in_all
+from stored import RUNS, read
+
+HERE = Path(__file__).resolve().parent
+TEMPLATE = HERE / "results_template.md"
+DOCUMENT = HERE.parent / "docs" / "results.md"
 _RATIOS_DB = (0, 5, 10)
+_DENOISER = "denoise-16k"
+_NOT_RECORDED = "not recorded"
 
 
-def tables(results: dict[str, Any]) -> str:
-    """All tables of what is there, in Markdown."""
-    parts = [targets(results)]
-    if "denoising" in results:
-        parts += [_gains(results["denoising"]), _speech(results["denoising"])]
-    if "harm" in results:
-        parts.append(_harm(results["harm"]))
-    if "cost" in results:
-        parts.append(_costs(results["cost"]))
-    return "\n\n".join(parts)
+def document() -> str:
+    """The whole of docs/results.md."""
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute({name: make() for name, make in TABLES.items()})
 
 
-def targets(results: dict[str, Any]) -> str:
-    """What was to be reached, and what was."""
-    lines = ["| sound | measured | to be reached |", "|---|---|---|"]
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
-    def add(what: str, measured: str, wanted: str) -> None:
-        lines.append(f"| {what} | {measured} | {wanted} |")
 
-    if "denoising" in results:
-        found = results["denoising"]
-        for noise in ("coloured", "recorded"):
-            gains = [found[f"music, rendered, {noise} noise, {ratio} dB"][_DENOISER]["gain_db"] for ratio in _RATIOS_DB]
-            add(f"rendered music in {noise} noise, 0/5/10 dB in: gain", _slashed(gains) + " dB", "11/10/9 dB")
-        for noise in ("coloured", "recorded"):
-            rows = [found[f"music, real, {noise} noise, {ratio} dB"] for ratio in _RATIOS_DB]
-            over = [row[_DENOISER]["gain_db"] - row["wiener"]["gain_db"] for row in rows]
-            add(f"real recordings in {noise} noise: above Wiener", _slashed(over) + " dB", "3 dB")
-        row = found["speech, recorded noise, 5 dB"]
-        add("speech in recorded noise, 5 dB in: gain", f"{row[_DENOISER]['gain_db']:.1f} dB", "8 dB")
-        over_db = row[_DENOISER]["gain_db"] - row["wiener"]["gain_db"]
-        add("the same: above Wiener", f"{over_db:.1f} dB", "3 dB")
-        if "pesq" in row["noisy"]:
-            add("the same: PESQ above noisy", f"{row[_DENOISER]['pesq'] - row['noisy']['pesq']:+.2f}", "+0.5")
-    if "harm" in results:
-        row = results["harm"][_DENOISER]
-        add("clean input: SI-SDR of what comes out", f"{row['clean_si_sdr_db']:.1f} dB", "25 dB")
-        add("a steady 440 Hz tone changes by", f"{row['tone_change_db']:+.2f} dB", "1 dB")
-        add("silence stays silence", "yes" if row["silence_stays"] else "no", "yes")
-    if "band" in results:
-        for group, row in results["band"].items():
-            told = f"{row['model_lsd_db']:.1f} dB, {row['share']:.2f} of {row['resampled_lsd_db']:.1f} dB"
-            add(f"8 to 16 kHz, {group}: log-spectral distance in 4-8 kHz", told, "0.5 of resampling's")
-    if "timbre" in results:
-        row = results["timbre"]
-        ours, ceiling, pca = (row[name]["log_mel_l1"] for name in ("model", "copy synthesis", "PCA"))
-        add("unseen notes rebuilt: log-mel L1", f"{ours:.3f}, {ours / ceiling:.1f} × the ceiling {ceiling:.3f}", "3 ×")
-        add(f"the same: PCA of {row['PCA']['components']} components", f"{pca:.3f}", "above the model")
-        add("the same: pitch within 50 cents", f"{row['model']['pitch_kept']:.0%}", "90%")
-        paths = row["paths"]
-        jumps = [paths[name]["largest_over_mean_step"] for name in ("model", "crossfade")]
-        add("paths between notes: largest / mean step", f"{jumps[0]:.2f} (crossfade {jumps[1]:.2f})", "2")
-        near = [paths[name]["frechet_of_middles"] for name in ("model", "crossfade")]
-        add("their middles: Fréchet distance to notes", f"{near[0]:.1f} (crossfade {near[1]:.1f})", "below it")
-    if "cost" in results:
-        cost = results["cost"]
-        add("`denoise-16k`, two threads", f"{cost['denoise-16k, file, 2 threads']:.0f} × real time", "50 ×")
-        add("an hour of stereo at 44.1 kHz: memory", f"{cost['hour_gib']:.2f} GiB", "1.5 GiB")
-    return "\n".join(lines)
+# Runs
+
+
+def runs(domain: str) -> str:
+    """What every final run of a domain was trained on and for how long, and its scores."""
+    stored = read(RUNS)
+    rows = []
+    for name, recipe in RECIPES.items():
+        if recipe.domain == domain and not recipe.is_leg and name in stored:
+            row = stored[name]
+            scores = ", ".join(f"{key} {row[key]:.4g}" for key in recipe.reported if key in row)
+            cells = [f"`{name}`", _legs(name), *_effort(name, stored), _measured_on(recipe, row), scores]
+            rows.append(cells)
+    heads = ["run", "after", "minutes in all", "updates in all", "CPU threads", "measured on", "scores"]
+    return table(heads, rows)
+
+
+def _legs(name: str) -> str:
+    """The legs before a run, with the minutes of each."""
+    return ", ".join(f"`{leg}` ({RECIPES[leg].minutes:g} min)" for leg in chain(name)[:-1]) or "nothing"
+
+
+def _effort(name: str, stored: dict[str, Any]) -> tuple[str, str, str]:
+    """Minutes and updates of all legs together, and the threads they took."""
+    row = stored[name]
+    minutes = row.get("minutes_in_all", minutes_in_all(name))
+    updates = f"{row['updates_in_all']:.0f}" if "updates_in_all" in row else _NOT_RECORDED
+    machines = {stored[leg]["machine"] for leg in chain(name) if leg in stored}
+    counts = sorted(machine.removesuffix(" CPU thread(s)") for machine in machines)
+    return f"{minutes:.0f}", updates, " or ".join(counts)
+
+
+def _measured_on(recipe: Recipe, row: dict[str, Any]) -> str:
+    sets = ", ".join(recipe.scored_on or recipe.sets)
+    return f"test split of {sets} ({row['examples']} examples)"
+
+
+def outside_music() -> str:
+    """Melody models on their own test split and on tune books that no shipped model learned from."""
+    stored, outside = read(RUNS), read("music-outside")
+    keys = ("accuracy_free_running", "onset_f1", "kl_bits")
+    rows = []
+    for name, places in outside.items():
+        own = {f"own test split ({stored[name]['examples']} windows)": stored[name]}
+        others = {f"{place}, all of it ({row['examples']} windows)": row for place, row in places.items()}
+        rows += [
+            [f"`{name}`", place, *(_with_interval(row, key) for key in keys)]
+            for place, row in {**own, **others}.items()
+        ]
+    return table(["model", "measured on", "accuracy, free-running (95%)", "onset F1 (95%)", "KL, bits (95%)"], rows)
+
+
+def _with_interval(row: dict[str, Any], key: str, form: str = ".4g") -> str:
+    ends = f" ({row[f'{key}_low']:{form}}–{row[f'{key}_high']:{form}})" if f"{key}_low" in row else ""
+    return f"{row[key]:{form}}{ends}"
+
+
+def chords() -> str:
+    found = read("music-chords")
+    rows = [
+        ["sampled with a progression, its own chords", found["samples_in_given_chord"]],
+        ["sampled with a progression, chords of others", found["samples_in_other_chord"]],
+        ["sampled without chords", found["samples_without_chords_in_chord"]],
+        ["people's melodies, their own chords", found["people_in_their_chord"]],
+    ]
+    return table(["notes", "share that are chord tones"], [[what, f"{share:.3f}"] for what, share in rows])
+
+
+def samples() -> str:
+    found = read("music-samples")
+    measures = list(next(iter(found.values())))
+    rows = [[measure.replace("_", " "), *(f"{row[measure]:.4g}" for row in found.values())] for measure in measures]
+    return table(["16 samples each", *found], rows)
+
+
+# Sound
+
+
+def gains() -> str:
+    """SI-SDR gains of every method, noise and ratio."""
+    return _gains(read("audio-baselines"))
+
+
+def outside_gains() -> str:
+    """The same on voices and noises from elsewhere."""
+    return _gains(read("audio-outside"))
 
 
 def _gains(found: dict[str, Any]) -> str:
     names = [name for name in next(iter(found.values())) if name != "noisy"]
-    lines = [f"| gain in SI-SDR, dB (95%) | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for place, rows in found.items():
-        told = " | ".join(_interval(rows[name]) for name in names)
-        lines.append(f"| {place} in, {rows['noisy']['clips']} clips | {told} |")
-    return "\n".join(lines)
-
-
-def _speech(found: dict[str, Any]) -> str:
-    rows = found["speech, recorded noise, 5 dB"]
-    lines = [f"| speech in recorded noise, 5 dB in | {' | '.join(rows)} |", "|---" * (len(rows) + 1) + "|"]
-    for measure in ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db"):
-        if measure in rows["noisy"]:
-            told = " | ".join(f"{row[measure]:.2f}" for row in rows.values())
-            lines.append(f"| {measure.replace('_', ' ')} | {told} |")
-    wins = " | ".join(f"{row['wins_over_wiener']:.0%}" for row in rows.values())
-    lines.append(f"| clips won from Wiener | {wins} |")
-    return "\n".join(lines)
-
-
-def _harm(found: dict[str, Any]) -> str:
-    lines = [
-        "| what needs nothing | clean: SI-SDR | lowest of them | 440 Hz tone | silence stays |",
-        "|---|---|---|---|---|",
+    rows = [
+        [f"{place} in, {row['noisy']['clips']} clips", *(_with_interval(row[name], "gain_db", ".1f") for name in names)]
+        for place, row in found.items()
     ]
-    for name, row in found.items():
-        lines.append(
-            f"| {name} | {row['clean_si_sdr_db']:.1f} dB | {row['clean_si_sdr_db_lowest']:.1f} dB | "
-            f"{row['tone_change_db']:+.1f} dB | {'yes' if row['silence_stays'] else 'no'} |"
+    return table(["gain in SI-SDR, dB (95%)", *names], rows)
+
+
+def speech() -> str:
+    """Perceptual and spectral scores of speech in recorded noise."""
+    found = read("audio-baselines")["speech, recorded noise, 5 dB"]
+    measures = ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db")
+    rows = [
+        [measure.replace("_", " "), *(f"{row[measure]:.2f}" for row in found.values())]
+        for measure in measures
+        if measure in found["noisy"]
+    ]
+    rows.append(["better than the Wiener filter", *(f"{row['wins_over_wiener']:.0%}" for row in found.values())])
+    return table(["speech in recorded noise, 5 dB in", *found], rows)
+
+
+def clean_input() -> str:
+    rows = [
+        [
+            name,
+            f"{row['clean_si_sdr_db']:.1f} dB",
+            f"{row['clean_si_sdr_db_lowest']:.1f} dB",
+            f"{row['tone_change_db']:+.1f} dB",
+            "yes" if row["silence_stays"] else "no",
+        ]
+        for name, row in read("audio-clean-input").items()
+    ]
+    return table(
+        ["input without noise", "SI-SDR of clean clips", "the worst clip", "440 Hz tone", "silence stays"], rows
+    )
+
+
+def band_extension() -> str:
+    rows = [
+        [
+            group,
+            str(row["clips"]),
+            f"{row['resampled_lsd_db']:.1f} dB",
+            f"{row['model_lsd_db']:.1f} dB ({row['model_lsd_db_low']:.1f}–{row['model_lsd_db_high']:.1f})",
+            f"{row['share']:.2f}",
+            f"{row['won']} of {row['clips']}",
+        ]
+        for group, row in read("audio-band-extension").items()
+    ]
+    return table(["8 to 16 kHz", "clips", "resampled", "`upscale-16k` (95%)", "share", "closer on"], rows)
+
+
+def notes() -> str:
+    """Notes rebuilt, and paths between notes."""
+    found = read("audio-notes")
+    names = {"model": "`notes-16k`", "PCA": f"PCA of {found['PCA']['components']} components"}
+    rows = [
+        [
+            names.get(name, f"{name} (the ceiling)"),
+            _with_interval(found[name], "log_mel_l1", ".3f"),
+            f"{found[name]['log_spectral_distance_db']:.2f} dB",
+            f"{found[name]['pitch_kept']:.0%}",
+        ]
+        for name in ("copy synthesis", "model", "PCA")
+    ]
+    rebuilt = table(
+        [f"{found['examples']} held-out notes", "log-mel L1 (95%)", "log-spectral distance", "pitch within 50 cents"],
+        rows,
+    )
+    rows = [
+        [name, f"{row['largest_over_mean_step']:.2f}", f"{row['frechet_of_middles']:.1f}"]
+        for name, row in found["paths"].items()
+    ]
+    return f"{rebuilt}\n\n{table(['paths between notes', 'largest / mean step', 'Fréchet distance of middles'], rows)}"
+
+
+def cost() -> str:
+    found = read("audio-cost")
+    rows = [[name, f"{value:.0f} × real time"] for name, value in found.items() if not name.endswith(("gib", "ms"))]
+    rows.append(["`denoise-live-16k`, latency of the stream", f"{found['latency_ms']:.0f} ms"])
+    rows.append(["`denoise-16k`, an hour of stereo at 44.1 kHz, memory", f"{found['hour_gib']:.2f} GiB"])
+    return table(["what", "measured"], rows)
+
+
+def validation_gains() -> str:
+    """Only final models: what legs gained is in the log and in the JSON."""
+    found = {
+        name: row for name, row in read("audio-validation").items() if name not in RECIPES or not RECIPES[name].is_leg
+    }
+    rows = [
+        [f"{sound}, {noise}", *(f"{each[sound][noise]:.1f}" for each in found.values())]
+        for sound, row in next(iter(found.values())).items()
+        for noise in row
+    ]
+    return table(["gain in SI-SDR, dB", *found], rows)
+
+
+_CHOICES = {
+    "overlap": "chunk by chunk against at once: difference, dB",
+    "precision": "masks in bfloat16 against float32",
+    "profile": "with and without a noise profile: gain in SI-SDR, dB",
+    "phases": "Griffin-Lim after copying phases: log-spectral distance in 4-8 kHz, dB",
+}
+
+
+def choices() -> str:
+    parts = []
+    for name, found in read("audio-choices").items():
+        columns = list(next(iter(found.values())))
+        rows = [[row, *(f"{values[column]:.1f}" for column in columns)] for row, values in found.items()]
+        parts.append(table([_CHOICES[name], *columns], rows))
+    return "\n\n".join(parts)
+
+
+# Pictures
+
+
+def codes_of_digits() -> str:
+    """Autoencoders of digits beside principal components, all learned from the training split alone."""
+    stored, pca = read(RUNS), read("image-pca")
+    rows = []
+    for numbers, linear in pca.items():
+        row = stored[f"mnist-ae-{numbers}"]
+        error = row.get("mse_mean", row["mse"])
+        accuracy = f"{row['knn_accuracy']:.3f}" if "knn_accuracy" in row else "not measured"
+        rows.append(
+            [numbers, f"{linear['mse']:.4f}", f"{error:.4f}", f"{error / linear['mse']:.3f}",
+             f"{linear['knn_accuracy']:.3f}", accuracy]
+        )  # fmt: skip
+    heads = ["numbers in the code", "PCA, MSE", "`mnist-ae-…`, MSE", "share of PCA's"]
+    return table([*heads, "PCA, class of the nearest codes", "`mnist-ae-…`, class of the nearest codes"], rows)
+
+
+def restored_digits() -> str:
+    stored, rows = read(RUNS), []
+    for name in ("mnist-denoise", "mnist-upscale-2", "mnist-upscale-4"):
+        row = stored[name]
+        given = "noisy" if "denoise" in name else "bicubic"
+        cells = [f"{given} {row['psnr_in_db']:.1f} dB", f"{row['ridge_psnr_db']:.1f} dB"]
+        rows.append(
+            [f"`{name}`", *cells, f"{row['psnr_db']:.1f} dB ({row['psnr_db_low']:.1f}–{row['psnr_db_high']:.1f})"]
         )
-    return "\n".join(lines)
+    return table(["model", "input", "ridge regression", "model, PSNR (95%)"], rows)
 
 
-def _costs(found: dict[str, Any]) -> str:
-    lines = ["| times real time | |", "|---|---|"]
-    lines += [f"| {name} | {value:.0f} × |" for name, value in found.items() if not name.endswith(("gib", "ms"))]
-    lines.append(f"| latency of the stream | {found['latency_ms']:.0f} ms |")
-    return "\n".join(lines)
+def drawn_digits() -> str:
+    found = read("image-samples")
+    rows = [[name, f"{found[name]:.1f}"] for name in found if name not in ("judge_accuracy", "label_agreement")]
+    return table(["drawn", "Fréchet distance to test digits"], rows)
 
 
-def _interval(row: dict[str, float]) -> str:
-    ends = f" ({row['gain_db_low']:.1f}–{row['gain_db_high']:.1f})" if "gain_db_low" in row else ""
-    return f"{row['gain_db']:.1f}{ends}"
+def judged_digits() -> str:
+    found, row = read("image-samples"), read(RUNS)["mnist-vae-40"]
+    rows = [
+        ["test digits that the classifier gets right", f"{found['judge_accuracy']:.3f}"],
+        [
+            "`mnist-conditional`: samples that the classifier takes for the digit asked for",
+            f"{found['label_agreement']:.3f}",
+        ],
+        ["`mnist-vae-40`: negative ELBO", f"{-row['elbo_nats']:.2f} nats"],
+        [f"`mnist-vae-40`: NLL with {row['importance_draws']} draws", f"{row['nll_importance_nats']:.2f} nats"],
+    ]
+    return table(["what", "measured"], rows)
 
 
-def _slashed(values: list[float]) -> str:
-    return "/".join(f"{value:.1f}" for value in values)
+def elsewhere() -> str:
+    rows = [
+        [
+            f"`{name}`",
+            "PCA" if "digits_mse" in row else "the better of ridge regression and the input",
+            *(f"{row[f'{place}_gain_db']:+.1f} dB" for place in ("digits", "satellite")),
+        ]
+        for name, row in read("image-elsewhere").items()
+    ]
+    return table(["learned from digits", "compared with", "on test digits", "on satellite photographs"], rows)
+
+
+def photographs() -> str:
+    rows = [
+        [
+            f"×{scale}",
+            f"{row['bicubic_psnr_db']:.2f} dB",
+            f"{row['psnr_db']:.2f} dB",
+            f"{row['gain_db']:.2f} dB",
+            f"{row['least_gain_db']:.2f} dB",
+            f"{row['above']} of {row['pictures']}",
+            f"{row['bicubic_ssim']:.3f} → {row['ssim']:.3f}",
+        ]
+        for scale, row in read("image-photographs").items()
+    ]
+    return table(
+        ["scale", "bicubic", "`satellite-upscale-…`", "gain", "smallest gain", "above bicubic on", "SSIM"], rows
+    )
+
+
+def picture_training() -> str:
+    names = ("pythae", "musicae_float32", "musicae")
+    rows = [
+        [
+            f"{model}, {row['musicae']['weights'] / 1e6:.1f} million weights, {row['machine']['device']}",
+            *(f"{row[name]['images_per_s']:.0f}" for name in names),
+            f"{row['times_pythae']:.1f} ×",
+            *(f"{row[name]['test_loss_nats']:.1f}" for name in names),
+        ]
+        for model, row in read("image-training").items()
+    ]
+    heads = ["network", "images/s: Pythae", "musicae in float32", "musicae", "× Pythae"]
+    return table([*heads, "test loss: Pythae", "musicae in float32", "musicae"], rows)
+
+
+# Speed
+
+
+def speeds() -> str:
+    found = {**read("music-reading"), **read("music-training"), **read("music-sampling")}
+    rows = [
+        (
+            "reading and windowing {files} files, one process",
+            "{one_process_s:.2f} s, {files_per_s:.0f} files/s, {windows_per_s:.0f} windows/s",
+            "pretty_midi {pretty_midi_s:.1f} s, {times_pretty_midi:.0f} × as long",
+        ),
+        (
+            "reading {copies} copies of them, two processes",
+            "{copies_two_processes_s:.2f} s",
+            "one process {copies_one_process_s:.2f} s, {two_processes_times_one:.2f} × as long",
+        ),
+        (
+            "training the default two-bar model on {device}",
+            "{steps_windows_per_s:.0f} windows/s",
+            "`musicvae` {musicvae_windows_per_s:.0f} windows/s; {times_musicvae:.1f} × as fast",
+        ),
+        ("sampling {draws} two-bar melodies", "{two_bar_s:.2f} s", "one: {one_two_bar_s:.3f} s"),
+        (
+            "sampling {draws} 16-bar melodies",
+            "{sixteen_bar_s:.2f} s, {sixteen_times_two:.1f} × the two-bar time",
+            "one: {one_sixteen_bar_s:.3f} s",
+        ),
+    ]
+    return table(["what", "measured", "beside it"], [[cell.format(**found) for cell in row] for row in rows])
+
+
+def start_up() -> str:
+    found, before = read("start-up"), read("start-up-before")
+    rows = [
+        [f"`{command}`", f"{row['seconds']:.2f} s", str(row["modules"])] for command, row in found["commands"].items()
+    ]
+    rows.append(
+        ["`interpolate a.mid b.mid`, before the packages were laid out by medium", f"{before['cold_s']:.2f} s", ""]
+    )
+    return table(["command, in a process of its own", "median wall time", "modules of musicae loaded"], rows)
+
+
+TABLES = {
+    "runs_image": lambda: runs("image"),
+    "runs_audio": lambda: runs("audio"),
+    "runs_music": lambda: runs("music"),
+    "outside_music": outside_music,
+    "chords": chords,
+    "samples": samples,
+    "gains": gains,
+    "outside_gains": outside_gains,
+    "speech": speech,
+    "clean_input": clean_input,
+    "band_extension": band_extension,
+    "notes": notes,
+    "cost": cost,
+    "validation_gains": validation_gains,
+    "choices": choices,
+    "codes_of_digits": codes_of_digits,
+    "restored_digits": restored_digits,
+    "drawn_digits": drawn_digits,
+    "judged_digits": judged_digits,
+    "elsewhere": elsewhere,
+    "photographs": photographs,
+    "picture_training": picture_training,
+    "speeds": speeds,
+    "start_up": start_up,
+}
+
+
+@click.command(help=__doc__)
+@click.option("--check", is_flag=True, help="Write nothing; end with 1 where the document is out of date.")
+def main(check: bool) -> None:
+    text = document()
+    if not check:
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text(text, encoding="utf-8")
+        click.echo(DOCUMENT)
+    elif not DOCUMENT.is_file() or DOCUMENT.read_text(encoding="utf-8") != text:
+        raise click.ClickException(f"{DOCUMENT} is out of date; run python experiments/report.py.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,104 +1,166 @@
-"""Trains and scores the models whose figures the README quotes; results as JSON and one table.
+"""Remakes each quoted figure and each shipped model: trains and scores recipes, and runs measurements.
 
-    python experiments/figures.py --sets FOLDER mnist-ae-128 denoise-16k
+    python experiments/run.py --sets FOLDER melody-2bar          # trains its legs one after the other, and scores it
+    python experiments/run.py --sets FOLDER --ship melody-2bar   # and writes musicae/pretrained/melody-2bar
+    python experiments/run.py --sets FOLDER audio-baselines      # models beside baselines; the shipped ones, or --runs
+    python experiments/run.py --sets FOLDER all                  # all recipes, then all measurements
 
-`--sets` is a folder with the unpacked data sets, one sub-folder each. Training ends by the clock, so
-figures move a little with the machine; the seed fixes the rest.
+`--sets` is a folder with the unpacked data sets, one sub-folder each, and what audio_sets.py and debian_sounds.py make
+under `sound`. Results go to `experiments/results/*.json`, and from there to docs/results.md. Training ends by the
+clock, so figures move a little with the machine; the seed fixes the rest. A run that was trained before is only scored;
+remove its folder to train it again.
 """
 
-import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import audio
+import audio_validation
 import click
+import image
+import image_training
+import music
+import music_samples
+import report
+import ship
+import start_up
+import stored
 import torch
 from calibration import calibrate
-from figure_runs import FIGURES, Figure
+from recipes import RECIPES, SHIPPED, Recipe, chain
 
 from musicae.evaluation.evaluate import evaluate_files
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 
-RESULTS = Path(__file__).parent / "figures.json"
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured beside the scores of the recipes.
+
+    Attributes:
+        measure: folder of data sets and folder of runs → results.
+        about: one line.
+        needs_sets: whether it reads data sets.
+    """
+
+    measure: Callable[[Path, Path], dict[str, Any]]
+    about: str
+    needs_sets: bool = True
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "audio-baselines": Measurement(audio.denoising, "denoisers, Wiener filter, noisereduce and the best mask"),
+    "audio-outside": Measurement(audio.outside, "the same on voices and noises that nobody trained or chose on"),
+    "audio-clean-input": Measurement(audio.clean_input, "what denoisers do to clean sound, a tone, silence"),
+    "audio-band-extension": Measurement(audio.band_extension, "8 kHz sound made 16 kHz, beside resampling"),
+    "audio-notes": Measurement(audio.notes, "notes rebuilt and morphed, beside PCA and crossfades"),
+    "audio-cost": Measurement(audio.cost, "speed and memory of cleaning sound", needs_sets=False),
+    "audio-validation": Measurement(audio_validation.gains, "gains on validation clips, by which trainings are chosen"),
+    "audio-choices": Measurement(audio_validation.choices, "overlap, bfloat16, noise profile, phases"),
+    "image-pca": Measurement(image.linear_codes, "principal components of digits and their nearest neighbours"),
+    "image-samples": Measurement(image.drawn, "digits that models draw: Fréchet distance, label agreement"),
+    "image-elsewhere": Measurement(image.elsewhere, "models of digits on satellite photographs"),
+    "image-photographs": Measurement(image.photographs, "photographs enlarged, beside bicubic"),
+    "image-training": Measurement(image_training.compare_all, "speed of training beside Pythae"),
+    "music-outside": Measurement(music_samples.outside, "melody models on tune books they never saw"),
+    "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
+    "music-samples": Measurement(music_samples.contents, "what sampled files hold and how loud they are", False),
+    "music-reading": Measurement(music.reading, "reading MIDI, beside pretty_midi"),
+    "music-training": Measurement(music.training, "speed of training, beside MusicVAE's architecture"),
+    "music-sampling": Measurement(music.sampling, "speed of sampling", needs_sets=False),
+    "start-up": Measurement(start_up.measure, "wall time and loaded modules of commands", needs_sets=False),
+}
 
 
 @click.command(help=__doc__)
-@click.argument("names", nargs=-1, type=click.Choice(list(FIGURES)))
-@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/figures"), help="Folder for the runs.")
-@click.option("--score-only", is_flag=True, help="Score runs that are there already.")
-def main(names: tuple[str, ...], sets: Path, out: Path, score_only: bool) -> None:
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    for name in names or tuple(FIGURES):
-        figure = FIGURES[name]
-        experiment = _experiment(figure, sets, out)
-        if not score_only:
-            best = experiment.run(out / name, experiment.read())
-            if figure.calibrated:
-                calibrate(best)
-        trained = load(out / name)
-        scores = score(trained, figure, sets)
-        minutes = trained.manifest.metrics["minutes"]
-        machine = results[name]["machine"] if score_only and name in results else _machine()
-        results[name] = {"minutes": minutes, **scores, "machine": machine}
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-        shown = "  ".join(f"{score} {scores[score]:.4g}" for score in figure.reported if score in scores)
-        click.echo(f"{name}  {minutes:.1f} min  {shown}")
-    click.echo(table(results))
+@click.argument("names", nargs=-1, required=True, type=click.Choice([*RECIPES, *MEASUREMENTS, "all"]))
+@click.option("--sets", type=click.Path(path_type=Path, exists=True), help="Folder of unpacked data sets.")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs/experiments"), show_default=True,
+    help="Folder of the trained runs.",
+)  # fmt: skip
+@click.option("--ship", "ships", is_flag=True, help="Write the shipped model too, with its card.")
+def main(names: tuple[str, ...], sets: Path | None, runs: Path, ships: bool) -> None:
+    chosen = [*RECIPES, *MEASUREMENTS] if "all" in names else list(dict.fromkeys(names))
+    for name in chosen:
+        if sets is None and (name in RECIPES or MEASUREMENTS[name].needs_sets):
+            raise click.UsageError(f"{name} needs --sets, the folder of the unpacked data sets.")
+        if ships and name not in SHIPPED.values() and "all" not in names:
+            raise click.UsageError(f"{name} is not shipped; --ship takes {', '.join(SHIPPED.values())}.")
+    for name in chosen:
+        click.echo(f"{name} ...", err=True)
+        if name in RECIPES:
+            assert sets is not None
+            train_and_score(name, sets, runs)
+            if ships and RECIPES[name].shipped_as is not None:
+                click.echo(ship.ship(name, runs / name / "best", lambda model, name=name: score(model, name, sets)))
+        else:
+            click.echo(stored.write(name, MEASUREMENTS[name].measure(sets or Path(), runs)))
+    report.main.callback(check=False)  # type: ignore[misc]  # click keeps the function
 
 
-def _machine() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} CPU thread(s)"
+def train_and_score(name: str, sets: Path, runs: Path) -> None:
+    """Trains the legs of a recipe that are not there yet, scores each new one and the last, and stores the results."""
+    for leg in chain(name):
+        is_new = not (runs / leg / "best").is_dir()
+        if is_new:
+            train(leg, sets, runs)
+        if is_new or leg == name:
+            results = stored.read(stored.RUNS)
+            trained = load(runs / leg)
+            metrics, data = trained.manifest.metrics, trained.manifest.data
+            effort = {key: data[key] for key in ship.EFFORT if key in data}
+            machine = machine_now() if is_new or leg not in results else results[leg]["machine"]
+            at_best = {"minutes_at_best": metrics["minutes"]} if "minutes" in metrics else {}
+            results[leg] = {**at_best, **effort, **score(trained, leg, sets), "machine": machine}
+            stored.write(stored.RUNS, results)
+            shown = (f"{key} {results[leg][key]:.4g}" for key in RECIPES[leg].reported if key in results[leg])
+            click.echo(f"{leg}  {'  '.join(shown)}")
 
 
-def _training(name: str, results: dict[str, dict[str, Any]]) -> str:
-    """Minutes of a run, where, and which run's weights it went on from."""
-    start = FIGURES[name].settings.get("start_from")
-    text = f"{results[name]['minutes']:.0f} min, {results[name]['machine']}"
-    return text if start is None else f"{text}, after `{start}`"
+def train(name: str, sets: Path, runs: Path) -> Path:
+    """Trains one recipe, whose start is there, and returns the folder of its best checkpoint."""
+    experiment = resolve(name, sets, runs)
+    best = experiment.run(runs / name, experiment.read())
+    if RECIPES[name].calibrated:
+        calibrate(best)
+    return best
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """The results as the table that stands in README.md."""
-    lines = ["| model | training | scores on data it never saw |", "|---|---|---|"]
-    for name, figure in FIGURES.items():
-        if name in results:
-            row = results[name]
-            scores = ", ".join(f"{key} {row[key]:.4g}" for key in figure.reported if key in row)
-            if "pca_mse" in figure.reported:
-                scores += f" (MSE {row['mse'] / row['pca_mse']:.2f} of PCA's)"
-            lines.append(f"| `{name}` | {_training(name, results)} | {scores} |")
-    return "\n".join(lines)
+def resolve(name: str, sets: Path, runs: Path) -> Experiment:
+    """A recipe's training run, with the folders of this machine."""
+    recipe = RECIPES[name]
+    settings = _with_noise(recipe.all_settings, recipe, sets)
+    if recipe.start_from is not None:
+        settings["start_from"] = str(runs / recipe.start_from)
+    data = [sets / each for each in recipe.sets]
+    return Experiment.resolve(recipe.domain, task=recipe.task, data=data, model=recipe.model, settings=settings)
 
 
-def score(trained: TrainedModel, figure: Figure, sets: Path) -> dict[str, float]:
-    """Scores a model on a figure's test splits."""
-    settings = _with_noise(figure.scored_with, figure, sets)
-    counts = {"importance": figure.importance, "samples": figure.samples, "pairs": figure.pairs}
-    scored_on = [sets / name for name in figure.scored_on or figure.sets]
+def score(trained: TrainedModel, name: str, sets: Path) -> dict[str, float]:
+    """Scores a model on the test splits of a recipe's sets."""
+    recipe = RECIPES[name]
+    settings = _with_noise(recipe.scored_with, recipe, sets)
+    counts = {"importance": recipe.importance, "samples": recipe.samples, "pairs": recipe.pairs}
+    scored_on = [sets / each for each in recipe.scored_on or recipe.sets]
     return evaluate_files(trained, scored_on, settings=settings, **counts)
 
 
-def places(figure: Figure, sets: Path) -> list[Path]:
-    """Folders of the sets a figure's model learns from."""
-    return [sets / name for name in figure.sets]
-
-
-def _with_noise(settings: dict[str, Any], figure: Figure, sets: Path) -> dict[str, Any]:
+def _with_noise(settings: Mapping[str, Any], recipe: Recipe, sets: Path) -> dict[str, Any]:
     """Settings with the folders of the noise sets filled in."""
-    if "noise" not in figure.settings:
+    if "noise" not in recipe.settings:
         return dict(settings)
-    return {**settings, "noise": tuple(str(sets / name) for name in figure.settings["noise"])}
+    return {**settings, "noise": tuple(str(sets / name) for name in recipe.settings["noise"])}
 
 
-def _experiment(figure: Figure, sets: Path, out: Path) -> Experiment:
-    settings = _with_noise(figure.settings, figure, sets)
-    if "start_from" in settings:  # names another figure
-        settings["start_from"] = str(out / settings["start_from"])
-    data = places(figure, sets)
-    return Experiment.resolve(figure.domain, task=figure.task, data=data, model=figure.model, settings=settings)
+def machine_now() -> str:
+    """What trains here."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} CPU thread(s)"
 
 
 if __name__ == "__main__":

@@ -1,190 +1,176 @@
-"""Turns a run of figures.py into a shipped model: float16 weights, a model card, scores of what is shipped.
+"""Makes a shipped model of a trained run: small weights, a model card, and the scores of the weights as shipped.
 
-python experiments/ship.py --sets FOLDER melody-2bar
+`python experiments/run.py --sets FOLDER --ship NAME` calls this. Models of music are stored as int8 per channel, the
+others as float16.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import click
-from figure_runs import FIGURES, Figure
-from figures import RESULTS, score
-from free_sounds import SOURCES
+import report
+from recipes import CREDITS, RECIPES, Recipe, chain, licence_of, minutes_in_all, sets_in_all
+from stored import RUNS, read
 
-from musicae.inference.attribute_vectors import AttributeVectors
+from musicae.attribute_vectors import AttributeVectors
+from musicae.manifest import MANIFEST, WEIGHTS, Manifest
 from musicae.shipped import PRETRAINED
-from musicae.trained import load
-from musicae.training.checkpoint import MANIFEST, WEIGHTS, Manifest, load_checkpoint, save_checkpoint
+from musicae.trained import TrainedModel, load
+from musicae.training.checkpoint import load_checkpoint, save_checkpoint
 
-_FREE = {
-    f"sound/free_{kind}": f"{kind} from Debian packages: "
-    + "; ".join(f"{source.package}, {source.licence}" for source in SOURCES if source.kind == kind)
-    for kind in dict.fromkeys(source.kind for source in SOURCES)
-}
-_LICENCES = _FREE | {
-    "openewld": "OpenEWLD, public-domain lead sheets, MIT",
-    "openscore_lieder": "OpenScore Lieder Corpus, vocal lines, CC0",
-    "ryans_mammoth": "Ryan's Mammoth Collection (1883), public domain",
-    "oneills1850": "O'Neill's Music of Ireland (1903), public domain",
-    "airds_airs": "Aird's Airs (1782-1803), public domain",
-    "speech_kerstin16k": "Kerstin speech recordings, CC0",
-    "groove": "Groove MIDI Dataset, drum performances, CC BY 4.0 (Gillick et al., 2019)",
-    "noise_room": "room noises, public domain",
-    "notes16k": "single notes of eleven instruments, Discord SFZ bank and Karoryfer, CC0, piano by A. Holm CC BY",
-    "sound/digits_train": "Free Spoken Digit Dataset, four of its six speakers, CC BY-SA 4.0",
-    "sound/music_train": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
-    "sound/music_third": "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums, played by sound_sets.py",
-    "sound/font_music": "such tunes, played by sound_sets.py with Fluid R3 GM, MIT (F. Wen)",
-    "sound/notes_train": "notes of a General MIDI sound font, played by sound_sets.py",
-    "sound/tones_train": "steady tones, made by sound_sets.py",
-    "sound/noise_train": "rain, sea and chainsaws of ESC-10, CC0 and CC BY (K. J. Piczak, 2015)",
-}
-_SUMMARY = {
+SUMMARY = {
     "melody-2bar": "Two-bar melodies in 4/4: reconstruct, sample, interpolate, vary, shift.",
     "melody-16bar": "Melodies of sixteen bars in 4/4, one code for all of them.",
-    "drums-2bar": "Two bars of drums in 4/4, nine kinds of drum.",
+    "drums-2bar": "Two bars of drums in 4/4, on nine drums and cymbals.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
     "denoise-live-16k": "Takes noise out of sound while it arrives, 32 ms behind, at 16 kHz.",
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
-    "notes-16k": "Notes of instruments as codes: rebuild, morph, vary, shift, map.",
+    "notes-16k": "Single notes of instruments as codes: rebuild, morph, vary, shift, map.",
 }
-_CALIBRATED = """\
-Then its mask was shifted as a whole, by validation examples in noises kept for validation (calibration.py).
-
-"""
-_WEAK = {
+LIMITS = {
     "melody-2bar": (
         "Folk tunes, songs and lead sheets of Europe and America, mostly before 1925; other styles are rebuilt less "
         "well. One line of notes on a grid of sixteenths; no triplets, chords or dynamics."
     ),
     "melody-16bar": (
-        "The music of `melody-2bar`, of which only tunes with sixteen bars of 4/4 in a row were learned from: mostly "
-        "reels, hornpipes and songs."
+        "The music of `melody-2bar`, but only tunes with sixteen bars of 4/4 in a row: mostly reels, hornpipes and "
+        "songs."
     ),
     "drums-2bar": (
         "Ten drummers on one electronic kit, mostly rock, funk and jazz. Hits are on the nearest sixteenth and have "
-        "no dynamics; hand percussion is put on the nine drums it resembles."
+        "no dynamics; hand percussion is moved to the nine drums that resemble it most."
     ),
     "denoise-16k": (
-        "Five voices and the spoken digits of four people, music of games, tunes played by samples and two sound "
-        "fonts; some hours on one core. The phase stays that of the noisy sound. Gains of clips, speakers, instruments "
-        "and families of noise it never heard stand in the README and experiments/audio.json."
+        "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "
+        "fonts; some hours on one core. The phase stays that of the noisy sound. docs/results.md has gains on clips, "
+        "speakers, instruments and families of noise that training never used."
     ),
     "denoise-live-16k": (
-        "Most of the data of `denoise-16k`, under an hour on one core. It looks 32 ms ahead and no further, and gains "
-        "less than `denoise-16k` does: take that where there is time."
+        "Most of the data of `denoise-16k`, under an hour on one core. It looks 32 ms ahead and gains less than "
+        "`denoise-16k`, which is the better choice where there is time."
     ),
     "upscale-16k": (
-        "A voice and the music of `denoise-16k`. The phases above 4 kHz are copied from below, so the new band is "
-        "plausible and not what was there; recordings that were resampled without a filter have mirror images in it."
+        "One voice and the music of `denoise-16k`. The phases above 4 kHz are copied from below, so the new band is "
+        "plausible, not what was there; recordings that were resampled without a filter have mirror images in it."
     ),
     "notes-16k": (
-        "Single notes. What is quiet and noisy in a note comes back as a smoother noise; draws from the prior hold "
+        "Single notes. What is quiet and noisy in a note becomes a smoother noise; samples from the prior hold "
         "together less well than rebuilt notes."
     ),
 }
+_CALIBRATED = """
+After training its mask was shifted by one number, which was chosen on validation examples with noises that are kept for
+validation (experiments/calibration.py).
+"""
+EFFORT = ("minutes_in_all", "updates_in_all")
+"""What a checkpoint's manifest says of all legs together."""
+_STORED = {"int8": "int8, with a scale for each output channel", "float16": "float16"}
 
 
-@click.command(help=__doc__)
-@click.argument("names", nargs=-1, required=True, type=click.Choice(list(_SUMMARY)))
-@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/figures"), help="Folder of the runs.")
-def main(names: tuple[str, ...], sets: Path, out: Path) -> None:
-    for name in names:
-        figure, target = FIGURES[name], PRETRAINED / name
-        model, _, manifest = load_checkpoint(out / name / "best")
-        minutes = manifest.metrics["minutes"]
-        manifest = _without_paths(manifest, figure)
-        save_checkpoint(target, model, manifest, weights="float16")
-        scores = score(load(target), figure, sets)
-        shown = {key: round(scores[key], 4) for key in figure.reported if key in scores}
-        save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), weights="float16")
-        vectors = AttributeVectors.load(out / name / "best")
-        if vectors is not None:
-            vectors.save(target)
-        (target / "README.md").write_text(
-            _card(name, figure, manifest, shown | {"examples": scores["examples"]}, minutes)
-        )
-        size_mb = sum((target / file).stat().st_size for file in (WEIGHTS, MANIFEST)) / 1e6
-        click.echo(f"{target}  {size_mb:.1f} MB  {json.dumps(shown)}")
+def ship(
+    name: str, run: Path, score: Callable[[TrainedModel], Mapping[str, float]], pretrained: Path = PRETRAINED
+) -> str:
+    """Writes a shipped model, and says where, how large it is and how it scores.
+
+    Args:
+        name: of a recipe with `shipped_as`.
+        run: the folder of its checkpoint.
+        score: scores a model on the recipe's test splits.
+        pretrained: the folder of the shipped models.
+    """
+    recipe = RECIPES[name]
+    assert recipe.shipped_as is not None
+    target = pretrained / recipe.shipped_as
+    licence_of(sets_in_all(name))  # before anything is written
+    model, _, manifest = load_checkpoint(run)
+    stored_as = "int8" if recipe.domain == "music" else "float16"
+    manifest = without_paths(manifest, name)
+    save_checkpoint(target, model, manifest, weights=stored_as)
+    scores = score(load(target))
+    shown = {key: round(scores[key], 4) for key in recipe.reported if key in scores}
+    save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), weights=stored_as)
+    vectors = AttributeVectors.load(run)
+    if vectors is not None:
+        vectors.save(target)
+    text = card(name, manifest, shown | {"examples": scores["examples"]}, _STORED[stored_as])
+    (target / "README.md").write_text(text, encoding="utf-8")
+    size_mb = sum((target / file).stat().st_size for file in (WEIGHTS, MANIFEST)) / 1e6
+    return f"{target}  {size_mb:.1f} MB  {json.dumps(shown)}"
 
 
-def _without_paths(manifest: Manifest, figure: Figure) -> Manifest:
+def without_paths(manifest: Manifest, name: str) -> Manifest:
     """A shipped model names its sets, not the folders of the machine it was trained on."""
     settings = {key: value for key, value in manifest.domain_settings.items() if key != "noise"}
-    legs = _legs(figure)
-    sets = dict.fromkeys(name for leg in legs for name in (*leg.sets, *leg.settings.get("noise", ())))
-    data = {**manifest.data, "paths": [], "sets": list(sets)}
-    training = {**manifest.training, "start_from": figure.settings.get("start_from")}
+    data = {**manifest.data, "paths": [], "sets": list(sets_in_all(name))}
+    training = {**manifest.training, "start_from": RECIPES[name].start_from}
     return manifest.model_copy(update={"domain_settings": settings, "data": data, "training": training})
 
 
-def _legs(figure: Figure) -> list[Figure]:
-    """The run, and those it went on from."""
-    start = figure.settings.get("start_from")
-    return [figure] if start is None else [figure, *_legs(FIGURES[start])]
+def card(name: str, manifest: Manifest, scores: Mapping[str, float], stored: str) -> str:
+    """The model card, in Markdown.
 
-
-def _card(name: str, figure: Figure, manifest: Manifest, scores: dict[str, float], minutes: float) -> str:
+    Args:
+        name: of the recipe.
+        manifest: of the shipped model.
+        scores: of the weights as shipped.
+        stored: how the weights are stored, in words.
+    """
+    recipe, sets = RECIPES[name], sets_in_all(name)
     examples = manifest.data["examples"]
-    sets = "\n".join(f"- {key}: {_LICENCES[key]}" for key in manifest.data["sets"])
-    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in scores.items())
-    left_out = ("noise", "steps", "evaluate_every")
-    settings = ", ".join(f"{key} {value}" for key, value in figure.settings.items() if key not in left_out)
+    rows = [[key, f"{value:.4g}"] for key, value in scores.items()]
+    settings = ", ".join(
+        f"{key} {value}" for key, value in recipe.settings.items() if key not in ("noise", "evaluate_every")
+    )
+    minutes = manifest.data.get("minutes_in_all", minutes_in_all(name))
+    updates = f"{manifest.data['updates_in_all']:.0f}" if "updates_in_all" in manifest.data else "not recorded"
     return f"""# {name}
 
-{_SUMMARY[name]}
+{SUMMARY[name]}
 
 ## Training
 
-`python experiments/figures.py --sets FOLDER {name}`: {minutes:.0f} minutes of training, {_machine(name)}, seed
-{manifest.training["seed"]}; {settings}. Stored as float16.
+`python experiments/run.py --sets FOLDER --ship {name}`: {minutes:.0f} minutes in all, updates {updates};
+{_machines(name)}, seed {manifest.training["seed"]}. {_legs(name)}{settings}. Stored as {stored}.
+{_CALIBRATED if recipe.calibrated else ""}
+{examples["train"]} training examples, {examples["validation"]} for choosing the checkpoint, {examples["test"]} kept for
+testing; no item (song, recording) is in two of them. Data of all legs:
 
-{_before(figure)}{examples["train"]} training examples, {examples["validation"]} for choosing the checkpoint,
-{examples["test"]} kept for testing; of one run, no item (song, recording) is in two of them. Data:
-
-{sets}
+{chr(10).join(f"- {each}: {CREDITS[each].text}" for each in sets)}
 
 ## Scores
 
-On the test split of {", ".join(figure.scored_on or figure.sets)}, without the examples
-that also stand in training (melodies: up to transposition), of the weights as shipped{_condition(figure)}.
+On the test split of {", ".join(recipe.scored_on or recipe.sets)}, without the examples that are also in training
+(melodies: up to transposition), of the weights as shipped{_condition(recipe)}.
 
-| score | value |
-|---|---|
-{rows}
+{report.table(["score", "value"], rows)}
 
-## What is weak
+## Limits
 
-{_WEAK[name]}
+{LIMITS[name]}
 
-Licence of the weights: MIT.
+## Licence
+
+The weights: {licence_of(sets)}, which is what the data ask for.
 """
 
 
-def _machine(name: str) -> str:
-    """As figures.py wrote it down."""
-    machine: str = json.loads(RESULTS.read_text())[name]["machine"]
-    return machine
+def _legs(name: str) -> str:
+    """The legs, with their minutes, where there are several."""
+    legs = chain(name)
+    if len(legs) == 1:
+        return "Settings: "
+    named = ", ".join(f"`{leg}` ({RECIPES[leg].minutes:g} min)" for leg in legs)
+    return f"Legs, each starting from the one before: {named}. Settings of the last: "
 
 
-def _before(figure: Figure) -> str:
-    """What the run went on from, and what was done after it."""
-    start = figure.settings.get("start_from")
-    if start is None:
+def _machines(name: str) -> str:
+    stored = read(RUNS)
+    return " or ".join(sorted({stored[leg]["machine"] for leg in chain(name) if leg in stored}))
+
+
+def _condition(recipe: Recipe) -> str:
+    if recipe.task == "upscale":
         return ""
-    minutes = sum(leg.settings["minutes"] for leg in _legs(figure)[1:])
-    calibrated = _CALIBRATED if figure.calibrated else ""
-    return f"It went on from `{start}`, trained for {minutes:.0f} minutes before.\n\n{calibrated}"
-
-
-def _condition(figure: Figure) -> str:
-    if figure.task == "upscale":
-        return ""
-    if "snr_db_low" not in figure.scored_with:
+    if "snr_db_low" not in recipe.scored_with:
         return "; z is drawn from the posterior, `_mean` is the posterior's mean"
-    return f"; noise recordings never trained on, and synthetic noise, at {figure.scored_with['snr_db_low']} dB"
-
-
-if __name__ == "__main__":
-    main()
+    return f"; noise recordings never trained on, and synthetic noise, at {recipe.scored_with['snr_db_low']} dB"

@@ -1,0 +1,84 @@
+"""How long commands take from a cold start, and how much of the package they load.
+
+Each command runs in a process of its own. Wall times are medians; the modules are those of `musicae` in `sys.modules`
+when the command ends.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = 5
+_COUNTING = """
+import atexit, json, sys
+from pathlib import Path
+target = Path(sys.argv.pop(1))
+loaded = lambda: sorted(name for name in sys.modules if name.split(".")[0] == "musicae")
+atexit.register(lambda: target.write_text(json.dumps(loaded())))
+from musicae.cli import main
+main()
+"""
+
+
+class Command(NamedTuple):
+    """Arguments of `musicae`, and the code that it is to end with."""
+
+    arguments: tuple[str, ...]
+    code: int = 0
+
+
+COMMANDS = {
+    "--help": Command(("--help",)),
+    "denoise missing.wav": Command(("denoise", "missing.wav"), code=2),
+    "models": Command(("models",)),
+    "interpolate a.mid b.mid": Command(("interpolate", str(ROOT / "data" / "a.mid"), str(ROOT / "data" / "b.mid"))),
+}
+"""As tables show them."""
+
+
+def measure(sets: Path, runs: Path, *, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Median seconds and loaded modules of each command."""
+    del sets, runs
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    seconds: dict[str, list[float]] = {shown: [] for shown in COMMANDS}
+    for _ in range(rounds):  # in turns, so that a busy moment of the machine affects all of them
+        for shown, command in COMMANDS.items():
+            seconds[shown].append(wall_s(command))
+    commands = {
+        shown: {"seconds": statistics.median(seconds[shown]), "modules": len(modules_loaded(command))}
+        for shown, command in COMMANDS.items()
+    }
+    return {"commands": commands, "rounds": rounds, "machine": {"cores": os.cpu_count(), "load": load}}
+
+
+def wall_s(command: Command) -> float:
+    """Seconds of a command, in a process and a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        _run([sys.executable, str(ROOT / "cli.py")], command, folder)
+        return time.perf_counter() - started
+
+
+def modules_loaded(command: Command) -> list[str]:
+    """Names of the modules of `musicae` that a command loads."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "modules.json"
+        _run([sys.executable, "-c", _COUNTING, str(target)], command, folder)
+        found: list[str] = json.loads(target.read_text())
+        return found
+
+
+def _run(program: list[str], command: Command, folder: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    line = [*program, *command.arguments]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != command.code:
+        arguments = " ".join(command.arguments)
+        raise RuntimeError(f"musicae {arguments} ended with {done.returncode}: {done.stderr.strip()[-500:]}")

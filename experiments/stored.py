@@ -1,0 +1,32 @@
+"""What experiments store and find again: results as JSON, one file a measurement, and trained runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from musicae.atomic_io import atomic_write
+from musicae.trained import TrainedModel, load
+
+RESULTS = Path(__file__).resolve().parent / "results"
+RUNS = "runs"
+"""The results of the recipes, recipe → scores."""
+
+
+def read(name: str) -> dict[str, Any]:
+    """Results of one measurement, by its name; empty where there are none yet."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def write(name: str, found: dict[str, Any]) -> Path:
+    """Stores results under a measurement's name."""
+    target = RESULTS / f"{name}.json"
+    with atomic_write(target) as path:
+        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def trained_model(runs: Path, name: str) -> TrainedModel:
+    """The run of that name, or the shipped model where there is no such run."""
+    return load(runs / name if (runs / name).is_dir() else name, "cpu")
