@@ -149,6 +149,14 @@ def check_inputs(paths: Iterable[Path]) -> None:
             raise MusicaeError(f"no such file: {path}")
 
 
+def first_input(paths: Sequence[Path]) -> Path:
+    """The first of several files that is there; raises as `check_inputs` where none is."""
+    found = next((path for path in paths if path.exists()), None)
+    if found is None:
+        check_inputs(paths)
+    return found or paths[0]
+
+
 def read_track(track: str) -> int | str:
     """A track of digits is a number."""
     return int(track) if track.isdigit() else track

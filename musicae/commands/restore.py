@@ -13,12 +13,14 @@ from musicae.commands.options import (
     chords_option,
     echo_remarks,
     file_place,
+    first_input,
     inputs_of,
     label_option,
     load_for,
     model_for_file_option,
     name_of,
     out_option,
+    read_track,
     track_option,
 )
 from musicae.commands.pipe import PIPE_OPTIONS, denoise_pipe, is_pipe, pipe_options
@@ -50,8 +52,7 @@ def reconstruct(
 
     Example: musicae reconstruct song.mid --out reconstructed.mid
     """
-    check_inputs(files)
-    trained = load_for(model, files[0], track=track)
+    trained = load_for(model, first_input(files), track=track)
 
     def restore(file: Path) -> Any:
         return trained.reconstruct(file, chords=chords, label=label)
@@ -111,8 +112,8 @@ def denoise(
     if is_pipe(files, out):
         denoise_pipe(model, **samples, **how, report=report)
         return
-    check_inputs([*files, *filter(None, [how["noise_profile"]])])
-    trained = load_for(model, files[0], "denoise", track)
+    check_inputs(filter(None, [how["noise_profile"]]))
+    trained = load_for(model, first_input(files), "denoise", track)
 
     def restore(file: Path) -> Any:
         return trained.denoise(file, **how)
@@ -132,8 +133,7 @@ def upscale(files: tuple[Path, ...], model: str | None, track: str | None, out: 
 
     Example: musicae upscale eighths.mid --model runs/music-upscale
     """
-    check_inputs(files)
-    trained = load_for(model, files[0], "upscale", track)
+    trained = load_for(model, first_input(files), "upscale", track)
     _each(files, trained.domain, trained.upscale, "upscale", out, force)
 
 
@@ -154,8 +154,7 @@ def render(files: tuple[Path, ...], sample_rate_hz: int, track: str | None, out:
 
     Example: musicae render a.mid --out a.wav
     """
-    check_inputs(files)
-    from musicae.commands.options import read_track
+    first_input(files)
     from musicae.domains import domain_class
 
     domain = domain_class("music")()

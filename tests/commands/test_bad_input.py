@@ -20,7 +20,7 @@ from musicae.cli import main
 from musicae.starter import starter_file
 
 Run = Callable[[str], Path]
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 A = starter_file("a.mid")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs the resource module")
 
@@ -85,9 +85,9 @@ def test_one_bad_file_of_several_does_not_keep_the_others_from_being_cleaned(tin
     files = ["chord-0.wav", "text.wav", "none.wav", "chord-1.wav"]
     result = musicae("denoise", *files, "--model", tiny_run("audio"), "-o", "clean")
     assert result.exit_code == 1
-    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert ["text.wav" in told[0], "none.wav" in told[1]] == [True, True]
-    assert told[2:] == ["Error: 2 of 4 files were not cleaned."]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert ["text.wav" in errors[0], "none.wav" in errors[1]] == [True, True]
+    assert errors[2:] == ["Error: 2 of 4 files were not restored."]
     assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == ["chord-0.wav", "chord-1.wav"]
 
 
@@ -148,8 +148,8 @@ def test_what_a_model_cannot_do_is_said_and_how_to_get_one_that_can(tiny_run: Ru
         (["reconstruct", A, *model["music"], "--chords", "C"], "train one with --set chords=true"),
         (["reconstruct", "chord-0.wav", *model["audio"], "--chords", "C"], "cannot follow other chords"),
         (["sample", *model["image"], "--length", "4"], "image has no bars"),
-        (["attributes", "a.png", *model["image"]], "image knows no attributes; models of these domains do: "),
-        (["shift", "a.png", *model["image"], "--attribute", "density"], "image knows no attributes"),
+        (["attributes", "a.png", *model["image"]], "image has no attributes; models of these domains have: "),
+        (["shift", "a.png", *model["image"], "--attribute", "density"], "image has no attributes"),
         (["vary", "a.png", *model["plain"]], "a plain autoencoder has no prior"),
         (["vary", "chord-0.wav", *model["audio"]], "restores (denoise) and cannot vary"),
         (["shift", "chord-0.wav", *model["audio"], "--attribute", "density"], "restores (denoise) and cannot shift"),

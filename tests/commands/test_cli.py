@@ -18,34 +18,21 @@ from symusic import Score
 from tiny_models import write_chords
 
 from musicae import __version__
+from musicae.attribute_vectors import fit
 from musicae.cli import main
+from musicae.commands import COMMANDS
 from musicae.data.dataset import load_dataset
 from musicae.domains import DOMAINS
-from musicae.inference.attribute_vectors import store
 from musicae.models import MODELS
 from musicae.starter import starter_file
 from musicae.trained import load
 
 Run = Callable[[str], Path]
-ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = [
-    "attributes",
-    "denoise",
-    "embed",
-    "evaluate",
-    "grid",
-    "inspect",
-    "interpolate",
-    "models",
-    "prepare",
-    "reconstruct",
-    "render",
-    "sample",
-    "shift",
-    "train",
-    "upscale",
-    "vary",
-]
+ROOT = Path(__file__).resolve().parents[2]
+EXPECTED = (
+    *("attributes", "denoise", "embed", "evaluate", "grid", "inspect", "interpolate", "models", "prepare"),
+    *("reconstruct", "render", "sample", "shift", "train", "upscale", "vary"),
+)
 A, B = str(starter_file("a.mid")), str(starter_file("b.mid"))
 TINY_TRAINING = ["--steps", "8", "--precision", "no", "--set", "warmup_steps=2", "--set", "widths=[4]"]
 
@@ -58,6 +45,13 @@ def musicae(*arguments: object, code: int = 0) -> Result:
     return result
 
 
+def command_of(name: str) -> click.Command:
+    """A command as the group gives it."""
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    return command
+
+
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -67,7 +61,8 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_these_are_the_commands() -> None:
-    assert sorted(main.commands) == COMMANDS
+    assert tuple(sorted(COMMANDS)) == EXPECTED
+    assert main.list_commands(click.Context(main)) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -79,8 +74,15 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_the_table_says_what_the_command_says(command: str) -> None:
+    """`--help` imports no command, so the table repeats the first sentences."""
+    assert command_of(command).name == command
+    assert " ".join(str(command_of(command).help).split()).startswith(COMMANDS[command][1].removesuffix("."))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_says_what_it_is(command: str) -> None:
-    options = [option for option in main.commands[command].params if isinstance(option, click.Option)]
+    options = [option for option in command_of(command).params if isinstance(option, click.Option)]
     undocumented = [option.name for option in options if not option.help]
     assert undocumented == []
     assert len(options) > 0 or command == "models"
@@ -96,13 +98,14 @@ def test_every_command_is_in_the_readme() -> None:
 
 def test_the_examples_of_the_help_parse() -> None:
     checked = 0
-    for name, command in main.commands.items():
+    for name in COMMANDS:
+        command = command_of(name)
         assert command.help is not None
         example = command.help.partition("Example: musicae ")[2].splitlines()[0].split()
         assert example[0] == name
         command.make_context(name, example[1:], parent=click.Context(main))
         checked += 1
-    assert checked == len(COMMANDS)
+    assert checked == len(EXPECTED)
 
 
 def test_top_level_help_brings_no_torch() -> None:
@@ -162,7 +165,7 @@ def test_pictures_from_training_to_samples(tmp_path: Path) -> None:
     assert [line.split()[0] for line in table] == [name for name in scores if name not in ends]
     assert float(table[0].split()[1]) == pytest.approx(next(iter(scores.values())), rel=1e-3)
     sheet, *_ = musicae("sample", "--model", "run", "--count", 2, "--seed", 1).stdout.splitlines()
-    assert Path(sheet) == Path("output/samples/samples.png")
+    assert Path(sheet) == Path("output/run-sample/samples.png")
     rebuilt = musicae("reconstruct", sheet, "--model", "run/best", "--out", "again.png").stdout.strip()
     with Image.open(rebuilt) as picture:
         assert picture.size == (8, 8)
@@ -196,7 +199,7 @@ def test_sounds_from_training_to_a_clean_file(tmp_path: Path) -> None:
     musicae(*command, "--precision", "no", *settings)
     run = Path("runs/audio-denoise")
     cleaned = musicae("denoise", "chords/chord-0.wav", "--model", run).stdout.strip()
-    assert cleaned == "chord-0-denoise.wav"
+    assert cleaned == "output/chord-0-denoise.wav"
     assert soundfile.info(cleaned).frames == soundfile.info("chords/chord-0.wav").frames
     scores = json.loads(musicae("evaluate", "--model", run, "--json").stdout)
     assert {"si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "log_mel_l1"} <= set(scores)
@@ -209,16 +212,18 @@ def test_sounds_from_training_to_a_clean_file(tmp_path: Path) -> None:
 def test_melodies_from_a_path_to_sound(tiny_run: Run) -> None:
     run = tiny_run("music")
     result = musicae("interpolate", A, B, "--model", run, "--steps", 2, "--bar-a", 3, "--track-b", 0)
-    assert result.stdout.splitlines() == [f"output/a-to-b/interpolation.{kind}" for kind in ("mid", "png", "wav")]
+    assert result.stdout.splitlines() == [
+        f"output/a-to-b-interpolate/interpolation.{ending}" for ending in ("mid", "png", "wav")
+    ]
     assert result.stderr.startswith("from bars 3–4 of track ")
     again = musicae("reconstruct", A, "--model", run).stdout.strip()
-    assert again == "a-reconstruct.mid"
+    assert again == "output/a-reconstruct.mid"
     assert Score(again).note_num() > 0
     sound = musicae("render", again, "--sample-rate", 22_050).stdout.strip()
-    assert sound == "a-reconstruct.wav"
+    assert sound == "output/a-reconstruct-render.wav"
     assert soundfile.info(sound).samplerate == 22_050
     samples = musicae("sample", "--model", run, "--count", 2, "--temperature", 0.5, "--seed", 1).stdout.splitlines()
-    assert samples == [f"output/samples/samples.{kind}" for kind in ("mid", "png", "wav")]
+    assert samples == [f"output/music-run-sample/samples.{ending}" for ending in ("mid", "png", "wav")]
     scores = json.loads(musicae("evaluate", "--model", run, "--json", "--limit", 5).stdout)
     assert {"accuracy_teacher_forced", "accuracy_free_running", "onset_f1", "kl_bits"} <= set(scores)
 
@@ -231,7 +236,7 @@ def test_equal_seeds_write_equal_samples(tiny_run: Run, tmp_path: Path) -> None:
     assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
 
 
-def test_inspect_tells_what_is_used_and_what_is_not(tmp_path: Path) -> None:
+def test_inspect_says_what_is_used_and_what_is_not(tmp_path: Path) -> None:
     (tmp_path / "tunes").mkdir()
     for source in (A, B):
         (tmp_path / "tunes" / Path(source).name).write_bytes(Path(source).read_bytes())
@@ -250,7 +255,7 @@ def test_inspect_takes_settings() -> None:
     assert examples() > examples("--set", "bars=4") > 0
 
 
-def test_models_lists_every_kind() -> None:
+def test_models_lists_every_model() -> None:
     text = musicae("models").stdout
     assert all(f"  {name}: {entry.layout} layout" in text for name, entry in MODELS.items())
 
@@ -266,7 +271,9 @@ def test_long_samples_are_pieces_with_a_picture_and_a_sound_each(tiny_run: Run, 
 def test_a_square_and_whole_songs_are_interpolated(tiny_run: Run) -> None:
     run = tiny_run("music")
     square = musicae("interpolate", A, B, "--corners", B, A, "--model", run, "--steps", 2, "--bar-a", 3)
-    assert square.stdout.splitlines() == [f"output/square-a-b-b-a/square.{kind}" for kind in ("mid", "png", "wav")]
+    assert square.stdout.splitlines() == [
+        f"output/square-a-b-b-a-interpolate/square.{ending}" for ending in ("mid", "png", "wav")
+    ]
     assert square.stderr.startswith("upper left: bars 3–4 of track ")
     songs = musicae("interpolate", A, B, "--whole", "--model", run, "--steps", 2, "--out", "songs")
     assert songs.stdout.splitlines() == ["songs/step-01.mid", "songs/step-02.mid"]
@@ -284,31 +291,32 @@ def test_a_path_between_identical_files_says_so(tiny_run: Run) -> None:
 
 def test_variations_of_a_file_at_a_distance(tiny_run: Run) -> None:
     result = musicae("vary", A, "--model", tiny_run("music"), "--amount", 0.2, "--count", 2, "--seed", 3, "--bar", 3)
-    assert result.stdout.splitlines() == [f"output/a-varied/variations.{kind}" for kind in ("mid", "png", "wav")]
+    assert result.stdout.splitlines() == [f"output/a-vary/variations.{ending}" for ending in ("mid", "png", "wav")]
     assert result.stderr.startswith("bars 3–4 of track ") and " at amount 0.2: " in result.stderr
 
 
 def test_attributes_are_measured_shifted_and_mapped(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(DOMAINS, "music", CountedMusic)
+    monkeypatch.setitem(DOMAINS, "music", lambda: CountedMusic)
     run = shutil.copytree(tiny_run("music") / "best", tmp_path / "run")
-    store(run, load_dataset(load(run).domain, ()))
+    trained = load(run)
+    fit(trained.pipeline, load_dataset(trained.domain, ())).save(run)
     table = musicae("attributes", A, B, "--model", run).stdout.splitlines()
     assert [line.split()[0] for line in table] == ["file", "a.mid", "b.mid"]
     assert table[0].split() == ["file", "windows", "density", "height", "off_beat"]
     assert musicae("attributes", A, "--model", run, "--windows", "--out", "table.csv").stdout == "table.csv\n"
     assert (tmp_path / "table.csv").read_text().startswith("file,window,density,height,off_beat\na.mid,1,")
     shifted = musicae("shift", A, "--model", run, "--attribute", "height", "--amount", -1)
-    assert shifted.stdout == "a-shift.mid\n"
+    assert shifted.stdout == "output/a-shift.mid\n"
     assert shifted.stderr.startswith("height: ") and len(shifted.stderr.splitlines()) == 2
     unknown = musicae("shift", A, "--model", run, "--attribute", "hight", code=2)
     assert (
         unknown.stderr == "Error: unknown attribute 'hight'. Did you mean 'height'? Valid: density, height, off_beat.\n"
     )
     assert musicae("embed", A, B, "--model", run, "--colour", "height").stdout.splitlines() == [
-        "output/map.csv",
-        "output/map.png",
+        "output/a-embed.csv",
+        "output/a-embed.png",
     ]
 
 
@@ -368,7 +376,7 @@ def test_a_bad_settings_file_is_named(tmp_path: Path, content: str, sentence: st
         (["sample", "--model", "none"], "Or give a run's folder"),
         (["evaluate"], "Missing option '--model'"),
         (["inspect"], "Missing argument"),
-        (["inspect", "none"], "no such file or folder: none"),
+        (["inspect", "none"], "no such file: none"),
         (["inspect", "--set", "bar=2", A], "unknown music setting 'bar'. Did you mean 'bars'"),
         (["sample", "--temperature", "-1"], "-1.0 is not in the range x>=0"),
         (["sample", "--top-p", "0"], "0.0 is not in the range 0<x<=1"),
@@ -378,8 +386,8 @@ def test_a_bad_settings_file_is_named(tmp_path: Path, content: str, sentence: st
         (["upscale", A], "Missing option '--model'"),
         (["embed", A, "--method", "umap"], "'umap' is not one of 'pca', 'tsne', 'latent'"),
         (["attributes"], "Missing argument"),
-        (["render", "none.mid"], "none.mid does not exist"),
-        (["render", A, "--out", "a.mp3"], "choose a name ending in .wav"),
+        (["render", "none.mid"], "no such file: none.mid"),
+        (["render", A, "--out", "a.xyz"], "a.xyz"),
         (["dance"], "No such command 'dance'"),
     ],
 )
@@ -402,7 +410,7 @@ def test_ctrl_c_is_told_from_a_damaged_file(monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main.commands["models"], "callback", interrupted)
+    monkeypatch.setattr(command_of("models"), "callback", interrupted)
     assert musicae("models", code=130).stderr == "Stopped.\n"
 
 
@@ -417,3 +425,71 @@ def test_a_pipe_that_closes_is_no_error(tmp_path: Path) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     process.wait(timeout=60)
+
+
+# Where results go
+
+
+def test_nothing_is_overwritten_unless_that_is_asked_for(tiny_run: Run, tmp_path: Path) -> None:
+    command = ["reconstruct", A, "--model", tiny_run("music")]
+    first, second, forced = (musicae(*command, *more).stdout.strip() for more in ([], [], ["--force"]))
+    assert (first, second, forced) == ("output/a-reconstruct.mid", "output/a-reconstruct-2.mid", first)
+    (tmp_path / "mine.mid").write_bytes(b"mine")
+    assert musicae(*command, "--out", "mine.mid").stdout.strip() == "mine-2.mid"
+    assert (tmp_path / "mine.mid").read_bytes() == b"mine"
+    path = ["interpolate", A, B, "--model", tiny_run("music"), "--steps", 2]
+    folders = [Path(musicae(*path, *more).stdout.split()[0]).parent.name for more in ([], [], ["--force"])]
+    assert folders == ["a-to-b-interpolate", "a-to-b-interpolate-2", "a-to-b-interpolate"]
+
+
+def test_a_folder_for_results_is_made_and_other_files_in_it_stay(tiny_run: Run, tmp_path: Path) -> None:
+    run = tiny_run("music")
+    assert musicae("reconstruct", A, "--model", run, "--out", "new/").stdout.strip() == "new/a-reconstruct.mid"
+    (tmp_path / "new" / "mine.txt").write_text("mine")
+    path = musicae("interpolate", A, B, "--model", run, "--steps", 2, "--out", "new").stdout.split()
+    assert path[0] == "new/interpolation.mid"
+    assert {"mine.txt", "a-reconstruct.mid", "step-01.mid"} <= {file.name for file in (tmp_path / "new").iterdir()}
+
+
+def test_a_folder_is_taken_with_all_below_it(tiny_run: Run, tmp_path: Path) -> None:
+    for place, source in (("songs/a.mid", A), ("songs/deep/b.mid", B)):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(Path(source).read_bytes())
+    result = musicae("reconstruct", "songs", "--model", tiny_run("music"))
+    assert result.stdout.splitlines() == ["output/songs-reconstruct/a.mid", "output/songs-reconstruct/deep/b.mid"]
+    assert musicae("render", "songs").stdout.splitlines()[1] == "output/songs-render/deep/b.wav"
+
+
+def test_a_track_is_chosen_wherever_music_is_read(tiny_run: Run, tmp_path: Path) -> None:
+    score = Score(A)
+    high = score.tracks[0].copy()
+    high.name = "high"
+    high.shift_pitch(12, inplace=True)
+    score.tracks.append(high)
+    score.dump_midi(str(tmp_path / "two.mid"))
+    run = ["--model", tiny_run("music")]
+    changed = {}
+    for track in ("0", "high"):
+        out = musicae("reconstruct", "two.mid", *run, "--track", track, "--out", f"{track}.mid").stdout.strip()
+        before, after = (
+            [track.notes.numpy()["pitch"].tolist() for track in Score(file).tracks] for file in ("two.mid", out)
+        )
+        changed[track] = [one != other for one, other in zip(before, after, strict=True)]
+    assert changed == {"0": [True, False], "high": [False, True]}
+    for command in (["inspect", "two.mid"], ["attributes", "two.mid", *run], ["embed", "two.mid", *run]):
+        musicae(*command, "--track", "high")
+        refused = musicae(*command, "--track", "kazoo", code=2)
+        assert "kazoo" in refused.stderr
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    refused = musicae("reconstruct", "a.png", "--model", tiny_run("image"), "--track", "0", code=2)
+    assert "--track chooses a track of music, and this model's data is image" in refused.stderr
+
+
+def test_inspect_finds_the_domain_by_what_is_in_a_folder(tmp_path: Path) -> None:
+    write_chords(tmp_path / "sounds", 3)
+    (tmp_path / "sounds" / "a.mid").write_bytes(Path(A).read_bytes())
+    assert "from 3 of 3 files" in musicae("inspect", "sounds").stdout
+    (tmp_path / "pictures").mkdir()
+    for number in range(2):
+        Image.effect_noise((16, 16), 50).save(tmp_path / "pictures" / f"{number}.png")
+    assert "from 2 of 2 files" in musicae("inspect", "pictures").stdout

@@ -1,0 +1,149 @@
+"""What the shipped models answer: the same as was stored before the code around them was rebuilt.
+
+`answers/NAME.npz` holds outputs for fixed inputs, thinned to a few thousand numbers each.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import musicae
+from musicae import precision
+from musicae.audio.sound import Sound
+from musicae.starter import starter_file, starter_items
+from musicae.trained import TrainedModel, load
+
+ANSWERS = Path(__file__).parent / "answers"
+A, B = starter_file("a.mid"), starter_file("b.mid")
+_MOST = 6000  # numbers that were stored of an output
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(autouse=True)
+def _as_they_were_stored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In float32, and summed by two threads: phases that are iterated carry the order of sums along."""
+    monkeypatch.setattr(precision, "_cpu_precision", lambda: "no")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def stored(name: str) -> dict[str, np.ndarray]:
+    with np.load(ANSWERS / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def check(name: str, found: dict[str, Tensor | np.ndarray], *, but: str = "") -> None:
+    """Compares outputs with the stored ones, each relative to its own size; symbols must be equal."""
+    expected = stored(name)
+    assert set(found) == set(expected) - {but}
+    for key, value in found.items():
+        flat = (value.detach().cpu().numpy() if isinstance(value, Tensor) else value).reshape(-1)
+        flat = flat[:: max(1, -(-flat.size // _MOST))]
+        if flat.dtype.kind == "i":
+            np.testing.assert_array_equal(flat, expected[key], err_msg=f"{name}: {key}")
+        else:
+            size = max(1.0, float(np.abs(expected[key]).max()))
+            np.testing.assert_allclose(flat, expected[key], rtol=0, atol=TOLERANCE * size, err_msg=f"{name}: {key}")
+
+
+def network_answers(model: TrainedModel, x: Tensor) -> dict[str, Tensor | np.ndarray]:
+    """What the network alone makes of a batch."""
+    with torch.no_grad():
+        posterior = model.network.encode(x)
+        scored = model.network.score(x, x, torch.Generator().manual_seed(0))
+        found: dict[str, Tensor | np.ndarray] = {"mean": posterior.mean}
+        if posterior.log_variance is not None:
+            found["log_variance"] = posterior.log_variance
+        found |= {"reconstruction_nats": scored.loss.reconstruction, "kl_nats": scored.loss.kl}
+        found["answer"] = model.network.reconstruct(x)
+    return found
+
+
+def clip() -> Sound:
+    """Four seconds of the noisy starter sound."""
+    noisy = Sound.open(starter_file("noisy.wav"))
+    rate_hz = noisy.sample_rate_hz
+    return Sound(noisy.samples[rate_hz : 5 * rate_hz], rate_hz)
+
+
+def test_there_is_an_answer_of_every_shipped_model():
+    from musicae.shipped import shipped_models
+
+    assert sorted(path.stem for path in ANSWERS.glob("*.npz")) == sorted([*shipped_models(), "pieces"])
+
+
+@pytest.mark.parametrize("name", ["melody-2bar", "melody-16bar"])
+def test_melodies(name):
+    model = load(name, "cpu")
+    a, b = model.tensor(A), model.tensor(B)
+    found = network_answers(model, torch.cat([a, b]))
+    found["path"] = model.interpolate(a, b, 7).tensor
+    found["uniform_path"] = model.interpolate(a, b, 7, spacing="uniform").tensor
+    found["shifted"] = model.shift(a, "density", 1.0)
+    found["decoded"] = model.decode(model.encode(a) + 0.3)
+    found["sampled"] = model.sample(3, seed=1).tensor
+    check(name, found)
+
+
+def test_drums():
+    model = load("drums-2bar", "cpu")
+    examples = next(reading.examples for _, reading in starter_items(model.domain) if len(reading.examples) > 1)
+    x = model.domain.tensor(torch.from_numpy(examples[:2])).target
+    found = network_answers(model, x)
+    found["path"] = model.interpolate(x[:1], x[1:], 7).tensor
+    found["sampled"] = model.sample(3, seed=1).tensor
+    found["decoded"] = model.decode(model.encode(x) + 0.3)
+    check("drums-2bar", found)
+
+
+@pytest.mark.parametrize("name", ["denoise-16k", "denoise-live-16k"])
+def test_denoisers(name):
+    model = load(name, "cpu")
+    found = network_answers(model, model.tensor(clip(), start_s=0.0))
+    found["held_back"] = model.denoise(clip(), strength=0.7, max_attenuation_db=12.0).samples
+    found["restored"] = model.denoise(clip()).samples
+    check(name, found)
+
+
+def test_band_extension():
+    model = load("upscale-16k", "cpu")
+    found = network_answers(model, model.tensor(clip(), start_s=0.0))
+    found["restored"] = model.upscale(clip().resample(8000)).samples
+    check("upscale-16k", found)
+
+
+def test_notes():
+    model = load("notes-16k", "cpu")
+    x = model.tensor(clip(), start_s=0.0)
+    found = network_answers(model, x)
+    z = model.encode(x)
+    found["decoded"] = model.decode(z + 0.1)
+    found["path"] = model.interpolate(x, x.flip(-1), 4, spacing="uniform").tensor
+    found["sampled"] = model.sample(2, seed=1).tensor
+    found["shifted"] = model.shift(x, "brightness", 1.0)
+    check("notes-16k", found, but="restored")
+    # What is decoded from a code fades at both ends, which it did not when the answers were stored.
+    restored = model.reconstruct(clip()).samples
+    stride = -(-restored.size // _MOST)
+    fade = round(0.02 * 16_000 / stride)
+    np.testing.assert_allclose(
+        restored[::stride][fade:-fade], stored("notes-16k")["restored"][fade:-fade], rtol=0, atol=TOLERANCE
+    )
+    assert np.abs(restored[[0, -1]]).max() < 1e-3
+
+
+@pytest.mark.parametrize("file", [A, B], ids=lambda path: path.stem)
+def test_whole_pieces(file):
+    """The melody's notes after a reconstruction, at the start, the end and the pitch they had."""
+    piece = musicae.load("melody-2bar", "cpu").reconstruct(file)
+    expected = stored("pieces")[file.stem]
+    track = next(part for part in piece.to_pretty_midi().instruments if part.notes)
+    found = np.array(sorted((note.start, note.end, note.pitch) for note in track.notes))
+    np.testing.assert_array_equal(found[:, 2], expected[:, 2])
+    np.testing.assert_allclose(found[:, :2], expected[:, :2], atol=2e-3)  # ticks of another length
