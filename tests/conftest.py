@@ -1,5 +1,6 @@
-"""Fixtures for all tests: seeds, threads, and real data where it lies beside the checkout."""
+"""Fixtures for all tests: seeds, threads, small trained models, and real data where it lies beside the checkout."""
 
+import fcntl
 import importlib
 import os
 import sys
@@ -44,16 +45,22 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function: a name in `tiny_models.SETTINGS` → the run's folder, trained when first asked for."""
-    folder = tmp_path_factory.mktemp("tiny-models")
-    runs: dict[str, Path] = {}
+    """A function: a name in `tiny_models.SETTINGS` → the run's folder, trained when first asked for.
+
+    All processes of a session share the models.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny-models"
+    folder.mkdir(exist_ok=True)
 
     def run(name: str) -> Path:
-        if name not in runs:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("MUSICAE_CACHE", str(folder / "cache"))
-                runs[name] = train_tiny(name, folder)
-        return runs[name]
+        with (folder / f"{name}.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            finished = folder / f"{name}.finished"
+            if not finished.exists():
+                patch.setenv("MUSICAE_CACHE", str(folder / f"{name}-cache"))
+                finished.write_text(str(train_tiny(name, folder)))
+        return Path(finished.read_text())
 
     return run
 
@@ -68,6 +75,18 @@ def music(tiny_run: Callable[[str], Path]) -> TrainedModel:
 def image(tiny_run: Callable[[str], Path]) -> TrainedModel:
     """Learned the starter digits."""
     return load(tiny_run("image"), "cpu")
+
+
+@pytest.fixture
+def plain(tiny_run: Callable[[str], Path]) -> TrainedModel:
+    """A plain autoencoder of the starter digits: without a prior."""
+    return load(tiny_run("plain"), "cpu")
+
+
+@pytest.fixture
+def audio(tiny_run: Callable[[str], Path]) -> TrainedModel:
+    """Learned to denoise chords."""
+    return load(tiny_run("audio"), "cpu")
 
 
 @pytest.fixture(scope="session")

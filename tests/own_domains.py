@@ -1,4 +1,4 @@
-"""Domains for tests: melodies with attributes that are easy to count, and melodies whose model is told something."""
+"""Domains for tests: melodies with attributes that are easy to count, and melodies whose model is given a condition."""
 
 import torch
 from torch import Tensor
@@ -19,22 +19,19 @@ class CountedMusic(MusicDomain):
         return {"density": count, "height": pitch, "off_beat": off_beat / count.clamp(min=1)}
 
     def labels(self, stored: Tensor) -> dict[str, list[str]]:
-        is_high = self.to_tensor(stored)[..., 0].amax(1) > 50
+        is_high = self.tensor(stored).target[..., 0].amax(1) > 50
         return {"last": ["high" if each else "low" for each in is_high.tolist()]}
 
-    def remark(self, tensor: Tensor) -> str | None:
-        return None if (tensor >= 2).any() else "silent"
 
-
-class ToldMusic(MusicDomain):
-    """Melodies whose model is told one of three letters a step: a, b, or nothing."""
+class ConditionedMusic(MusicDomain):
+    """Melodies whose model is given one of three letters a step: a, b, or nothing."""
 
     @property
     def spec(self) -> TensorSpec:
         return super().spec.model_copy(update={"condition": (self.config.steps, 3)})
 
-    def to_batch(self, stored: Tensor, generator: torch.Generator | None = None) -> Batch:
-        target = super().to_batch(stored, generator).target
+    def tensor(self, stored: Tensor, generator: torch.Generator | None = None) -> Batch:
+        target = super().tensor(stored, generator).target
         return Batch(target, torch.ones(target.shape[:2], dtype=torch.int64))
 
     def condition(self, text: str, windows: int = 1) -> Tensor:

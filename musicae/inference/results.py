@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from torch import Tensor
 
-from musicae.atomic_io import atomic_files
+from musicae.atomic_io import atomic_files, unwritable
 from musicae.domain import Domain, Savable
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Morph(Sequence[Any]):
     def save(self, folder: Path | str) -> Path:
         """Writes each part as a file, all in a row as one, and a picture; a WAV of music too.
 
-        Files of the same names are replaced, and further parts that an earlier, longer result left there removed.
+        Files of the same names are replaced, and what more an earlier, longer result left there is removed.
 
         Args:
             folder: made if it is missing; nothing is written there unless all succeeds.
@@ -187,9 +187,7 @@ class Morph(Sequence[Any]):
                 if not (self._is_drawn and suffix == ".png"):
                     whole.save(temporary / f"{self.name}{suffix}")
             made = {file.name for file in temporary.iterdir()}
-        for old in folder.glob(f"{self.part}-*"):
-            if old.name not in made and re.fullmatch(r"\d+", old.stem.removeprefix(f"{self.part}-")) and old.is_file():
-                old.unlink()
+        _remove_stale(folder, made, {suffix, ".png", ".wav"})
         return folder if self._parts is None else folder / f"{self.name}{suffix}"
 
     @property
@@ -265,6 +263,24 @@ def _save_all(files: dict[str, Savable], stem: Path, *, but: str) -> None:
             save_png(thing, path)
         else:
             thing.save(path)
+
+
+def _remove_stale(folder: Path, made: set[str], endings: set[str]) -> None:
+    """Removes what an earlier, longer result left: `step-13.mid` beside the new `step-01.mid` to `step-05.mid`."""
+    series = {_series(name) for name in made}
+    for old in list(folder.iterdir()):
+        if old.suffix in endings and old.name not in made and _series(old.name) in series and old.is_file():
+            try:
+                old.unlink()
+            except OSError as error:
+                raise unwritable(old, error) from None
+
+
+def _series(name: str) -> tuple[str, int]:
+    """`step-03.mid` → `("step", 2)`, `samples.wav` → `("samples", 0)`: what the files of one result have in common."""
+    stem = Path(name).stem
+    found = re.fullmatch(r"(.+)-(\d+)", stem)
+    return (found[1], len(found[2])) if found else (stem, 0)
 
 
 def repeated_rows(tensor: Tensor, count: int) -> Tensor:

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from musicae.inference.latent_paths import METHODS, even_spacing, lerp, normal_grid, slerp, square, varied, walk
+from musicae.inference.latent_paths import (
+    METHODS,
+    even_spacing,
+    lerp,
+    normal_grid,
+    slerp,
+    square_of_codes,
+    varied,
+    walk,
+)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -65,7 +74,7 @@ def test_a_path_between_equal_codes_stands_still_exactly(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_square_has_its_codes_in_the_corners_and_paths_on_its_edges(method):
     corners = tuple(torch.randn(4, 3, 2))
-    cells = square(corners, 5, method)
+    cells = square_of_codes(corners, 5, method)
     assert cells.shape == (5, 5, 3, 2)
     for corner, (row, column) in zip(corners, ((0, 0), (4, 0), (0, 4), (4, 4)), strict=True):
         assert torch.equal(cells[row, column], corner)
