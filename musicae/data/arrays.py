@@ -95,11 +95,11 @@ class InMemory:
                 row = opened if isinstance(item, np.ndarray) else getattr(opened, "array", None)
                 if row is not None and (isinstance(item, np.ndarray) or self.labels):
                     label = self.labels[number : number + 1] or None
-                    yield str(number), Reading(domain.array_examples(row[None], label))
+                    yield f"item#{number}", Reading(domain.array_examples(row[None], label))
                 else:
-                    yield str(number), domain.examples(opened)
+                    yield f"item#{number}", domain.examples(opened)
             except DamagedFileError as error:
-                yield str(number), error
+                yield f"item#{number}", error
 
     def _rows(self, domain: Domain, array: np.ndarray) -> Iterator[Outcome]:
         """Readings of many rows, whose names are their numbers."""
@@ -108,13 +108,13 @@ class InMemory:
             labels = self.labels[start : start + len(rows)] or None
             stored = domain.array_examples(rows, labels)
             if len(stored) == len(rows):
-                yield "row", Reading(stored, groups=np.arange(start, start + len(rows)))
+                yield "item", Reading(stored, groups=np.arange(start, start + len(rows)))
                 continue
             # A row may give several examples, or none: which ones belong together is found row by row.
             for number in range(len(rows)):
                 label = None if labels is None else labels[number : number + 1]
                 examples = domain.array_examples(rows[number : number + 1], label)
-                yield "row", Reading(examples, groups=np.full(len(examples), start + number))
+                yield "item", Reading(examples, groups=np.full(len(examples), start + number))
 
 
 def is_in_memory(data: Any) -> bool:

@@ -123,7 +123,7 @@ class TrainingRun:
         self.accelerator = Accelerator(
             mixed_precision=self.precision,
             cpu=not torch.cuda.is_available(),  # of the accelerators, only CUDA has the double precision of scores
-            log_with=list(config.log_with),
+            log_with=list(config.log_with) or None,
             project_config=ProjectConfiguration(str(folder), str(folder / "tensorboard")),
         )
         # A numbered folder is free for the process that looks first only.

@@ -34,6 +34,8 @@ def write_state(
 def read_state(folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Fills model, average and optimizer with what `write_state` wrote, and returns the counters.
 
+    States of older versions are read where only the names of layers differ.
+
     Raises:
         CheckpointError: there is nothing, or it is damaged.
     """

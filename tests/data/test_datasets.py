@@ -3,15 +3,15 @@
 import gzip
 import os
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from symusic import Note, Score, Tempo, TimeSignature, Track
+from symusic import Score
 from tiny_models import write_chords
+from tune_files import SCALE, write_tune, write_tunes
 
 from musicae.audio.domain import AudioDomain
 from musicae.data.dataset import (
@@ -29,33 +29,7 @@ from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.music.domain import MusicDomain
 from musicae.training.experiment import Experiment
 
-ROOT = Path(__file__).resolve().parent.parent
-
-SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
-
-
-def write_tune(path: Path, pitches: Sequence[int], *, numerator: int = 4) -> Path:
-    """Quarters at 120 bpm, 480 ticks each."""
-    score = Score(480)
-    score.tempos.append(Tempo(0, 120))
-    score.time_signatures.append(TimeSignature(0, numerator, 4))
-    track = Track("Melody")
-    for place, pitch in enumerate(pitches):
-        if pitch == 0:  # a rest
-            continue
-        track.notes.append(Note(place * 480, 480, pitch, 90))
-    score.tracks.append(track)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    score.dump_midi(str(path))
-    return path
-
-
-def write_tunes(folder: Path, count: int, first: int = 0) -> Path:
-    """Each tune has a rhythm of pitches of its own, three bars long."""
-    generator = np.random.default_rng(first)
-    for number in range(first, first + count):
-        write_tune(folder / f"tune-{number:03d}.mid", generator.choice(SCALE, 12).tolist())
-    return folder
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_idx(path: Path, pictures: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from symusic import Score
-from test_datasets import SCALE, write_tune, write_tunes
+from tune_files import SCALE, write_tune, write_tunes
 
 from musicae.data.dataset import load_dataset
 from musicae.data.prepare import prepare_lines

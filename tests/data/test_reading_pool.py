@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_datasets import SCALE, write_tune, write_tunes
+from tune_files import SCALE, write_tune, write_tunes
 from troubled_domain import TroubledMusic
 
 from musicae.data.dataset import load_dataset

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from symusic import Score
-from test_datasets import SCALE, write_tune, write_tunes
+from tune_files import SCALE, write_tune, write_tunes
 
 from musicae.data.dataset import SPLITS, find_files, load_dataset, unseen
 from musicae.data.files import prepare_store
