@@ -236,7 +236,7 @@ class ImageDomain(Domain):
             stored = np.stack(squares) if squares else np.zeros((0, *self.spec.shape), np.uint8)
         else:
             stored = resized_squares(pixels.transpose(0, 3, 1, 2), size=self.size, channels=self.channels)
-        return self._labelled(stored, labels or [])
+        return self._labelled(stored, [] if labels is None else labels)
 
     def tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> Batch:
         """uint8 `(batch, channels, height, width)` → float32 in 0…1, with each picture's class where a model takes it.
