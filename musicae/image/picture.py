@@ -141,7 +141,7 @@ class Picture:
 
     @classmethod
     def _from_array(cls, array: np.ndarray) -> Self:
-        pixels = checked_pixels(array[None] if array.ndim in (2, 3) else array)[0]
+        pixels = checked_pixels(array[None])[0]
         check_size(pixels.shape[1], pixels.shape[0], "the array")
         return cls(Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)))
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from cifar_batches import NAMES, batch_bytes, noise, write_set
+from musicae.image.cifar import cifar_labels, cifar_shape, read_cifar
+from musicae.image.labels import find_classes
+from musicae.image.picture_sets import PICTURE_SETS, picture_set
 from PIL import Image
 
 from musicae.data.dataset import load_dataset
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.image.cifar import cifar_labels, cifar_shape, read_cifar
 from musicae.image.domain import ImageConfig, ImageDomain
-from musicae.image.labels import find_classes
-from musicae.image.picture_sets import PICTURE_SETS, picture_set
 from musicae.training.experiment import Experiment
 
 
@@ -58,25 +58,26 @@ def test_another_size_or_grey_is_what_the_picture_alone_would_become(batch: Path
 
 def test_a_picture_of_a_batch_is_chosen_by_number(batch: Path) -> None:
     domain = domain_of(batch)
-    selection = domain.select(batch, index=2)
+    item = domain.open(batch)
+    selection = domain.select(item, index=2)
     np.testing.assert_array_equal(pixels(selection.example)[0].transpose(1, 2, 0), noise(4)[2])
     assert selection.label == "picture 2 of data_batch_1.bin"
     with pytest.raises(MusicaeError, match="0 to 3; it has no number 4"):
-        domain.select(batch, index=4)
+        domain.select(item, index=4)
     with pytest.raises(MusicaeError, match="whole set"):
-        domain.map_file(batch, batch.with_name("out.png"), lambda pictures: pictures)
+        next(domain.windows(item))
 
 
-def test_classes_are_told_by_their_names_and_without_them_by_number(batch: Path) -> None:
+def test_classes_are_given_by_their_names_and_without_them_by_number(batch: Path) -> None:
     assert find_classes([batch], required=True) == ("0", "3", "9")
     batch.with_name("batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
     assert cifar_labels(batch) == ["cat", "airplane", "truck", "cat"]
     domain = domain_of(batch, labels=True)
     assert domain.config.classes == ("airplane", "cat", "truck")
-    told = domain.tensor(torch.from_numpy(domain.read(batch).examples))
-    assert told.condition.flatten().tolist() == [2, 1, 3, 2]
-    assert told.target.shape == (4, 3, 32, 32)
-    chosen = domain.tensor(torch.from_numpy(domain.select(batch, index=2).example))
+    given = domain.tensor(torch.from_numpy(domain.read(batch).examples))
+    assert given.condition.flatten().tolist() == [2, 1, 3, 2]
+    assert given.target.shape == (4, 3, 32, 32)
+    chosen = domain.tensor(torch.from_numpy(domain.select(domain.open(batch), index=2).example))
     assert chosen.condition.item() == domain.condition("truck").item() == 3
 
 
@@ -110,7 +111,7 @@ def test_what_is_no_whole_number_of_records_is_damaged(batch: Path, use: Callabl
     assert not isinstance(missing.value, DamagedFileError)
 
 
-def test_a_damaged_batch_does_not_settle_the_settings(tmp_path: Path) -> None:
+def test_a_damaged_batch_does_not_decide_the_settings(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     first = folder / "data_batch_1.bin"
     first.write_bytes(first.read_bytes()[:100])
@@ -149,5 +150,7 @@ def test_a_format_is_known_by_the_whole_name() -> None:
     assert picture_set(Path("x/train-images-idx3-ubyte.gz")) is PICTURE_SETS["idx"]
     for name in ("data_batch_6.bin", "data_batch_1", "train.bin", "batches.meta.txt", "a.png"):
         assert picture_set(Path(name)) is None, name
-    tested = [name for name in ("test_batch.bin", "data_batch_1.bin") if ImageDomain().split_of(Path(name)) == "test"]
+    tested = [
+        name for name in ("test_batch.bin", "data_batch_1.bin") if ImageDomain().official_split(Path(name)) == "test"
+    ]
     assert tested == ["test_batch.bin"]

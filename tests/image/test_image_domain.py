@@ -1,4 +1,4 @@
-"""Pictures and IDX files are read as they are, or refused with one sentence."""
+"""Pictures, arrays and IDX files become tensors and pictures again, or are refused with one sentence."""
 
 import gzip
 import struct
@@ -10,14 +10,29 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from musicae.config import read_config
+from musicae.domain import Answers, Batch
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.image.domain import ImageConfig, ImageDomain
-from musicae.image.files import PICTURE_SUFFIXES, PictureTooLargeError, read_picture
-from musicae.image.idx import read_idx
+from musicae.image.config import ImageConfig
+from musicae.image.domain import ImageDomain
+from musicae.image.picture import PICTURE_SUFFIXES, Picture
+from musicae.image.pixels import PictureTooLargeError
+from musicae.image.sets import digits, read_idx
 
 
 def _domain(size: int = 16, channels: int = 1, **settings) -> ImageDomain:
     return ImageDomain(ImageConfig(size=size, channels=channels, **settings))
+
+
+def _target(domain: ImageDomain, stored: np.ndarray, generator: torch.Generator | None = None) -> torch.Tensor:
+    return domain.tensor(torch.from_numpy(stored), generator).target
+
+
+def _mapped(domain: ImageDomain, item: Picture, function=lambda batch: batch, task: str = "reconstruct") -> Picture:
+    """What a function of tensors makes of a picture."""
+    return domain.assemble(
+        item, Answers(lambda: domain.windows(item, task), lambda batch: function(batch.target)), task
+    )
 
 
 def _write_idx(path, pictures: np.ndarray, *, magic: int = 0x803, shape=None, extra: bytes = b"") -> None:
@@ -39,42 +54,94 @@ def _png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
 
 
-def test_starter_digits_are_the_true_ones():
+def test_digits_are_the_true_ones():
     from sklearn.datasets import load_digits
 
+    pictures, labels = digits()
     domain = ImageDomain()
-    ((name, reading),) = domain.starter()
-    assert name == "digits"
     assert domain.spec.shape == (1, 8, 8)
-    assert reading.examples.shape == (1797, 1, 8, 8)
-    assert len(np.unique(reading.groups)) == 1797
-    tensor = domain.to_tensor(torch.from_numpy(reading.examples))
+    stored = domain.array_examples(pictures)
+    assert stored.shape == (1797, 1, 8, 8)
+    tensor = _target(domain, stored)
     assert tensor.dtype == torch.float32
     np.testing.assert_allclose(tensor[:, 0].numpy(), load_digits().images / 16, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(labels, load_digits().target)
 
 
-def test_starter_digits_are_resized_when_asked():
-    ((_, reading),) = _domain(28, 3).starter()
-    assert reading.examples.shape == (1797, 3, 28, 28)
+def test_an_array_is_stored_whatever_its_form():
+    pixels = _noise(5, 16, 16, 3)
+    domain = _domain(16, 3)
+    expected = pixels.transpose(0, 3, 1, 2)
+    forms = [pixels, expected, (pixels / 255), (pixels / 255).astype(np.float32)]
+    opaque = np.concatenate([pixels, np.full((5, 16, 16, 1), 255, np.uint8)], axis=-1)
+    for form in (*forms, opaque):
+        np.testing.assert_array_equal(domain.array_examples(form), expected)
+    grey = pixels[..., 0]
+    for form in (grey, grey[..., None], grey[:, None], grey / 255, grey.astype(np.uint16) * 257):
+        np.testing.assert_array_equal(_domain(16).array_examples(form), grey[:, None])
+    np.testing.assert_array_equal(_domain(16).array_examples(grey > 99), np.where(grey > 99, 255, 0)[:, None])
+    assert _domain(28, 3).array_examples(grey).shape == (5, 3, 28, 28)
+    assert _domain(28, 3).array_examples(opaque[:0]).shape == (0, 3, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("array", "wanted"),
+    [
+        (np.zeros((2, 8)), r"got \(8,\)"),
+        (np.zeros((2, 8, 8, 5)), r"got \(8, 8, 5\)"),
+        (np.zeros((2, 0, 8)), r"got \(0, 8, 1\)"),
+        (np.zeros((2, 8, 8), np.int64), "got int64"),
+        (np.zeros((2, 8, 8), complex), "got complex128"),
+        (np.full((2, 8, 8), np.nan), "NaN"),
+        (np.full((2, 8, 8), np.inf), "infinity"),
+        (np.full((2, 8, 8), 200.0), "values from 0 to 200"),
+        (np.full((2, 8, 8), -0.5), "values from -0.5 to 0"),
+    ],
+)
+def test_an_array_of_no_pictures_is_refused(array, wanted):
+    for use in (_domain(8).array_examples, lambda array: Picture.open(array[0])):
+        with pytest.raises(ValueError, match=wanted):
+            use(array)
+
+
+def test_labels_of_an_array_are_as_many_as_its_pictures():
+    domain = ImageDomain(ImageConfig(size=8, channels=1, classes=("a", "b")))
+    stored = torch.from_numpy(domain.array_examples(_noise(3, 8, 8), ["b", "a", "c"]))
+    assert domain.labels(stored) == {"label": ["b", "a", "(none)"]}
+    with pytest.raises(ValueError, match="a label for each of 3 pictures, got 2"):
+        domain.array_examples(_noise(3, 8, 8), ["b", "a"])
+
+
+def test_settings_are_taken_from_an_array_and_its_labels():
+    items = list(_noise(20, 28, 24, 3))
+    config = ImageDomain.configure_items(ImageConfig(), items, ["7", "10", "7"] * 7)
+    assert (config.size, config.channels, config.classes, config.likelihood) == (24, 3, ("7", "10"), "gaussian")
+    grey = ImageDomain.configure_items(ImageConfig(size=16), [item[..., 0] for item in items], [], "denoise")
+    assert (grey.size, grey.channels, grey.classes, grey.likelihood) == (16, 1, (), "gaussian")
+    large = [Picture.open(_noise(300, 200, 3))] * 3
+    assert ImageDomain.configure_items(ImageConfig(), large).size == 64
+    with pytest.raises(MusicaeError, match="needs 2 to 255 classes"):
+        ImageDomain.configure_items(ImageConfig(labels=True), items, ["a"] * 20)
+    with pytest.raises(ValueError, match="got int64"):
+        ImageDomain.configure_items(ImageConfig(), [np.zeros((8, 8), np.int64)])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_tensor_written_and_read_is_the_same(tmp_path, channels):
+def test_a_tensor_composed_saved_and_read_is_the_same(tmp_path, channels):
     domain = _domain(16, channels)
     stored = _noise(1, channels, 16, 16)
-    tensor = domain.to_tensor(torch.from_numpy(stored))
-    domain.write(tensor, tmp_path / "a.png")
-    np.testing.assert_array_equal(domain.read(tmp_path / "a.png").examples, stored)
-    selection = domain.select(tmp_path / "a.png")
-    assert torch.equal(domain.to_tensor(torch.from_numpy(selection.example)), tensor)
+    tensor = _target(domain, stored)
+    path = domain.compose(tensor).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(domain.read(path).examples, stored)
+    for item in (domain.open(path), domain.compose(tensor)):
+        assert torch.equal(_target(domain, domain.select(item).example), tensor)
+        np.testing.assert_array_equal(domain.examples(item).examples, stored)
 
 
-def test_pictures_are_written_side_by_side_sixteen_to_a_row(tmp_path):
+def test_pictures_are_composed_side_by_side_sixteen_to_a_row():
     domain = _domain(8)
     values = torch.linspace(0, 1, 20).view(20, 1, 1, 1).expand(20, 1, 8, 8)
-    domain.write(values[:13], tmp_path / "row.png")
-    domain.write(values, tmp_path / "sheet.png")
-    row, sheet = np.asarray(Image.open(tmp_path / "row.png")), np.asarray(Image.open(tmp_path / "sheet.png"))
+    row, sheet = domain.compose(values[:13]).array, domain.compose(values).array
     assert row.shape == (8, 104)
     assert (np.diff(row[0, ::8].astype(int)) > 0).all()
     assert sheet.shape == (16, 128)
@@ -82,10 +149,9 @@ def test_pictures_are_written_side_by_side_sixteen_to_a_row(tmp_path):
     assert (sheet[8, :32:8] == [215, 228, 242, 255]).all()
 
 
-def test_writing_another_shape_names_both(tmp_path):
+def test_composing_another_shape_names_both():
     with pytest.raises(ValueError, match=r"\(batch, 1, 16, 16\), got \(2, 1, 8, 8\)"):
-        _domain(16).write(torch.zeros(2, 1, 8, 8), tmp_path / "a.png")
-    assert list(tmp_path.iterdir()) == []
+        _domain(16).compose(torch.zeros(2, 1, 8, 8))
 
 
 @pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)
@@ -177,7 +243,7 @@ def test_a_huge_picture_is_refused_by_its_header(tmp_path, width, height):
     path = tmp_path / "a.png"
     path.write_bytes(_png_header(width, height))
     with pytest.raises(PictureTooLargeError, match=r"[Ss]cale it down"):
-        _domain().select(path)
+        _domain().open(path)
     reading = _domain().read(path)
     assert len(reading.examples) == 0
     assert sum(reading.skipped.values()) == 1
@@ -205,7 +271,7 @@ def test_idx_files_are_read_and_every_picture_is_its_own_group(tmp_path, name):
 
 def test_idx_labels_are_not_pictures(tmp_path):
     assert not _domain().reads(tmp_path / "train-labels-idx1-ubyte.gz")
-    assert _domain().split_of(tmp_path / "test-photo.png") is None
+    assert _domain().official_split(tmp_path / "test-photo.png") is None
 
 
 def test_damaged_idx_files_say_how(tmp_path):
@@ -235,14 +301,24 @@ def test_a_picture_of_an_idx_file_is_chosen_by_number(tmp_path):
     pictures = _noise(5, 16, 16)
     path = tmp_path / "train-images-idx3-ubyte"
     _write_idx(path, pictures)
-    selection = _domain().select(path, index=3)
-    np.testing.assert_array_equal(selection.example[0, 0], pictures[3])
-    assert "3" in selection.label
+    domain = _domain()
+    whole = domain.open(path)
+    for selection in (domain.select(whole, index=3), domain.select(domain.open(path, index=3))):
+        np.testing.assert_array_equal(selection.example[0, 0], pictures[3])
+        assert "3" in selection.label
+    np.testing.assert_array_equal(domain.select(whole).example[0, 0], pictures[0])
+    np.testing.assert_array_equal(domain.examples(whole).examples[:, 0], pictures)
+    np.testing.assert_array_equal(domain.examples(domain.open(path, index=3)).examples[:, 0], pictures[3:4])
     for index in (5, -1):
         with pytest.raises(MusicaeError, match=f"0 to 4; it has no number {index}"):
-            _domain().select(path, index=index)
+            domain.select(whole, index=index)
+        with pytest.raises(MusicaeError, match=f"0 to 4; it has no number {index}"):
+            domain.open(path, index=index)
     with pytest.raises(MusicaeError, match="no bar"):
-        _domain().select(path, bar=3)
+        domain.select(whole, bar=3)
+    one = domain.open(Image.fromarray(pictures[0]))
+    with pytest.raises(MusicaeError, match="one picture; it has no number 2"):
+        domain.select(one, index=2)
 
 
 def test_settings_suit_the_data(tmp_path):
@@ -251,7 +327,7 @@ def test_settings_suit_the_data(tmp_path):
     Image.fromarray(_noise(40, 30)).convert("RGB").save(tmp_path / "grey-as-colour.png")
     (tmp_path / "broken.png").write_bytes(b"x")
 
-    def configure(*names: str, **settings) -> tuple:
+    def suited(*names: str, **settings) -> tuple:
         config = ImageDomain.configure(ImageConfig(**settings), [tmp_path / name for name in names])
         return config.size, config.channels, config.likelihood
 
@@ -266,6 +342,45 @@ def test_settings_suit_the_data(tmp_path):
     assert suited("missing-is-not-looked-at.png", size=20, channels=3) == (20, 3, "gaussian")
 
 
+def test_the_commonest_size_and_colour_decide_and_it_is_said(tmp_path):
+    for number in range(5):
+        Image.fromarray(_noise(40, 30, 3)).save(tmp_path / f"b{number}.png")
+    Image.fromarray(_noise(200, 300)).save(tmp_path / "a.png")  # the first by name
+    Image.fromarray(_noise(10, 10)).save(tmp_path / "c.png")
+    (tmp_path / "d.png").write_bytes(b"x")
+    files = sorted(tmp_path.glob("*.png"))
+    config = ImageDomain.configure(ImageConfig(), files)
+    assert (config.size, config.channels) == (30, 3)
+    remark = ImageDomain.config_remark(files)
+    assert "5 of 7" in remark
+    assert "30×30 colour" in remark
+    assert ImageDomain.config_remark(files[1:4]) is None
+    assert ImageDomain.config_remark([]) is None
+
+
+def test_a_set_counts_with_all_its_pictures(tmp_path):
+    _write_idx(tmp_path / "train-images-idx3-ubyte", _noise(9, 12, 12))
+    for number in range(4):
+        Image.fromarray(_noise(40, 30, 3)).save(tmp_path / f"{number}.png")
+    config = ImageDomain.configure(ImageConfig(), sorted(tmp_path.iterdir()))
+    assert (config.size, config.channels) == (12, 1)
+
+
+def test_of_many_files_some_are_looked_at(tmp_path, monkeypatch):
+    Image.fromarray(_noise(40, 30, 3)).save(tmp_path / "a.png")
+    opened = []
+    real = ImageDomain.configure.__globals__["survey_files"].__globals__["header_of"]
+    monkeypatch.setattr("musicae.image.config.header_of", lambda path: opened.append(path) or real(path))
+    files = [tmp_path / "a.png"] * 5001
+    assert ImageDomain.configure(ImageConfig(), files).size == 30
+    assert 1000 < len(opened) <= 2000
+
+
+def test_settings_by_their_former_names_are_read():
+    config = read_config(ImageConfig, {"damage": "blocks", "damaged_share": 0.5}, "setting")
+    assert (config.corruption, config.corrupted_share) == ("blocks", 0.5)
+
+
 @pytest.mark.parametrize(
     "settings", [{"size": 3}, {"size": 513}, {"channels": 2}, {"noise_deviation": -1}, {"sizes": 8}]
 )
@@ -276,12 +391,12 @@ def test_settings_out_of_range_are_refused(settings):
 
 def test_noise_has_the_strength_it_was_set_to():
     domain = _domain(64, noise_mean=0.1, noise_deviation=0.05)
-    damage = domain.corruption("denoise")
+    corrupt = domain.corruption("denoise")
     clean = torch.full((4, 1, 64, 64), 0.5)
-    damaged = damage(clean, torch.Generator().manual_seed(0))
-    assert damaged.mean().item() == pytest.approx(0.6, abs=0.002)
-    assert damaged.std().item() == pytest.approx(0.05, rel=0.03)
-    assert torch.equal(damaged, damage(clean, torch.Generator().manual_seed(0)))
+    noisy = corrupt(clean, torch.Generator().manual_seed(0))
+    assert noisy.mean().item() == pytest.approx(0.6, abs=0.002)
+    assert noisy.std().item() == pytest.approx(0.05, rel=0.03)
+    assert torch.equal(noisy, corrupt(clean, torch.Generator().manual_seed(0)))
     strong = _domain(64, noise_deviation=5.0).corruption("denoise")(clean, torch.Generator())
     assert strong.min() == 0
     assert strong.max() == 1
@@ -294,11 +409,11 @@ def test_binarised_pictures_are_drawn_from_their_grey_and_always_the_same_to_be_
     domain = ImageDomain(ImageConfig(size=16, binarised=True))
     assert domain.spec.likelihood == "bernoulli"
     stored = torch.full((64, 1, 16, 16), 64, dtype=torch.uint8)
-    drawn = domain.to_tensor(stored, torch.Generator().manual_seed(1))
+    drawn = domain.tensor(stored, torch.Generator().manual_seed(1)).target
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     assert drawn.mean().item() == pytest.approx(64 / 255, abs=0.01)
-    assert torch.equal(domain.to_tensor(stored), domain.to_tensor(stored))
-    assert not torch.equal(drawn, domain.to_tensor(stored, torch.Generator().manual_seed(2)))
+    assert torch.equal(domain.tensor(stored).target, domain.tensor(stored).target)
+    assert not torch.equal(drawn, domain.tensor(stored, torch.Generator().manual_seed(2)).target)
     with pytest.raises(ValidationError, match="grey"):
         ImageConfig(binarised=True, channels=3)
     with pytest.raises(MusicaeError, match="leave binarised out to denoise"):
@@ -350,44 +465,52 @@ def test_ssim_of_large_pictures_is_that_of_the_paper():
     assert ssim.item() == pytest.approx(expected.mean(), abs=1e-4)
 
 
-def test_a_picture_is_mapped_at_the_models_size(tmp_path):
-    Image.fromarray(np.full((50, 80), 100, np.uint8)).save(tmp_path / "a.jpg")
+def test_a_picture_is_reconstructed_at_the_models_size():
     seen = []
 
     def invert(batch: torch.Tensor) -> torch.Tensor:
         seen.append(tuple(batch.shape))
         return 1 - batch
 
-    _domain(16).map_file(tmp_path / "a.jpg", tmp_path / "out.png", invert)
+    item = Picture.open(np.full((50, 80), 100, np.uint8))
+    result = _mapped(_domain(16), item, invert)
     assert seen == [(1, 1, 16, 16)]
-    written = np.asarray(Image.open(tmp_path / "out.png"))
-    assert written.shape == (16, 16)
-    assert np.abs(written.astype(int) - 155).max() <= 1
+    assert result.array.shape == (16, 16)
+    assert np.abs(result.array.astype(int) - 155).max() <= 1
+    assert (item.array == 100).all()
 
 
-def test_a_failed_mapping_leaves_nothing(tmp_path):
-    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+def test_windows_carry_the_class(tmp_path):
+    (tmp_path / "dogs").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "dogs" / "a.png")
+    domain = ImageDomain(ImageConfig(size=8, channels=1, labels=True, classes=("cats", "dogs")))
+    (window,) = domain.windows(domain.open(tmp_path / "dogs" / "a.png"))
+    assert isinstance(window.batch, Batch)
+    assert window.batch.condition.tolist() == [[2]]
 
-    def fail(batch: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError("out of memory")
 
-    with pytest.raises(RuntimeError):
-        _domain(8).map_file(tmp_path / "a.png", tmp_path / "out.png", fail)
-    with pytest.raises(MusicaeError, match="choose one of"):
-        _domain(8).map_file(tmp_path / "a.png", tmp_path / "out.mid", lambda batch: batch)
-    _write_idx(tmp_path / "t10k-images-idx3-ubyte", _noise(2, 8, 8))
+def test_a_whole_set_and_other_tasks_are_refused(tmp_path):
+    path = tmp_path / "t10k-images-idx3-ubyte"
+    _write_idx(path, _noise(2, 8, 8))
+    domain = _domain(8)
     with pytest.raises(MusicaeError, match="whole set"):
-        _domain(8).map_file(tmp_path / "t10k-images-idx3-ubyte", tmp_path / "out.png", lambda batch: batch)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "t10k-images-idx3-ubyte"]
+        _mapped(domain, domain.open(path))
+    assert np.array_equal(_mapped(domain, domain.open(path, index=0)).array, _noise(2, 8, 8)[0])
+    with pytest.raises(ValueError, match="got 'sharpen'"):
+        _mapped(domain, domain.open(path, index=0), task="sharpen")
+    for bad in (tmp_path, tmp_path / "none.png", tmp_path / "a.mid"):
+        with pytest.raises(MusicaeError):
+            domain.open(bad)
 
 
 def test_preview_is_one_picture(tmp_path):
     batch = torch.rand(4, 3, 8, 8)
-    assert _domain(8, 3).preview({"original": batch, "model": batch}, tmp_path / "step-0.5") == [
-        tmp_path / "step-0.5.png"
-    ]
-    with Image.open(tmp_path / "step-0.5.png") as picture:
-        assert picture.width > 300
+    domain = _domain(8, 3)
+    preview = domain.preview({"original": batch, "model": batch})
+    assert list(preview) == [".png"]
+    assert preview[".png"].width > 300
+    named = domain.preview({"original": batch, "model": batch}, columns=["1", "2", "3", "4"])
+    assert named[".png"].height > preview[".png"].height
 
 
 def test_mnist_is_read_whole(shared_data):
@@ -403,7 +526,7 @@ def test_mnist_is_read_whole(shared_data):
 def test_photographs_are_read(shared_data):
     files = sorted(shared_data("kodak24").glob("*.png"))
     assert len(files) == 21
-    picture = read_picture(files[0], size=48, channels=3)
+    picture = Picture.open(files[0]).square(size=48, channels=3)
     with Image.open(files[0]) as original:
         whole = np.asarray(original.convert("RGB")).astype(float)
     side = min(whole.shape[:2])
