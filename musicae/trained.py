@@ -167,7 +167,7 @@ class TrainedModel:
         from musicae.inference.restore import Restraint, restore
 
         restraint = Restraint(strength, max_attenuation_db)
-        how = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
+        how: dict[str, Any] = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
         return restore(self.pipeline, "denoise", source, restraint=restraint, noise_profile=noise_profile, **how)
 
     def stream(
@@ -199,7 +199,7 @@ class TrainedModel:
         """Fills in what a coarse media object or batch lacks; as `denoise`, for models trained with task `upscale`."""
         from musicae.inference.restore import restore
 
-        how = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
+        how: dict[str, Any] = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
         return restore(self.pipeline, "upscale", source, **how)
 
     def sample(

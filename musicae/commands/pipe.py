@@ -70,7 +70,7 @@ def denoise_pipe(
     source, target = sys.stdin.buffer, sys.stdout.buffer
     if source.isatty() or target.isatty():
         raise MusicaeError("- takes raw samples from a pipe and gives them to one; connect both ends to a program.")
-    from musicae.audio.pcm import Readable, encode_pcm, read_pcm
+    from musicae.audio.streaming import Readable, encode_pcm, read_pcm
     from musicae.shipped import LIVE_MODEL
 
     blocks = load(model or LIVE_MODEL).stream(

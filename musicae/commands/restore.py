@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -213,13 +213,13 @@ def _each(
 
 def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:
     """Measures a file and its result, and draws both under the result's name."""
-    from musicae.domain import HasReport
+    from musicae.domain import Domain, HasReport
+    from musicae.plots import save_png
 
     if not isinstance(domain, HasReport):
         raise MusicaeError(f"{domain.name} has no report, only sound has one; leave --report out.")
-    from musicae.plots import save_png
-
-    found = domain.report(domain.open(before), domain.open(after), elapsed_s)
+    files = [cast(Domain, domain).open(file) for file in (before, after)]
+    found = domain.report(*files, elapsed_s)
     picture = after.with_suffix(".png")
     save_png(found.plot(), picture)
     for line in (*found.lines, f"spectrograms: {picture}"):

@@ -1,4 +1,4 @@
-"""`train`: from names, folders and settings to a run."""
+"""`train`: from names, folders and settings to a run; and `prepare`, which reads the data beforehand."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from musicae.commands.options import DomainChoice, data_option, parse_settings, read_json, settings_option
+from musicae.commands.options import (
+    FILES,
+    DomainChoice,
+    check_inputs,
+    data_option,
+    parse_settings,
+    read_json,
+    settings_option,
+)
 from musicae.training.config import TrainConfig
 
 
@@ -129,3 +137,31 @@ def _describe(report: Any) -> str:
 
     left_out = describe_skipped(report.skipped, report.damaged, report.stopped)
     return f"{report.examples} examples from {report.items} items; left out: {left_out}"
+
+
+@click.command()
+@click.argument("paths", **{**FILES, "metavar": "PATH..."})  # type: ignore[arg-type]  # what `argument` takes
+@click.option("--domain", type=DomainChoice(), help="How to read the files.  [default: by what most of them are]")
+@click.option(
+    "--processes", type=click.IntRange(0), metavar="N", help="That read; 0: only this one.  [default: by the files]"
+)
+@click.option("--unique", is_flag=True, help="Also say what is left of training without duplicates.")
+@settings_option
+def prepare(
+    paths: tuple[Path, ...], domain: str | None, processes: int | None, unique: bool, settings: tuple[str, ...]
+) -> None:
+    """Read files into the store that training opens, and say what it holds.
+
+    After Ctrl-C or a crash, the same command goes on from where it was.
+
+    Example: musicae prepare my_midi/ --processes 4
+    """
+    if domain is None:
+        check_inputs(paths)  # a named set says its domain itself
+    from musicae.data.prepare import prepare_lines
+    from musicae.domains import domain_of
+
+    for line in prepare_lines(
+        domain or domain_of(paths[0]) or "music", paths, parse_settings(settings), processes, unique
+    ):
+        click.echo(line)

@@ -73,7 +73,8 @@ def interpolate(
         if len(a) != 1 or len(b) != 1:
             raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
         start, end = (pipeline.encode(Batch(pipeline.checked(batch))) for batch in (a, b))
-        frame, remarks = None, []
+        frame: Any = None
+        remarks: list[str] = []
     else:
         start, end, frame, remarks = _ends(pipeline, a, b, choices)
     path = latent_path(pipeline, start, end, steps, method, spacing).target

@@ -139,7 +139,7 @@ class Morph(Sequence[Any]):
         """One picture of all parts."""
         drawn: Any = self.preview().get(".png")
         if drawn is None:
-            return self[0].plot()  # type: ignore[no-any-return]  # of whatever medium
+            drawn = self[0].plot()
         image: Image = drawn
         return image
 
