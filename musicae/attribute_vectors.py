@@ -274,7 +274,7 @@ def _corrected(probe: _Probe, trials: list[_Trial]) -> list[_Trial]:
 def moved_code(base: Tensor, vector: Tensor, amount: float) -> Tensor:
     """Codes `(batch, *latent_shape)` moved along a vector; those that come to lie too far out are drawn back in.
 
-    Draws from a Gaussian of n numbers have a length of about √n; far beyond lie codes the depipeline never saw.
+    Draws from a Gaussian of n numbers have a length of about √n; far beyond lie codes the decoder never saw.
     A code that was as long before is left as long.
     """
     there = base + amount * vector.to(base)

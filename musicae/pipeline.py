@@ -56,7 +56,7 @@ class Pipeline:
         return self.domain.tensor(torch.from_numpy(selection.example).to(self.device))
 
     def checked(self, tensor: Tensor) -> Tensor:
-        """A batch on the device. Raises `ValueError` where its shape or type is not the domain's.
+        """A batch on the device. Raises `ValueError` where its shape, type or values are not the domain's.
 
         A restorer of grids takes any height and width.
         """
@@ -66,12 +66,32 @@ class Pipeline:
         is_steps = spec.layout is Layout.STEPS
         if is_steps == tensor.is_floating_point():
             raise ValueError(f"expected a batch of {'whole numbers' if is_steps else 'floats'}, got {tensor.dtype}")
-        if self.network.restores and not is_steps and tensor.dim() == 4 and tensor.shape[1] == spec.shape[0]:
-            return tensor.to(self.device)
-        spec.check(tuple(tensor.shape))
+        if is_steps or not self.network.restores or tensor.dim() != 4 or tensor.shape[1] != spec.shape[0]:
+            spec.check(tuple(tensor.shape))
+        if not tensor.numel():
+            raise ValueError(f"expected at least one example, got a batch of shape {tuple(tensor.shape)}")
         if not is_steps and not tensor.isfinite().all():
             raise ValueError("expected finite numbers, got a batch with NaN or infinity")
+        for number, symbols in enumerate(spec.vocabulary):
+            lowest, highest = int(tensor[..., number].min()), int(tensor[..., number].max())
+            if lowest < 0 or highest >= symbols:
+                wrong = lowest if lowest < 0 else highest
+                raise ValueError(f"expected symbols from 0 to {symbols - 1}, got {wrong}")
         return tensor.to(self.device)
+
+    def checked_codes(self, z: Tensor) -> Tensor:
+        """Codes on the device. Raises `ValueError` where they are not the network's."""
+        shape = self.network.latent_shape
+        if not isinstance(z, Tensor) or tuple(z.shape[1:]) != shape:
+            got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+            raise ValueError(f"expected codes as a tensor (batch, {', '.join(map(str, shape))}), got {got}")
+        if not z.is_floating_point():
+            raise ValueError(f"expected codes as a float tensor, got {z.dtype}")
+        if not len(z):
+            raise ValueError(f"expected at least one code, got a batch of shape {tuple(z.shape)}")
+        if not z.isfinite().all():
+            raise ValueError("expected finite codes, got a batch with NaN or infinity")
+        return z.to(self.device)
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> Code:

@@ -118,16 +118,13 @@ class TrainedModel:
             chords, label: the condition, as in `sample`.
 
         Raises:
-            ValueError: no tensor, or one of another shape.
+            ValueError: no tensor of floats, one of another shape, or values that are not finite.
         """
         from musicae.inference.sample import check_draw
 
         pipeline = self._generative("decode a code alone")
         check_draw(temperature, top_p)
-        shape = self.network.latent_shape
-        if not isinstance(z, Tensor) or tuple(z.shape[1:]) != shape:
-            got = tuple(z.shape) if hasattr(z, "shape") else type(z).__name__
-            raise ValueError(f"expected codes as a tensor (batch, {', '.join(map(str, shape))}), got {got}")
+        z = pipeline.checked_codes(z)
         text = either(chords, label)
         condition = None if text is None else pipeline.condition(text)
         generator = pipeline.generator(seed)

@@ -7,12 +7,12 @@ import soundfile
 
 from musicae.training.experiment import Experiment
 
-_SHORT = {"warmup_steps": 5, "batch_size": 32, "precision": "no", "evaluate_examples": 64}
+_SHORT = {"warmup_steps": 5, "batch_size": 32, "precision": "no", "evaluate_examples": 64, "log_with": ()}
 SETTINGS = {
     "music": {"steps": 250, "evaluate_every": 250, "width": 128, "step_width": 32, "embedding": 16, "unrolled": 16}
     | {"latent_size": 24, "learning_rate": 3e-3, "beta": 0.01},
-    "image": {"steps": 120, "evaluate_every": 60, "widths": (8, 8), "latent_size": 4, "learning_rate": 3e-3},
-    "plain": {"steps": 20, "evaluate_every": 20, "latent": "deterministic", "width": 32, "latent_size": 4},
+    "image": {"steps": 200, "evaluate_every": 100, "width": 64, "latent_size": 4, "learning_rate": 3e-3},
+    "plain": {"steps": 20, "evaluate_every": 20, "latent": "deterministic", "width": 64, "latent_size": 4},
     "audio": {"steps": 30, "evaluate_every": 30, "batch_size": 4, "widths": (4, 8), "latent_size": 8, "n_fft": 256}
     | {"sample_rate_hz": 8000, "chunk_s": 0.6, "learning_rate": 3e-3},
 }
@@ -32,7 +32,7 @@ def train_tiny(name: str, folder: Path) -> Path:
         domain,
         task="denoise" if name == "audio" else "reconstruct",
         data=data,
-        model="mlp" if name == "plain" else None,
+        model="mlp" if domain == "image" else None,
         settings={**_SHORT, **SETTINGS[name]},
     )
     run = folder / f"{name}-run"

@@ -61,7 +61,7 @@ class LatentMap(NamedTuple):
         x_label, y_label = _AXES[self.method]
         return scatter(
             self.points, self.colours, title=f"{len(self.points):,} {what}, coloured by {self.colour}",
-            legend=self.colour, x_label=x_label, y_label=y_label,
+            colour_label=self.colour, x_label=x_label, y_label=y_label,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
