@@ -400,6 +400,15 @@ class Domain(ABC):
 
 
 @runtime_checkable
+class RemarksOnConfig(Protocol):
+    """A domain whose `configure` chooses where the files differ, and can say what."""
+
+    @staticmethod
+    def config_remark(files: Sequence[Path]) -> str | None:
+        """What `configure` takes from the files, in words; None where they leave no choice."""
+
+
+@runtime_checkable
 class HasAttributes(Protocol):
     """A domain that measures what people name and want to change, such as density or brightness."""
 

@@ -73,7 +73,7 @@ def _digits(domain: Domain) -> Iterator[tuple[str, Reading]]:
     from musicae.image.sets import digits
 
     pictures, labels = digits()
-    stored = domain.array_examples(pictures, labels)
+    stored = domain.array_examples(pictures, [str(label) for label in labels])
     yield "digits", Reading(stored, groups=np.arange(len(stored)))
 
 

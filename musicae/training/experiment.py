@@ -17,7 +17,7 @@ from musicae.config import Config, has_key, read_config
 from musicae.data.arrays import InMemory, is_in_memory
 from musicae.data.dataset import DataSet, find_files, load_dataset
 from musicae.data.named_sets import locate
-from musicae.domain import Domain
+from musicae.domain import Domain, RemarksOnConfig
 from musicae.domains import domain_class
 from musicae.errors import MusicaeError, unknown_name
 from musicae.manifest import MANIFEST, Manifest, read_manifest
@@ -48,6 +48,7 @@ class Experiment:
         data: files and folders, none for the starter data; or data in memory.
         config: the training settings.
         model: a key of `MODELS` or a class of the user's own.
+        remarks: what is worth knowing of the data before training begins, for people.
     """
 
     domain: Domain
@@ -55,6 +56,7 @@ class Experiment:
     data: tuple[Path, ...] | InMemory
     config: TrainConfig
     model: str | type[Autoencoder]
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def resolve(
@@ -89,7 +91,7 @@ class Experiment:
         start = _start_of(settings.get("start_from"), domain)
         own_settings = _merged(kind.Config, start and start.domain_settings, settings)
         own = read_config(kind.Config, own_settings, f"{domain} setting")
-        built, places = _suited(kind, own, data, task)
+        built, places, remarks = _suited(kind, own, data, task)
         chosen = _chosen_model(model, start, built, task)
         _, model_config = model_classes(chosen)
         tables: list[type[Config]] = [kind.Config, model_config, TrainConfig]
@@ -121,7 +123,7 @@ class Experiment:
             training=config.model_dump(mode="json"),
             data=about,
         )
-        return cls(built, manifest, places, config, chosen)
+        return cls(built, manifest, places, config, chosen, remarks)
 
     @classmethod
     def of_run(cls, folder: Path, *, data: Any = None, model: type[Autoencoder] | None = None) -> "Experiment":
@@ -194,7 +196,8 @@ class Experiment:
         model = build_model(self.model, self.domain.spec, manifest.model_settings)
         if config.start_from is not None and not resume:
             take_over(model, find_model(config.start_from))
-        run = train(self.domain, model, dataset, config, manifest, folder, resume=resume, callbacks=callbacks)
+        how = {"resume": resume, "callbacks": callbacks, "remarks": self.remarks}
+        run = train(self.domain, model, dataset, config, manifest, folder, **how)
         if run.is_main:  # of several processes one is enough
             self._finish(run, dataset)
         run.wait()
@@ -290,15 +293,18 @@ def _start_of(start_from: str | None, domain: str) -> Manifest | None:
     return start.model_copy(update={"domain_settings": start.build_domain().config.model_dump(mode="json")})
 
 
-def _suited(kind: type[Domain], own: Any, data: Any, task: str) -> tuple[Domain, tuple[Path, ...] | InMemory]:
+def _suited(
+    kind: type[Domain], own: Any, data: Any, task: str
+) -> tuple[Domain, tuple[Path, ...] | InMemory, tuple[str, ...]]:
     """Builds the domain for the data, which are looked at first: the size of the pictures sets the model's."""
     if isinstance(data, InMemory) or is_in_memory(data):
         items = data if isinstance(data, InMemory) else InMemory(data)
-        return kind(items.configure(kind, own, task)), items
+        return kind(items.configure(kind, own, task)), items, ()
     places = () if data is None else (data,) if isinstance(data, (str, Path)) else tuple(data)
     paths = tuple(locate(Path(place), kind.name) for place in places)
     files = [path for _, path in find_files(kind(own), paths)] if paths else []
-    return kind(kind.configure(own, files, task)), paths
+    remark = kind.config_remark(files) if files and issubclass(kind, RemarksOnConfig) else None
+    return kind(kind.configure(own, files, task)), paths, () if remark is None else (remark,)
 
 
 def _chosen_model(

@@ -53,6 +53,7 @@ def train(
     *,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
+    remarks: Sequence[str] = (),
 ) -> "TrainingRun":
     """Trains a model and keeps its best and its last state.
 
@@ -66,6 +67,7 @@ def train(
             processes the first one's counts.
         resume: continue from `folder/state`.
         callbacks: called after steps and evaluations and at the end, in this order.
+        remarks: said when training begins.
 
     Returns:
         The run as it ended; its checkpoint is in `best_folder`.
@@ -80,7 +82,8 @@ def train(
         run.save_last()
     run.start_trackers()
     with RunLog(run.folder, visible=run.is_main, track=run.track) as log, interrupt_flag() as interrupted:
-        log.say(run.place)
+        for sentence in (run.place, *remarks):
+            log.say(sentence)
         while not run.finished:
             started = time.perf_counter()
             run.update(log)

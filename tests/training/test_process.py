@@ -1,20 +1,22 @@
-"""Freed memory is kept where glibc can be told so, and nowhere else is anything done."""
+"""The process that trains: it keeps freed memory where glibc can, and reads Ctrl-C between steps."""
 
 import ctypes
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from musicae.training.process import keep_freed_memory
+from musicae.training.process import interrupt_flag, is_main_process, keep_freed_memory
 
 HAS_GLIBC = sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "mallopt")
 FAULTS = """
-import resource, torch
+import resource, numpy
 from musicae.training.process import keep_freed_memory
 {}
 def step():
-    pieces = [torch.zeros(10 << 20) for _ in range(2)]  # 40 MiB each: glibc keeps less than 32 by itself
+    pieces = [numpy.ones(5 << 20) for _ in range(2)]  # 40 MiB each: glibc keeps less than 32 by itself
 for _ in range(10): step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3): step()
@@ -22,10 +24,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(told: str) -> int:
+def faults(first: str) -> int:
     """Pages that three steps fetch from the system, in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", FAULTS.format(told)], capture_output=True, text=True, check=True)
-    return int(done.stdout)
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
+    command = [sys.executable, "-c", FAULTS.format(first)]
+    return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.skipif(not HAS_GLIBC, reason="another allocator")
@@ -36,3 +39,21 @@ def test_a_step_gets_the_pages_of_the_one_before() -> None:
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_end_is_a_flag_inside_and_what_it_was_outside(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with interrupt_flag() as flag:
+        assert not flag.is_set()
+        os.kill(os.getpid(), number)
+        assert flag.wait(5)
+    assert signal.getsignal(number) == before
+
+
+def test_of_several_processes_the_first_is_the_main_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    assert is_main_process()
+    for rank, is_main in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        assert is_main_process() is is_main
