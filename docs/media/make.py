@@ -6,6 +6,7 @@ import soundfile
 import soxr
 
 import musicae
+from musicae.audio.report import compare
 from musicae.starter import starter_file
 
 FOLDER = Path(__file__).resolve().parent
@@ -20,6 +21,7 @@ def main() -> None:
     write_mp3(morph.joined.render(), FOLDER / "interpolation.mp3")
     noisy = musicae.Sound.open(starter_file("noisy.wav"))
     clean = musicae.load("denoise-16k").denoise(noisy)
+    compare(noisy, clean, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / "denoise.jpg", quality=85)
     write_mp3(noisy, FOLDER / "noisy.mp3")
     write_mp3(clean, FOLDER / "clean.mp3")
 
