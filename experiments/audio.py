@@ -1,4 +1,4 @@
-"""Sound models beside baselines, on clips and noises that they never learned from; speed and memory.
+"""Sound models and baselines, on clips and noises that they never learned from; speed and memory.
 
 Denoisers are compared with a Wiener filter, noisereduce and the best mask there could be (musicae.audio.baselines),
 bands with plain resampling, rebuilt notes with principal components and copy synthesis, paths between notes with a
@@ -55,7 +55,7 @@ Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def denoising(sets: Path, runs: Path) -> dict[str, Any]:
     """Every method on every clip at every ratio: means, intervals, wins over the Wiener filter."""
-    methods = _methods(runs, clips(sets, "validation"))
+    methods = _methods(sets, runs)
     found: dict[str, Any] = {}
     for ratio_db in RATIOS_DB:
         # PESQ takes longer than all methods together.
@@ -65,7 +65,7 @@ def denoising(sets: Path, runs: Path) -> dict[str, Any]:
 
 def outside(sets: Path, runs: Path) -> dict[str, Any]:
     """The same at 5 dB on sets that nobody trained or chose on."""
-    methods = _methods(runs, clips(sets, "validation"))
+    methods = _methods(sets, runs)
     return _compared(methods, outside_clips(sets), JUDGED_DB, is_judged=True)
 
 
@@ -100,7 +100,7 @@ def summary(rows: dict[str, dict[str, list[float]]], owners: list[str]) -> dict[
     return found
 
 
-def _methods(runs: Path, tuning: list[Clip]) -> dict[str, Method]:
+def _methods(sets: Path, runs: Path) -> dict[str, Method]:
     methods: dict[str, Method] = {
         "noisy": lambda noisy, clean: noisy,
         "wiener": lambda noisy, clean: on_spectrum(wiener_filtered, noisy),
@@ -108,7 +108,7 @@ def _methods(runs: Path, tuning: list[Clip]) -> dict[str, Method]:
     }
     if find_spec("noisereduce") is not None:
         for name, stationary in (("noisereduce", False), ("noisereduce, stationary", True)):
-            methods[name] = _tuned_noisereduce(tuning, stationary)
+            methods[name] = _tuned_noisereduce(clips(sets, "validation"), stationary)
     for name in DENOISERS:
         trained = trained_model(runs, name)
         methods[name] = lambda noisy, clean, trained=trained: restored(trained, noisy)
@@ -137,7 +137,7 @@ def clean_input(sets: Path, runs: Path) -> dict[str, Any]:
     tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(10 * RATE_HZ) / RATE_HZ)).astype(np.float32)
     silence = np.zeros(4 * RATE_HZ, np.float32)
     found: dict[str, Any] = {}
-    for name, method in _methods(runs, clips(sets, "validation")).items():
+    for name, method in _methods(sets, runs).items():
         if name in ("noisy", "oracle mask"):
             continue
         kept = [

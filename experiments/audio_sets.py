@@ -22,7 +22,7 @@ import soundfile
 from audio_clips import RATE_HZ, read_mono, resampled
 
 from musicae.music.chords import NO_CHORD, chord_line, chord_pitches
-from musicae.music.render import render_midi
+from musicae.music.piece import Piece
 from musicae.music.score import read_scores
 
 TUNES = ("openewld", "ryans_mammoth", "oneills1850")
@@ -102,7 +102,8 @@ def arranged(
 
 def rendered(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
     """Through pretty_midi's General MIDI sound font, `(samples,)`."""
-    return render_midi(midi, sample_rate_hz=RATE_HZ)
+    samples: np.ndarray = Piece.open(midi).render(sample_rate_hz=RATE_HZ).samples
+    return samples
 
 
 def rendered_with(font: bytes) -> Callable[[pretty_midi.PrettyMIDI], np.ndarray]:
@@ -235,7 +236,7 @@ def font_pieces(sets: Path, font: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def single_notes() -> Iterator[tuple[str, np.ndarray]]:
-    """Yields `(name, samples)`: notes of the training programs, a fourth apart, beside the recorded ones."""
+    """Yields `(name, samples)`: notes of the training programs, a fourth apart, as well as recorded ones."""
     rng = np.random.default_rng(4)
     for program in range(0, 112, 2):
         if program_split(program) == "test":

@@ -230,7 +230,7 @@ def _difference_db(estimate: np.ndarray, result: np.ndarray) -> float:
 PROFILE_RATIOS_DB = (0, 5, 10)
 STEADY = ("white", "pink", "hum", "hiss_band")
 _PROFILE_S = 2
-_ROOM_S = 7  # shorter recordings of rooms leave little beside a profile
+_ROOM_S = 7  # shorter recordings of rooms leave too little after a profile
 
 Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]
 """Samples of a clip → noise alone, and the noise that is added to the clip."""

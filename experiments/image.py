@@ -1,4 +1,4 @@
-"""Pictures: every type of autoencoder beside what usually beats it, on data that the models never saw.
+"""Pictures: every type of autoencoder compared with what usually beats it, on data that the models never saw.
 
 Only the judge of drawn digits (judges.py) is trained here. The models are runs of recipes.py.
 """
@@ -159,7 +159,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 def photographs(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
-    """Photographs enlarged by models of satellite pictures, beside Pillow's bicubic; see `enlarged`."""
+    """Photographs enlarged by models of satellite pictures and by Pillow's bicubic; see `enlarged`."""
     files = sorted((sets / "kodak24").glob("*.png"))
     return {str(scale): enlarged(trained_model(runs, f"satellite-upscale-{scale}"), files) for scale in SCALES}
 

@@ -1,4 +1,4 @@
-"""How fast pictures are learned beside Pythae's VAE: the same network, batch and data.
+"""How fast pictures are learned, compared with Pythae's VAE: the same network, batch and data.
 
     pip install pythae
     python experiments/run.py --sets FOLDER image-training
@@ -106,7 +106,9 @@ def _musicae(plan: Plan, experiment: Experiment, network: Autoencoder, dataset: 
     config = experiment.config.model_copy(update={"steps": updates * plan.epochs})
     run = TrainingRun(experiment.domain, network, dataset, config, experiment.manifest, folder)
     stack = ExitStack()
-    log = stack.enter_context(RunLog(folder, visible=True))  # as in any training
+    run.start_trackers()
+    stack.callback(run.stop_trackers)
+    log = stack.enter_context(RunLog(folder, visible=True, track=run.track))  # as in any training
 
     def epoch() -> None:
         for _ in range(updates):

@@ -1,4 +1,4 @@
-"""How fast music is read, learned and sampled, beside what others use.
+"""How fast music is read, learned and sampled, compared with what others use.
 
 Whatever is compared is measured in turns on the same machine, and the median counts; how loaded the machine was is
 stored with each result. Reading is compared with pretty_midi: the track is chosen by its name or polyphony, and
@@ -182,7 +182,7 @@ def training(sets: Path, runs: Path, *, rounds: int = ROUNDS, updates: int = UPD
         }
         dataset = experiments["steps"].read()
         acts = {}
-        with RunLog(Path(folder), visible=False) as log:
+        with RunLog(Path(folder), visible=False, track=lambda numbers, step: None) as log:
             for name, experiment in experiments.items():
                 acts[name] = _block(experiment, dataset, Path(folder) / name, log, updates)
                 acts[name]()  # the first updates allocate

@@ -44,11 +44,16 @@ def runs(domain: str) -> str:
     for name, recipe in RECIPES.items():
         if recipe.domain == domain and not recipe.is_leg and name in stored:
             row = stored[name]
-            scores = ", ".join(f"{key} {row[key]:.4g}" for key in recipe.reported if key in row)
+            scores = ", ".join(_score(key, row) for key in recipe.reported if key in row)
             cells = [f"`{name}`", _legs(name), *_effort(name, stored), _measured_on(recipe, row), scores]
             rows.append(cells)
     heads = ["run", "after", "minutes in all", "updates in all", "CPU threads", "measured on", "scores"]
     return table(heads, rows)
+
+
+def _score(key: str, row: dict[str, Any]) -> str:
+    held_out = f"held_out_{key.removeprefix('sample_')}"
+    return f"{key} {row[key]:.4g}" + (f" (held-out {row[held_out]:.4g})" if held_out in row else "")
 
 
 def _legs(name: str) -> str:
@@ -78,7 +83,7 @@ def outside_music() -> str:
     rows = []
     for name, places in outside.items():
         own = {f"own test split ({stored[name]['examples']} windows)": stored[name]}
-        others = {f"{place}, all of it ({row['examples']} windows)": row for place, row in places.items()}
+        others = {f"{place}, never trained on ({row['examples']} windows)": row for place, row in places.items()}
         rows += [
             [f"`{name}`", place, *(_with_interval(row, key) for key in keys)]
             for place, row in {**own, **others}.items()

@@ -2,7 +2,7 @@
 
     python experiments/run.py --sets FOLDER melody-2bar          # trains its legs one after the other, and scores it
     python experiments/run.py --sets FOLDER --ship melody-2bar   # and writes musicae/pretrained/melody-2bar
-    python experiments/run.py --sets FOLDER audio-baselines      # models beside baselines; the shipped ones, or --runs
+    python experiments/run.py --sets FOLDER audio-baselines      # denoisers and baselines: shipped ones, or of --runs
     python experiments/run.py --sets FOLDER all                  # all recipes, then all measurements
 
 `--sets` is a folder with the unpacked data sets, one sub-folder each, and what audio_sets.py and debian_sounds.py make
@@ -38,7 +38,7 @@ from musicae.training.experiment import Experiment
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured beside the scores of the recipes.
+    """What is measured apart from the scores of the recipes.
 
     Attributes:
         measure: folder of data sets and folder of runs → results.
@@ -55,21 +55,21 @@ MEASUREMENTS: dict[str, Measurement] = {
     "audio-baselines": Measurement(audio.denoising, "denoisers, Wiener filter, noisereduce and the best mask"),
     "audio-outside": Measurement(audio.outside, "the same on voices and noises that nobody trained or chose on"),
     "audio-clean-input": Measurement(audio.clean_input, "what denoisers do to clean sound, a tone, silence"),
-    "audio-band-extension": Measurement(audio.band_extension, "8 kHz sound made 16 kHz, beside resampling"),
-    "audio-notes": Measurement(audio.notes, "notes rebuilt and morphed, beside PCA and crossfades"),
+    "audio-band-extension": Measurement(audio.band_extension, "8 kHz sound made 16 kHz and resampled"),
+    "audio-notes": Measurement(audio.notes, "notes rebuilt and morphed, PCA, crossfades"),
     "audio-cost": Measurement(audio.cost, "speed and memory of cleaning sound", needs_sets=False),
     "audio-validation": Measurement(audio_validation.gains, "gains on validation clips, by which trainings are chosen"),
     "audio-choices": Measurement(audio_validation.choices, "overlap, bfloat16, noise profile, phases"),
     "image-pca": Measurement(image.linear_codes, "principal components of digits and their nearest neighbours"),
     "image-samples": Measurement(image.drawn, "digits that models draw: Fréchet distance, label agreement"),
     "image-elsewhere": Measurement(image.elsewhere, "models of digits on satellite photographs"),
-    "image-photographs": Measurement(image.photographs, "photographs enlarged, beside bicubic"),
-    "image-training": Measurement(image_training.compare_all, "speed of training beside Pythae"),
+    "image-photographs": Measurement(image.photographs, "photographs enlarged, by models and bicubic"),
+    "image-training": Measurement(image_training.compare_all, "speed of training, compared with Pythae"),
     "music-outside": Measurement(music_samples.outside, "melody models on tune books they never saw"),
     "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
     "music-samples": Measurement(music_samples.contents, "what sampled files hold and how loud they are", False),
-    "music-reading": Measurement(music.reading, "reading MIDI, beside pretty_midi"),
-    "music-training": Measurement(music.training, "speed of training, beside MusicVAE's architecture"),
+    "music-reading": Measurement(music.reading, "reading MIDI, compared with pretty_midi"),
+    "music-training": Measurement(music.training, "speed of training, compared with MusicVAE's architecture"),
     "music-sampling": Measurement(music.sampling, "speed of sampling", needs_sets=False),
     "start-up": Measurement(start_up.measure, "wall time and loaded modules of commands", needs_sets=False),
 }
