@@ -9,12 +9,13 @@ import os
 import re
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from symusic.core import ScoreTick  # importing symusic sets SYMUSIC_ABC2MIDI
 
-from musicae.errors import DamagedFileError
-from musicae.music.checking import NamedScore, checked, parse_midi
+from musicae.errors import DamagedFileError, MusicaeError
+from musicae.music.score import NamedScore, checked, parse_midi
 
 SECONDS_PER_TUNE = 5.0
 LARGEST_TUNE_CHARACTERS = 200_000
@@ -27,26 +28,29 @@ _BAR_LINE = re.compile(r"\||:(?=[|:])")
 _OPENING_BAR = re.compile(r"[\s|:\[\]]*")
 
 
-def read_abc(data: bytes, path: Path) -> list[NamedScore]:
-    """Reads every tune of an ABC file.
+@dataclass(frozen=True)
+class Tune:
+    """A tune of a file, not converted yet.
+
+    Attributes:
+        title: what it says of itself, or the file's name and the tune's number.
+        text: its lines, from X: on.
+    """
+
+    title: str
+    text: str
+
+
+def split_tunes(data: bytes, name: str) -> list[Tune]:
+    """Finds the tunes of a file.
 
     Args:
         data: the file's bytes; UTF-8, or Latin-1 as older collections are.
-        path: its name, for errors.
+        name: the file's, for errors and for tunes without a title.
 
     Raises:
-        DamagedFileError: no tune in it, or a tune that cannot be converted.
+        DamagedFileError: there is none.
     """
-    return [_read_tune(block, path) for block in _blocks(data, path)]
-
-
-def read_titles(data: bytes, path: Path) -> list[str]:
-    """The title of every tune of an ABC file; raises `DamagedFileError` where there is none."""
-    return [_title(block, path) for block in _blocks(data, path)]
-
-
-def _blocks(data: bytes, path: Path) -> list[str]:
-    """The text of every tune."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -54,22 +58,59 @@ def _blocks(data: bytes, path: Path) -> list[str]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     starts = [match.start() for match in _TUNE_START.finditer(text)]
     if not starts or "\0" in text:
-        raise DamagedFileError(
-            f"{path.name} holds no ABC tune; expected a header that starts with X: and ends with K:."
-        )
-    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+        raise DamagedFileError(f"{name} holds no ABC tune; expected a header that starts with X: and ends with K:.")
+    blocks = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [Tune(_title(block, name), block) for block in blocks]
 
 
-def _title(block: str, path: Path) -> str:
-    """What a tune says of itself, or the file's name and the tune's number."""
+def pick_tune(tunes: list[Tune], name: str, wanted: int | str | None) -> tuple[list[Tune], tuple[str, ...]]:
+    """The wanted tune of a file's, and what is worth knowing about the choice.
+
+    Args:
+        tunes: of the file.
+        name: the file's, for the error.
+        wanted: its place (from 1) or title; None: the first, and a remark where there are others.
+
+    Raises:
+        MusicaeError: there is no such tune.
+    """
+    titles = [tune.title for tune in tunes]
+    if wanted is None:
+        more = (f"{name} holds {len(tunes)} tunes; the first, {titles[0]}, is taken",)
+        return tunes[:1], more if len(tunes) > 1 else ()
+    index = titles.index(wanted) if wanted in titles else wanted - 1 if isinstance(wanted, int) else -1
+    if not 0 <= index < len(tunes):
+        there = ", ".join(titles[:20])
+        raise MusicaeError(f"{name} has no tune {wanted!r}; choose 1 to {len(tunes)}, or a title: {there}.")
+    return [tunes[index]], ()
+
+
+def read_abc(data: bytes, name: str) -> list[NamedScore]:
+    """Reads every tune of a file; as `split_tunes` and `read_tune`."""
+    return [NamedScore(tune.title, read_tune(tune, name)) for tune in split_tunes(data, name)]
+
+
+def _title(block: str, name: str) -> str:
     field = re.search(r"^T:\s*(.*?)\s*$", block, re.MULTILINE)
     number = block[2 : block.find("\n")].strip()
-    return field.group(1) if field and field.group(1) else f"{path.stem} {number}"
+    return field.group(1) if field and field.group(1) else f"{Path(name).stem} {number}"
 
 
-def _read_tune(block: str, path: Path) -> NamedScore:
-    title = _title(block, path)
-    name = f"{path.name}, tune {title!r}"
+def read_tune(tune: Tune, name: str) -> ScoreTick:
+    """Converts a tune.
+
+    Args:
+        tune: as `split_tunes` gives it.
+        name: the file's, for errors.
+
+    Returns:
+        A checked score whose first full bar starts on a bar line.
+
+    Raises:
+        DamagedFileError: it can't be converted.
+    """
+    block = tune.text
+    name = f"{name}, tune {tune.title!r}"
     key = _KEY_LINE.search(block)
     if key is None or len(block) > LARGEST_TUNE_CHARACTERS:
         raise DamagedFileError(f"{name} has no K: line or is too long; expected a header X:, T:, M:, L:, K: and notes.")
@@ -79,7 +120,7 @@ def _read_tune(block: str, path: Path) -> NamedScore:
     body = re.split(r"\n[ \t]*\n", body)[0]
     score = checked(_convert(header + body + "\n", name), name)
     _pad_pickup(score, header, body, name)
-    return NamedScore(title, score)
+    return score
 
 
 def _convert(tune: str, name: str) -> ScoreTick:
@@ -107,8 +148,8 @@ def _pad_pickup(score: ScoreTick, header: str, body: str, name: str) -> None:
     first = _first_bar(body)
     if first is None:
         return
-    metre = score.time_signatures[0]
-    bar = score.tpq * 4 * metre.numerator // metre.denominator
+    signature = score.time_signatures[0]
+    bar = score.tpq * 4 * signature.numerator // signature.denominator
     pickup = _convert(header + first + "|\n", name).end()
     sixteenth = score.tpq // 4
     pickup = (pickup + sixteenth // 2) // sixteenth * sixteenth

@@ -1,15 +1,15 @@
 """Attributes of music that people name: how dense, how wide, how syncopated. Pure numpy on token windows.
 
 All take `(windows, steps)` and give float64 `(windows,)`. A line of pitches has the tokens of
-`musicae.music.codec`; drums have only rhythm, told from where anything is struck.
+`musicae.music.tokens`; drums have only rhythm: where anything is struck.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from musicae.music.codec import FIRST_ONSET, PITCH_OFFSET, sounding
-from musicae.music.grid import STEPS_PER_QUARTER
+from musicae.music.score import STEPS_PER_QUARTER
+from musicae.music.tokens import FIRST_ONSET, PITCH_OFFSET, sounding
 
 _NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _MAJOR = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1], dtype=np.float64)
@@ -47,7 +47,7 @@ def measure(tokens: np.ndarray, is_pitched: bool, steps_per_bar: int, steps_per_
     Args:
         tokens: `(windows, steps)`; without pitches, 0 where nothing is struck.
         is_pitched: whether they are a line of pitches, or drums.
-        steps_per_bar, steps_per_beat: of the metre, in 16ths.
+        steps_per_bar, steps_per_beat: of the time signature, in 16ths.
 
     Returns:
         Name in `ATTRIBUTES` → float64 `(windows,)`.
@@ -140,7 +140,7 @@ def best_key(tokens: np.ndarray) -> list[str]:
     stress = time + np.roll(time, -7, axis=1)
     best = (time @ _SCALES.T + 1e-3 * stress).argmax(axis=1)
     sounds = time.sum(axis=1) > 0
-    return [f"{_NAMES[key]} major" if heard else "none" for key, heard in zip(best.tolist(), sounds, strict=True)]
+    return [f"{_NAMES[key]} major" if sound else "none" for key, sound in zip(best.tolist(), sounds, strict=True)]
 
 
 def _time_of_pitch_classes(tokens: np.ndarray) -> np.ndarray:

@@ -1,15 +1,14 @@
-"""Damage for the tasks of the shared loop: notes gone wrong, and a grid too coarse.
+"""Corruption for the tasks of the shared loop: wrong notes, and a grid too coarse.
 
 Works on int64 tensors `(batch, steps, streams)` where they lie; every draw comes from the generator that
-is given. The tokens are those of `musicae.music.codec` and `musicae.music.drums`.
+is given. The tokens are those of `musicae.music.tokens`.
 """
 
 import torch
 from torch import Tensor
 
-from musicae.music.codec import FIRST_ONSET, HOLD, VOCABULARY
-from musicae.music.drums import DRUM_PITCHES
-from musicae.music.parts import Part
+from musicae.music.config import Part
+from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, LINE_VOCABULARY
 
 MOST_WRONG = 0.3
 """Largest share of an example's notes with a wrong pitch; each example has a share of its own below it."""
@@ -31,13 +30,13 @@ def wrong_notes(tokens: Tensor, part: Part, generator: torch.Generator) -> Tenso
         generator: on the same device.
 
     Returns:
-        A damaged copy, tokens all valid.
+        A corrupted copy, tokens all valid.
     """
-    damaged = tokens.clone()
+    corrupted = tokens.clone()
     for index, stream in enumerate(part.streams):
-        damage = _wrong_hits if stream.is_drums else _wrong_line
-        damaged[..., index] = damage(tokens[..., index], generator)
-    return damaged
+        corrupt = _wrong_hits if stream.is_drums else _wrong_line
+        corrupted[..., index] = corrupt(tokens[..., index], generator)
+    return corrupted
 
 
 def coarse_grid(tokens: Tensor, part: Part) -> Tensor:
@@ -73,7 +72,7 @@ def _wrong_line(line: Tensor, generator: torch.Generator) -> Tensor:
     size = torch.randint(1, FARTHEST_SEMITONES + 1, line.shape, generator=generator, device=line.device)
     sign = 2 * torch.randint(0, 2, line.shape, generator=generator, device=line.device) - 1
     moved = line + sign * size
-    outside = (moved < FIRST_ONSET) | (moved >= VOCABULARY)
+    outside = (moved < FIRST_ONSET) | (moved >= LINE_VOCABULARY)
     moved = torch.where(outside, line - sign * size, moved)  # clamped, the outermost pitches would often stay right
     line = torch.where(onset & _chance(line, MOST_WRONG, generator), moved, line)
     line = torch.where(onset & _chance(line, MOST_DROPPED, generator), HOLD, line)
@@ -89,14 +88,14 @@ def _wrong_hits(hits: Tensor, generator: torch.Generator) -> Tensor:
     struck = ((hits[..., None] >> places) & 1).bool()  # (batch, steps, drums)
     flat = struck.flatten(1)
     other = (flat & _chance(flat, MOST_WRONG, generator)).view_as(struck)
-    turn = torch.randint(1, drums, (*hits.shape, 1), generator=generator, device=hits.device)
-    turned = other.gather(-1, (places - turn) % drums)  # each step's wrong hits go round by that step's own turn
+    step = torch.randint(1, drums, (*hits.shape, 1), generator=generator, device=hits.device)
+    rotated = other.gather(-1, (places - step) % drums)  # each step's wrong hits rotate by a number of their own
     kept = flat & ~_chance(flat, MOST_DROPPED, generator)
     # As many as a share of the hits there are, wherever nothing is struck: silence stays silent.
     ratio = flat.sum(1, keepdim=True) / (~flat).sum(1, keepdim=True).clamp(min=1)
     share = MOST_ADDED * torch.rand(len(flat), 1, generator=generator, device=hits.device) * ratio
     added = ~flat & (torch.rand(flat.shape, generator=generator, device=hits.device) < share)
-    struck = (kept.view_as(struck) & ~other) | turned | added.view_as(struck)
+    struck = (kept.view_as(struck) & ~other) | rotated | added.view_as(struck)
     hits = (struck.long() << places).sum(-1)
     goes = (hits > 0) & _chance(hits, MOST_SHIFTED, generator)
     return _moved(hits, goes, hits == 0, generator)

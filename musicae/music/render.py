@@ -1,145 +1,122 @@
-"""MIDI to sound, with whatever this computer has: three synthesizers, tried in turn.
+"""Music to sound, with whatever this computer has: three synthesizers, tried in turn.
 
 `midirenderer` and FluidSynth play the General MIDI sound font that pretty_midi brings; where neither works, a
 small synthesizer of sines and noise does, drums included (pretty_midi's own is silent on drums). Nothing is
 loaded before something is rendered. Nothing here knows models or settings.
 """
 
+import wave
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pretty_midi
+from symusic.core import ControlChangeTick, ScoreTick
 
-from musicae.audio.files import resample, write_sound
+from musicae.audio.sound import Sound
 from musicae.errors import MusicaeError
 
 if TYPE_CHECKING:
-    from symusic.core import ScoreTick
+    from musicae.music.piece import Piece
 
 SAMPLE_RATE_HZ = 44_100
 PEAK = 0.9
 TAIL_S = 2.0
-# A broken delta time can make a file last for years.
 LONGEST_S = 2 * 3600.0
+"""A broken delta time can make a piece last for years; what is longer is refused."""
+LONGEST_PREVIEW_S = 300.0
+"""Up to where results are rendered without being asked for; a piece at 4 quarters a minute takes half a minute else."""
 _FADE_SAMPLES = 2_000
-_TICKS_PER_QUARTER = 480
 _SYNTH_PARTIALS = 6
+_UNDEFINED_CONTROLLER = 3  # MIDI 1.0 leaves it without a meaning
+_DEFAULT_MICROSECONDS = 500_000
 
 
-def render_midi(
-    midi: pretty_midi.PrettyMIDI | Path, *, sample_rate_hz: int = SAMPLE_RATE_HZ, backend: str | None = None
-) -> np.ndarray:
-    """Plays a MIDI file or object.
+class _Playable(NamedTuple):
+    """What a synthesizer is given.
+
+    Attributes:
+        score: notes, controls, bends and tempi, in ticks; its own copy.
+        end_s: when the last note ends.
+    """
+
+    score: ScoreTick
+    end_s: float
+
+
+def render(
+    piece: "Piece",
+    *,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    backend: str | None = None,
+    longest_s: float | None = None,
+    later: bool = False,
+) -> Sound:
+    """Plays a piece.
 
     Args:
-        midi: what to play, an object (it is not changed) or the path of a MIDI or ABC file.
+        piece: what to play.
         sample_rate_hz: of the sound wanted.
         backend: a name in `BACKENDS`; None takes the first that works here.
+        longest_s: of longer music only the beginning is played, and a remark says so; None: music longer than
+            `LONGEST_S` is an error.
+        later: whether it is played when somebody listens, and not at once.
 
     Returns:
-        float32 `(samples,)`, mono, its peak at `PEAK`, with up to `TAIL_S` seconds for the last notes to
-        die away; silence of that length for music without notes.
+        Mono, its peak at `PEAK`, with `TAIL_S` seconds for the last notes to die away; silence of that length
+        for music without notes.
 
     Raises:
-        DamagedFileError: a path that is not what its name says.
         MusicaeError: music longer than `LONGEST_S`.
         ValueError: a backend that is not in the table, or doesn't work here.
     """
-    music = _read_music(midi) if isinstance(midi, Path) else _playable_copy(midi)
-    end_s = music.get_end_time()
-    if end_s > LONGEST_S:
-        raise MusicaeError(f"the music lasts {end_s / 3600:.0f} hours; up to {LONGEST_S / 3600:.0f} are rendered.")
-    if not _has_notes(music):
-        return np.zeros(round(TAIL_S * sample_rate_hz), np.float32)
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f"expected a backend of {', '.join(BACKENDS)}, got {backend!r}")
-    for name in [backend] if backend is not None else BACKENDS:
-        samples = BACKENDS[name](music, sample_rate_hz)
-        if samples is not None:
-            return _finished(samples, round((end_s + TAIL_S) * sample_rate_hz))
-    raise ValueError(f"backend {backend!r} does not work on this computer; leave it out to use one that does")
-
-
-def render_file(path: Path, target: Path, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Path:
-    """Plays a MIDI or ABC file (its first tune) into a WAV.
-
-    Args:
-        path: what to play.
-        target: the .wav to write; nothing is left there on failure.
-        sample_rate_hz: of the WAV.
-
-    Returns:
-        `target`.
-
-    Raises:
-        MusicaeError: a file without notes; else as `render_midi`.
-    """
-    music = _read_music(path)
-    if not _has_notes(music):
-        raise MusicaeError(f"{path.name} has no notes; choose another file.")
-    write_wav(render_midi(music, sample_rate_hz=sample_rate_hz), target, sample_rate_hz)
-    return target
-
-
-def write_wav(samples: np.ndarray, path: Path, sample_rate_hz: int) -> None:
-    """Writes float samples in [-1, 1], `(samples,)`, as a 16-bit WAV."""
-    write_sound(samples, path, sample_rate_hz)
+    end_s = piece.duration_s
+    if longest_s is None and end_s > LONGEST_S:
+        raise MusicaeError(f"the music lasts {end_s / 3600:.0f} hours; up to {LONGEST_S / 3600:.0f} are rendered.")
+    remarks = piece.remarks
+    score = piece.score
+    if longest_s is not None and end_s > longest_s:
+        remarks += (f"{piece.name} lasts {_minutes(end_s)}; the sound is of the first {_minutes(longest_s)}",)
+        score, end_s = score.clip(0, piece.tick_at(longest_s), clip_end=True), longest_s
+    if not piece.note_count:
+        return Sound(
+            np.zeros(round(TAIL_S * sample_rate_hz), np.float32), sample_rate_hz, name=piece.name, remarks=remarks
+        )
+    played = cache(lambda: _played(_Playable(score.copy(), end_s), sample_rate_hz, backend))
+    if not later:
+        return Sound(played(), sample_rate_hz, name=piece.name, remarks=remarks)
+    frames = _frames(end_s, sample_rate_hz)
+    return Sound.from_blocks(lambda: [played()[:, None]], sample_rate_hz, 1, frames, name=piece.name, remarks=remarks)
 
 
 def available_backends() -> list[str]:
     """Names of the synthesizers that work on this computer, the preferred one first."""
-    note = pretty_midi.PrettyMIDI()
-    note.instruments.append(pretty_midi.Instrument(0))
-    note.instruments[0].notes.append(pretty_midi.Note(100, 69, 0.0, 0.1))
-    return [name for name, play in BACKENDS.items() if play(_playable_copy(note), 16_000) is not None]
+    from musicae.music.midi import NewTrack, Notes
+    from musicae.music.piece import Piece
+
+    note = Piece.new([NewTrack("", 0, False, Notes(*(np.array([value]) for value in (0, 48, 69, 100))))]).score
+    return [name for name, play in BACKENDS.items() if play(_Playable(note.copy(), 0.05), 16_000) is not None]
 
 
-def _read_music(path: Path) -> pretty_midi.PrettyMIDI:
-    """Reads a file with the reader that doubts everything; of several tunes the first."""
-    from musicae.music.reading import read_scores
-
-    return playable_score(read_scores(path)[0].score)
-
-
-def playable_score(score: "ScoreTick") -> pretty_midi.PrettyMIDI:
-    """Takes what is heard of a checked score: notes, controls and bends, in seconds."""
-    music = _empty_music()
-    in_seconds: Any = score.to("second")  # the stub says object
-    for track in in_seconds.tracks:
-        part = pretty_midi.Instrument(track.program, is_drum=track.is_drum)
-        part.notes = [
-            pretty_midi.Note(note.velocity, note.pitch, note.time, note.time + note.duration) for note in track.notes
-        ]
-        part.control_changes = [
-            pretty_midi.ControlChange(change.number, change.value, change.time) for change in track.controls
-        ]
-        part.pitch_bends = [pretty_midi.PitchBend(bend.value, bend.time) for bend in track.pitch_bends]
-        music.instruments.append(part)
-    return music
+def _played(music: _Playable, sample_rate_hz: int, backend: str | None) -> np.ndarray:
+    for name in [backend] if backend is not None else BACKENDS:
+        samples = BACKENDS[name](music, sample_rate_hz)
+        if samples is not None:
+            return _finished(samples, _frames(music.end_s, sample_rate_hz))
+    raise ValueError(f"backend {backend!r} does not work on this computer; leave it out to use one that does")
 
 
-def _has_notes(music: pretty_midi.PrettyMIDI) -> bool:
-    return any(instrument.notes for instrument in music.instruments)
+def _frames(end_s: float, sample_rate_hz: int) -> int:
+    return round((end_s + TAIL_S) * sample_rate_hz)
 
 
-def _playable_copy(midi: pretty_midi.PrettyMIDI) -> pretty_midi.PrettyMIDI:
-    """A copy without names, lyrics and signatures: they aren't heard, and some can't be written."""
-    music = _empty_music()
-    for instrument in midi.instruments:
-        part = pretty_midi.Instrument(instrument.program, is_drum=instrument.is_drum)
-        part.notes = list(instrument.notes)
-        part.control_changes = list(instrument.control_changes)
-        part.pitch_bends = list(instrument.pitch_bends)
-        music.instruments.append(part)
-    return music
-
-
-def _empty_music() -> pretty_midi.PrettyMIDI:
-    return pretty_midi.PrettyMIDI(resolution=_TICKS_PER_QUARTER, initial_tempo=120.0)  # a tick is about 1 ms
+def _minutes(duration_s: float) -> str:
+    return f"{duration_s / 60:.0f} minutes" if duration_s >= 90 else f"{duration_s:.0f} seconds"
 
 
 def _finished(samples: np.ndarray, length: int) -> np.ndarray:
@@ -155,49 +132,59 @@ def _finished(samples: np.ndarray, length: int) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _sound_font() -> bytes:
     """pretty_midi's own General MIDI font; referenced where it lies, as its licence (GPL-2) is not ours."""
-    return (Path(pretty_midi.__file__).parent / "TimGM6mb.sf2").read_bytes()
+    found = find_spec("pretty_midi")  # importing it takes longer than rendering
+    if found is None or found.origin is None:
+        raise MusicaeError("pretty_midi, whose sound font is played, is not installed; reinstall musicae.")
+    return (Path(found.origin).parent / "TimGM6mb.sf2").read_bytes()
 
 
-def _play_with_midirenderer(midi: pretty_midi.PrettyMIDI, sample_rate_hz: int) -> np.ndarray | None:
+def _play_with_midirenderer(music: _Playable, sample_rate_hz: int) -> np.ndarray | None:
     try:
         from midirenderer import render_wave_from
     except ImportError:  # no wheel for this system
         return None
-    import soundfile
+    import soxr
 
+    score = music.score
     # The renderer stops at the last event; an event that does nothing holds it until the sound has died away.
-    held = next(instrument for instrument in midi.instruments if instrument.notes)
-    held.control_changes.append(pretty_midi.ControlChange(_UNDEFINED_CONTROLLER, 0, midi.get_end_time() + TAIL_S))
-    data = BytesIO()
-    midi.write(data)
-    samples, rendered_hz = soundfile.read(BytesIO(render_wave_from(_sound_font(), data.getvalue())), dtype="float32")
-    return resample(samples.mean(axis=1), rendered_hz, sample_rate_hz)
+    last = max(track.end() for track in score.tracks)
+    tempi = [tempo.mspq for tempo in score.tempos if tempo.time <= last]  # rising in time
+    held = next(track for track in score.tracks if len(track.notes))
+    tail = round(TAIL_S * 1e6 / (tempi[-1] if tempi else _DEFAULT_MICROSECONDS) * score.tpq)
+    held.controls.append(ControlChangeTick(last + tail, _UNDEFINED_CONTROLLER, 0))
+    with wave.open(BytesIO(render_wave_from(_sound_font(), score.dumps_midi()))) as rendered:
+        rate_hz, channels = rendered.getframerate(), rendered.getnchannels()
+        frames = np.frombuffer(rendered.readframes(rendered.getnframes()), "<i2").reshape(-1, channels)
+    samples = frames.mean(axis=1, dtype=np.float32) / 32_768
+    resampled: np.ndarray = soxr.resample(samples, rate_hz, sample_rate_hz)
+    return resampled
 
 
-_UNDEFINED_CONTROLLER = 3  # MIDI 1.0 leaves it without a meaning
-
-
-def _play_with_fluidsynth(midi: pretty_midi.PrettyMIDI, sample_rate_hz: int) -> np.ndarray | None:
+def _play_with_fluidsynth(music: _Playable, sample_rate_hz: int) -> np.ndarray | None:
     try:
         import fluidsynth  # noqa: F401  pretty_midi looks for it itself, and says ImportError only when playing
     except (ImportError, OSError):  # the binding, or the library behind it, isn't installed
         return None
-    samples: np.ndarray = midi.fluidsynth(fs=sample_rate_hz, normalize=False)
+    from musicae.music.piece import Piece
+
+    piece = Piece.open(music.score)
+    samples: np.ndarray = piece.to_pretty_midi().fluidsynth(fs=sample_rate_hz, normalize=False)
     return samples
 
 
-def _play_with_sines(midi: pretty_midi.PrettyMIDI, sample_rate_hz: int) -> np.ndarray | None:
+def _play_with_sines(music: _Playable, sample_rate_hz: int) -> np.ndarray | None:
     """Six decaying partials for a note, noise and a falling sine for drums."""
-    total = np.zeros(round((midi.get_end_time() + TAIL_S) * sample_rate_hz) + 1, np.float32)
+    total = np.zeros(round((music.end_s + TAIL_S) * sample_rate_hz) + 1, np.float32)
     noise = np.random.default_rng(0).standard_normal(sample_rate_hz).astype(np.float32)
-    for instrument in midi.instruments:
-        for note in instrument.notes:
-            if instrument.is_drum:
+    in_seconds: Any = music.score.to("second")  # the stub says object
+    for track in in_seconds.tracks:
+        for note in track.notes:
+            if track.is_drum:
                 sound = _drum(note.pitch, sample_rate_hz, noise)
             else:
-                sound = _tone(pretty_midi.note_number_to_hz(note.pitch), note.end - note.start, sample_rate_hz)
-            start = round(note.start * sample_rate_hz)
-            sound = sound[: len(total) - start] * (note.velocity / 127) ** 1.5
+                sound = _tone(440.0 * 2 ** ((note.pitch - 69) / 12), note.duration, sample_rate_hz)
+            start = round(note.time * sample_rate_hz)
+            sound = sound[: max(0, len(total) - start)] * (note.velocity / 127) ** 1.5
             total[start : start + len(sound)] += sound
     return total
 
@@ -241,7 +228,7 @@ def _drum(pitch: int, sample_rate_hz: int, noise: np.ndarray) -> np.ndarray:
     return sound
 
 
-BACKENDS: dict[str, Callable[[pretty_midi.PrettyMIDI, int], np.ndarray | None]] = {
+BACKENDS: dict[str, Callable[[_Playable, int], np.ndarray | None]] = {
     "midirenderer": _play_with_midirenderer,
     "fluidsynth": _play_with_fluidsynth,
     "sines": _play_with_sines,

@@ -1,19 +1,23 @@
-"""How music is made up, window by window: histograms that can be compared, and what is true of a window.
+"""What is measured of token windows: how alike two batches are, what a model is measured beside, and histograms.
 
 The histograms are those that symbolic music is usually compared by (Yang & Lerch, *On the Evaluation of
 Generative Models in Music*, 2020): pitch classes, intervals, durations and onsets in a bar; of drums the
-kinds struck and the steps struck in a bar. Two of them are compared by the Jensen-Shannon divergence,
-0 (the same) to 1 bit (nothing in common). This module knows tokens and no models.
+drums struck and the steps struck in a bar. Two of them are compared by the Jensen-Shannon divergence,
+0 (the same) to 1 bit (nothing in common).
+
+Two baselines say what scores without a model: always the most frequent token, and every bar a copy of the bar before
+it. Melodies hold most of the time and repeat themselves, so an accuracy says little until these stand beside it.
+This module knows tokens and no models.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from musicae.music.codec import FIRST_ONSET, HOLD, PITCH_OFFSET
-from musicae.music.drums import DRUM_PITCHES
-from musicae.music.streams import Stream
+from musicae.domain import Statistics
+from musicae.music.config import Part
+from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, PITCH_OFFSET, Stream
 
 _WIDEST_INTERVAL = 12  # semitones; wider ones count as this wide
 _LONGEST = 16  # steps; longer notes count as this long
@@ -21,19 +25,6 @@ _LONGEST = 16  # steps; longer notes count as this long
 _MAJOR_SCALES = np.array(
     [sum(1 << (tonic + degree) % 12 for degree in (0, 2, 4, 5, 7, 9, 11)) for tonic in range(12)], dtype=np.int64
 )
-
-
-class Statistics(NamedTuple):
-    """Of a batch of windows.
-
-    Attributes:
-        histograms: name → counts, int64 `(windows, bins)`.
-        shares: name → float64 `(windows,)`: 1 where it is true of the window, 0 where it isn't, NaN where
-            the window has nothing that it could be true of.
-    """
-
-    histograms: dict[str, np.ndarray]
-    shares: dict[str, np.ndarray]
 
 
 def part_statistics(tokens: np.ndarray, streams: Sequence[Stream], bar_steps: int) -> Statistics:
@@ -90,11 +81,11 @@ def drum_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
     """Of drums, `(windows, steps)`.
 
     Returns:
-        Histograms `kind` (9: hits of each) and `density` (steps struck in a bar). Share `silent`.
+        Histograms `drum` (9: hits of each) and `density` (steps struck in a bar). Share `silent`.
     """
     struck = tokens > 0
-    kinds = np.stack([((tokens >> bit) & 1).sum(1) for bit in range(len(DRUM_PITCHES))], axis=1)
-    histograms = {"kind": kinds.astype(np.int64), "density": _density(struck, bar_steps)}
+    drums = np.stack([((tokens >> bit) & 1).sum(1) for bit in range(len(DRUM_PITCHES))], axis=1)
+    histograms = {"drum": drums.astype(np.int64), "density": _density(struck, bar_steps)}
     return Statistics(histograms, {"silent": np.asarray(~struck.any(1), np.float64)})
 
 
@@ -139,3 +130,79 @@ def _density(onsets: np.ndarray, bar_steps: int) -> np.ndarray:
 def _counted(row: np.ndarray, place: np.ndarray, windows: int, bins: int) -> np.ndarray:
     """A histogram for each window of what lies in its row."""
     return np.bincount(row * bins + place, minlength=windows * bins).reshape(windows, bins)
+
+
+def score_batch(part: Part, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Scores windows `(batch, steps, streams)`.
+
+    Returns:
+        `accuracy`: share of steps with the right token. `onset_f1`: of a line, an onset is right where
+        the target has the same pitch at the same step; of drums, a hit is right where the target has the
+        same drum at the same step; 1 where neither has any, 0 where only one has. Of several streams each
+        has its own, such as `accuracy_bass`, and those without a name are the streams' means.
+    """
+    names = [f"_{stream.name}" for stream in part.streams]
+    scores: dict[str, torch.Tensor] = {}
+    for index, stream in enumerate(part.streams):
+        ours, wanted = estimate[..., index], target[..., index]
+        scores[f"accuracy{names[index]}"] = (ours == wanted).double().mean(dim=1)
+        scores[f"onset_f1{names[index]}"] = _hit_f1(ours, wanted) if stream.is_drums else _onset_f1(ours, wanted)
+    means = {
+        measure: torch.stack([scores[measure + name] for name in names]).mean(dim=0)
+        for measure in ("accuracy", "onset_f1")
+    }
+    return {name: value.float() for name, value in (means | (scores if len(names) > 1 else {})).items()}
+
+
+def _onset_f1(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Of lines `(batch, steps)`."""
+    estimated, wanted = estimate >= FIRST_ONSET, target >= FIRST_ONSET
+    return _f1((estimate == target) & wanted, estimated, wanted)
+
+
+def _hit_f1(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Of drums `(batch, steps)`."""
+    bits = torch.arange(len(DRUM_PITCHES), device=target.device)
+    estimated, wanted = ((tokens[..., None] >> bits) & 1 == 1 for tokens in (estimate, target))
+    return _f1((estimated & wanted).flatten(1), estimated.flatten(1), wanted.flatten(1))
+
+
+def _f1(right: torch.Tensor, estimated: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Bool `(batch, places)` each → `(batch,)`."""
+    hits = right.sum(dim=1).double()
+    total = (estimated.sum(dim=1) + wanted.sum(dim=1)).double()
+    return torch.where(total > 0, 2 * hits / total.clamp(min=1), torch.ones_like(hits))
+
+
+def most_frequent(tokens: np.ndarray) -> np.ndarray:
+    """The most frequent token of each stream, int64 `(streams,)`; of equally frequent ones the lowest.
+
+    Args:
+        tokens: `(windows, steps, streams)`, at least one window.
+    """
+    return np.array([np.bincount(tokens[..., stream].ravel()).argmax() for stream in range(tokens.shape[-1])])
+
+
+def always(symbols: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """The same tokens at every step.
+
+    Args:
+        symbols: `(streams,)`.
+        tokens: `(windows, steps, streams)`, for shape and type.
+    """
+    return np.broadcast_to(symbols.astype(tokens.dtype), tokens.shape).copy()
+
+
+def bar_before(symbols: np.ndarray, tokens: np.ndarray, bar_steps: int) -> np.ndarray:
+    """Every bar as the bar before it is; the first bar of a window holds the same tokens throughout.
+
+    Args:
+        symbols: `(streams,)`: what the first bar holds.
+        tokens: `(windows, steps, streams)`, whole bars.
+        bar_steps: steps in a bar.
+    """
+    if tokens.shape[1] % bar_steps:
+        raise ValueError(f"windows of {tokens.shape[1]} steps are no whole bars of {bar_steps}")
+    copied = always(symbols, tokens)
+    copied[:, bar_steps:] = tokens[:, : tokens.shape[1] - bar_steps]
+    return copied

@@ -3,11 +3,9 @@
 import numpy as np
 import torch
 
-from musicae.music.chords import CLASSES, transpose_classes
-from musicae.music.codec import FIRST_ONSET, VOCABULARY
-from musicae.music.drums import DRUM_PITCHES
-from musicae.music.grid import STEPS_PER_QUARTER
-from musicae.music.parts import Part
+from musicae.music.config import Part
+from musicae.music.score import STEPS_PER_QUARTER
+from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, LINE_VOCABULARY
 
 TRANSPOSE_DOWN = 6
 TRANSPOSE_UP = 5
@@ -33,10 +31,10 @@ def draw_shift(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
         return None
     notes = tokens[..., pitched].flatten(1)
     onset = notes >= FIRST_ONSET
-    lowest = torch.where(onset, notes, VOCABULARY - 1).amin(dim=1)  # (batch,)
+    lowest = torch.where(onset, notes, LINE_VOCABULARY - 1).amin(dim=1)  # (batch,)
     highest = torch.where(onset, notes, FIRST_ONSET).amax(dim=1)
     down = (FIRST_ONSET - lowest).clamp(min=-TRANSPOSE_DOWN)
-    up = (VOCABULARY - 1 - highest).clamp(max=TRANSPOSE_UP)
+    up = (LINE_VOCABULARY - 1 - highest).clamp(max=TRANSPOSE_UP)
     draw = torch.rand(len(tokens), generator=generator, device=tokens.device, dtype=torch.float64)
     return torch.minimum(down + (draw * (up - down + 1)).long(), up)
 
@@ -106,16 +104,6 @@ def vary_drums(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
     return varied
 
 
-def chord_condition(steps: int) -> tuple[int, int]:
-    """What a spec says of a chord a step: length and number of classes."""
-    return steps, CLASSES
-
-
-def transposed_chords(classes: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Moves the chords of `(batch, steps)` by `(batch,)` semitones; none stays none."""
-    return transpose_classes(classes, shift[:, None])
-
-
 def hash_windows(examples: np.ndarray, part: Part) -> np.ndarray:
     """Hashes rhythm, intervals and drums of each window (Zobrist hashing); transpositions are equal.
 
@@ -137,9 +125,9 @@ def hash_windows(examples: np.ndarray, part: Part) -> np.ndarray:
             if not stream.is_drums:
                 onset = tokens >= FIRST_ONSET
                 first = np.take_along_axis(tokens, onset.argmax(axis=1)[:, None], axis=1)
-                # Intervals between streams count too, so all are told from the first note of the first that has one.
+                # Intervals between streams count too, so all count from the first note of the first that has one.
                 reference = first if reference is None else np.where(reference >= FIRST_ONSET, reference, first)
-                tokens += onset * (VOCABULARY + FIRST_ONSET - reference)  # 4 to 179
+                tokens += onset * (LINE_VOCABULARY + FIRST_ONSET - reference)  # 4 to 179
                 size = 256
             # Raw bits of PCG64 are stable across numpy versions; `integers` is not promised to be.
             table = np.random.PCG64(_HASH_SEED + index).random_raw(steps * size).reshape(steps, size)

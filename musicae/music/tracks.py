@@ -1,19 +1,59 @@
-"""What the tracks of a score are, and how a choice among them is told.
+"""Which tracks of a piece a model reads: the melody, the drums, or a melody with bass and drums.
 
-This module knows no part: who takes which track is in `musicae.music.melody`, `drums` and `trio`.
+The melody, in this order: the user's choice, a track named melody, vocal or lead, then the least polyphonic track.
+Among equals the one with most notes is taken: on POP909, whose melody is known, that is right for 94% of the songs,
+the track with the highest mean pitch for 42%. Drums are all tracks of channel 10 together. A trio's bass is chosen
+first, by its instrument (General MIDI 33 to 40) or its name, so that a busy bass is not taken for the melody; of
+several the one with most notes; the melody is chosen among the rest.
+
+This module knows neither the grid nor tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import overload
 
-import pretty_midi
 from symusic.core import ScoreTick
 
 from musicae.errors import MusicaeError
-from musicae.music.lazy_lines import Told
-from musicae.music.notes import NoteTable, note_table
+from musicae.music.score import NoteTable, note_table
 
 BASS_PROGRAMS = range(32, 40)
+MELODY_NAMES = ("melody", "vocal", "lead")
+FEWEST_NOTES = 8
+LEAST_SHARE = 0.1  # of the notes of the largest track; a short solo isn't the song's melody
+ONLY_DRUMS = "only drums (channel 10), no melody"
+ONLY_MELODY = "no drums (channel 10), only other tracks"
+DRUMS_MODEL = "use --model drums-2bar"
+MELODY_MODEL = "use --model melody-2bar"
+
+
+class LazyLines(Sequence[str]):
+    """Lines of text, made when somebody looks: a hundred thousand files are read, and few are looked at.
+
+    Args:
+        make: makes them; called once at most.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[str]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _lines(self) -> tuple[str, ...]:
+        return tuple(self._make())
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
 
 @dataclass(frozen=True)
@@ -48,7 +88,7 @@ class TrackSummary:
         label = f"track {self.index}" + (f" {self.name!r}" if self.name else "")
         if self.is_drum:
             return f"{label} (drums): {self.notes} notes"
-        instrument = pretty_midi.INSTRUMENT_MAP[self.program % 128]
+        instrument = instrument_name(self.program)
         return f"{label} ({instrument}): {self.notes} notes, polyphony {self.polyphony:.1f}"
 
     @property
@@ -70,7 +110,7 @@ class TrackChoice:
 
     tracks: tuple[tuple[int, ...], ...]
     why: str
-    parts: Told
+    parts: LazyLines
     advice: str = ""
 
     @property
@@ -89,9 +129,17 @@ class TrackChoice:
         return self.tracks[0][0] if self.tracks[0] else None
 
 
+def instrument_name(program: int) -> str:
+    """General MIDI's name of a program, 0 to 127."""
+    from pretty_midi import INSTRUMENT_MAP  # takes longer to load than a file to read
+
+    name: str = INSTRUMENT_MAP[program % 128]
+    return name
+
+
 def no_tracks(summaries: Sequence[TrackSummary], why: str, advice: str) -> TrackChoice:
     """The choice of a part of one stream where no track has it."""
-    return TrackChoice(((),), why, Told(lambda: [f"{track}: not used" for track in summaries]), advice)
+    return TrackChoice(((),), why, LazyLines(lambda: [f"{track}: not used" for track in summaries]), advice)
 
 
 def summarise_tracks(score: ScoreTick, notes: NoteTable | None = None) -> list[TrackSummary]:
@@ -121,7 +169,7 @@ def find_wanted(summaries: Sequence[TrackSummary], wanted: int | str, *, drums: 
         drums: whether a track of drums will do; otherwise it must be one with a melody.
 
     Raises:
-        MusicaeError: it is not there, or is of the wrong kind.
+        MusicaeError: it is not there, or is of the wrong type.
     """
     found: list[TrackSummary] = []
     if isinstance(wanted, str):
@@ -142,3 +190,129 @@ def find_wanted(summaries: Sequence[TrackSummary], wanted: int | str, *, drums: 
     if chosen.is_drum and not drums:
         raise MusicaeError(f"track {wanted!r} is drums (channel 10); choose a track with a melody.")
     return chosen
+
+
+def choose_melody(summaries: Sequence[TrackSummary], wanted: int | str | None = None) -> TrackChoice:
+    """Chooses the melody's track.
+
+    Args:
+        summaries: of all tracks, in order.
+        wanted: the user's choice: an index, a name or a part of one; None to choose by itself.
+
+    Raises:
+        MusicaeError: the user's choice is not in the file, or holds no melody.
+    """
+    if wanted is not None:
+        chosen = find_wanted(summaries, wanted)
+        return _choice(summaries, chosen, "chosen by the user", "another track was chosen")
+    pitched = [track for track in summaries if track.notes and not track.is_drum]
+    if not pitched:
+        missing = (ONLY_DRUMS, DRUMS_MODEL) if any(track.notes for track in summaries) else ("no notes", "")
+        return no_tracks(summaries, *missing)
+    for word in MELODY_NAMES:
+        named = [track for track in pitched if word in track.name.casefold()]
+        if named:
+            chosen = max(named, key=lambda track: track.notes)
+            return _choice(summaries, chosen, "its name says so", "another track is named as the melody")
+    if len(pitched) == 1:
+        return _choice(summaries, pitched[0], "the only track with notes", None)
+    largest = max(track.notes for track in pitched)
+    enough = [track for track in pitched if track.notes >= max(FEWEST_NOTES, LEAST_SHARE * largest)] or pitched
+    above_bass = [track for track in enough if not track.is_bass] or enough
+    # Among single lines the polyphony differs only by overlaps in playing; then the busiest leads, or the highest.
+    chosen = min(above_bass, key=lambda track: (round(track.polyphony, 1), -track.notes, -track.mean_pitch))
+    return _choice(summaries, chosen, "the least polyphonic", None)
+
+
+def _choice(summaries: Sequence[TrackSummary], chosen: TrackSummary, why: str, why_not: str | None) -> TrackChoice:
+    return TrackChoice(((chosen.index,),), why, LazyLines(lambda: _explain(summaries, chosen, why, why_not)))
+
+
+def _explain(summaries: Sequence[TrackSummary], chosen: TrackSummary, why: str, why_not: str | None) -> list[str]:
+    """Says for each track how it fared; without `why_not` by comparing with the chosen one."""
+    parts = []
+    for track in summaries:
+        if track is chosen:
+            parts.append(f"{track}: used as melody ({why})")
+        elif track.is_drum:
+            parts.append(f"{track}: not used: drums (channel 10) have no melody")
+        else:
+            reason = (why_not or _lost_to(track, chosen)) if track.notes else "no notes"
+            parts.append(f"{track}: not used: {reason}")
+    return parts
+
+
+def _lost_to(track: TrackSummary, chosen: TrackSummary) -> str:
+    if track.is_bass:
+        return "a bass"
+    if round(track.polyphony, 1) > round(chosen.polyphony, 1):
+        return "more polyphonic than the melody"
+    return "fewer notes than the melody" if track.notes < chosen.notes else "lower than the melody"
+
+
+def choose_drums(summaries: Sequence[TrackSummary], wanted: int | str | None = None) -> TrackChoice:
+    """Takes every track of channel 10 together, or the one the user asks for, whatever its channel.
+
+    Raises:
+        MusicaeError: the user's choice is not in the file, or has no notes.
+    """
+    if wanted is not None:
+        chosen = [find_wanted(summaries, wanted, drums=True)]
+        why = "chosen by the user"
+    else:
+        chosen = [track for track in summaries if track.is_drum and track.notes]
+        why = "channel 10"
+    if not chosen:
+        missing = (ONLY_MELODY, MELODY_MODEL) if any(track.notes for track in summaries) else ("no notes", "")
+        return no_tracks(summaries, *missing)
+    indices = tuple(track.index for track in chosen)
+    return TrackChoice((indices,), why, LazyLines(lambda: [_explain_drums(track, indices, why) for track in summaries]))
+
+
+def _explain_drums(track: TrackSummary, indices: tuple[int, ...], why: str) -> str:
+    return f"{track}: " + (f"used as drums ({why})" if track.index in indices else f"not used: {_why_not(track)}")
+
+
+def _why_not(track: TrackSummary) -> str:
+    if not track.notes:
+        return "no notes"
+    return "another track was chosen" if track.is_drum else "not drums"
+
+
+def choose_trio(summaries: Sequence[TrackSummary], wanted: int | str | None = None) -> TrackChoice:
+    """Chooses the three tracks.
+
+    Args:
+        summaries: of all tracks, in order.
+        wanted: the user's choice of the melody; None to choose by itself.
+
+    Raises:
+        MusicaeError: the user's choice is not in the file, or holds no melody.
+    """
+    taken = None if wanted is None else find_wanted(summaries, wanted)
+    basses = [track for track in summaries if track is not taken and _may_be_bass(track)]
+    bass = max(basses, key=lambda track: track.notes, default=None)
+    others = [track for track in summaries if track is not bass and not track.is_drum]
+    melody = choose_melody(others, None if taken is None else taken.index)
+    drums = choose_drums(summaries)
+    tracks = (melody.tracks[0], () if bass is None else (bass.index,), drums.tracks[0])
+    if not any(track.notes for track in summaries):
+        reason = "no notes"
+    else:
+        names = ("melody", "bass", "drums")
+        missing = [name for name, found in zip(names, tracks, strict=True) if not found]
+        reason = f"no {' and no '.join(missing)} (a trio needs melody, bass and drums)" if missing else melody.reason
+
+    def explain() -> list[str]:
+        lines = dict(zip((track.index for track in others), melody.parts, strict=True))
+        if bass is not None:
+            lines[bass.index] = f"{bass}: used as bass"
+        lines |= {track.index: drums.parts[track.index] for track in summaries if track.is_drum}
+        return [lines[track.index] for track in summaries]
+
+    return TrackChoice(tracks, reason, LazyLines(explain))
+
+
+def _may_be_bass(track: TrackSummary) -> bool:
+    named_melody = any(word in track.name.casefold() for word in MELODY_NAMES)
+    return bool(track.notes) and not track.is_drum and track.is_bass and not named_melody

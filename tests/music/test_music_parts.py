@@ -216,11 +216,11 @@ def test_a_sets_own_test_files_are_known_by_its_table(tmp_path: Path) -> None:
     table = folder / "info.csv"
     table.write_text("drummer,midi_filename,split\na,one/x.mid,test\na,one/y.mid,train\na,one/z.mid,validation\n")
     expected = {"x": "test", "y": None, "z": None, "unlisted": None}
-    assert {name: domain.split_of(folder / "one" / f"{name}.mid") for name in expected} == expected
-    assert domain.split_of(tmp_path / "one" / "x.mid") is None
+    assert {name: domain.official_split(folder / "one" / f"{name}.mid") for name in expected} == expected
+    assert domain.official_split(tmp_path / "one" / "x.mid") is None
     table.write_text("drummer,midi_filename,split\na,one/y.mid,test\n")
     os.utime(table, ns=(1, 10**18))  # written again, by the clock
-    assert domain.split_of(folder / "one" / "y.mid") == "test" and domain.split_of(folder / "one" / "x.mid") is None
+    assert domain.official_split(folder / "one" / "y.mid") == "test" and domain.official_split(folder / "one" / "x.mid") is None
 
 
 @pytest.mark.parametrize("content", ["", "file,split\none/x.mid,test\n", "\x00\xff\n", '"unclosed'])
@@ -261,12 +261,12 @@ def test_chords_are_one_more_column_and_move_with_the_notes(tmp_path: Path) -> N
     assert domain.select(path, bar=8).example.shape == (1, 32, 2)
     assert domain.spec.condition == (32, 49) and plain.spec.condition is None
 
-    batch = domain.to_batch(torch.from_numpy(np.repeat(stored[1:2], 500, axis=0)), torch.Generator().manual_seed(0))
+    batch = domain.tensor(torch.from_numpy(np.repeat(stored[1:2], 500, axis=0)), torch.Generator().manual_seed(0))
     shift = batch.target[:, 0, 0] - int(stored[1, 0, 0])
     assert set(shift.tolist()) == set(range(-6, 6))
     assert torch.equal((batch.condition[:, 0] - 2) // 4, (9 + shift) % 12)
     assert torch.equal((batch.condition[:, 16] - 1) // 4, (7 + shift) % 12)
-    still = domain.to_batch(torch.from_numpy(stored))
+    still = domain.tensor(torch.from_numpy(stored))
     assert still.condition.dtype == torch.int64 and torch.equal(
         still.condition, torch.from_numpy(stored[..., 1]).long()
     )

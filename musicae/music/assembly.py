@@ -1,0 +1,314 @@
+"""A new piece in the frame of an old one: the notes that a model made in the place of those that it was shown.
+
+What was addressed is every note of the chosen tracks, in the bars that the model reads, that a token can say. Where a
+decoded note is the source's on the grid (same step, same pitch) the source's own onset, velocity and release are kept,
+and its end where that reads the same, so an identity gives back the same events. New notes take the velocity of the
+nearest note of the source and its place beside the grid. All other events are those of the source.
+
+The codec stays closed: windows of the result hold the tokens it was made of. The result is read to check it; where it
+reads otherwise (notes played so far from the grid that with others around them they count for another step), the notes
+of the source are moved onto the grid.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from musicae.errors import MusicaeError
+from musicae.music.config import MusicConfig
+from musicae.music.midi import VELOCITY, Notes, time_signature_message
+from musicae.music.piece import Piece
+from musicae.music.quantize import Line, QuantizedPart, to_ticks
+from musicae.music.tokens import HOLD
+from musicae.music.windows import bars_in_words, nothing_sounds, read_part
+
+WINDOWS_PER_BATCH = 64
+_PASSAGES_NAMED = 3
+"""Passages in another time signature that are named one by one; of more only the number of bars."""
+
+
+class Place(NamedTuple):
+    """Where windows lie: the line's number, and the number of the first window in it."""
+
+    line: int
+    first: int
+
+
+def piece_windows(part: QuantizedPart, config: MusicConfig, label: str) -> Iterator[tuple[Place, np.ndarray]]:
+    """Windows in a row, `(up to 64, steps, columns)`; the last one of each section is filled with rests.
+
+    Raises:
+        MusicaeError: nothing sounds in the bars that the model reads.
+    """
+    streams = part.part.streams
+    read = [(number, line) for number, line in enumerate(part.lines) if line.file_bars]
+    if not any(
+        stream.onsets(tokens).any() for _, line in read for stream, tokens in zip(streams, line.streams, strict=True)
+    ):
+        raise nothing_sounds(label, config)
+    for number, line in read:
+        length = -(-line.steps // config.steps) * config.steps
+        columns = [
+            stream.windows(stream.padded(tokens, length), config.steps, config.steps)
+            for stream, tokens in zip(streams, line.streams, strict=True)
+        ]
+        if line.chords is not None:
+            columns.append(np.pad(line.chords, (0, length - line.steps)).reshape(-1, config.steps))
+        together = np.stack(columns, axis=-1, dtype=part.part.dtype)
+        for first in range(0, len(together), WINDOWS_PER_BATCH):
+            yield Place(number, first), together[first : first + WINDOWS_PER_BATCH]
+
+
+def assemble_piece(
+    piece: Piece, part: QuantizedPart, config: MusicConfig, answers: Iterable[tuple[Place, np.ndarray]]
+) -> Piece:
+    """Puts decoded windows in the place of those of a piece.
+
+    Bars that the model doesn't read stay, and so do notes that no token can say. What was decoded past the end of a
+    section is left out. Where the decoded end is silent, a time signature that repeats the last one keeps the length.
+
+    Args:
+        piece: the source.
+        part: as `read_part` gives it for the piece.
+        config: of the model.
+        answers: decoded windows `(windows, steps, streams)` with their places, in order.
+
+    Raises:
+        ValueError: as many windows as the piece has were expected.
+    """
+    decoded = _decoded_lines(part, config, answers)
+    for snapped in (False, True):
+        made = _Assembly(piece, part, snapped)
+        for number, tokens in decoded.items():
+            made.put(part.lines[number], tokens)
+        result, again = _read_alike(made.piece(), piece, part, config)
+        if again is None or _tokens_agree(part, again, decoded):
+            break
+    remarks = [f"{piece.label}: {made.dropped}"] if made.dropped else []
+    remarks += [remark for remark in (unread_bars(part, config, piece.label, copied=True),) if remark]
+    if not result.note_count:
+        remarks.append("silent: no note anywhere")
+    return result.with_remarks(*(remark for remark in remarks if remark not in result.given_remarks))
+
+
+def unread_bars(part: QuantizedPart, config: MusicConfig, label: str, *, copied: bool) -> str | None:
+    """Says which bars are in a time signature that the model doesn't read; None where it reads all.
+
+    Args:
+        part: a piece on the grid.
+        config: of the model.
+        label: what to call the piece.
+        copied: whether these bars are copied, as `assemble_piece` does, or left out.
+    """
+    others = [line.section for line in part.lines if not line.file_bars]
+    if not others:
+        return None
+    bars = sum(section.bars for section in others)
+    if len(others) <= _PASSAGES_NAMED:
+        passages = (
+            f"{bars_in_words(section.first_bar, section.bars)} in {section.time_signature}" for section in others
+        )
+        where = ", ".join(passages)
+    else:
+        found = sorted({section.time_signature for section in others})
+        where = f"{bars} of {part.bars} bars, in {', '.join(found)},"
+    verb, as_before = ("is", "it is") if bars == 1 else ("are", "they are")
+    done = f"copied as {as_before}" if copied else "left out"
+    return f"{label}: {where} {verb} {done}: this model reads {config.time_signature}"
+
+
+def _decoded_lines(
+    part: QuantizedPart, config: MusicConfig, answers: Iterable[tuple[Place, np.ndarray]]
+) -> dict[int, list[np.ndarray]]:
+    """Number of a line → its decoded tokens, each stream `(steps,)`, cut where the section ends."""
+    windows: dict[int, list[np.ndarray]] = defaultdict(list)
+    for place, answer in answers:
+        windows[place.line].append(answer)
+    decoded = {}
+    for number, line in enumerate(part.lines):
+        if not line.file_bars:
+            continue
+        count = -(-line.steps // config.steps)
+        found = sum(map(len, windows[number]))
+        if found != count:
+            raise ValueError(f"expected the answers to {count} windows of a section, got {found}")
+        together = np.concatenate(windows[number])
+        tokens = []
+        for index, (stream, own) in enumerate(zip(part.part.streams, line.streams, strict=True)):
+            padded = stream.padded(own, count * config.steps)
+            starts = padded[:: config.steps]
+            # A note held over from the window before is struck in its own window, and is to be held on afterwards.
+            tied = (stream.windows(padded, config.steps, config.steps)[:, 0] != starts) & (starts == HOLD)
+            onset, end, pitch = stream.notes(stream.joined(together[..., index].astype(stream.dtype), tied))
+            inside = onset < line.reach
+            cut = np.minimum(end[inside], line.reach)
+            tokens.append(stream.tokens(onset[inside], cut, pitch[inside], line.steps)[0])
+        decoded[number] = tokens
+    return decoded
+
+
+@dataclass
+class _Final:
+    """A note of the result."""
+
+    start: int
+    end: int
+    pitch: int
+    velocity: int
+    is_source: bool
+
+
+class _Assembly:
+    """The notes of a result while they are put together, line by line.
+
+    Args:
+        piece, part: of the source.
+        snapped: whether the source's notes are moved onto the grid.
+    """
+
+    def __init__(self, piece: Piece, part: QuantizedPart, snapped: bool) -> None:
+        self._piece, self._part, self._snapped = piece, part, snapped
+        used = [track for tracks in part.choice.tracks for track in tracks]
+        self._own = {track: piece.notes(track) for track in used}
+        self._is_addressed = {track: np.zeros(len(notes.start), bool) for track, notes in self._own.items()}
+        self._final: dict[int, list[_Final]] = {track: [] for track in used}
+        self._dropped: dict[str, int] = defaultdict(int)
+
+    def put(self, line: Line, decoded: list[np.ndarray]) -> None:
+        """Takes the decoded tokens of every stream in a section."""
+        for index, tokens in enumerate(decoded):
+            self._put_stream(index, line, tokens)
+
+    def _put_stream(self, index: int, line: Line, tokens: np.ndarray) -> None:
+        part, stream = self._part, self._part.part.streams[index]
+        there, place = part.notes_on_grid(index, line)
+        key = stream.key(there.pitch)
+        notes_of: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for note in np.flatnonzero(key >= 0).tolist():
+            notes_of[int(there.onset[note]), int(key[note])].append(note)
+            track, number = self._track_of(int(place[note]))
+            self._is_addressed[track][number] = True
+        shift, quarter = part.phase.shift, part.ticks_per_quarter
+        onset, end, pitch = stream.notes(tokens)
+        keys = stream.key(pitch).tolist()
+        following = np.append(onset[1:], line.reach)
+        starts = np.maximum(line.section.start + shift + to_ticks(onset, quarter), 0).tolist()
+        ends = (line.section.start + shift + to_ticks(end, quarter)).tolist()
+        nearest = self._nearest(index, starts)
+        for note, step in enumerate(onset.tolist()):
+            # Of several of one pitch that begin at one step the longest is what a token says.
+            same = sorted(notes_of.pop((step, keys[note]), []), key=lambda each: -int(there.end[each]))
+            if not same:
+                track, velocity = nearest[note]
+                made = _Final(starts[note], max(ends[note], starts[note] + 1), int(pitch[note]), velocity, False)
+                self._final[track].append(made)
+                continue
+            reads_alike = stream.is_drums or min(int(there.end[same[0]]), int(following[note])) == int(end[note])
+            as_it_is = reads_alike and not self._snapped
+            for each in same if as_it_is or stream.is_drums else same[:1]:
+                track, number = self._track_of(int(place[each]))
+                own_start, own_end, own_pitch, velocity = (int(column[number]) for column in self._own[track])
+                start = starts[note] if self._snapped else own_start
+                stop = own_end if as_it_is else max(ends[note], start + 1)
+                self._final[track].append(_Final(start, stop, own_pitch, velocity, as_it_is))
+        if not stream.is_drums:
+            said = set(zip(*(column.tolist() for column in stream.notes(line.streams[index])[::2]), strict=True))
+            self._dropped[stream.name] += sum(len(notes) - (where in said) for where, notes in notes_of.items())
+
+    def _track_of(self, place: int) -> tuple[int, int]:
+        """A note's track, and its number in it, by its place in the table of all notes."""
+        first = self._part.notes.first
+        track = int(np.searchsorted(first, place, side="right")) - 1
+        return track, place - first[track]
+
+    def _nearest(self, index: int, ticks: list[int]) -> list[tuple[int, int]]:
+        """Track and velocity of the source's note that begins nearest to each tick."""
+        tracks = self._part.choice.tracks[index]
+        start = np.concatenate([self._own[track].start for track in tracks])
+        velocity = np.concatenate([self._own[track].velocity for track in tracks])
+        track_of = np.repeat(tracks, [len(self._own[track].start) for track in tracks])
+        if not len(start):
+            return [(tracks[0], VELOCITY)] * len(ticks)
+        order = np.argsort(start, kind="stable")
+        start, velocity, track_of = start[order], velocity[order], track_of[order]
+        after = np.searchsorted(start, ticks).clip(1, max(1, len(start) - 1))
+        before = after - 1
+        after = np.minimum(after, len(start) - 1)
+        is_before = np.abs(start[before] - ticks) <= np.abs(start[after] - ticks)
+        chosen = np.where(is_before, before, after)
+        return list(zip(track_of[chosen].tolist(), velocity[chosen].tolist(), strict=True))
+
+    @property
+    def dropped(self) -> str:
+        """Says how many notes of chords are left out; empty where none is."""
+        lost = {name: count for name, count in self._dropped.items() if count}
+        if not lost:
+            return ""
+        counted = " and ".join(f"{count:,} in the {name}" for name, count in lost.items())
+        return f"notes of chords are left out, {counted}: the model plays one note at a time there"
+
+    def piece(self) -> Piece:
+        """The result."""
+        notes = {}
+        for track, own in self._own.items():
+            rest = ~self._is_addressed[track]
+            made = _without_overlaps(self._final[track], is_drum=self._piece.tracks[track].is_drum)
+            columns = ((note.start, note.end, note.pitch, note.velocity) for note in made)
+            new = np.array(list(columns), np.int64).reshape(-1, 4).T
+            notes[track] = Notes(*(np.concatenate([old[rest], fresh]) for old, fresh in zip(own, new, strict=True)))
+        return self._piece.replace(notes)
+
+
+def _without_overlaps(notes: list[_Final], *, is_drum: bool) -> list[_Final]:
+    """Ends a note where the next of its pitch begins, or MIDI would take the end of one for that of the other.
+
+    Where both are the source's they stay as they are, since they were read so.
+    """
+    if is_drum:
+        return notes
+    last: dict[int, _Final] = {}
+    for note in sorted(notes, key=lambda each: each.start):
+        before = last.get(note.pitch)
+        if before is not None and before.end > note.start and not (before.is_source and note.is_source):
+            before.end = max(note.start, before.start + 1)
+        last[note.pitch] = note
+    return notes
+
+
+def _read_alike(
+    result: Piece, piece: Piece, part: QuantizedPart, config: MusicConfig
+) -> tuple[Piece, QuantizedPart | None]:
+    """Makes a result as long as its source and read in the same tracks; None where nothing can be read any more."""
+    again = _read(result, config)
+    wanted = [[piece.place(track) for track in tracks] for tracks in part.choice.tracks]
+    if again is None or [[result.place(track) for track in tracks] for tracks in again.choice.tracks] != wanted:
+        same = [track.index for track in result.tracks if track.notes and result.place(track.index) == wanted[0][0]]
+        pinned = result.with_track(same[0] if same else None)
+        if same and (len(wanted[0]) == 1 or piece.chosen_track is not None):
+            result, again = pinned, _read(pinned, config)
+    if again is None or sum(line.steps for line in again.lines) < sum(line.steps for line in part.lines):
+        last = part.lines[-1].section
+        end = last.start + last.bars * last.bar_ticks(part.ticks_per_quarter)
+        result = result.with_event(end, time_signature_message(last.numerator, last.denominator))
+        again = _read(result, config)
+    return result, again
+
+
+def _read(piece: Piece, config: MusicConfig) -> QuantizedPart | None:
+    try:
+        return read_part(piece, config)
+    except MusicaeError:  # a track that fell silent is none
+        return None
+
+
+def _tokens_agree(part: QuantizedPart, again: QuantizedPart, decoded: dict[int, list[np.ndarray]]) -> bool:
+    if len(part.lines) != len(again.lines):
+        return False
+    return all(
+        np.array_equal(tokens, read)
+        for number, streams in decoded.items()
+        for tokens, read in zip(streams, again.lines[number].streams, strict=True)
+    )
