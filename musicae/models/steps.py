@@ -16,7 +16,7 @@ models have carry the same names, so that a restorer can start from a trained au
 are like.
 """
 
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -52,7 +52,7 @@ class StepsConfig(ModelConfig):
 class StepsAutoencoder(Autoencoder):
     """The default model of the `steps` layout."""
 
-    Config = StepsConfig
+    Config: ClassVar[type[ModelConfig]] = StepsConfig
     config: StepsConfig
 
     def __init__(self, spec: TensorSpec, config: StepsConfig) -> None:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from dataclasses import replace
-from dataclasses import replace
 
 import pytest
 import torch
