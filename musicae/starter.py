@@ -8,6 +8,7 @@ It stands above the media packages, since sound is made of tunes.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,8 +87,19 @@ def _pieces(domain: Domain) -> Iterator[tuple[str, Reading]]:
 
 
 def _sounds(domain: Domain) -> Iterator[tuple[str, Reading]]:
-    """The tunes, played by seven instruments."""
-    raise NotImplementedError
+    """The first tunes, played by seven instruments."""
+    from musicae.music.piece import Piece
+    from musicae.music.starters import read_tunes
+
+    for number, tune in enumerate(read_tunes(starter_file("tunes.abc"))[:_SOUNDS]):
+        instrument, program = list(_PROGRAMS.items())[number % len(_PROGRAMS)]
+        midi = tune.to_pretty_midi()
+        for part in midi.instruments:
+            part.program = program
+            part.notes = [note for note in part.notes if note.end <= _SOUND_S]
+        sound = Piece.open(midi).render(domain.config.sample_rate_hz)
+        reading = domain.examples(sound)
+        yield f"{number + 1} {tune.name}", replace(reading, parts=(instrument, *reading.parts))
 
 
 STARTERS: dict[str, Starter] = {
