@@ -13,6 +13,8 @@ import pytest
 import torch
 from tiny_models import train_tiny
 
+from musicae.data.dataset import DataSet, load_dataset
+from musicae.domain import Domain
 from musicae.trained import TrainedModel, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +89,23 @@ def plain(tiny_run: Callable[[str], Path]) -> TrainedModel:
 def audio(tiny_run: Callable[[str], Path]) -> TrainedModel:
     """Learned to denoise chords."""
     return load(tiny_run("audio"), "cpu")
+
+
+@pytest.fixture(scope="session")
+def starter_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Domain], DataSet]:
+    """A function: a domain → its starter data, read once a session for equal settings."""
+    folder = tmp_path_factory.mktemp("starter-sets")
+    sets: dict[str, DataSet] = {}
+
+    def read(domain: Domain) -> DataSet:
+        key = f"{domain.name} {domain.config.model_dump_json()}"
+        if key not in sets:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("MUSICAE_CACHE", str(folder))
+                sets[key] = load_dataset(domain, ())
+        return sets[key]
+
+    return read
 
 
 @pytest.fixture(scope="session")
