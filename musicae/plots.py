@@ -226,7 +226,7 @@ def scatter(
     title: str,
     x_label: str = "",
     y_label: str = "",
-    legend: str = "",
+    colour_label: str = "",
 ) -> Image.Image:
     """Draws points on a map, coloured by a number each (with a scale) or a label each (with a legend).
 
@@ -236,7 +236,7 @@ def scatter(
         title: of the map: `"320 windows of 12 files"`.
         x_label: what the first number is: `"first principal component"`.
         y_label: what the second is.
-        legend: what the colours are.
+        colour_label: what the colours are.
 
     Raises:
         ValueError: no points.
@@ -249,7 +249,7 @@ def scatter(
     if isinstance(colours, np.ndarray):
         shown = axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, cmap="viridis", linewidths=0)
         scale = figure.add_axes((0.79, 0.2, 0.02, 0.6))
-        figure.colorbar(shown, cax=scale).set_label(legend)
+        figure.colorbar(shown, cax=scale).set_label(colour_label)
         _plain(scale)
     else:
         frequent = (label for label, _ in Counter(colours).most_common(len(_LABEL_COLOURS)))
@@ -263,7 +263,7 @@ def scatter(
                 x, y = points[groups == group].T
                 axes.scatter(x, y, color=colour, s=size, linewidths=0, alpha=0.85, label=_short(label))
         axes.legend(
-            title=legend or None, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, title_fontsize=9,
+            title=colour_label or None, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, title_fontsize=9,
             frameon=False,
             markerscale=max(1.0, (30 / size) ** 0.5),  # dots of a large map are too small to tell their colour by
         )  # fmt: skip

@@ -182,9 +182,9 @@ def test_a_spectrogram_of_nothing_but_silence_is_dark():
 
 def test_a_map_of_numbers_has_a_scale_and_one_of_labels_a_legend():
     points = np.random.default_rng(0).standard_normal((300, 2))
-    numbers = plots.scatter(points, np.linspace(0, 1, 300), title="", legend="density")
+    numbers = plots.scatter(points, np.linspace(0, 1, 300), title="", colour_label="density")
     labels = [f"folder {number % 20}" for number in range(300)]  # more than there are colours
-    named = plots.scatter(points, labels, title="", legend="folder")
+    named = plots.scatter(points, labels, title="", colour_label="folder")
     lowest, highest = np.array([0.267, 0.005, 0.329]) * 255, np.array([0.993, 0.906, 0.144]) * 255
     assert min(_count(numbers, colour) for colour in (lowest, highest)) > 20
     assert _count(named, highest) == 0

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 from cifar_batches import NAMES, batch_bytes, noise, write_set
-from musicae.image.cifar import cifar_labels, cifar_shape, read_cifar
-from musicae.image.labels import find_classes
-from musicae.image.picture_sets import PICTURE_SETS, picture_set
 from PIL import Image
 
 from musicae.data.dataset import load_dataset
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.image.domain import ImageConfig, ImageDomain
+from musicae.image.config import ImageConfig
+from musicae.image.domain import ImageDomain
+from musicae.image.sets import PICTURE_SETS, cifar_labels, cifar_shape, find_classes, picture_set, read_cifar
 from musicae.training.experiment import Experiment
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from musicae.image.idx import idx_labels
-from musicae.image.labels import find_classes
 from PIL import Image
 
 from musicae.data.dataset import load_dataset
 from musicae.domain import NO_LABEL
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.image.domain import ImageConfig, ImageDomain
+from musicae.image.config import ImageConfig
+from musicae.image.domain import ImageDomain
+from musicae.image.picture import Picture
+from musicae.image.sets import digits as starter_digits
+from musicae.image.sets import find_classes, idx_labels
 from musicae.models import build_model
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
@@ -129,7 +131,7 @@ def test_a_class_reaches_encoder_and_decoder_and_none_is_class_zero(name: str) -
 
 
 def test_a_restorer_takes_no_labels() -> None:
-    with pytest.raises(ValueError, match="is told no labels"):
+    with pytest.raises(ValueError, match="labels"):
         spec = replace(labelled("a", "b").spec, likelihood="gaussian")
         build_model("unet", spec, {})
 
@@ -142,7 +144,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     return load(experiment.run(tmp_path_factory.mktemp("digits"), experiment.read()), "cpu")
 
 
-def test_what_is_asked_for_is_drawn(digits: TrainedModel, tmp_path: Path) -> None:
+def test_what_is_asked_for_is_drawn(digits: TrainedModel) -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     dataset = load_dataset(digits.domain, [])
@@ -150,8 +152,7 @@ def test_what_is_asked_for_is_drawn(digits: TrainedModel, tmp_path: Path) -> Non
     judge = KNeighborsClassifier(3).fit(train.target.flatten(1), train.condition.flatten())
     agreed = []
     for number in range(10):
-        drawn = digits.sample(40, seed=number, label=str(number))
-        assert isinstance(drawn, torch.Tensor)
+        drawn = digits.sample(40, seed=number, label=str(number)).tensor
         agreed.append((judge.predict(drawn.flatten(1)) == number + 1).mean())
     assert np.mean(agreed) > 0.8, agreed
     with pytest.raises(MusicaeError, match="unknown label 'x'"):
@@ -160,17 +161,14 @@ def test_what_is_asked_for_is_drawn(digits: TrainedModel, tmp_path: Path) -> Non
         digits.sample(1, label="1", chords="C")
 
 
-def test_a_picture_takes_another_class(digits: TrainedModel, tmp_path: Path) -> None:
-    digits.domain.write(digits.sample(1, seed=0, label="3"), tmp_path / "three.png")
-    paths = [digits.reconstruct(tmp_path / "three.png", tmp_path / f"as-{label}.png", label=label) for label in "38"]
-    pixels = []
-    for path in paths:
-        with Image.open(path) as picture:
-            pixels.append(np.asarray(picture).astype(int))
-    assert np.abs(pixels[0] - pixels[1]).mean() > 5
+def test_a_picture_takes_another_class(digits: TrainedModel) -> None:
+    (three,) = digits.sample(1, seed=0, label="3")
+    assert isinstance(three, Picture)
+    three_again, eight = (digits.reconstruct(three, label=label).array.astype(int) for label in "38")
+    assert np.abs(three_again - eight).mean() > 5
 
 
-def test_a_model_without_labels_says_how_to_get_one(tiny_run, tmp_path: Path) -> None:
+def test_a_model_without_labels_says_how_to_get_one(tiny_run) -> None:
     with pytest.raises(MusicaeError, match="labels=true"):
         load(tiny_run("image"), "cpu").sample(1, label="7")
 
@@ -181,27 +179,21 @@ def test_a_map_of_pictures_is_coloured_by_their_labels(tiny_run, tmp_path: Path)
         for number in range(3):
             Image.new("L", (8, 8), 40 * int(label) - number).save(tmp_path / "digits" / label / f"{number}.png")
     model = load(tiny_run("image"), "cpu")
-    table, picture = model.embed(tmp_path / "digits", out=tmp_path / "map.csv")
-    rows = [line.split(",") for line in table.read_text().splitlines()]
-    assert rows[0] == ["file", "window", "x", "y", "label"]
-    assert [row[4] for row in rows[1:]] == ["3"] * 3 + ["7"] * 3
-    with Image.open(picture) as image:
-        assert np.asarray(image).std() > 5
+    shown = model.embed(tmp_path / "digits")
+    assert (shown.colour, shown.colours) == ("label", ["3"] * 3 + ["7"] * 3)
+    assert np.asarray(shown.plot()).std() > 5
     labels = write_idx(tmp_path, [3, 1, 4])
-    table, _ = model.embed(labels, out=tmp_path / "idx.csv", method="latent")
-    assert [line.rsplit(",", 1)[1] for line in table.read_text().splitlines()] == ["label", "3", "1", "4"]
-    table, _ = model.embed(labels, out=tmp_path / "idx.csv", colour="file")
-    assert table.read_text().splitlines()[0].endswith(",file")
+    assert model.embed(labels, method="latent").colours == ["3", "1", "4"]
+    assert model.embed(labels, colour="file").colour == "file"
 
 
 def test_pictures_of_classes_that_the_model_never_had_are_coloured_by_folder(tiny_run, tmp_path: Path) -> None:
     for name in ("cats", "dogs"):
         (tmp_path / "pets" / name).mkdir(parents=True)
         Image.new("L", (8, 8), 40 * len(name)).save(tmp_path / "pets" / name / "a.png")
-    table, _ = load(tiny_run("image"), "cpu").embed(tmp_path / "pets", out=tmp_path / "map.csv")
-    rows = [line.split(",") for line in table.read_text().splitlines()]
-    assert rows[0][4] == "folder"
-    assert {row[4].rpartition("/")[2] for row in rows[1:]} == {"cats", "dogs"}
+    shown = load(tiny_run("image"), "cpu").embed(tmp_path / "pets")
+    assert shown.colour == "folder"
+    assert {folder.rpartition("/")[2] for folder in shown.colours} == {"cats", "dogs"}
 
 
 def test_labels_that_change_are_read_anew(tmp_path: Path) -> None:
@@ -223,16 +215,18 @@ def test_a_grid_shows_what_lies_where(tmp_path: Path, tiny_run) -> None:
     settings = {"steps": 60, "evaluate_every": 60, "latent_size": 2, "width": 64, "precision": "no", "labels": True}
     experiment = Experiment.resolve("image", model="mlp", settings=settings)
     model = load(experiment.run(tmp_path / "run", experiment.read()), "cpu")
-    whole = model.grid(3, label="5", out=tmp_path / "grid")
+    square = model.grid(3, label="5")
+    assert (len(square), square.tensor.shape) == (3, (3, 3, 1, 8, 8))
+    drawn = square.plot()
+    assert np.asarray(drawn).std() > 10
+    assert drawn.width > 300
+    whole = square.save(tmp_path / "grid")
     assert whole.name == "grid.png"
     assert sorted(path.name for path in whole.parent.iterdir()) == [
         *(f"column-0{n}.png" for n in (1, 2, 3)),
         whole.name,
     ]
-    with Image.open(whole) as picture:
-        assert np.asarray(picture).std() > 10
     with pytest.raises(MusicaeError, match="latent of two numbers, and this model's has 4"):
-        load(tiny_run("image"), "cpu").grid(3, out=tmp_path / "none")
+        load(tiny_run("image"), "cpu").grid(3)
     with pytest.raises(MusicaeError, match="restores"):
-        load(tiny_run("audio"), "cpu").grid(3, out=tmp_path / "none")
-    assert not (tmp_path / "none").exists()
+        load(tiny_run("audio"), "cpu").grid(3)
