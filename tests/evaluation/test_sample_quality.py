@@ -2,25 +2,24 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from musicae.data.dataset import DataSet, load_dataset, unseen
+from musicae.data.dataset import DataSet, ReadReport, unseen
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
-from musicae.evaluation.generation_quality import path_quality, sample_quality
+from musicae.evaluation.sample_quality import path_quality, sample_quality
+from musicae.manifest import Manifest
 from musicae.models import Autoencoder, ModelConfig
 from musicae.music.domain import MusicConfig, MusicDomain
-from musicae.nn.posterior import Posterior
+from musicae.nn.latent import Posterior
 from musicae.spec import Layout
-from musicae.trained import TrainedModel, load
-from musicae.training.checkpoint import Manifest
+from musicae.trained import TrainedModel
 
-Run = Callable[[str], Path]
+Starter = Callable[[Domain], DataSet]
 
 
 class Songbook(Autoencoder):
@@ -66,20 +65,20 @@ def songbook(domain: Domain, book: Tensor) -> TrainedModel:
 
 
 @pytest.fixture
-def music() -> tuple[MusicDomain, DataSet]:
+def tunes(starter_set: Starter) -> tuple[MusicDomain, DataSet]:
     domain = MusicDomain()
-    return domain, load_dataset(domain, [])
+    return domain, starter_set(domain)
 
 
 def windows(domain: Domain, dataset: DataSet, split: str) -> Tensor:
-    return domain.to_tensor(torch.from_numpy(dataset.examples[dataset.splits[split]]))
+    return domain.tensor(torch.from_numpy(dataset.examples[dataset.splits[split]])).target
 
 
 # Draws
 
 
-def test_samples_have_the_promised_scores(music: tuple[MusicDomain, DataSet]) -> None:
-    domain, dataset = music
+def test_samples_have_the_promised_scores(tunes: tuple[MusicDomain, DataSet]) -> None:
+    domain, dataset = tunes
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 50)
     distances = {f"{name}_js_bits" for name in ("pitch_class", "interval", "duration", "density")}
     expected = {f"{side}_{name}" for side in ("sample", "training") for name in distances}
@@ -91,9 +90,9 @@ def test_samples_have_the_promised_scores(music: tuple[MusicDomain, DataSet]) ->
 
 
 def test_a_model_that_knows_its_training_music_by_heart_copies_all_of_it(
-    music: tuple[MusicDomain, DataSet],
+    tunes: tuple[MusicDomain, DataSet],
 ) -> None:
-    domain, dataset = music
+    domain, dataset = tunes
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 200)
     assert scores["sample_copied"] == scores["sample_copied_bars"] == 1
     kept, whole = unseen(domain, dataset, "test"), dataset.splits["test"]
@@ -101,8 +100,8 @@ def test_a_model_that_knows_its_training_music_by_heart_copies_all_of_it(
     assert scores["held_out_copied_bars"] < 1
 
 
-def test_real_music_is_near_the_floor_and_noise_is_far_from_it(music: tuple[MusicDomain, DataSet]) -> None:
-    domain, dataset = music
+def test_real_music_is_near_the_floor_and_noise_is_far_from_it(tunes: tuple[MusicDomain, DataSet]) -> None:
+    domain, dataset = tunes
     held_out = torch.from_numpy(np.array(dataset.examples[unseen(domain, dataset, "test")])).long()
     noise = torch.randint(0, 90, held_out.shape, generator=torch.Generator().manual_seed(3))
     real, random = (sample_quality(songbook(domain, book), dataset, 300) for book in (held_out, noise))
@@ -113,44 +112,43 @@ def test_real_music_is_near_the_floor_and_noise_is_far_from_it(music: tuple[Musi
     assert random["sample_copied"] == real["sample_copied"] == 0
 
 
-def test_a_model_that_says_one_thing_is_not_distinct(music: tuple[MusicDomain, DataSet]) -> None:
-    domain, dataset = music
+def test_a_model_that_says_one_thing_is_not_distinct(tunes: tuple[MusicDomain, DataSet]) -> None:
+    domain, dataset = tunes
     scores = sample_quality(songbook(domain, windows(domain, dataset, "test")[:1]), dataset, 40)
     assert scores["sample_distinct"] == 1 / 40
     assert scores["held_out_distinct"] > 0.5
 
 
-def test_copies_are_found_where_the_store_has_no_identities(music: tuple[MusicDomain, DataSet]) -> None:
-    domain, dataset = music
+def test_copies_are_found_where_the_store_has_no_identities(tunes: tuple[MusicDomain, DataSet]) -> None:
+    domain, dataset = tunes
     trained = songbook(domain, windows(domain, dataset, "train"))
     bare = dataclasses.replace(dataset, identity=None)
     assert sample_quality(trained, bare, 30) == sample_quality(trained, dataset, 30)
 
 
-def test_a_single_bar_has_no_bars_to_compare() -> None:
+def test_a_single_bar_has_no_bars_to_compare(starter_set: Starter) -> None:
     domain = MusicDomain(MusicConfig(bars=1))
-    dataset = load_dataset(domain, [])
+    dataset = starter_set(domain)
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 20)
     assert "sample_copied" in scores
     assert "sample_copied_bars" not in scores
 
 
-def test_a_domain_that_describes_nothing_still_says_what_was_copied(tiny_run: Run) -> None:
-    trained = load(tiny_run("image"), "cpu")
-    dataset = load_dataset(trained.domain, [])
-    assert trained.domain.spec.layout is Layout.GRID
-    assert sample_quality(trained, dataset, 5) == {"samples": 5}
+def test_a_domain_that_describes_nothing_still_says_what_was_copied(image: TrainedModel, starter_set: Starter) -> None:
+    assert image.domain.spec.layout is Layout.GRID
+    assert sample_quality(image, starter_set(image.domain), 5) == {"samples": 5}
 
 
-def test_a_model_without_a_prior_and_a_restorer_are_refused(tiny_run: Run) -> None:
-    plain, restorer = load(tiny_run("plain"), "cpu"), load(tiny_run("audio"), "cpu")
+def test_a_model_without_a_prior_and_a_restorer_are_refused(
+    plain: TrainedModel, audio: TrainedModel, starter_set: Starter
+) -> None:
+    dataset = starter_set(plain.domain)
     with pytest.raises(MusicaeError, match="no prior to sample from"):
-        sample_quality(plain, load_dataset(plain.domain, []), 5)
-    dataset = load_dataset(plain.domain, [])
+        sample_quality(plain, dataset, 5)
     with pytest.raises(MusicaeError, match="restores"):
-        sample_quality(restorer, dataset, 5)
+        sample_quality(audio, dataset, 5)
     with pytest.raises(MusicaeError, match="restores"):
-        path_quality(restorer, dataset, 5)
+        path_quality(audio, dataset, 5)
 
 
 # Paths
@@ -165,13 +163,12 @@ def ramp(domain: MusicDomain, sizes: list[int]) -> Tensor:
     return pitches.unsqueeze(-1)
 
 
-def of_windows(domain: Domain, held_out: Tensor) -> DataSet:
+def of_windows(held_out: Tensor) -> DataSet:
     """A data set whose test split is given; what is in training is another melody."""
     examples = torch.cat([torch.full_like(held_out[:1], 1), held_out]).numpy().astype(np.uint8)
-    whole = load_dataset(domain, [])
     test, nothing = np.arange(1, len(examples)), np.zeros(0, np.int64)
     splits = {"train": np.zeros(1, np.int64), "validation": nothing, "test": test}
-    return dataclasses.replace(whole, examples=examples, splits=splits, identity=None)
+    return DataSet(examples, splits, "", ReadReport())
 
 
 def test_even_and_uneven_paths_are_told_apart() -> None:
@@ -179,7 +176,7 @@ def test_even_and_uneven_paths_are_told_apart() -> None:
     even, uneven = ramp(domain, [4] * 11), ramp(domain, [1] * 5 + [32] + [1] * 5)
     found = []
     for book in (even, uneven):
-        ends = of_windows(domain, book[[0, -1]])
+        ends = of_windows(book[[0, -1]])
         found.append(path_quality(songbook(domain, book), ends, 6))
     # The 13 points on the way over 12 windows: one of the 12 steps stays, at most.
     assert found[0]["uniform_jump"] == pytest.approx(12 / 11, abs=0.01)
@@ -190,15 +187,15 @@ def test_even_and_uneven_paths_are_told_apart() -> None:
 def test_a_crossfade_takes_each_step_once_from_the_other_end() -> None:
     domain = MusicDomain()
     book = torch.stack([torch.full((32, 1), 30), torch.full((32, 1), 40)])
-    scores = path_quality(songbook(domain, book), of_windows(domain, book), 50)
+    scores = path_quality(songbook(domain, book), of_windows(book), 50)
     assert scores["crossfade_change"] == pytest.approx(1 / 12)
     assert scores["uniform_change"] == pytest.approx(1 / 12)
     assert scores["uniform_jump"] == pytest.approx(12)  # all at once, half way
     assert 1.5 < scores["crossfade_jump"] < 4
 
 
-def test_the_model_finds_its_own_paths_likely_and_a_crossfade_not(music: tuple[MusicDomain, DataSet]) -> None:
-    domain, dataset = music
+def test_the_model_finds_its_own_paths_likely_and_a_crossfade_not(tunes: tuple[MusicDomain, DataSet]) -> None:
+    domain, dataset = tunes
     scores = path_quality(songbook(domain, windows(domain, dataset, "test")), dataset, 20)
     assert scores["path_nll_nats"] == pytest.approx(scores["ends_nll_nats"], abs=5)
     assert scores["crossfade_nll_nats"] > scores["path_nll_nats"] + 100
@@ -209,7 +206,7 @@ def test_the_model_finds_its_own_paths_likely_and_a_crossfade_not(music: tuple[M
 def test_ends_that_are_the_same_to_the_model_have_no_jump() -> None:
     domain = MusicDomain()
     held_out = torch.stack([torch.full((32, 1), 30), torch.arange(30, 62)[:, None]])
-    scores = path_quality(songbook(domain, held_out[:1]), of_windows(domain, held_out), 3)
+    scores = path_quality(songbook(domain, held_out[:1]), of_windows(held_out), 3)
     assert scores["path_change"] == scores["crossfade_change"] == 0
     assert "path_jump" not in scores
 
@@ -218,34 +215,30 @@ def test_a_path_needs_two_examples() -> None:
     domain = MusicDomain()
     held_out = torch.full((1, 32, 1), 30)
     with pytest.raises(MusicaeError, match="two examples that do not stand in training, and test has 1"):
-        path_quality(songbook(domain, held_out), of_windows(domain, held_out), 3)
+        path_quality(songbook(domain, held_out), of_windows(held_out), 3)
 
 
-def test_pictures_have_paths_too(tiny_run: Run) -> None:
-    trained = load(tiny_run("image"), "cpu")
-    scores = path_quality(trained, load_dataset(trained.domain, []), 10)
+def test_pictures_have_paths_too(image: TrainedModel, plain: TrainedModel, starter_set: Starter) -> None:
+    scores = path_quality(image, starter_set(image.domain), 10)
     # A straight blend moves evenly; decoded codes nearly so.
     assert scores["crossfade_jump"] == pytest.approx(1, abs=1e-3)
     assert 1 <= scores["path_jump"] < 1.3
     assert scores["path_jump"] < scores["uniform_jump"]
     assert scores["path_nll_nats"] < scores["crossfade_nll_nats"] + 5
-    plain = load(tiny_run("plain"), "cpu")
-    without = path_quality(plain, load_dataset(plain.domain, []), 3)
+    without = path_quality(plain, starter_set(plain.domain), 3)
     assert set(scores) - set(without) == {f"{name}_nll_nats" for name in ("path", "uniform", "crossfade", "ends")}
 
 
-def test_importance_weighting_lowers_the_cost_of_the_points(tiny_run: Run) -> None:
-    trained = load(tiny_run("music"), "cpu")
-    dataset = load_dataset(trained.domain, [])
-    bound, tight = (path_quality(trained, dataset, 8, draws=draws) for draws in (0, 20))
+def test_importance_weighting_lowers_the_cost_of_the_points(
+    music: TrainedModel, tunes: tuple[MusicDomain, DataSet]
+) -> None:
+    bound, tight = (path_quality(music, tunes[1], 8, draws=draws) for draws in (0, 20))
     assert tight["path_nll_nats"] < bound["path_nll_nats"]
     assert tight["path_change"] == bound["path_change"]
 
 
-def test_a_seed_fixes_both(tiny_run: Run) -> None:
-    trained = load(tiny_run("music"), "cpu")
-    dataset = load_dataset(trained.domain, [])
+def test_a_seed_fixes_both(music: TrainedModel, tunes: tuple[MusicDomain, DataSet]) -> None:
     for quality in (sample_quality, path_quality):
-        one, again, other = (quality(trained, dataset, 6, seed=seed) for seed in (1, 1, 2))
+        one, again, other = (quality(music, tunes[1], 6, seed=seed) for seed in (1, 1, 2))
         assert one == again
         assert one != other

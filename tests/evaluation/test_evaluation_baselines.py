@@ -1,5 +1,6 @@
 """What scores are compared with: the same by scikit-learn, and by hand."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +14,33 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from tiny_models import write_chords
 
-from musicae.data.dataset import load_dataset, unseen
+import musicae
+from musicae.data.dataset import DataSet, unseen
+from musicae.domain import Domain
 from musicae.evaluation.evaluate import evaluate, evaluate_files
 from musicae.evaluation.probes import class_accuracy
-from musicae.trained import load
-from musicae.training.experiment import Experiment
+from musicae.trained import TrainedModel
+
+Starter = Callable[[Domain], DataSet]
 
 
-def test_pca_is_scikit_learns(tiny_run) -> None:
-    trained = load(tiny_run("image"), "cpu")
-    dataset = load_dataset(trained.domain, [])
+def test_pca_is_scikit_learns(image: TrainedModel, starter_set: Starter) -> None:
+    trained, dataset = image, starter_set(image.domain)
     pixels = dataset.examples[..., :8, :].reshape(len(dataset.examples), -1) / 255.0
     for split in ("test", "validation"):
         kept = unseen(trained.domain, dataset, split)
-        pca = PCA(trained.model.latent_shape[0]).fit(pixels[dataset.splits["train"]])
+        pca = PCA(trained.network.latent_shape[0]).fit(pixels[dataset.splits["train"]])
         expected = np.mean((pca.inverse_transform(pca.transform(pixels[kept])) - pixels[kept]) ** 2)
         assert evaluate(trained, dataset, split=split)["pca_mse"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_classes_in_the_codes_are_found_as_scikit_learn_finds_them(tiny_run) -> None:
-    trained = load(tiny_run("plain"), "cpu")
-    dataset = load_dataset(trained.domain, [])
+def test_classes_in_the_codes_are_found_as_scikit_learn_finds_them(plain: TrainedModel, starter_set: Starter) -> None:
+    trained, dataset = plain, starter_set(plain.domain)
     kept = unseen(trained.domain, dataset, "test")
     learned = dataset.splits["train"]
     classes = load_digits().target
     assert len(classes) == len(dataset.examples)
-    codes = trained.encode(trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples)))).numpy()
+    codes = trained.encode(trained.domain.tensor(torch.from_numpy(np.array(dataset.examples))).target).numpy()
     scores = evaluate(trained, dataset)
     neighbours = KNeighborsClassifier(5).fit(codes[learned], classes[learned])
     assert scores["knn_accuracy"] == pytest.approx(neighbours.score(codes[kept], classes[kept]), abs=0.011)
@@ -51,19 +53,17 @@ def test_classes_in_the_codes_are_found_as_scikit_learn_finds_them(tiny_run) -> 
     assert scores["pca_probe_accuracy"] == pytest.approx(found, abs=0.03)
 
 
-def test_a_restorer_stands_beside_ridge_regression(tmp_path: Path) -> None:
-    settings = {"damage": "salt_and_pepper", "steps": 2, "widths": (8,), "evaluate_every": 2, "precision": "no"}
-    experiment = Experiment.resolve("image", task="denoise", settings=settings)
-    trained = load(experiment.run(tmp_path / "run", experiment.read()), "cpu")
-    dataset = load_dataset(trained.domain, [])
+def test_a_restorer_stands_beside_ridge_regression(starter_set: Starter, tmp_path: Path) -> None:
+    settings = {"corruption": "salt_and_pepper", "steps": 2, "widths": (8,), "evaluate_every": 2, "precision": "no"}
+    trained = musicae.train("image", task="denoise", out=tmp_path / "run", log_with=(), **settings)
+    dataset = starter_set(trained.domain)
     scores = evaluate(trained, dataset)
-    target = trained.domain.to_tensor(torch.from_numpy(np.array(dataset.examples)))
-    damage = trained.domain.corruption("denoise")
-    damaged = damage(target, torch.Generator().manual_seed(5))
+    target = trained.domain.tensor(torch.from_numpy(np.array(dataset.examples))).target
+    corrupted = trained.domain.corruption("denoise")(target, torch.Generator().manual_seed(5))
     learned = dataset.splits["train"]
     kept = unseen(trained.domain, dataset, "test")
-    flat, clean = damaged.flatten(1).numpy(), target.flatten(1).numpy()
-    # The same by its normal equations, with damage of its own.
+    flat, clean = corrupted.flatten(1).numpy(), target.flatten(1).numpy()
+    # The same by its normal equations, with a corruption of its own.
     inputs = flat[learned] - flat[learned].mean(0)
     weights = np.linalg.solve(inputs.T @ inputs + np.eye(64), inputs.T @ (clean[learned] - clean[learned].mean(0)))
     restored = (flat[kept] - flat[learned].mean(0)) @ weights + clean[learned].mean(0)
@@ -74,14 +74,14 @@ def test_a_restorer_stands_beside_ridge_regression(tmp_path: Path) -> None:
 def test_codes_that_are_the_classes_give_them_away_and_noise_does_not():
     random = np.random.default_rng(0)
     classes = random.integers(0, 3, 600)
-    told = np.eye(3)[classes] + 0.01 * random.normal(size=(600, 3))
-    found = class_accuracy(told[:400], classes[:400], told[400:], classes[400:])
+    codes = np.eye(3)[classes] + 0.01 * random.normal(size=(600, 3))
+    found = class_accuracy(codes[:400], classes[:400], codes[400:], classes[400:])
     assert found == {"knn_accuracy": 1.0, "probe_accuracy": 1.0}
     noise = random.normal(size=(600, 3))
     found = class_accuracy(noise[:400], classes[:400], noise[400:], classes[400:])
     assert all(value == pytest.approx(1 / 3, abs=0.12) for value in found.values())
     with pytest.raises(ValueError, match="one class alone"):
-        class_accuracy(told, np.zeros(600), told, classes)
+        class_accuracy(codes, np.zeros(600), codes, classes)
 
 
 def test_a_class_too_rare_to_be_drawn_costs_the_probe_and_not_the_scores(monkeypatch):
@@ -94,12 +94,11 @@ def test_a_class_too_rare_to_be_drawn_costs_the_probe_and_not_the_scores(monkeyp
     assert found["knn_accuracy"] > 0.99
 
 
-def test_pictures_of_no_known_class_have_no_accuracies(tiny_run, tmp_path):
-    trained = load(tiny_run("plain"), "cpu")
+def test_pictures_of_no_known_class_have_no_accuracies(plain, tmp_path):
     random = np.random.default_rng(0)
     for number in range(40):
         Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / f"{number}.png")
-    scores = evaluate_files(trained, [tmp_path])
+    scores = evaluate_files(plain, [tmp_path])
     assert "pca_mse" in scores
     assert not any("accuracy" in name for name in scores)
 
@@ -107,8 +106,8 @@ def test_pictures_of_no_known_class_have_no_accuracies(tiny_run, tmp_path):
 def test_sound_that_is_rebuilt_has_no_picture_baselines(tmp_path):
     settings = {"widths": (4, 8), "latent_size": 8, "n_fft": 256, "sample_rate_hz": 8000, "chunk_s": 0.6}
     settings |= {"steps": 2, "evaluate_every": 2, "batch_size": 2, "precision": "no"}
-    data = (write_chords(tmp_path / "chords", 4),)
-    experiment = Experiment.resolve("audio", data=data, model="conv", settings=settings)
-    scores = evaluate_files(load(experiment.run(tmp_path / "run", experiment.read()), "cpu"), [])
+    data = write_chords(tmp_path / "chords", 4)
+    trained = musicae.train("audio", data=data, model="conv", out=tmp_path / "run", log_with=(), **settings)
+    scores = evaluate_files(trained, [])
     assert scores["log_mel_l1"] > scores["log_mel_l1_copy_synthesis"] > 0
     assert not any(name.startswith(("pca", "ridge", "knn")) for name in scores)
