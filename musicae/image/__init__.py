@@ -1,1 +1,1 @@
-"""Pictures: files, damage, and pictures of any size. Knows no domains and no networks."""
+"""Pictures: the media object, sets and labels, corruptions, tiles, and the domain. Knows no networks."""

@@ -150,7 +150,7 @@ class ImageDomain(Domain):
     def assemble(
         self, item: Picture, answers: Iterable[tuple[Window, torch.Tensor]], task: str = "reconstruct"
     ) -> Picture:
-        """A picture in the frame of the item: its name, colour profile and transparency.
+        """A picture in the frame of the item: its name and colour profile, and if it is restored its transparency.
 
         A restored one has its size, or is `scale` times larger; grey stays grey, colour stays colour, and 16 bits
         stay 16. A reconstructed one has the model's size and channels.
@@ -158,7 +158,7 @@ class ImageDomain(Domain):
         self._check_task(task)
         if task == "reconstruct":
             ((_, answer),) = answers
-            return item.with_planes(self._pixels(answer)[0])
+            return item.with_planes(self._pixels(answer)[0], is_whole=False)
         scale, planes = self._scale(task), item.planes()
         shape = (len(planes), scale * item.height, scale * item.width)
         return item.with_planes(join(((window.place, answer) for window, answer in answers), shape, planes.dtype))

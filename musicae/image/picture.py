@@ -107,11 +107,15 @@ class Picture:
             return cls._from_array(source)
         if isinstance(source, Image.Image):
             check_size(*source.size, "the image")
+            try:
+                source.load()
+            except Exception as error:  # Pillow's decoders raise what they trip on
+                raise DamagedFileError(f"the image can't be decoded ({error}).") from error
             # A copy: the caller's image can change.
             return cls(upright(source.copy()), name=_stem(getattr(source, "filename", "")), format=source.format)
         if isinstance(source, (str, Path)):
             path = Path(source)
-            return cls._decoded(_content_of(path), str(path), name=path.stem, label=path.resolve().parent.name)
+            return cls._decoded(_content_of(path), str(path), name=path.stem, label=path.absolute().parent.name)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return cls._decoded(bytes(source), "the data")
         if hasattr(source, "read"):
@@ -233,18 +237,21 @@ class Picture:
         """The same with more remarks."""
         return replace(self, remarks=self.remarks + remarks)
 
-    def with_planes(self, planes: np.ndarray) -> Self:
+    def with_planes(self, planes: np.ndarray, *, is_whole: bool = True) -> Self:
         """A picture of other pixels in the frame of this one: its name, colour profile and transparency.
 
         A transparent picture was seen on white: its colours are such that it looks on white as the pixels do.
 
         Args:
             planes: uint8 or uint16 `(1 or 3, height, width)` of any size.
+            is_whole: whether they show the whole picture and not its square centre, which stays on white.
         """
         image = image_of(planes)
-        if self.has_transparency:
-            image = _with_alpha(image, self._image)
         remarks = []
+        if self.has_transparency and is_whole:
+            image = _with_alpha(image, self._image)
+        elif self.has_transparency:
+            remarks.append("what was transparent is white")
         if (profile := self.colour_profile) is not None:
             if image.mode in _PROFILE_SPACE.get(profile[16:20], ()):
                 image.info["icc_profile"] = profile
@@ -253,7 +260,8 @@ class Picture:
         if self.depth > 8 and planes.dtype == np.uint8:
             remarks.append(f"{self.depth} bits a value became 8")
         image.info.update({key: self._image.info[key] for key in ("dpi", "exif") if key in self._image.info})
-        return replace(self, _image=image, _content=None, remarks=self.remarks + tuple(remarks))
+        remarks = [*self.remarks, *remarks]
+        return replace(self, _image=image, _content=None, set_path=None, index=None, remarks=tuple(remarks))
 
     def save(self, path: Path | str) -> Path:
         """Writes a file, whole or not at all. Untouched and in its own format, it is the file that was opened.

@@ -167,6 +167,13 @@ def test_a_profile_of_another_colour_space_is_left_out_and_it_is_said():
     assert "colour space" in result.remarks[0]
 
 
+def test_a_reconstruction_of_a_transparent_picture_is_on_white_and_it_is_said():
+    pixels = np.concatenate([noise_picture(24, 36), noise_picture(24, 36, 1)]).transpose(1, 2, 0)
+    result = restored(ImageDomain(ImageConfig(size=16, channels=3)), Picture.open(pixels), "reconstruct")
+    assert (result.mode, result.array.shape) == ("RGB", (16, 16, 3))
+    assert result.remarks == ("what was transparent is white",)
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_a_transparent_picture_stays_so_and_looks_on_white_as_the_answer_does(scale: int):
     pixels = np.concatenate([noise_picture(24, 36), noise_picture(24, 36, 1)]).transpose(1, 2, 0)

@@ -59,6 +59,12 @@ def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
                 Picture.open(source)
 
 
+def test_an_image_that_cannot_be_decoded_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(pixels(64, 64, 3))[:3000])
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(DamagedFileError, match="can't be decoded"):
+        Picture.open(image)
+
+
 def test_a_picture_is_immutable() -> None:
     source = pixels()
     image = Image.fromarray(source)
