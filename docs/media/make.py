@@ -17,7 +17,7 @@ _COMPRESSION = 0.5
 def main() -> None:
     """A morph, as picture and sound; a recording before and after cleaning."""
     morph = musicae.load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=7)
-    morph.plot().save(FOLDER / "interpolation.png", optimize=True)
+    morph.plot().reduce(2).save(FOLDER / "interpolation.png", optimize=True)
     write_mp3(morph.joined.render(), FOLDER / "interpolation.mp3")
     noisy = musicae.Sound.open(starter_file("noisy.wav"))
     clean = musicae.load("denoise-16k").denoise(noisy)
