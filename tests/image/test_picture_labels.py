@@ -139,8 +139,8 @@ def test_a_restorer_takes_no_labels() -> None:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     """A conditional VAE of the starter digits."""
-    settings = {"labels": True, "steps": 400, "evaluate_every": 400, "latent_size": 4, "width": 256, "precision": "no"}
-    experiment = Experiment.resolve("image", model="mlp", settings={**settings, "learning_rate": 2e-3})
+    settings = {"labels": True, "steps": 150, "evaluate_every": 150, "latent_size": 4, "width": 128, "precision": "no"}
+    experiment = Experiment.resolve("image", model="mlp", settings={**settings, "learning_rate": 5e-3})
     return load(experiment.run(tmp_path_factory.mktemp("digits"), experiment.read()), "cpu")
 
 
