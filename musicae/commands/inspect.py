@@ -51,7 +51,7 @@ def inspect(paths: tuple[Path, ...], domain: str | None, track: str | None, sett
 def attributes(
     paths: tuple[Path, ...], model: str | None, windows: bool, track: str | None, out: str | None, force: bool
 ) -> None:
-    """Measure files: note density, range and what else the model's domain has names for.
+    """Measure files: note density, brightness and more: what the model's domain has names for.
 
     Example: musicae attributes my_midi/ --out table.csv
     """

@@ -90,9 +90,7 @@ def test_every_option_says_what_it_is(command: str) -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    missing = [
-        command for command in COMMANDS if f"musicae {command}" not in readme and f"cli.py {command}" not in readme
-    ]
+    missing = [command for command in COMMANDS if f"`{command}`" not in readme and f"musicae {command}" not in readme]
     assert missing == []
 
 
