@@ -15,9 +15,10 @@ from musicae.audio.domain import AudioConfig, AudioDomain
 from musicae.audio.streaming import SAMPLE_FORMATS, decode_pcm, encode_pcm, read_pcm
 from musicae.cli import main
 from musicae.commands import pipe
+from musicae.manifest import Manifest
 from musicae.models import build_model
 from musicae.trained import load
-from musicae.training.checkpoint import Manifest, save_checkpoint
+from musicae.training.checkpoint import save_checkpoint
 
 SUBTYPES = {"u8": "PCM_U8", "s16le": "PCM_16", "s24le": "PCM_24", "s32le": "PCM_32", "f32le": "FLOAT"}
 

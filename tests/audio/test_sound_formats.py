@@ -196,8 +196,9 @@ def test_denoise_names_results_after_their_sources_formats(tiny_run, tmp_path: P
         assert result.exit_code == 0, result.output
         return result.stdout.splitlines()
 
-    assert denoised("one.flac", "two.ogg") == ["one-denoise.flac", "two-denoise.ogg"]
-    assert soundfile.info("one-denoise.flac").subtype == "PCM_24"
+    assert denoised("one.flac") == ["output/one-denoise.flac"]
+    assert denoised("two.ogg") == ["output/two-denoise.ogg"]
+    assert soundfile.info("output/one-denoise.flac").subtype == "PCM_24"
     folder = denoised("one.flac", "two.ogg", "three.wav", "--out", "clean")
     assert [Path(path).name for path in folder] == ["one.flac", "two.ogg", "three.wav"]
     assert soundfile.info("clean/three.wav").subtype == "FLOAT"

@@ -12,9 +12,10 @@ from musicae.audio import stft as signal
 from musicae.audio.domain import AudioConfig, AudioDomain
 from musicae.audio.streaming import FrameStream, SoundStream
 from musicae.errors import MusicaeError
+from musicae.manifest import Manifest
 from musicae.models import build_model
 from musicae.trained import TrainedModel, load
-from musicae.training.checkpoint import Manifest, save_checkpoint
+from musicae.training.checkpoint import save_checkpoint
 
 RATE_HZ, N_FFT = 16_000, 512
 LENGTHS = [0, 1, 2, 127, 128, 129, 255, 256, 257, 384, 511, 512, 513, 640, 1000]
@@ -26,7 +27,7 @@ def untrained(name: str, folder: Path, settings: dict[str, object]) -> TrainedMo
     torch.manual_seed(0)
     model = build_model(name, domain.spec, settings)
     if name == "causal":  # let different cells be turned down by very different amounts
-        torch.nn.init.normal_(model.leave[1].weight, std=0.7)
+        torch.nn.init.normal_(model.output_projection[1].weight, std=0.7)
     manifest = Manifest(
         domain="audio", domain_settings=domain.config.model_dump(mode="json"), task="denoise", model=name,
         model_settings=settings,
