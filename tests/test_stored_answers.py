@@ -1,6 +1,7 @@
 """What the shipped models answer: the same as was stored before the code around them was rebuilt.
 
-`answers/NAME.npz` holds outputs for fixed inputs, thinned to a few thousand numbers each.
+`answers/NAME.npz` holds outputs for fixed inputs, thinned to a few thousand numbers each. Those of the models of music
+were stored again when their weights became int8, after the ones from before had been compared.
 """
 
 from collections.abc import Iterator
