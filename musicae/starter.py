@@ -10,12 +10,16 @@ It stands above the media packages, since sound is made of tunes.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from musicae.domain import Domain, Reading
 from musicae.errors import MusicaeError
+
+if TYPE_CHECKING:
+    from musicae.audio.config import AudioConfig
+    from musicae.music.config import MusicConfig
 
 _PACKAGE = Path(__file__).parent
 # General MIDI programs of the starter sounds, one tune each in this order.
@@ -82,7 +86,7 @@ def _pieces(domain: Domain) -> Iterator[tuple[str, Reading]]:
     """Tunes, grooves, or trios of both: whatever has the instruments that the domain reads."""
     from musicae.music.starters import starter_pieces
 
-    for piece in starter_pieces(domain.config, starter_file):
+    for piece in starter_pieces(cast("MusicConfig", domain.config), starter_file):
         yield piece.name, domain.examples(piece)
 
 
@@ -91,19 +95,20 @@ def _sounds(domain: Domain) -> Iterator[tuple[str, Reading]]:
     from musicae.music.piece import Piece
     from musicae.music.starters import read_tunes
 
+    rate = cast("AudioConfig", domain.config).sample_rate_hz
     for number, tune in enumerate(read_tunes(starter_file("tunes.abc"))[:_SOUNDS]):
         instrument, program = list(_PROGRAMS.items())[number % len(_PROGRAMS)]
         midi = tune.to_pretty_midi()
         for part in midi.instruments:
             part.program = program
             part.notes = [note for note in part.notes if note.end <= _SOUND_S]
-        sound = Piece.open(midi).render(domain.config.sample_rate_hz)
+        sound = Piece.open(midi).render(rate)
         reading = domain.examples(sound)
         yield f"{number + 1} {tune.name}", replace(reading, parts=(instrument, *reading.parts))
 
 
 STARTERS: dict[str, Starter] = {
-    "image": Starter(_digits, {"steps": 1500}),
+    "image": Starter(_digits, {"steps": 600, "beta": 0.2, "evaluate_every": 100}),
     "music": Starter(_pieces, {}),
     "audio": Starter(_sounds, {}),
 }

@@ -219,7 +219,7 @@ def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:
     if not isinstance(domain, HasReport):
         raise MusicaeError(f"{domain.name} has no report, only sound has one; leave --report out.")
     files = [cast(Domain, domain).open(file) for file in (before, after)]
-    found = domain.report(*files, elapsed_s)
+    found = domain.report(files[0], files[1], elapsed_s)
     picture = after.with_suffix(".png")
     save_png(found.plot(), picture)
     for line in (*found.lines, f"spectrograms: {picture}"):
