@@ -1,5 +1,6 @@
 """Attribute vectors move what they are named after, by what they say, and leave the rest."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,17 +10,17 @@ import torch
 from own_domains import CountedMusic
 from torch import Tensor
 
-from musicae.data.dataset import DataSet, load_dataset
-from musicae.domain import Batch
-from musicae.domains import DOMAINS
+from musicae import attribute_vectors
+from musicae.attribute_vectors import FILE, AttributeVectors, fit, moved, moved_code
+from musicae.data.dataset import DataSet
+from musicae.domain import Batch, Domain
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.inference import attribute_vectors
-from musicae.inference.attribute_vectors import FILE, AttributeVectors, fit, moved, moved_code, store
-from musicae.inference.coder import Coder
 from musicae.music.domain import MusicDomain
+from musicae.pipeline import Pipeline
 from musicae.trained import TrainedModel, load
 
 Run = Callable[[str], Path]
+Starter = Callable[[Domain], DataSet]
 CPU = torch.device("cpu")
 
 
@@ -32,32 +33,36 @@ class PartlyCountedMusic(CountedMusic):
         return {**counted, "bars": torch.full_like(missing, 2.0), "sometimes": missing}
 
 
-@pytest.fixture
-def music(tiny_run: Run) -> TrainedModel:
-    return load(tiny_run("music"), "cpu")
+Counted = tuple[Pipeline, DataSet, AttributeVectors]
 
 
-def counted(music: TrainedModel, kind: type[MusicDomain] = CountedMusic) -> tuple[Coder, DataSet]:
-    domain = kind(music.domain.config)
-    return Coder(music.model, domain, "reconstruct", CPU), load_dataset(domain, ())
+def counting(music: TrainedModel, domain: type[MusicDomain] = CountedMusic) -> Pipeline:
+    return Pipeline(music.network, domain(music.domain.config), "reconstruct", CPU)
 
 
-def held_out(coder: Coder, dataset: DataSet) -> Batch:
+@pytest.fixture(scope="module")
+def counted(tiny_run: Run, starter_set: Starter) -> Counted:
+    """The small melody model with attributes that are easy to count, its data, and the vectors of both."""
+    pipeline = counting(load(tiny_run("music"), "cpu"))
+    dataset = starter_set(pipeline.domain)
+    return pipeline, dataset, fit(pipeline, dataset)
+
+
+def held_out(pipeline: Pipeline, dataset: DataSet) -> Batch:
     indices = np.concatenate([dataset.splits["test"], dataset.splits["validation"]])
-    return coder.domain.to_batch(torch.from_numpy(np.array(dataset.examples[indices])))
+    return pipeline.domain.tensor(torch.from_numpy(np.array(dataset.examples[indices])))
 
 
-def test_a_step_changes_its_attribute_by_a_deviation_on_tunes_it_was_not_fitted_on(music):
-    coder, dataset = counted(music)
-    vectors = fit(coder, dataset)
-    batch = held_out(coder, dataset)
+def test_a_step_changes_its_attribute_by_a_deviation_on_tunes_it_was_not_fitted_on(counted: Counted) -> None:
+    pipeline, dataset, vectors = counted
+    batch = held_out(pipeline, dataset)
     assert list(vectors.info) == ["density", "height", "off_beat"]
     assert len(batch.target) >= 20
     for name, info in vectors.info.items():
         assert info.explained > 0.5
         assert info.effects[name] == pytest.approx(1, abs=0.15)
         more, less = (
-            coder.domain.attributes(moved(coder, batch, vectors, name, amount).cpu()) for amount in (1.0, -1.0)
+            pipeline.domain.attributes(moved(pipeline, batch, vectors, name, amount).cpu()) for amount in (1.0, -1.0)
         )
         realised = {
             other: float((more[other] - less[other]).mean()) / 2 / vectors.info[other].deviation for other in more
@@ -67,12 +72,12 @@ def test_a_step_changes_its_attribute_by_a_deviation_on_tunes_it_was_not_fitted_
         assert max(others) < 0.3, (name, realised)
 
 
-def test_larger_amounts_change_more(music):
-    coder, dataset = counted(music)
-    vectors, batch = fit(coder, dataset), held_out(coder, dataset)
+def test_larger_amounts_change_more(counted: Counted) -> None:
+    pipeline, dataset, vectors = counted
+    batch = held_out(pipeline, dataset)
     for name, info in vectors.info.items():
         means = [
-            float(coder.domain.attributes(moved(coder, batch, vectors, name, amount).cpu())[name].mean())
+            float(pipeline.domain.attributes(moved(pipeline, batch, vectors, name, amount).cpu())[name].mean())
             for amount in (-3, -1, 0, 1, 3)
         ]
         assert means == sorted(means), name
@@ -88,10 +93,10 @@ def test_a_code_is_not_moved_out_of_the_prior():
     assert torch.equal(moved_code(20 * base, vector, 0.0), 20 * base)
 
 
-def test_an_amount_of_nothing_is_the_reconstruction(music):
-    coder, dataset = counted(music)
-    vectors, batch = fit(coder, dataset, limit=200), held_out(coder, dataset)
-    assert torch.equal(moved(coder, batch, vectors, "density", 0.0), coder.reconstruct(batch))
+def test_an_amount_of_nothing_is_the_reconstruction(counted: Counted) -> None:
+    pipeline, dataset, vectors = counted
+    batch = held_out(pipeline, dataset)
+    assert torch.equal(moved(pipeline, batch, vectors, "density", 0.0), pipeline.reconstruct(batch))
 
 
 def test_clean_moves_leave_the_other_attributes_of_a_linear_world():
@@ -121,18 +126,19 @@ def test_the_plain_vector_points_where_the_quarters_of_the_data_differ():
     assert torch.cosine_similarity(plain[:, 0], quarters, dim=0) > 0.995
 
 
-def test_attributes_that_never_vary_have_no_vector_and_gaps_are_left_out(music):
-    coder, dataset = counted(music, PartlyCountedMusic)
-    vectors = fit(coder, dataset, limit=400)
+def test_attributes_that_never_vary_have_no_vector_and_gaps_are_left_out(
+    music: TrainedModel, starter_set: Starter
+) -> None:
+    pipeline = counting(music, PartlyCountedMusic)
+    vectors = fit(pipeline, starter_set(pipeline.domain), limit=400)
     assert "bars" not in vectors.info
     assert {"density", "sometimes"} <= set(vectors.info)
     assert 0 < vectors.windows < 400
     assert all(vector.isfinite().all() for vector in vectors.vectors.values())
 
 
-def test_what_is_saved_is_loaded(music, tmp_path):
-    coder, dataset = counted(music)
-    vectors = fit(coder, dataset, limit=200)
+def test_what_is_saved_is_loaded(counted: Counted, tmp_path: Path) -> None:
+    vectors = counted[2]
     assert vectors.save(tmp_path) == tmp_path / FILE
     loaded = AttributeVectors.load(tmp_path)
     assert loaded is not None
@@ -141,10 +147,9 @@ def test_what_is_saved_is_loaded(music, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name != ".musicae-cache"] == [FILE]
 
 
-def test_a_checkpoint_without_vectors_has_none_and_a_damaged_file_is_named(music, tmp_path):
+def test_a_checkpoint_without_vectors_has_none_and_a_damaged_file_is_named(counted: Counted, tmp_path: Path) -> None:
     assert AttributeVectors.load(tmp_path) is None
-    coder, dataset = counted(music)
-    path = fit(coder, dataset, limit=100).save(tmp_path)
+    path = counted[2].save(tmp_path)
     whole = path.read_bytes()
     for content in (b"", whole[:100], whole[: len(whole) - 20], whole.replace(b'\\"height\\": {', b'\\"depths\\": {')):
         path.write_bytes(content)
@@ -152,30 +157,31 @@ def test_a_checkpoint_without_vectors_has_none_and_a_damaged_file_is_named(music
             AttributeVectors.load(tmp_path)
 
 
-def test_the_vectors_of_a_checkpoint_are_stored_beside_its_weights(tiny_run, tmp_path, monkeypatch):
-    import shutil
-
-    monkeypatch.setitem(DOMAINS, "music", CountedMusic)
+def test_a_model_shifts_batches_by_the_vectors_in_its_checkpoint(
+    counted: Counted, tiny_run: Run, tmp_path: Path
+) -> None:
+    pipeline, _, vectors = counted
     folder = shutil.copytree(tiny_run("music") / "best", tmp_path / "best")
-    dataset = load_dataset(load(folder).domain, ())
-    assert store(folder, dataset) == folder / FILE
-    trained = load(folder, "cpu")
+    vectors.save(folder)
+    trained = TrainedModel(pipeline.network, pipeline.domain, load(folder).manifest, "cpu", folder)
     assert trained.attribute_vectors is not None
-    batch = trained.sample(32, seed=0)
+    assert list(trained.attribute_vectors.info) == list(vectors.info)
+    batch = trained.sample(32, seed=0).tensor
     before = trained.domain.attributes(trained.reconstruct(batch))["density"].mean()
     after = trained.domain.attributes(trained.shift(batch, "density", 1.0))["density"].mean()
-    assert after > before + 0.5 * trained.attribute_vectors.info["density"].deviation
+    assert after > before + 0.5 * vectors.info["density"].deviation
     with pytest.raises(MusicaeError, match=r"unknown attribute 'densty'. Did you mean 'density'"):
         trained.shift(batch, "densty", 1.0)
 
 
-def test_a_domain_without_attributes_stores_nothing(tiny_run, tmp_path):
-    import shutil
+def test_training_leaves_vectors_where_the_domain_has_attributes(music: TrainedModel, image: TrainedModel) -> None:
+    assert music.attribute_vectors is not None and music.attribute_vectors.windows > 100
+    assert image.folder is not None and image.attribute_vectors is None
+    assert not (image.folder / FILE).exists()
 
-    folder = shutil.copytree(tiny_run("image") / "best", tmp_path / "best")
-    before = sorted(path.name for path in folder.iterdir())
-    assert store(folder, load_dataset(load(folder).domain, ())) is None
-    assert sorted(path.name for path in folder.iterdir()) == before
+
+def test_a_domain_without_attributes_has_no_vectors(image: TrainedModel, starter_set: Starter) -> None:
+    assert fit(image.pipeline, starter_set(image.domain)) == AttributeVectors({}, {}, 0)
 
 
 class SteppedWorld:
