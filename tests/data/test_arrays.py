@@ -231,5 +231,5 @@ def test_what_the_domain_cannot_read_is_refused_by_it(source):
 
 def test_data_of_which_nothing_is_usable_give_the_reasons(tmp_path):
     (tmp_path / "a.tile").write_text("nothing")
-    with pytest.raises(MusicaeError, match="no usable tile example. Left out: 1 damaged file"):
+    with pytest.raises(MusicaeError, match=r"no usable tile example\. Left out: 1 damaged file"):
         InMemory([tmp_path / "a.tile"]).read(TileDomain())

@@ -3,6 +3,7 @@
 import gzip
 import os
 import struct
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from symusic import Score
+from tile_domain import TileDomain
 from tiny_models import write_chords
 from tune_files import SCALE, write_tune, write_tunes
 
@@ -27,6 +29,7 @@ from musicae.data.dataset import (
 from musicae.errors import MusicaeError
 from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.music.domain import MusicDomain
+from musicae.starter import starter_items
 from musicae.training.experiment import Experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,7 +172,9 @@ def test_a_folder_that_yields_nothing_gives_the_reasons_with_counts(tmp_path):
     for number in range(2):
         write_tune(folder / f"waltz-{number}.mid", SCALE + SCALE[:4], numerator=3)
     (folder / "bad.mid").write_bytes(b"nothing")
-    with pytest.raises(MusicaeError, match=r"no usable music example\. Left out: 6 × metre 3/4.*; 1 damaged file\."):
+    with pytest.raises(
+        MusicaeError, match=r"no usable music example\. Left out: 6 × time signature 3/4.*; 1 damaged file\."
+    ):
         load_dataset(MusicDomain(), [folder])
 
 
@@ -202,6 +207,23 @@ def test_starter_data_needs_no_files():
         counts[domain.name] = dataset.report.items
     assert counts["image"] == 1797
     assert counts["music"] >= 40
+    for part, least in (("drums", 10), ("trio", 40)):
+        assert load_dataset(MusicDomain(MusicDomain.Config(part=part)), []).report.items >= least
+
+
+def test_starter_sounds_are_tunes_on_instruments_that_differ():
+    domain = AudioDomain(AudioDomain.Config(sample_rate_hz=8000))
+    items = dict(islice(starter_items(domain), 2))
+    assert list(items) == ["1 Ah! vous dirai-je, maman", "2 Frère Jacques"]
+    assert [reading.parts[0] for reading in items.values()] == ["piano", "violin"]
+    for reading in items.values():
+        assert len(reading.examples) >= 8
+        assert np.abs(reading.examples).max(1).min() > 0
+
+
+def test_a_domain_without_starter_data_says_so():
+    with pytest.raises(MusicaeError, match="no starter data for tile; give files"):
+        load_dataset(TileDomain(), [])
 
 
 def test_a_checkout_keeps_its_stores_in_its_own_data_folder(monkeypatch):

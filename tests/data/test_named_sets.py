@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from musicae.cli import main
 from musicae.data.named_sets import NAMED_SETS, NamedSet, locate
-from musicae.domains import DOMAINS
+from musicae.domains import domain_class
 from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate_files
 from musicae.training.experiment import Experiment
@@ -174,7 +174,7 @@ def test_without_a_network_a_name_is_one_sentence_and_a_folder_is_read(packed, t
 @pytest.mark.parametrize("name", NAMED_SETS)
 def test_every_set_has_checksums_and_files_that_its_domain_reads(name):
     known = NAMED_SETS[name]
-    domain = DOMAINS[known.domain]()
+    domain = domain_class(known.domain)()
     assert re.fullmatch(r"https?://.*/", known.base_url)
     assert all(re.fullmatch("md5:[0-9a-f]{32}", checksum) for checksum in known.files.values())
     files = [Path(file) for file in known.members or known.files]

@@ -22,7 +22,7 @@ def test_the_report_counts_what_was_read_and_every_reason(tmp_path):
     assert lines[0] == "42 examples of 21 items in 23 files"
     assert sum(int(part.split()[0]) for part in lines[1].split(", ")) == 42
     assert lines[2] == "  2 are duplicates of earlier ones, 4.8%"
-    assert "  3 × metre 3/4 (this model reads 4/4" in told
+    assert "  3 × time signature 3/4 (this model reads 4/4" in told
     assert "  1 damaged file\n    tunes/bad.mid: " in told
     assert "read 23 files in " in told
     assert " files/s, " in told

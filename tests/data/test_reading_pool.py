@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tune_files import SCALE, write_tune, write_tunes
 from troubled_domain import TroubledMusic
+from tune_files import SCALE, write_tune, write_tunes
 
 from musicae.data.dataset import load_dataset
 from musicae.data.files import Prepared, default_guard, default_processes, prepare_store
@@ -22,7 +22,7 @@ TROUBLE = ("tune-010-crash", "tune-020-hang", "tune-041-hungry")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tunes, one of them damaged, one in another metre, and an ABC file of two tunes."""
+    """Tunes, one of them damaged, one in another time signature, and an ABC file of two tunes."""
     folder = write_tunes(tmp_path_factory.mktemp("data") / "tunes", 60)
     (folder / "tune-030.mid").write_bytes(b"nothing")
     write_tune(folder / "tune-031.mid", SCALE + SCALE[:4], numerator=3)
@@ -38,7 +38,7 @@ def troubled(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared
         write_tune(folder / f"{name}.mid", SCALE + SCALE[:4])
     cache = tmp_path_factory.mktemp("cache")
     try:
-        return prepare_store(TroubledMusic(), [folder], cache=cache, processes=2, guard=Guard(2.0, 1.0))
+        return prepare_store(TroubledMusic(), [folder], cache=cache, processes=1, guard=Guard(2.0, 1.0))
     finally:
         for name in TROUBLE:
             (folder / f"{name}.mid").unlink()

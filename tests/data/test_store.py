@@ -16,8 +16,7 @@ from symusic import Score
 from tune_files import SCALE, write_tune, write_tunes
 
 from musicae.data.dataset import SPLITS, find_files, load_dataset, unseen
-from musicae.data.files import prepare_store
-from musicae.data.files import ReadingProgress
+from musicae.data.files import ReadingProgress, prepare_store
 from musicae.data.reading import BLOCK_FILES, Block
 from musicae.data.store import StoreWriter
 from musicae.errors import MusicaeError
