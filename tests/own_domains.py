@@ -1,11 +1,16 @@
 """Domains for tests: melodies with attributes that are easy to count, and melodies whose model is given a condition."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from musicae.domain import Batch
-from musicae.music.domain import MusicDomain
+from musicae.manifest import Manifest
+from musicae.models.steps import StepsAutoencoder, StepsConfig
+from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.spec import TensorSpec
+from musicae.trained import TrainedModel
 
 
 class CountedMusic(MusicDomain):
@@ -24,16 +29,30 @@ class CountedMusic(MusicDomain):
 
 
 class ConditionedMusic(MusicDomain):
-    """Melodies whose model is given one of three letters a step: a, b, or nothing."""
+    """Melodies whose model is given one of three letters a step: a, b, or nothing.
+
+    A melody's own letter is a where the sum of its tokens is even.
+    """
 
     @property
     def spec(self) -> TensorSpec:
-        return super().spec.model_copy(update={"condition": (self.config.steps, 3)})
+        return dataclasses.replace(super().spec, condition=(self.config.steps, 3))
 
     def tensor(self, stored: Tensor, generator: torch.Generator | None = None) -> Batch:
         target = super().tensor(stored, generator).target
-        return Batch(target, torch.ones(target.shape[:2], dtype=torch.int64))
+        return Batch(target, (1 + target.sum(2).sum(1, keepdim=True) % 2).expand(target.shape[:2]))
 
     def condition(self, text: str, windows: int = 1) -> Tensor:
         letters = torch.tensor(["-ab".index(letter) for letter in text])
         return letters[torch.arange(windows) % len(letters), None].repeat(1, self.config.steps)
+
+
+def conditioned_model() -> TrainedModel:
+    """An untrained model of `ConditionedMusic`; at random, it decodes each letter differently."""
+    domain = ConditionedMusic(MusicConfig())
+    sizes = {"latent_size": 8, "width": 32, "step_width": 16, "embedding": 8, "unrolled": 8}
+    network = StepsAutoencoder(domain.spec, StepsConfig(**sizes))
+    for embedding in (network.condition_encoder, network.condition_decoder):
+        torch.nn.init.normal_(embedding.weight, std=5.0)
+    manifest = Manifest(domain="music", domain_settings={}, task="reconstruct", model="steps", model_settings={})
+    return TrainedModel(network, domain, manifest, "cpu")
