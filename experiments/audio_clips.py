@@ -76,7 +76,7 @@ def outside_clips(sets: Path) -> list[Clip]:
     """
     rng = np.random.default_rng(13)
     noises = recordings(sets / "noise44k_measure")
-    files = [("speech, outside", path) for path in sound_files(sets / "speech44k_measure")]
+    files = [("speech, volunteers", path) for path in sound_files(sets / "speech44k_measure")]
     files += [(group, path) for group, path in _real_recordings(sets) if group == "music, real"]
     found = []
     for group, path in files:

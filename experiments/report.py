@@ -47,7 +47,7 @@ def runs(domain: str) -> str:
             scores = ", ".join(_score(key, row) for key in recipe.reported if key in row)
             cells = [f"`{name}`", _legs(name), *_effort(name, stored), _measured_on(recipe, row), scores]
             rows.append(cells)
-    heads = ["run", "after", "minutes in all", "updates in all", "CPU threads", "measured on", "scores"]
+    heads = ["run", "after", "minutes in all", "updates in all", "trained on", "measured on", "scores"]
     return table(heads, rows)
 
 
@@ -66,9 +66,17 @@ def _effort(name: str, stored: dict[str, Any]) -> tuple[str, str, str]:
     row = stored[name]
     minutes = row.get("minutes_in_all", minutes_in_all(name))
     updates = f"{row['updates_in_all']:.0f}" if "updates_in_all" in row else _NOT_RECORDED
+    return f"{minutes:.0f}", updates, threads(name)
+
+
+def threads(name: str) -> str:
+    """What the legs of a run were trained on: "1 or 2 CPU threads"."""
+    stored = read(RUNS)
     machines = {stored[leg]["machine"] for leg in chain(name) if leg in stored}
-    counts = sorted(machine.removesuffix(" CPU thread(s)") for machine in machines)
-    return f"{minutes:.0f}", updates, " or ".join(counts)
+    counts = sorted(machine.removesuffix(" CPU thread(s)") for machine in machines if "CPU" in machine)
+    others = sorted(machine for machine in machines if "CPU" not in machine)
+    plural = "" if counts == ["1"] else "s"
+    return ", ".join([*([f"{' or '.join(counts)} CPU thread{plural}"] if counts else []), *others])
 
 
 def _measured_on(recipe: Recipe, row: dict[str, Any]) -> str:
@@ -123,12 +131,15 @@ def gains() -> str:
 
 
 def outside_gains() -> str:
-    """The same on voices and noises from elsewhere."""
-    return _gains(read("audio-outside"))
+    """The same on voices and noises from elsewhere, after those of the own clips at the same ratio."""
+    own = read("audio-baselines")
+    compared = ("speech, recorded noise, 5 dB", "music, real, recorded noise, 5 dB")
+    return _gains({**{place: own[place] for place in compared}, **read("audio-outside")})
 
 
 def _gains(found: dict[str, Any]) -> str:
-    names = [name for name in next(iter(found.values())) if name != "noisy"]
+    in_all = set.intersection(*(set(row) for row in found.values()))
+    names = [name for name in next(iter(found.values())) if name in in_all and name != "noisy"]
     rows = [
         [f"{place} in, {row['noisy']['clips']} clips", *(_with_interval(row[name], "gain_db", ".1f") for name in names)]
         for place, row in found.items()
@@ -366,18 +377,20 @@ def speeds() -> str:
             "one: {one_sixteen_bar_s:.3f} s",
         ),
     ]
-    return table(["what", "measured", "beside it"], [[cell.format(**found) for cell in row] for row in rows])
+    return table(["what", "measured", "compared with"], [[cell.format(**found) for cell in row] for row in rows])
 
 
 def start_up() -> str:
     found, before = read("start-up"), read("start-up-before")
     rows = [
-        [f"`{command}`", f"{row['seconds']:.2f} s", str(row["modules"])] for command, row in found["commands"].items()
+        [f"`{command}`", f"{row['wall_s']:.2f} s", f"{row['processor_s']:.2f} s", str(row["modules"])]
+        for command, row in found["commands"].items()
     ]
     rows.append(
-        ["`interpolate a.mid b.mid`, before the packages were laid out by medium", f"{before['cold_s']:.2f} s", ""]
+        ["`interpolate a.mid b.mid`, before the packages were laid out by medium", f"{before['cold_s']:.2f} s", "", ""]
     )
-    return table(["command, in a process of its own", "median wall time", "modules of musicae loaded"], rows)
+    wall = f"median wall time, load average {found['machine']['load']}"
+    return table(["command, in a process of its own", wall, "processor time", "modules of musicae loaded"], rows)
 
 
 TABLES = {

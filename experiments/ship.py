@@ -1,19 +1,24 @@
 """Makes a shipped model of a trained run: small weights, a model card, and the scores of the weights as shipped.
 
 `python experiments/run.py --sets FOLDER --ship NAME` calls this. Models of music are stored as int8 per channel, the
-others as float16.
+others as float16. By itself it writes the cards of the shipped models anew, from what is stored with them:
+
+    python experiments/ship.py
 """
 
 import json
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import click
 import report
-from recipes import CREDITS, RECIPES, Recipe, chain, licence_of, minutes_in_all, sets_in_all
+from recipes import CREDITS, RECIPES, SHIPPED, Recipe, chain, licence_of, minutes_in_all, sets_in_all
+from safetensors import safe_open
 from stored import RUNS, read
 
 from musicae.attribute_vectors import AttributeVectors
-from musicae.manifest import MANIFEST, WEIGHTS, Manifest
+from musicae.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
 from musicae.shipped import PRETRAINED
 from musicae.trained import TrainedModel, load
 from musicae.training.checkpoint import load_checkpoint, save_checkpoint
@@ -58,13 +63,13 @@ LIMITS = {
         "together less well than rebuilt notes."
     ),
 }
-_CALIBRATED = """
-After training its mask was shifted by one number, which was chosen on validation examples with noises that are kept for
-validation (experiments/calibration.py).
-"""
+_CALIBRATED = (
+    "After training its mask was shifted by one number, which was chosen on validation examples with noises that are "
+    "kept for validation (experiments/calibration.py)."
+)
 EFFORT = ("minutes_in_all", "updates_in_all")
 """What a checkpoint's manifest says of all legs together."""
-_STORED = {"int8": "int8, with a scale for each output channel", "float16": "float16"}
+_STORED = {"int8": "int8 with a scale for each output channel (small tensors as float16)", "float16": "float16"}
 
 
 def ship(
@@ -92,7 +97,7 @@ def ship(
     vectors = AttributeVectors.load(run)
     if vectors is not None:
         vectors.save(target)
-    text = card(name, manifest, shown | {"examples": scores["examples"]}, _STORED[stored_as])
+    text = card(name, manifest, shown | {"examples": scores["examples"]}, stored_as)
     (target / "README.md").write_text(text, encoding="utf-8")
     size_mb = sum((target / file).stat().st_size for file in (WEIGHTS, MANIFEST)) / 1e6
     return f"{target}  {size_mb:.1f} MB  {json.dumps(shown)}"
@@ -102,6 +107,8 @@ def without_paths(manifest: Manifest, name: str) -> Manifest:
     """A shipped model names its sets, not the folders of the machine it was trained on."""
     settings = {key: value for key, value in manifest.domain_settings.items() if key != "noise"}
     data = {**manifest.data, "paths": [], "sets": list(sets_in_all(name))}
+    if "started_from" in data:
+        data["started_from"] = RECIPES[name].start_from
     training = {**manifest.training, "start_from": RECIPES[name].start_from}
     return manifest.model_copy(update={"domain_settings": settings, "data": data, "training": training})
 
@@ -113,59 +120,65 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float], stored: str
         name: of the recipe.
         manifest: of the shipped model.
         scores: of the weights as shipped.
-        stored: how the weights are stored, in words.
+        stored: how the weights are stored: `int8` or `float16`.
     """
-    recipe, sets = RECIPES[name], sets_in_all(name)
+    recipe, sets, trained = RECIPES[name], sets_in_all(name), read(RUNS).get(name, {})
     examples = manifest.data["examples"]
-    rows = [[key, f"{value:.4g}"] for key, value in scores.items()]
-    settings = ", ".join(
-        f"{key} {value}" for key, value in recipe.settings.items() if key not in ("noise", "evaluate_every")
-    )
+    rows = [[key, f"{trained[key]:.4g}" if key in trained else "", f"{value:.4g}"] for key, value in scores.items()]
     minutes = manifest.data.get("minutes_in_all", minutes_in_all(name))
     updates = f"{manifest.data['updates_in_all']:.0f}" if "updates_in_all" in manifest.data else "not recorded"
-    return f"""# {name}
+    parts = [
+        f"# {name}",
+        SUMMARY[name],
+        "## Training",
+        f"`python experiments/run.py --sets FOLDER --ship {name}`: {minutes:.0f} minutes in all, updates {updates}; "
+        f"{report.threads(name)}, seed {manifest.training['seed']}. {_legs(name)} Stored as {_STORED[stored]}.",
+        _CALIBRATED if recipe.calibrated else "",
+        f"{examples['train']} training examples, {examples['validation']} for choosing the checkpoint, "
+        f"{examples['test']} kept for testing; {_split(recipe)}no item (song, recording) is in two of them. "
+        "Data of all legs:",
+        "\n".join(f"- {each}: {CREDITS[each].text}" for each in sets),
+        "## Scores",
+        f"On the test split of {', '.join(recipe.scored_on or recipe.sets)}, without the examples that are also in "
+        f"training (melodies: up to transposition){_condition(recipe)}. `docs/results.md` compares them.",
+        report.table(["score", "as trained", "as shipped"], rows),
+        "## Limits",
+        LIMITS[name],
+        "## Licence",
+        f"The weights: {licence_of(sets)}, which is what the data ask for.",
+    ]
+    return "\n\n".join(_filled(part) for part in parts if part) + "\n"
 
-{SUMMARY[name]}
 
-## Training
+def _filled(part: str) -> str:
+    """A paragraph broken into lines; lists, tables and headings as they are."""
+    return part if part.startswith(("#", "-", "|")) else textwrap.fill(part, 119, break_on_hyphens=False)
 
-`python experiments/run.py --sets FOLDER --ship {name}`: {minutes:.0f} minutes in all, updates {updates};
-{_machines(name)}, seed {manifest.training["seed"]}. {_legs(name)}{settings}. Stored as {stored}.
-{_CALIBRATED if recipe.calibrated else ""}
-{examples["train"]} training examples, {examples["validation"]} for choosing the checkpoint, {examples["test"]} kept for
-testing; no item (song, recording) is in two of them. Data of all legs:
 
-{chr(10).join(f"- {each}: {CREDITS[each].text}" for each in sets)}
-
-## Scores
-
-On the test split of {", ".join(recipe.scored_on or recipe.sets)}, without the examples that are also in training
-(melodies: up to transposition), of the weights as shipped{_condition(recipe)}.
-
-{report.table(["score", "value"], rows)}
-
-## Limits
-
-{LIMITS[name]}
-
-## Licence
-
-The weights: {licence_of(sets)}, which is what the data ask for.
-"""
+def card_of_shipped(name: str, pretrained: Path = PRETRAINED) -> str:
+    """The card of a recipe's shipped model, from its manifest and weights and the stored results of the recipe."""
+    folder = pretrained / str(RECIPES[name].shipped_as)
+    manifest = read_manifest(folder)
+    scores = {**manifest.metrics, "examples": read(RUNS)[name]["examples"]}
+    with safe_open(folder / WEIGHTS, framework="numpy") as weights:
+        types = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  # not a mapping
+    return card(name, manifest, scores, "int8" if "I8" in types else "float16")
 
 
 def _legs(name: str) -> str:
-    """The legs, with their minutes, where there are several."""
-    legs = chain(name)
+    """The legs, with their minutes, and the settings of the last."""
+    legs, recipe = chain(name), RECIPES[name]
+    left_out = ("noise", "evaluate_every")
+    settings = ", ".join(f"{key} {value}" for key, value in recipe.settings.items() if key not in left_out)
     if len(legs) == 1:
-        return "Settings: "
+        return f"Settings: {settings}."
     named = ", ".join(f"`{leg}` ({RECIPES[leg].minutes:g} min)" for leg in legs)
-    return f"Legs, each starting from the one before: {named}. Settings of the last: "
+    return f"Legs, each starting from the one before: {named}. Settings of the last: {settings}."
 
 
-def _machines(name: str) -> str:
-    stored = read(RUNS)
-    return " or ".join(sorted({stored[leg]["machine"] for leg in chain(name) if leg in stored}))
+def _split(recipe: Recipe) -> str:
+    """Legs that learned from other folders split them by other names."""
+    return "of one leg, " if recipe.scored_on else ""
 
 
 def _condition(recipe: Recipe) -> str:
@@ -174,3 +187,15 @@ def _condition(recipe: Recipe) -> str:
     if "snr_db_low" not in recipe.scored_with:
         return "; z is drawn from the posterior, `_mean` is the posterior's mean"
     return f"; noise recordings never trained on, and synthetic noise, at {recipe.scored_with['snr_db_low']} dB"
+
+
+@click.command(help=__doc__)
+def main() -> None:
+    for shipped_as, name in SHIPPED.items():
+        path = PRETRAINED / shipped_as / "README.md"
+        path.write_text(card_of_shipped(name), encoding="utf-8")
+        click.echo(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,12 @@
 """How long commands take from a cold start, and how much of the package they load.
 
-Each command runs in a process of its own. Wall times are medians; the modules are those of `musicae` in `sys.modules`
-when the command ends.
+Each command runs in a process of its own. Times are medians: of wall time, which a busy machine makes longer, and of
+processor time. The modules are those of `musicae` in `sys.modules` when the command ends.
 """
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,27 +44,44 @@ COMMANDS = {
 """As tables show them."""
 
 
+class Seconds(NamedTuple):
+    """What one run of a command took."""
+
+    wall: float
+    processor: float
+
+
 def measure(sets: Path, runs: Path, *, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Median seconds and loaded modules of each command."""
+    """Median seconds, of the clock and of the processor, and loaded modules of each command."""
     del sets, runs
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-    seconds: dict[str, list[float]] = {shown: [] for shown in COMMANDS}
+    found: dict[str, list[Seconds]] = {shown: [] for shown in COMMANDS}
     for _ in range(rounds):  # in turns, so that a busy moment of the machine affects all of them
         for shown, command in COMMANDS.items():
-            seconds[shown].append(wall_s(command))
+            found[shown].append(run_timed(command))
     commands = {
-        shown: {"seconds": statistics.median(seconds[shown]), "modules": len(modules_loaded(command))}
+        shown: {
+            "wall_s": statistics.median(seconds.wall for seconds in found[shown]),
+            "processor_s": statistics.median(seconds.processor for seconds in found[shown]),
+            "modules": len(modules_loaded(command)),
+        }
         for shown, command in COMMANDS.items()
     }
     return {"commands": commands, "rounds": rounds, "machine": {"cores": os.cpu_count(), "load": load}}
 
 
-def wall_s(command: Command) -> float:
-    """Seconds of a command, in a process and a folder of its own."""
+def run_timed(command: Command) -> Seconds:
+    """Runs a command in a process and a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
+        started, before = time.perf_counter(), _processor_s()
         _run([sys.executable, str(ROOT / "cli.py")], command, folder)
-        return time.perf_counter() - started
+        return Seconds(time.perf_counter() - started, _processor_s() - before)
+
+
+def _processor_s() -> float:
+    """Seconds of the processor that ended child processes took so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def modules_loaded(command: Command) -> list[str]:
