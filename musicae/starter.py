@@ -68,9 +68,15 @@ def starter_items(domain: Domain) -> Iterator[tuple[str, Reading]]:
     yield from STARTERS[domain.name].read(domain)
 
 
-def starter_settings(domain: str) -> dict[str, Any]:
-    """Training settings for the starter data of a domain, by its name."""
-    return STARTERS[domain].training if domain in STARTERS else {}
+def starter_settings(domain: str, *, timed: bool = False) -> dict[str, Any]:
+    """Training settings for the starter data of a domain, by its name.
+
+    Args:
+        domain: its name.
+        timed: whether the user says how many minutes to train, so that no number of steps should end it before.
+    """
+    settings = STARTERS[domain].training if domain in STARTERS else {}
+    return {key: value for key, value in settings.items() if not (timed and key == "steps")}
 
 
 def _digits(domain: Domain) -> Iterator[tuple[str, Reading]]:

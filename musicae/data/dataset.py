@@ -86,7 +86,7 @@ def load_dataset(
 
 
 def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False) -> DataSet:
-    """Opens a whole store and deals its items to the splits."""
+    """Opens a complete store and deals its items to the splits."""
     stored = open_store(prepared.store)
     test_files = {name for name, path in prepared.files if domain.official_split(path) == "test"}
     test_items = {item for item in stored.items if item.rpartition("#")[0] in test_files or item in test_files}

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from musicae import __version__
 from musicae.data.pool import Guard, is_sendable, read_in_processes
 from musicae.data.reading import Block, gather_blocks, read_all
-from musicae.data.store import StoreWriter, is_whole, publish, refuse_if_unusable, writing_folder
+from musicae.data.store import StoreWriter, is_complete, publish, refuse_if_unusable, writing_folder
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.starter import starter_items
@@ -39,7 +39,7 @@ _MOMENT_S = 1.0
 
 @dataclass(frozen=True)
 class Prepared:
-    """A store that is whole, and how it came to be.
+    """A complete store, and how it came to be.
 
     Attributes:
         store: its folder; the name is the fingerprint.
@@ -121,7 +121,7 @@ def prepare_store(
     guard: Guard | None = None,
     journal_s: float = 5.0,
 ) -> Prepared:
-    """Reads files into a store, from where an earlier call was interrupted; or finds the store whole.
+    """Reads files into a store, from where an earlier call was interrupted; or finds the store complete.
 
     Args:
         domain: reads the files.
@@ -144,7 +144,7 @@ def prepare_store(
     if not files or not is_sendable(domain):
         processes = 0
     prepared = Prepared(store, files, processes)
-    if is_whole(store):
+    if is_complete(store):
         return prepared
     with writing_folder(store) as folder:
         return prepared if folder is None else _write_store(domain, prepared, folder, guard, journal_s)
@@ -157,11 +157,11 @@ def default_processes(files: int, size_bytes: int) -> int:
         files: how many there are.
         size_bytes: of all of them.
     """
-    told = _from_environment("MUSICAE_PROCESSES")
-    if told is not None:
-        if told < 0 or not told.is_integer():
-            raise MusicaeError(f"MUSICAE_PROCESSES={told:g}: expected a whole number of processes, 0 for none.")
-        return int(told)
+    asked = _from_environment("MUSICAE_PROCESSES")
+    if asked is not None:
+        if asked < 0 or not asked.is_integer():
+            raise MusicaeError(f"MUSICAE_PROCESSES={asked:g}: expected a whole number of processes, 0 for none.")
+        return int(asked)
     if files < _MANY_FILES and size_bytes < _MANY_BYTES:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -170,9 +170,9 @@ def default_processes(files: int, size_bytes: int) -> int:
 
 def default_guard() -> Guard:
     """What one file may take: `$MUSICAE_READ_SECONDS` and `$MUSICAE_READ_GB`, else `Guard`'s own."""
-    told = {"seconds": _from_environment("MUSICAE_READ_SECONDS"), "memory_gb": _from_environment("MUSICAE_READ_GB")}
+    asked = {"seconds": _from_environment("MUSICAE_READ_SECONDS"), "memory_gb": _from_environment("MUSICAE_READ_GB")}
     try:
-        return Guard(**{name: number for name, number in told.items() if number is not None})
+        return Guard(**{name: number for name, number in asked.items() if number is not None})
     except ValueError as error:
         raise MusicaeError(f"MUSICAE_READ_SECONDS, MUSICAE_READ_GB: {error}") from None
 
@@ -221,7 +221,7 @@ def _fingerprint(domain: Domain, files: list[tuple[str, Path]], states: list[os.
 
 
 def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard, journal_s: float) -> Prepared:
-    """Reads into `folder` what an earlier call did not, and gives it its name when it is whole."""
+    """Reads into `folder` what an earlier call did not, and gives it its name when it is complete."""
     since, keep = time.perf_counter(), False
     writer = StoreWriter(folder, journal_s)
     files, examples = writer.files, writer.examples

@@ -96,7 +96,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unpack(archive: Path, members: tuple[str, ...]) -> None:
-    """Puts files of an archive beside it, whatever folders they are in. No other name is ever written."""
+    """Puts files of an archive into its folder, whatever folders they are in. No other name is ever written."""
     missing = set(members)
     with tarfile.open(archive) as tar:
         for entry in tar:

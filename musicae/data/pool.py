@@ -146,7 +146,7 @@ class _Worker:
         self._process.kill()
 
     def _send(self, content: bytes) -> None:
-        with suppress(OSError):  # it died: the thread will tell
+        with suppress(OSError):  # it died: the thread will notice
             self._process.stdin.write(content)  # type: ignore[union-attr]  # a pipe
             self._process.stdin.flush()  # type: ignore[union-attr]
 
@@ -225,7 +225,7 @@ class _Pool:
             self._held_bytes += answer.nbytes
             worker.at += answer.files
         elif isinstance(answer, OutOfMemory):
-            self._settle(worker, answer.index, f"needed more than {self._guard.memory_gb:g} GB of memory")
+            self._give_up(worker, answer.index, f"needed more than {self._guard.memory_gb:g} GB of memory")
         elif isinstance(answer, Failed):
             self._done[worker.at] = answer.error
             worker.at = worker.stop
@@ -233,7 +233,7 @@ class _Pool:
             self._bury(worker)
 
     def _bury(self, worker: _Worker) -> None:
-        """Settles what a process left that ended; another one is started when files are handed out."""
+        """Gives up the file that ended its process; another process is started when files are handed out."""
         index = worker.mark.read() if worker.late is None else worker.late
         status = worker.end()
         self._workers.remove(worker)
@@ -243,10 +243,10 @@ class _Pool:
                 "Set MUSICAE_PROCESSES=0 to read without such processes."
             )
         death = f"ended its process ({_status(status)})"
-        self._settle(worker, index, death if worker.late is None else f"took longer than {self._guard.seconds:g} s")
+        self._give_up(worker, index, death if worker.late is None else f"took longer than {self._guard.seconds:g} s")
 
-    def _settle(self, worker: _Worker, index: int, reason: str) -> None:
-        """Gives up the file at fault, and lets those beside it be read again."""
+    def _give_up(self, worker: _Worker, index: int, reason: str) -> None:
+        """Gives up the file at fault, and has the others of its task read again."""
         if worker.at <= index < worker.stop:
             name, path = self._files[index]
             sentence = f"{path.name} was left out: reading it {reason}."

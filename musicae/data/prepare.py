@@ -1,4 +1,4 @@
-"""Reads files into the store that training opens, and tells what came of it and how fast it went."""
+"""Reads files into the store that training opens, and reports what came of it and how fast it went."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from musicae.domain import Domain
 from musicae.domains import domain_class
 
 _NAMED_DAMAGED = 10
-"""Damaged files told by name; the store's `report.json` has them all."""
+"""Damaged files listed by name; the store's `report.json` has them all."""
 
 
 def prepare_lines(
@@ -23,14 +23,14 @@ def prepare_lines(
     processes: int | None = None,
     unique: bool = False,
 ) -> Iterator[str]:
-    """Reads files into a store, from where an earlier call was interrupted, and tells what it holds.
+    """Reads files into a store, from where an earlier call was interrupted, and reports what it holds.
 
     Args:
         domain_name: a key of `DOMAINS`.
         paths: files, folders and names of sets.
         settings: keys of the domain's config.
         processes: that read; see `musicae.data.files.prepare_store`.
-        unique: also tell what is left of the training split without duplicates.
+        unique: also report what is left of the training split without duplicates.
 
     Yields:
         Lines of text.

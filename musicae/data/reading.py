@@ -21,7 +21,7 @@ Outcome = tuple[str, Reading | DamagedFileError]
 BLOCK_FILES = 64
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_S = 0.2
-"""A block is closed at the first of the three: what is held stays small, and a reader soon hears of it."""
+"""A block is closed at the first of the three: what is held stays small, and the bar soon moves."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ def read_all(domain: Domain, files: Iterable[tuple[str, Path]]) -> Iterator[Outc
 
 
 def gather_blocks(domain: Domain, outcomes: Iterable[Outcome]) -> Iterator[Block]:
-    """Gathers consecutive files into blocks; one block holds whole files, and at least one."""
+    """Gathers consecutive files into blocks; a file is never split between blocks."""
     gathered: list[Outcome] = []
     size, since = 0, time.monotonic()
     for outcome in outcomes:
@@ -95,9 +95,9 @@ def _join(domain: Domain, outcomes: list[Outcome]) -> Block:
             owners.append(np.full(len(reading.examples), len(block.items), np.int64))
             block.items.append(name)
         else:
-            kinds, inverse = np.unique(reading.groups, return_inverse=True)
+            groups, inverse = np.unique(reading.groups, return_inverse=True)
             owners.append(inverse + len(block.items))
-            block.items.extend(f"{name}#{kind}" for kind in kinds)
+            block.items.extend(f"{name}#{group}" for group in groups)
     block.skipped = dict(skipped)
     if examples:
         block.examples, block.owner = np.concatenate(examples), np.concatenate(owners)

@@ -3,8 +3,8 @@
     examples.bin  identity.bin  owner.bin   one row for each example, in the order of the files
     items.json    report.json               names, shape and type; what was left out
 
-While it is written, a journal says up to where everything is whole, so that a reading that was
-interrupted goes on from there. The folder gets its name when it is whole. Nothing here knows files of
+While it is written, a journal says up to where everything is complete, so that a reading that was
+interrupted goes on from there. The folder gets its name when it is complete. Nothing here knows files of
 media, processes or splits.
 """
 
@@ -44,7 +44,7 @@ class ReadReport:
 
 
 class Stored(NamedTuple):
-    """A store that is whole.
+    """A complete store.
 
     Attributes:
         examples: `(examples, ...)`, memory-mapped.
@@ -61,13 +61,13 @@ class Stored(NamedTuple):
     report: ReadReport
 
 
-def is_whole(store: Path) -> bool:
+def is_complete(store: Path) -> bool:
     """Whether the folder is a store that was finished."""
     return (store / "report.json").is_file()
 
 
 def open_store(store: Path) -> Stored:
-    """Opens a whole store."""
+    """Opens a complete store."""
     layout = json.loads((store / "items.json").read_text())
     report = ReadReport(**json.loads((store / "report.json").read_text()))
     examples = np.memmap(store / "examples.bin", dtype=layout["dtype"], mode="r", shape=tuple(layout["shape"]))
@@ -106,13 +106,13 @@ class StoreWriter:
         self._skipped, self._stopped = Counter[str](), Counter[str]()
         self._damaged: dict[str, str] = {}
         self._layout = _Layout()
-        whole = self._replay()
-        self.worth_keeping = whole > 0  # a later writer would find an entry
+        complete = self._replay()
+        self.worth_keeping = complete > 0  # a later writer would find an entry
         self._pending: list[list[Any]] = []  # since the last entry: blocks without their arrays
-        self._journal = (folder / "journal.jsonl").open("r+b" if whole else "wb")
-        self._journal.truncate(whole)
-        self._journal.seek(whole)
-        self._outputs = {name: (folder / f"{name}.bin").open("r+b" if whole else "wb") for name in _ARRAYS}
+        self._journal = (folder / "journal.jsonl").open("r+b" if complete else "wb")
+        self._journal.truncate(complete)
+        self._journal.seek(complete)
+        self._outputs = {name: (folder / f"{name}.bin").open("r+b" if complete else "wb") for name in _ARRAYS}
         for name, size in self._layout.sizes(self.examples).items():
             self._outputs[name].truncate(size)
             self._outputs[name].seek(size)
@@ -144,7 +144,7 @@ class StoreWriter:
             self._enter()
 
     def finish(self) -> ReadReport:
-        """Writes what stands beside the arrays; the folder is whole then, but for its name."""
+        """Writes what belongs to the arrays; the folder is complete then, but for its name."""
         for output in self._outputs.values():
             output.flush()
         identity = np.fromfile(self._folder / "identity.bin", np.uint64)
@@ -176,8 +176,8 @@ class StoreWriter:
         self._pending, self._since = [], time.monotonic()
 
     def _replay(self) -> int:
-        """Takes over the journal's entries as far as they are whole; the number of its bytes that are."""
-        whole = 0
+        """Takes over the journal's entries as far as they are complete; returns the number of their bytes."""
+        complete = 0
         with suppress(OSError, ValueError):  # there is none, or the writer died in the middle of a line
             there = {name: (self._folder / f"{name}.bin").stat().st_size for name in _ARRAYS}
             for line in (self._folder / "journal.jsonl").read_bytes().splitlines(keepends=True):
@@ -189,20 +189,20 @@ class StoreWriter:
                 for files, items, skipped, damaged, stopped in entry["blocks"]:
                     self._count(Block(files, items=items, skipped=skipped, damaged=damaged, stopped=stopped))
                 self.examples, self._layout = entry["rows"], layout
-                whole += len(line)
-        return whole
+                complete += len(line)
+        return complete
 
 
 @contextmanager
 def writing_folder(store: Path) -> Iterator[Path | None]:
     """A folder to write a store in, that no other process writes in; None once another has finished the store.
 
-    It is `.reading-NAME` beside the store, and locked; a second process waits. Where folders can't be
+    It is `.reading-NAME` next to the store, and locked; a second process waits. Where folders can't be
     locked (Windows, some network drives) it is one of its own, and an interrupted reading starts anew.
     """
     store.parent.mkdir(parents=True, exist_ok=True)
     folder = store.with_name(f".reading-{store.name}")
-    while not is_whole(store):
+    while not is_complete(store):
         folder.mkdir(exist_ok=True)
         try:
             lock = _lock(folder)
@@ -221,7 +221,7 @@ def writing_folder(store: Path) -> Iterator[Path | None]:
         try:
             # The folder may have been published or removed between being made and being locked.
             if folder.is_dir() and os.path.samestat(os.fstat(lock), folder.stat()):
-                if is_whole(store):  # published after this process last looked
+                if is_complete(store):  # published after this process last looked
                     with suppress(OSError):
                         folder.rmdir()
                     break
@@ -246,11 +246,11 @@ def _lock(folder: Path) -> int:
 
 
 def publish(folder: Path, store: Path) -> None:
-    """Renames a whole store to its place, unless another process that read the same data was faster."""
+    """Renames a complete store to its place, unless another process that read the same data was faster."""
     try:
         folder.rename(store)
     except OSError:
-        if not is_whole(store):
+        if not is_complete(store):
             raise
     with suppress(FileNotFoundError):
         (store / "journal.jsonl").unlink()

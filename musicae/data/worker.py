@@ -171,10 +171,10 @@ def _limit_memory(extra_bytes: int) -> None:
 
 def _portable(error: Exception) -> Exception:
     """The error itself if it survives pickling, with where it happened."""
-    told = traceback.format_exc()
+    trace = traceback.format_exc()
     try:
-        error.add_note(f"In a reading process:\n{told}")
+        error.add_note(f"In a reading process:\n{trace}")
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(told)
+        return RuntimeError(trace)
     return error

@@ -89,8 +89,8 @@ class Experiment:
             raise MusicaeError(unknown_name(f"task for {domain}", task, kind.tasks))
         settings = dict(settings or {})
         start = _start_of(settings.get("start_from"), domain)
-        own_settings = _merged(kind.Config, start and start.domain_settings, settings)
-        own = read_config(kind.Config, own_settings, f"{domain} setting")
+        inherited = start.domain_settings if start else {}
+        own = read_config(kind.Config, _merged(kind.Config, inherited, settings), f"{domain} setting")
         built, places, remarks = _suited(kind, own, data, task)
         chosen = _chosen_model(model, start, built, task)
         _, model_config = model_classes(chosen)
@@ -100,15 +100,15 @@ class Experiment:
                 raise MusicaeError(
                     unknown_name("setting", key, [key for table in tables for key in table.model_fields])
                 )
-        is_same = start is not None and start.model == model_name(chosen)
-        model_settings = _merged(model_config, start.model_settings if start and is_same else None, settings)
-        sizes = read_config(model_config, model_settings, f"{model_name(chosen)} setting")
-        own_training = _merged(TrainConfig, None, settings)
-        defaults = kind.training_defaults | (starter_settings(domain) if places == () and start is None else {})
-        config = read_config(TrainConfig, {**defaults, **own_training}, "training setting")
+        inherited = start.model_settings if start and start.model == model_name(chosen) else {}
+        sizes = read_config(model_config, _merged(model_config, inherited, settings), f"{model_name(chosen)} setting")
+        defaults = dict(kind.training_defaults)
+        if places == () and start is None:
+            defaults |= starter_settings(domain, timed=settings.get("minutes") is not None)
+        config = read_config(TrainConfig, _merged(TrainConfig, defaults, settings), "training setting")
         check_trackers(config.log_with)
         refuse_misfit(chosen, built.spec, sizes.model_dump(mode="json"))
-        about = {"paths": [str(path.resolve()) for path in places]} if isinstance(places, tuple) else {"paths": []}
+        about: dict[str, Any] = {"paths": [str(path.resolve()) for path in places] if isinstance(places, tuple) else []}
         if isinstance(places, InMemory):
             about["in_memory"] = len(places.items)
         if start is not None:
@@ -196,8 +196,10 @@ class Experiment:
         model = build_model(self.model, self.domain.spec, manifest.model_settings)
         if config.start_from is not None and not resume:
             take_over(model, find_model(config.start_from))
-        how = {"resume": resume, "callbacks": callbacks, "remarks": self.remarks}
-        run = train(self.domain, model, dataset, config, manifest, folder, **how)
+        run = train(
+            self.domain, model, dataset, config, manifest, folder,
+            resume=resume, callbacks=callbacks, remarks=self.remarks,
+        )  # fmt: skip
         if run.is_main:  # of several processes one is enough
             self._finish(run, dataset)
         run.wait()
@@ -329,10 +331,10 @@ def _chosen_model(
     return chosen
 
 
-def _merged(config: type[Config], defaults: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(config: type[Config], defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What of some settings belongs to a config, by the present names of its keys, over defaults."""
     own = {config.RENAMED.get(key, key): value for key, value in settings.items() if has_key(config, key)}
-    inherited = {config.RENAMED.get(key, key): value for key, value in (defaults or {}).items()}
+    inherited = {config.RENAMED.get(key, key): value for key, value in defaults.items()}
     return {**inherited, **own}
 
 

@@ -192,10 +192,10 @@ class TrainingRun:
 
     @property
     def totals(self) -> dict[str, float]:
-        """Minutes and updates of this run and of those it started from, as far as these are known."""
-        earlier = self.manifest.data.get("before", {})
+        """Minutes and updates of this run and of those it started from; none where theirs are not known."""
         own = {"minutes_in_all": self.elapsed_s / 60, "updates_in_all": self.step}
-        return {name: value + earlier.get(name, 0) for name, value in own.items()}
+        before = self.manifest.data.get("before", dict.fromkeys(own, 0))
+        return {name: value + before[name] for name, value in own.items() if name in before}
 
     def update(self, log: RunLog) -> None:
         """One step: draw, corrupt, lower the loss."""

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from pretty_midi import PrettyMIDI
 from tile_domain import SIDE, Tile, TileDomain, tiles
+from tune_files import write_tunes
 
 from musicae.data.arrays import InMemory, is_in_memory
 from musicae.data.dataset import SPLITS, DataSet
+from musicae.domains import domain_class
 from musicae.errors import DamagedFileError, MusicaeError
+from musicae.music.piece import Piece
 
 
 class Pairs(torch.utils.data.Dataset):
@@ -233,3 +238,58 @@ def test_data_of_which_nothing_is_usable_give_the_reasons(tmp_path):
     (tmp_path / "a.tile").write_text("nothing")
     with pytest.raises(MusicaeError, match=r"no usable tile example\. Left out: 1 damaged file"):
         InMemory([tmp_path / "a.tile"]).read(TileDomain())
+
+
+# The media
+
+
+def in_memory(domain: str, source: Any, **settings: Any) -> tuple[Any, DataSet]:
+    """The domain as it is set up for the data, and what it reads of them."""
+    kind, data = domain_class(domain), InMemory(source)
+    built = kind(data.configure(kind, kind.Config(**settings), "reconstruct"))
+    return built, data.read(built)
+
+
+def test_pictures_may_be_an_array_a_torch_data_set_or_a_column_of_pil_images():
+    digits = np.random.default_rng(0).integers(0, 256, (24, 28, 28), dtype=np.uint8)
+    labelled = [(row, number % 4) for number, row in enumerate(digits)]
+    column = Column([Image.fromarray(row) for row in digits])
+    pairs = Column([(Image.fromarray(row), number % 4) for number, row in enumerate(digits)])
+    for source in (digits, labelled, column, pairs, torch.utils.data.TensorDataset(torch.from_numpy(digits))):
+        domain, dataset = in_memory("image", source)
+        assert domain.spec.shape == (1, 28, 28)
+        assert dataset.report.items == 24
+        pictures = domain.tensor(torch.from_numpy(dataset.examples)).target
+        assert torch.equal((pictures[:, 0] * 255).round().byte(), torch.from_numpy(digits))
+        assert domain.has_classes is (source is labelled or source is pairs)
+    domain, dataset = in_memory("image", labelled, labels=True)
+    assert domain.spec.condition == (1, 5)
+    assert domain.labels(torch.from_numpy(dataset.examples))["label"][:5] == ["0", "1", "2", "3", "0"]
+    colour, _ = in_memory("image", np.zeros((4, 12, 16, 3), np.uint8))
+    assert colour.spec.shape == (3, 12, 12)
+
+
+def test_sounds_may_be_an_array_or_a_column_of_dictionaries_of_any_rate():
+    time_s = np.arange(16_000) / 8000
+    tones = 0.3 * np.sin(2 * np.pi * np.array([220.0, 330.0, 440.0])[:, None] * time_s).astype(np.float32)
+    settings = {"sample_rate_hz": 8000, "n_fft": 256, "chunk_s": 0.6}
+    domain, dataset = in_memory("audio", tones, **settings)
+    assert dataset.report.items == 3
+    assert dataset.examples.shape[1:] == (domain.config.chunk_samples,)
+    column = Column([{"array": row, "sampling_rate": 8000, "path": None} for row in tones])
+    assert same(in_memory("audio", column, **settings)[1], dataset)
+    faster = Column([{"array": np.repeat(row, 2), "sampling_rate": 16_000} for row in tones])
+    assert in_memory("audio", faster, **settings)[1].examples.shape == dataset.examples.shape
+
+
+def test_music_may_be_pieces_pretty_midi_or_token_windows(tmp_path):
+    paths = sorted(write_tunes(tmp_path, 5).iterdir())
+    files = np.concatenate([domain_class("music")().read(path).examples for path in paths])
+    for source in ([Piece.open(path) for path in paths], [PrettyMIDI(str(path)) for path in paths]):
+        _, dataset = in_memory("music", source)
+        assert np.array_equal(dataset.examples, files)
+        assert dataset.report.items == 5
+    _, windows = in_memory("music", files)
+    assert np.array_equal(windows.examples, files)
+    with pytest.raises(ValueError, match="expected"):
+        in_memory("music", np.full((3, 32, 1), 200))
