@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 
-from musicae.music.reading import NamedScore, read_scores
-from musicae.music.render import render_midi, write_wav
+from musicae.audio.sound import Sound
+from musicae.music.piece import Piece
+from musicae.music.score import NamedScore, read_scores
 
 FOLDER = Path(__file__).parent
 TUNES = FOLDER / "tunes.abc"
@@ -40,7 +41,7 @@ PEAK = 0.9
 
 TABLE_START = "<!-- tunes: written by make.py -->"
 TABLE_END = "<!-- end of tunes -->"
-TABLE_HEAD = ("title", "origin", "metre", "key", "bars", "composer", "source of the tune")
+TABLE_HEAD = ("title", "origin", "time signature", "key", "bars", "composer", "source of the tune")
 
 
 def read_headers() -> list[dict[str, str]]:
@@ -50,8 +51,8 @@ def read_headers() -> list[dict[str, str]]:
         fields: dict[str, str] = {}
         for letter, value in re.findall(r"^([A-Z]):[ \t]*(.*?)[ \t]*$", block, re.MULTILINE):
             fields.setdefault(letter, value)
-        metre = score.score.time_signatures[0]
-        bar_ticks = score.score.tpq * 4 * metre.numerator // metre.denominator
+        signature = score.score.time_signatures[0]
+        bar_ticks = score.score.tpq * 4 * signature.numerator // signature.denominator
         fields["bars"] = str(-(-score.score.end() // bar_ticks))
         headers.append(fields)
     return headers
@@ -74,15 +75,15 @@ def write_table() -> None:
 
 
 def tune_midi(title: str) -> pretty_midi.PrettyMIDI:
-    """One tune as MIDI: a single track called melody, in the tune's own tempo and metre.
+    """One tune as MIDI: a single track called melody, in the tune's own tempo and time signature.
 
     Raises:
         ValueError: no tune of that title.
     """
     score = _tune(title).score
-    tempo_bpm, metre = score.tempos[0].qpm, score.time_signatures[0]
+    tempo_bpm, signature = score.tempos[0].qpm, score.time_signatures[0]
     midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=tempo_bpm)
-    midi.time_signature_changes.append(pretty_midi.TimeSignature(metre.numerator, metre.denominator, 0.0))
+    midi.time_signature_changes.append(pretty_midi.TimeSignature(signature.numerator, signature.denominator, 0.0))
     melody = pretty_midi.Instrument(program=0, name="melody")
     sixteenth_ticks = score.tpq // SIXTEENTHS_PER_QUARTER
     sixteenth_s = 60.0 / tempo_bpm / SIXTEENTHS_PER_QUARTER
@@ -103,13 +104,13 @@ def make_midi(folder: Path = FOLDER) -> None:
 def make_noisy_wav(folder: Path = FOLDER) -> None:
     """Writes noisy.wav: the start of one tune, rendered, with pink noise and mains hum about 5 dB below it."""
     samples = round(SOUND_DURATION_S * SAMPLE_RATE_HZ)
-    music = render_midi(tune_midi(SOUND_TUNE), sample_rate_hz=SAMPLE_RATE_HZ)[:samples].astype(np.float64)
+    music = Piece.open(tune_midi(SOUND_TUNE)).render(SAMPLE_RATE_HZ).samples[:samples].astype(np.float64)
     fade = round(FADE_OUT_S * SAMPLE_RATE_HZ)
     music[-fade:] *= np.linspace(1.0, 0.0, fade)
     noise = coloured_noise(len(music), np.random.default_rng(SEED))
     noise *= np.sqrt(np.mean(music**2) / 10 ** (SIGNAL_TO_NOISE_DB / 10))
     noisy = music + noise
-    write_wav((noisy * PEAK / np.abs(noisy).max()).astype(np.float32), folder / "noisy.wav", SAMPLE_RATE_HZ)
+    Sound((noisy * PEAK / np.abs(noisy).max()).astype(np.float32), SAMPLE_RATE_HZ).save(folder / "noisy.wav")
 
 
 def coloured_noise(samples: int, generator: np.random.Generator) -> np.ndarray:

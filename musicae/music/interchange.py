@@ -99,6 +99,9 @@ def midi_of(music: "pretty_midi.PrettyMIDI") -> bytes:
         )
         pitched += not instrument.is_drum
         chunks.append(_chunk(music, instrument, channel))
+    lyrics = [(_tick(music, lyric.time), midi.text_message(midi.LYRIC, lyric.text)) for lyric in music.lyrics]
+    if lyrics:
+        chunks.append(midi.events_in_order(lyrics))  # behind the instruments: symusic makes a track of them
     return midi.MidiFile(1, music.resolution, tuple(chunks)).to_bytes()
 
 
@@ -117,8 +120,8 @@ def _conductor(music: "pretty_midi.PrettyMIDI") -> list[tuple[int, bytes]]:
     for key in music.key_signature_changes:
         mode, sharps = pretty_midi.key_number_to_mode_accidentals(key.key_number)
         events.append((_tick(music, key.time), midi.meta_message(midi.KEY_SIGNATURE, bytes((sharps % 256, mode % 2)))))
-    for number, texts in ((midi.LYRIC, music.lyrics), (midi.TEXT, getattr(music, "text_events", ()))):
-        events += [(_tick(music, text.time), midi.text_message(number, text.text)) for text in texts]
+    for text in getattr(music, "text_events", ()):
+        events.append((_tick(music, text.time), midi.text_message(midi.TEXT, text.text)))
     return events
 
 
@@ -168,6 +171,8 @@ def pretty_midi_of(piece: "Piece") -> "pretty_midi.PrettyMIDI":
         return found
 
     for index, track in enumerate(piece.score.tracks):
+        if not (len(track.notes) or len(track.controls) or len(track.pitch_bends)):
+            continue  # lyrics alone, which symusic makes a track of
         instrument = pretty_midi.Instrument(track.program, is_drum=track.is_drum, name=piece.tracks[index].name)
         notes = piece.notes(index)
         columns = zip(

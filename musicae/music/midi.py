@@ -29,6 +29,8 @@ MICROSECONDS_PER_MINUTE = 60_000_000
 SLOWEST_BPM = MICROSECONDS_PER_MINUTE / (2**24 - 1)  # three bytes of microseconds
 FASTEST_BPM = 1_000.0
 _META = 0xFF
+MOST_EVENTS = 2_500_000
+"""A million notes and what goes with them."""
 _LONGEST_DELTA = 2**28 - 1  # four bytes of seven bits
 _SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 
@@ -247,19 +249,23 @@ def read_events(data: bytes, name: str) -> MidiFile:
         name: what to call it in an error.
 
     Raises:
-        DamagedFileError: an event that is none, or ends after its chunk.
+        DamagedFileError: an event that is none, or ends after its chunk; or too many.
     """
     try:
         size, form, _, division = struct.unpack_from(">IHHH", data, 4)
         chunks: list[EventTrack | bytes] = []
-        start = 8 + size
+        start, events = 8 + size, 0
         while start + 8 <= len(data):
             stop = start + 8 + int.from_bytes(data[start + 4 : start + 8], "big")
             if data[start : start + 4] == b"MTrk":
-                chunks.append(_read_track(data[start + 8 : stop]))
+                track = _read_track(data[start + 8 : stop], MOST_EVENTS - events)
+                events += len(track.messages)
+                chunks.append(track)
             else:
                 chunks.append(data[start:stop])
             start = stop
+    except OverflowError:
+        raise DamagedFileError(f"{name} has over {MOST_EVENTS:,} events; split it, or leave it out.") from None
     except (IndexError, struct.error):
         raise DamagedFileError(
             f"{name} cannot be read as MIDI (an event in it is invalid); export it again from the program that made it."
@@ -267,7 +273,7 @@ def read_events(data: bytes, name: str) -> MidiFile:
     return MidiFile(form, division, tuple(chunks))
 
 
-def _read_track(data: bytes) -> EventTrack:
+def _read_track(data: bytes, most: int) -> EventTrack:
     ticks: list[int] = []
     messages: list[bytes] = []
     place, stop, tick, running = 0, len(data), 0, b""
@@ -307,6 +313,8 @@ def _read_track(data: bytes) -> EventTrack:
         messages.append(message)
         if message[:2] == end:
             break
+        if len(messages) > most:
+            raise OverflowError
     return EventTrack(np.array(ticks, np.int64), messages)
 
 

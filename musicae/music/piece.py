@@ -201,8 +201,10 @@ class Piece:
             )
         file = self._midi
         for chunk, change in changes.items():
-            file = file.with_track(chunk, edit.changed(file.tracks[chunk], change))
-        return dataclasses.replace(self, data=file.to_bytes(), given_remarks=self.remarks, container=b"", parsed=None)
+            if change.removed or change.moved or change.added:
+                file = file.with_track(chunk, edit.changed(file.tracks[chunk], change))
+        data = self.data if file is self._as_read else file.to_bytes()
+        return dataclasses.replace(self, data=data, given_remarks=self.remarks, container=b"", parsed=None)
 
     def with_event(self, tick: int, message: bytes) -> "Piece":
         """The same with one more event in its first chunk, such as a marker (see `musicae.music.midi`)."""

@@ -26,6 +26,7 @@ MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 ABC_SUFFIXES = (".abc",)
 
 LARGEST_FILE_BYTES = 16 * 2**20  # the largest file in the public sets has 0.16 MB; larger ones are note bombs
+_LARGEST_READ_TWICE_BYTES = 2**20
 MOST_NOTES = 1_000_000
 MOST_TRACKS = 2_000
 MOST_TIME_SIGNATURES = 5_000
@@ -148,7 +149,7 @@ def named_score(data: bytes, name: str, title: str) -> NamedScore:
     data = unwrapped(data)
     score = parse_midi(data, name)
     notes = note_table(score)
-    if len(set(notes.first)) <= len(score.tracks) or not len(notes):
+    if (len(set(notes.first)) <= len(score.tracks) or not len(notes)) and len(data) <= _LARGEST_READ_TWICE_BYTES:
         closed = closed_score(read_events(data, name), name)
         if closed is not None:
             score = closed

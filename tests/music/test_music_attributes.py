@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musicae.music.attributes import ATTRIBUTES, best_key, measure
-from musicae.music.codec import HOLD, NOTE_OFF, PITCH_OFFSET
+from musicae.music.tokens import HOLD, NOTE_OFF, PITCH_OFFSET
 
 C4 = 60 - PITCH_OFFSET
 

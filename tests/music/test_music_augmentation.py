@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from musicae.music.config import PARTS
 from musicae.music.domain import MusicConfig, MusicDomain
-from musicae.music.drums import DRUM_PITCHES
-from musicae.music.parts import PARTS
 from musicae.music.tensors import recombine, vary_drums
+from musicae.music.tokens import DRUM_PITCHES
 
 
 def hits(tokens: torch.Tensor) -> torch.Tensor:
@@ -59,12 +59,12 @@ def test_a_domain_recombines_in_training_only_and_only_where_asked():
     plain = MusicDomain(MusicConfig(part="trio"))
 
     def apart(domain):
-        lines = domain.to_tensor(stored, torch.Generator().manual_seed(0))[:, 0, :2]
+        lines = domain.tensor(stored, torch.Generator().manual_seed(0)).target[:, 0, :2]
         return (lines[:, 0] != lines[:, 1]).double().mean().item()
 
     assert apart(plain) == 0
     assert apart(asked) > 0.9
-    assert torch.equal(asked.to_tensor(stored), stored)
+    assert torch.equal(asked.tensor(stored).target, stored)
 
 
 def test_about_as_many_trios_are_varied_as_said():
@@ -78,8 +78,8 @@ def test_about_as_many_trios_are_varied_as_said():
 def test_reading_without_a_generator_varies_nothing():
     domain = MusicDomain(MusicConfig(part="drums"))
     stored = grooves(8).to(torch.int32)
-    assert torch.equal(domain.to_tensor(stored), stored.long())
-    assert not torch.equal(domain.to_tensor(stored, torch.Generator().manual_seed(0)), stored.long())
+    assert torch.equal(domain.tensor(stored).target, stored.long())
+    assert not torch.equal(domain.tensor(stored, torch.Generator().manual_seed(0)).target, stored.long())
 
 
 def test_a_trio_keeps_its_drums_in_time_with_its_melody():

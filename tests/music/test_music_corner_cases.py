@@ -19,7 +19,7 @@ from musicae.trained import TrainedModel, load
 Run = Callable[[str], Path]
 Notes = list[tuple[float, float, int]]
 A = starter_file("a.mid")
-METRES = "there are 4/4, 2/4, 3/4, 6/8"
+TIME_SIGNATURES = "there are 4/4, 2/4, 3/4, 6/8"
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +175,9 @@ def test_only_drums_are_told_their_model(model: list[object], tmp_path: Path) ->
 
 
 def test_only_drums_in_a_metre_that_no_shipped_model_reads_are_told_no_model(model: list[object]) -> None:
-    beat = write("beat.mid", [(n / 2, n / 2 + 0.1, (36, 42, 38)[n % 3]) for n in range(64)], drums=True, metre=(6, 8))
+    beat = write(
+        "beat.mid", [(n / 2, n / 2 + 0.1, (36, 42, 38)[n % 3]) for n in range(64)], drums=True, time_signature=(6, 8)
+    )
     refused = musicae("reconstruct", beat, *model, code=2).stderr
     assert refused == "Error: beat.mid has only drums (channel 10), no melody; expected a track with a melody.\n"
     assert "--model" not in musicae("inspect", beat, code=2).stderr
@@ -211,12 +213,12 @@ def test_a_melody_that_no_token_can_say_is_not_shifted(model: list[object]) -> N
     ],
 )
 def test_another_metre_is_told_which_there_are(model: list[object], metre: tuple[int, int], advice: str) -> None:
-    file = write("odd.mid", scale(60), metre=metre)
-    told = f"odd.mid is in {metre[0]}/{metre[1]}; this model reads 4/4; {advice} ({METRES})."
+    file = write("odd.mid", scale(60), time_signature=metre)
+    told = f"odd.mid is in {metre[0]}/{metre[1]}; this model reads 4/4; {advice} ({TIME_SIGNATURES})."
     for command in (["reconstruct", file], ["interpolate", file, A], ["interpolate", A, file, "--whole"]):
         refused = musicae(*command, *model, code=2).stderr
         assert told in refused
-    assert f"metre {metre[0]}/{metre[1]} (this model reads 4/4" in musicae("inspect", file, code=2).stderr
+    assert f"time signature {metre[0]}/{metre[1]} (this model reads 4/4" in musicae("inspect", file, code=2).stderr
 
 
 def test_a_chord_that_cannot_be_parsed_shows_the_grammar(tmp_path: Path) -> None:

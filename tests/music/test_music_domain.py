@@ -6,14 +6,13 @@ import numpy as np
 import pretty_midi
 import pytest
 import torch
+from music_pieces import map_piece, starter
 from pydantic import ValidationError
 
 from musicae.domain import Domain
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.music.codec import VOCABULARY, canonical
-from musicae.music.domain import MusicConfig, MusicDomain, MusicSource
-from musicae.music.lines import extract_piece
-from musicae.music.reading import read_scores
+from musicae.music.domain import MusicConfig, MusicDomain, MusicFrame
+from musicae.music.tokens import LINE_VOCABULARY, canonical
 
 
 @pytest.fixture
@@ -27,15 +26,15 @@ def make_midi(
     *,
     tempo_bpm: float = 120,
     name: str = "Violin",
-    metres: tuple[tuple[int, int, float], ...] = (),
+    time_signatures: tuple[tuple[int, int, float], ...] = (),
 ) -> Path:
-    """Notes as (onset step, end step, pitch), metres as (numerator, denominator, step)."""
+    """Notes as (onset step, end step, pitch), time_signatures as (numerator, denominator, step)."""
     midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=tempo_bpm)
     step_s = 15 / tempo_bpm
     instrument = pretty_midi.Instrument(40, name=name)
     instrument.notes = [pretty_midi.Note(80, pitch, on * step_s, off * step_s) for on, off, pitch in steps]
     midi.instruments.append(instrument)
-    midi.time_signature_changes = [pretty_midi.TimeSignature(a, b, at * step_s) for a, b, at in metres]
+    midi.time_signature_changes = [pretty_midi.TimeSignature(a, b, at * step_s) for a, b, at in time_signatures]
     midi.write(str(path))
     return path
 
@@ -54,7 +53,7 @@ def random_windows(count: int, steps: int = 32, seed: int = 0) -> np.ndarray:
 
 def test_the_spec_is_one_stream_of_sixteenths() -> None:
     domain: Domain = MusicDomain(MusicConfig(bars=4))
-    assert domain.spec.shape == (64, 1) and domain.spec.vocabulary == (VOCABULARY,) == (90,)
+    assert domain.spec.shape == (64, 1) and domain.spec.vocabulary == (LINE_VOCABULARY,) == (90,)
 
 
 @pytest.mark.parametrize("settings", [{"bars": 3}, {"bars": 0}, {"min_notes": 0}, {"part": "band"}, {"tempo": 1}])
@@ -84,7 +83,7 @@ def test_the_tunes_of_an_abc_file_are_groups(domain: MusicDomain, tmp_path: Path
 
 
 def test_the_starter_tunes_read_as_written(domain: MusicDomain) -> None:
-    readings = dict(domain.starter())
+    readings = dict(starter(domain))
     assert len(readings) >= 12
     assert sum(len(reading.examples) for reading in readings.values()) > 100
     # Frère Jacques: G A B G | G A B G, quarters.
@@ -93,7 +92,7 @@ def test_the_starter_tunes_read_as_written(domain: MusicDomain) -> None:
 
 def test_without_a_generator_the_tensor_is_the_stored_tokens(domain: MusicDomain) -> None:
     stored = random_windows(5)
-    tensor = domain.to_tensor(torch.from_numpy(stored))
+    tensor = domain.tensor(torch.from_numpy(stored)).target
     assert tensor.dtype == torch.int64 and tensor.shape == (5, 32, 1)
     np.testing.assert_array_equal(tensor, stored)
 
@@ -103,7 +102,7 @@ def test_transposition_keeps_identity_rhythm_and_range(domain: MusicDomain) -> N
     stored[0, :] = 0
     stored[1, :4, 0] = [2, 0, 89, 1]  # the whole range: it cannot move
     stored[2] = np.where(stored[2] >= 2, 4, stored[2])  # two semitones from the bottom
-    tensor = domain.to_tensor(torch.from_numpy(stored), torch.Generator().manual_seed(1))
+    tensor = domain.tensor(torch.from_numpy(stored), torch.Generator().manual_seed(1)).target
     moved = tensor.numpy()
     onset = stored >= 2
     shift = (moved.astype(int) - stored)[onset]
@@ -114,14 +113,14 @@ def test_transposition_keeps_identity_rhythm_and_range(domain: MusicDomain) -> N
     for row, before, mask in zip(moved, stored, onset, strict=True):
         assert len(set((row.astype(int) - before)[mask].tolist())) <= 1
     np.testing.assert_array_equal(domain.identity(moved.astype(np.uint8)), domain.identity(stored))
-    again = domain.to_tensor(torch.from_numpy(stored), torch.Generator().manual_seed(1))
+    again = domain.tensor(torch.from_numpy(stored), torch.Generator().manual_seed(1)).target
     assert torch.equal(tensor, again)
 
 
 def test_all_keys_are_equally_likely(domain: MusicDomain) -> None:
     stored = torch.full((12_000, 32, 1), 0, dtype=torch.uint8)
     stored[:, 0] = 40
-    moved = domain.to_tensor(stored, torch.Generator().manual_seed(0))[:, 0, 0] - 40
+    moved = domain.tensor(stored, torch.Generator().manual_seed(0)).target[:, 0, 0] - 40
     counts = torch.bincount(moved + 6, minlength=12)
     assert len(counts) == 12 and counts.min() > 850 and counts.max() < 1150
 
@@ -137,60 +136,63 @@ def test_different_melodies_have_different_identities(domain: MusicDomain) -> No
 
 def test_windows_come_back_from_a_file_in_their_places(domain: MusicDomain, tmp_path: Path) -> None:
     stored = random_windows(9, seed=4)
-    source = MusicSource(tempo_bpm=97.3, programs=(73,), track_names=("Флейта",))
-    domain.write(domain.to_tensor(torch.from_numpy(stored)), tmp_path / "x.mid", source)
+    frame = MusicFrame(tempo_bpm=97.3, programs=(73,), track_names=("Флейта",), velocities=(55,))
+    domain.compose(domain.tensor(torch.from_numpy(stored)).target, frame).save(tmp_path / "x.mid")
+    piece = domain.open(tmp_path / "x.mid")
     for index, window in enumerate(stored):
-        selection = domain.select(tmp_path / "x.mid", bar=1 + 2 * index)
+        selection = domain.select(piece, bar=1 + 2 * index)
         np.testing.assert_array_equal(selection.example[0], window)
-        assert selection.source.programs == (73,) and abs(selection.source.tempo_bpm - 97.3) < 1e-3
+        assert selection.frame.programs == (73,) and abs(selection.frame.tempo_bpm - 97.3) < 1e-3
+        assert selection.frame.velocities == (55,) and selection.frame.track_names == ("Флейта",)
     assert pretty_midi.PrettyMIDI(str(tmp_path / "x.mid")).time_signature_changes[0].time == 0
     assert [path.name for path in tmp_path.iterdir()] == ["x.mid"]
 
 
 @pytest.mark.parametrize("microseconds", [333_333, 461_538, 500_000, 600_001, 1_234_567])
-def test_the_tempo_of_a_file_is_kept_to_the_microsecond(domain: MusicDomain, tmp_path: Path, microseconds: int) -> None:
-    source = MusicSource(tempo_bpm=60_000_000 / microseconds)
-    domain.write(torch.full((1, 32, 1), 40), tmp_path / "x.mid", source)
-    assert read_scores(tmp_path / "x.mid")[0].score.tempos[0].mspq == microseconds
+def test_the_tempo_of_a_piece_is_kept_to_the_microsecond(domain: MusicDomain, microseconds: int) -> None:
+    frame = MusicFrame(tempo_bpm=60_000_000 / microseconds)
+    piece = domain.compose(torch.full((1, 32, 1), 40), frame)
+    assert piece.score.tempos[0].mspq == microseconds
 
 
-def test_silence_is_written_and_keeps_its_length(domain: MusicDomain, tmp_path: Path) -> None:
-    domain.write(torch.zeros(3, 32, 1, dtype=torch.int64), tmp_path / "x.mid")
-    melody = extract_piece(read_scores(tmp_path / "x.mid")[0].score)
-    assert melody.bars == 6
-    assert domain.read(tmp_path / "x.mid").skipped == {"no notes": 1}
+def test_silence_is_composed_said_and_keeps_its_length(domain: MusicDomain, tmp_path: Path) -> None:
+    piece = domain.compose(torch.zeros(3, 32, 1, dtype=torch.int64))
+    assert piece.bars == 6 and piece.remarks == ("silent: no note anywhere",)
+    assert domain.read(piece.save(tmp_path / "x.mid")).skipped == {"no notes": 1}
 
 
-def test_writing_where_nothing_can_be_written_leaves_nothing(domain: MusicDomain, tmp_path: Path) -> None:
+def test_saving_where_nothing_can_be_written_leaves_nothing(domain: MusicDomain, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MusicaeError, match="cannot be written"):
-        domain.write(torch.zeros(1, 32, 1, dtype=torch.int64), tmp_path / "file" / "x.mid")
+        domain.compose(torch.zeros(1, 32, 1, dtype=torch.int64)).save(tmp_path / "file" / "x.mid")
     with pytest.raises(ValueError, match="expected a batch"):
-        domain.write(torch.zeros(1, 16, 1, dtype=torch.int64), tmp_path / "x.mid")
+        domain.compose(torch.zeros(1, 16, 1, dtype=torch.int64))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_densest_window_is_selected_and_named(domain: MusicDomain, tmp_path: Path) -> None:
     notes = [*scale(2), *[(64 + index, 65 + index, 60 + index % 12) for index in range(32)], *scale(2, start=128)]
-    selection = domain.select(make_midi(tmp_path / "a.mid", notes, tempo_bpm=90))
+    piece = domain.open(make_midi(tmp_path / "a.mid", notes, tempo_bpm=90))
+    selection = domain.select(piece)
     assert selection.label == "bars 5–6 of track 'Violin'"
     assert (selection.example >= 2).sum() == 32
-    assert round(selection.source.tempo_bpm) == 90 and selection.source.programs == (40,)
-    assert domain.select(tmp_path / "a.mid", bar=10).label == "bar 10 of track 'Violin'"
-    assert domain.select(tmp_path / "a.mid", bar=1, track=0).label == "bars 1–2 of track 'Violin'"
+    assert round(selection.frame.tempo_bpm) == 90 and selection.frame.programs == (40,)
+    assert selection.frame.velocities == (80,) and selection.frame.title == "a" and selection.frame.first_bar == 5
+    assert domain.select(piece, bar=10).label == "bar 10 of track 'Violin'"
+    assert domain.select(piece, bar=1, track=0).label == "bars 1–2 of track 'Violin'"
 
 
 def test_a_tune_shorter_than_a_window_is_filled_with_rests(domain: MusicDomain, tmp_path: Path) -> None:
-    selection = domain.select(make_midi(tmp_path / "a.mid", scale(1)))
+    selection = domain.select(domain.open(make_midi(tmp_path / "a.mid", scale(1))))
     assert np.flatnonzero(selection.example[0]).tolist() == [0, 4, 8, 12, 16]
     assert selection.example[0, 16, 0] == 1
 
 
 def test_a_pretty_midi_object_is_selected_and_read_like_its_file(domain: MusicDomain, tmp_path: Path) -> None:
     path = make_midi(tmp_path / "a.mid", scale(4))
-    midi = pretty_midi.PrettyMIDI(str(path))
-    np.testing.assert_array_equal(domain.select(midi).example, domain.select(path).example)
-    np.testing.assert_array_equal(domain.read(midi).examples, domain.read(path).examples)
+    piece = domain.open(pretty_midi.PrettyMIDI(str(path)))
+    np.testing.assert_array_equal(domain.select(piece).example, domain.select(domain.open(path)).example)
+    np.testing.assert_array_equal(domain.examples(piece).examples, domain.read(path).examples)
 
 
 @pytest.mark.parametrize(
@@ -205,68 +207,63 @@ def test_a_pretty_midi_object_is_selected_and_read_like_its_file(domain: MusicDo
     ],
 )
 def test_a_wrong_choice_says_what_there_is(domain: MusicDomain, tmp_path: Path, choice: dict, message: str) -> None:
-    path = make_midi(tmp_path / "a.mid", scale(6)[:22], metres=((4, 4, 0), (3, 4, 64)))
+    path = make_midi(tmp_path / "a.mid", scale(6)[:22], time_signatures=((4, 4, 0), (3, 4, 64)))
     with pytest.raises(MusicaeError, match=message):
-        domain.select(path, **choice)
+        domain.select(domain.open(path), **choice)
 
 
-def test_a_file_in_another_metre_is_refused_for_selection(domain: MusicDomain, tmp_path: Path) -> None:
-    path = make_midi(tmp_path / "a.mid", scale(6), metres=((6, 8, 0),))
-    for use in (domain.select, lambda file: domain.map_file(file, tmp_path / "out.mid", lambda batch: batch)):
+def test_a_file_in_another_time_signature_is_refused(domain: MusicDomain, tmp_path: Path) -> None:
+    piece = domain.open(make_midi(tmp_path / "a.mid", scale(6), time_signatures=((6, 8, 0),)))
+    for use in (domain.select, lambda item: list(domain.windows(item))):
         with pytest.raises(MusicaeError, match=r"a\.mid is in 6/8; this model reads 4/4"):
-            use(path)
-    assert not (tmp_path / "out.mid").exists()
+            use(piece)
 
 
-def test_mapping_a_file_through_nothing_gives_the_same_melody(domain: MusicDomain, tmp_path: Path) -> None:
-    # Notes tied over window edges, rests of several bars, a stretch in 3/4, an odd number of bars.
+def test_mapping_a_piece_through_nothing_gives_the_same_bytes(domain: MusicDomain, tmp_path: Path) -> None:
+    # Notes tied over window edges, rests of several bars, a section in 3/4, an odd number of bars.
     notes = [(0, 8, 60), (12, 40, 62), (40, 41, 64), (100, 112, 65), (112, 130, 66), (136, 148, 67), (148, 150, 68)]
-    metres = ((4, 4, 0), (3, 4, 112), (4, 4, 136))
-    path = make_midi(tmp_path / "a.mid", notes, tempo_bpm=93, metres=metres)
-    domain.map_file(path, tmp_path / "b.mid", lambda batch: batch)
-    before, after = (extract_piece(read_scores(file)[0].score) for file in (path, tmp_path / "b.mid"))
-    assert [line.stretch.metre for line in after.lines] == ["4/4", "3/4", "4/4"]
-    for old, new in zip(before.lines, after.lines, strict=True):
-        np.testing.assert_array_equal(old.streams[0], new.streams[0])
-    assert (after.names, after.programs) == (("Violin",), (40,))
-    tempi = pretty_midi.PrettyMIDI(str(tmp_path / "b.mid")).get_tempo_changes()[1]
-    np.testing.assert_allclose(tempi, [93], rtol=1e-5)
+    time_signatures = ((4, 4, 0), (3, 4, 112), (4, 4, 136))
+    piece = domain.open(make_midi(tmp_path / "a.mid", notes, tempo_bpm=93, time_signatures=time_signatures))
+    assert map_piece(domain, piece, lambda batch: batch).to_bytes() == (tmp_path / "a.mid").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("bars", "passages"),
-    [(0, None), (1, "bar 3 in 3/4 is"), (2, "bars 3–4 in 3/4 are")],
+    [(0, None), (1, "bar 3 in 3/4 is copied as it is"), (2, "bars 3–4 in 3/4 are copied as they are")],
 )
-def test_bars_in_another_metre_are_told(domain: MusicDomain, tmp_path: Path, bars: int, passages: str | None) -> None:
+def test_bars_in_another_time_signature_stay_and_are_named(
+    domain: MusicDomain, tmp_path: Path, bars: int, passages: str | None
+) -> None:
     back = 32 + 12 * bars
-    metres = ((4, 4, 0), (3, 4, 32), (4, 4, back)) if bars else ((4, 4, 0),)
-    path = make_midi(tmp_path / "a.mid", scale(2) + scale(2, back), metres=metres)
-    for copied in (True, False):
-        told = domain.passed_over(path, copied=copied)
-        if passages is None:
-            assert told == []
-        else:
-            done = ("copied as it is" if bars == 1 else "copied as they are") if copied else "left out"
-            assert told == [f"a.mid: {passages} {done}: this model reads 4/4"]
+    time_signatures = ((4, 4, 0), (3, 4, 32), (4, 4, back)) if bars else ((4, 4, 0),)
+    between = [(step, step + 4, 70) for step in range(32, back, 4)]
+    path = make_midi(tmp_path / "a.mid", scale(2) + between + scale(2, back), time_signatures=time_signatures)
+    result = map_piece(domain, domain.open(path), lambda batch: batch.roll(1, 1))
+    assert result.remarks == (() if passages is None else (f"a.mid: {passages}: this model reads 4/4",))
+    kept = [note for note in result.notes(0).pitch.tolist() if note == 70]
+    assert len(kept) == len(between)
 
 
-def test_many_passages_in_another_metre_are_counted(domain: MusicDomain, tmp_path: Path) -> None:
+def test_many_passages_in_another_time_signature_are_counted(domain: MusicDomain, tmp_path: Path) -> None:
     changes = [((4, 4, 28 * number), (3, 4, 28 * number + 16)) for number in range(4)]
-    path = make_midi(tmp_path / "a.mid", scale(7), metres=tuple(metre for pair in changes for metre in pair))
-    told = "a.mid: 4 of 8 bars, in 3/4, are copied as they are: this model reads 4/4"
-    assert domain.passed_over(path) == [told]
-    path = make_midi(tmp_path / "b.mid", scale(4)[:14], metres=((4, 4, 0), (3, 4, 16), (6, 8, 28), (4, 4, 40)))
-    assert domain.passed_over(path) == [
-        "b.mid: bar 2 in 3/4, bar 3 in 6/8 are copied as they are: this model reads 4/4"
-    ]
+    signatures = tuple(signature for pair in changes for signature in pair)
+    piece = domain.open(make_midi(tmp_path / "a.mid", scale(7), time_signatures=signatures))
+    remark = "a.mid: 4 of 8 bars, in 3/4, are copied as they are: this model reads 4/4"
+    assert map_piece(domain, piece, lambda batch: batch).remarks == (remark,)
+    signatures = ((4, 4, 0), (3, 4, 16), (6, 8, 28), (4, 4, 40))
+    piece = domain.open(make_midi(tmp_path / "b.mid", scale(4)[:14], time_signatures=signatures))
+    remark = "b.mid: bar 2 in 3/4, bar 3 in 6/8 are copied as they are: this model reads 4/4"
+    assert map_piece(domain, piece, lambda batch: batch).remarks == (remark,)
 
 
 def test_of_many_tunes_the_first_is_taken_and_said_to_be(domain: MusicDomain, tmp_path: Path) -> None:
     tune = "X:{0}\nT:{1}\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|cBAG|\n"
     (tmp_path / "x.abc").write_text(tune.format(1, "One") + "\n" + tune.format(2, "Two"))
-    assert domain.passed_over(tmp_path / "x.abc") == ["x.abc holds 2 tunes; the first, One, is taken"]
+    remark = ("x.abc holds 2 tunes; the first, One, is taken",)
+    piece = domain.open(tmp_path / "x.abc")
+    assert piece.remarks == map_piece(domain, piece, lambda batch: batch).remarks == remark
     (tmp_path / "y.abc").write_text(tune.format(1, "One"))
-    assert domain.passed_over(tmp_path / "y.abc") == []
+    assert domain.open(tmp_path / "y.abc").remarks == domain.open(tmp_path / "x.abc", tune="Two").remarks == ()
 
 
 def test_mapping_keeps_length_and_every_tempo(domain: MusicDomain, tmp_path: Path) -> None:
@@ -278,31 +275,29 @@ def test_mapping_keeps_length_and_every_tempo(domain: MusicDomain, tmp_path: Pat
         start, end = midi.tick_to_time(beat * 240), midi.tick_to_time(beat * 240 + 240)
         midi.instruments[0].notes.append(pretty_midi.Note(80, 60 + beat % 9, start, end))
     midi.write(str(tmp_path / "a.mid"))
-    domain.map_file(tmp_path / "a.mid", tmp_path / "b.mid", lambda batch: batch)
+    map_piece(domain, domain.open(tmp_path / "a.mid"), lambda batch: batch.roll(3, 1)).save(tmp_path / "b.mid")
     before, after = (pretty_midi.PrettyMIDI(str(tmp_path / name)) for name in ("a.mid", "b.mid"))
     np.testing.assert_allclose(after.get_tempo_changes(), before.get_tempo_changes(), rtol=1e-5)
-    assert abs(after.get_end_time() - before.get_end_time()) < 1e-3
     assert len(after.instruments[0].notes) == 40
 
 
-def test_a_function_sees_every_window_and_its_failure_leaves_nothing(domain: MusicDomain, tmp_path: Path) -> None:
-    path = make_midi(tmp_path / "a.mid", scale(301))
+def test_a_function_sees_every_window_once_and_its_failure_is_passed_on(domain: MusicDomain, tmp_path: Path) -> None:
+    piece = domain.open(make_midi(tmp_path / "a.mid", scale(301)))
     seen = []
 
     def count(batch: torch.Tensor) -> torch.Tensor:
         seen.append(len(batch))
         return torch.zeros_like(batch)
 
-    domain.map_file(path, tmp_path / "b.mid", count)
+    silent = map_piece(domain, piece, count)
     assert sum(seen) == 151 and max(seen) <= 64
-    assert extract_piece(read_scores(tmp_path / "b.mid")[0].score).bars == 301
+    assert silent.bars == 301 and silent.note_count == 0 and silent.remarks == ("silent: no note anywhere",)
 
     def fail(batch: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError):
-        domain.map_file(path, tmp_path / "c.mid", fail)
-    assert not (tmp_path / "c.mid").exists()
+        map_piece(domain, piece, fail)
 
 
 def test_scores_of_a_batch_are_what_counting_by_hand_gives(domain: MusicDomain) -> None:
@@ -325,16 +320,17 @@ def test_a_task_that_is_not_there_is_named_with_those_that_are(domain: MusicDoma
         domain.corruption("sharpen")
 
 
-def test_a_preview_is_a_picture_and_a_file_to_listen_to(domain: MusicDomain, tmp_path: Path) -> None:
-    tensor = domain.to_tensor(torch.from_numpy(random_windows(3)))
-    files = domain.preview({"original": tensor, "model": tensor}, tmp_path / "deep.name", MusicSource(tempo_bpm=80))
-    assert [path.name for path in files] == ["deep.name.png", "deep.name.mid", "deep.name.wav"]
-    assert all(path.stat().st_size > 100 for path in files)
-    np.testing.assert_array_equal(domain.select(files[1], bar=5).example[0], tensor[1])
+def test_a_preview_is_a_picture_a_piece_and_its_sound(domain: MusicDomain) -> None:
+    tensor = domain.tensor(torch.from_numpy(random_windows(3))).target
+    made = domain.preview({"original": tensor, "model": tensor}, MusicFrame(tempo_bpm=80))
+    assert list(made) == [".png", ".mid", ".wav"]
+    assert min(made[".png"].size) > 100
+    np.testing.assert_array_equal(domain.select(made[".mid"], bar=5).example[0], tensor[1])
+    assert made[".wav"].duration_s == pytest.approx(made[".mid"].duration_s + 2, abs=0.1)
 
 
-def test_damaged_files_are_told_by_read(domain: MusicDomain, tmp_path: Path) -> None:
+def test_damaged_files_are_refused_by_reading_and_by_opening(domain: MusicDomain, tmp_path: Path) -> None:
     (tmp_path / "x.mid").write_text("not midi")
-    for use in (domain.read, domain.select):
+    for use in (domain.read, domain.open):
         with pytest.raises(DamagedFileError):
             use(tmp_path / "x.mid")

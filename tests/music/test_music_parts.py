@@ -1,4 +1,4 @@
-"""The music domain in every part and metre: starter data, tensors, transposition, scores, files, splits."""
+"""The music domain in every part and time signature: starter data, tensors, transposition, scores, files, splits."""
 
 import os
 from pathlib import Path
@@ -9,48 +9,48 @@ import pretty_midi
 import pytest
 import symusic
 import torch
+from music_pieces import map_piece, starter
 from pydantic import ValidationError
 
 from musicae.errors import MusicaeError
+from musicae.music.config import PARTS, TIME_SIGNATURES
 from musicae.music.domain import MusicConfig, MusicDomain
-from musicae.music.parts import PARTS
-from musicae.music.render import render_midi
-from musicae.music.time_signatures import METRES
+from musicae.music.piece import Piece
 
 EVERY_PART = pytest.mark.parametrize("part", PARTS)
-EVERY_METRE = pytest.mark.parametrize("metre", METRES)
+EVERY_SIGNATURE = pytest.mark.parametrize("signature", TIME_SIGNATURES)
 
 
 def starter_windows(domain: MusicDomain, count: int | None = None) -> np.ndarray:
-    return np.concatenate([reading.examples for _, reading in domain.starter()])[:count]
+    return np.concatenate([reading.examples for _, reading in starter(domain)])[:count]
 
 
 @EVERY_PART
-@EVERY_METRE
-def test_there_is_starter_data_for_every_part_and_metre(part: str, metre: str) -> None:
-    domain = MusicDomain(MusicConfig(part=part, metre=metre))
-    readings = dict(domain.starter())
+@EVERY_SIGNATURE
+def test_there_is_starter_data_for_every_part_and_time_signature(part: str, signature: str) -> None:
+    domain = MusicDomain(MusicConfig(part=part, time_signature=signature))
+    readings = dict(starter(domain))
     with_windows = [reading for reading in readings.values() if len(reading.examples)]
     assert len(with_windows) >= 2, "training needs two items"
     stored = torch.from_numpy(starter_windows(domain))
     assert stored.dtype == (torch.uint8 if part == "melody" else torch.uint16)
-    tensor = domain.to_tensor(stored, torch.Generator().manual_seed(0))
+    tensor = domain.tensor(stored, torch.Generator().manual_seed(0)).target
     domain.spec.check(tuple(tensor.shape))
     assert tensor.dtype == torch.int64
     assert all(tensor[..., index].max() < size for index, size in enumerate(domain.spec.vocabulary))
-    assert domain.spec.segment == {"4/4": 16, "2/4": 8, "3/4": 12, "6/8": 12}[metre]
+    assert domain.spec.segment == {"4/4": 16, "2/4": 8, "3/4": 12, "6/8": 12}[signature]
     assert domain.spec.shape == (2 * domain.spec.segment, len(domain.spec.vocabulary))
 
 
 def test_the_settings_are_those_of_the_tables() -> None:
     assert get_args(MusicConfig.model_fields["part"].annotation) == tuple(PARTS)
-    assert get_args(MusicConfig.model_fields["metre"].annotation) == tuple(METRES)
+    assert get_args(MusicConfig.model_fields["time_signature"].annotation) == tuple(TIME_SIGNATURES)
 
 
 def test_a_trio_moves_in_one_piece_and_its_drums_keep_their_rhythm() -> None:
     domain = MusicDomain(MusicConfig(part="trio"))
     stored = torch.from_numpy(starter_windows(domain).astype(np.int64))
-    moved = domain.to_tensor(stored, torch.Generator().manual_seed(2))
+    moved = domain.tensor(stored, torch.Generator().manual_seed(2)).target
     assert not torch.equal(moved, stored)
     assert not ((moved[..., 2] > 0) & (stored[..., 2] == 0)).any()  # other drums, and some silent, but at no new step
     onset = stored[..., :2] >= 2
@@ -67,7 +67,7 @@ def test_a_trio_moves_within_what_both_lines_allow() -> None:
     domain = MusicDomain(MusicConfig(part="trio"))
     stored = torch.zeros(2000, 32, 3, dtype=torch.int64)
     stored[:, 0, 0], stored[:, 0, 1] = 89 - 2, 2 + 1  # two semitones from the top, one from the bottom
-    moved = domain.to_tensor(stored, torch.Generator().manual_seed(0))
+    moved = domain.tensor(stored, torch.Generator().manual_seed(0)).target
     assert set((moved - stored)[:, 0, 0].tolist()) == {-1, 0, 1, 2}
 
 
@@ -114,95 +114,102 @@ def test_a_trio_is_scored_stream_by_stream() -> None:
     }  # fmt: skip
 
 
+def compose(domain: MusicDomain, stored: np.ndarray) -> Piece:
+    return domain.compose(domain.tensor(torch.from_numpy(stored)).target)
+
+
 @EVERY_PART
-@EVERY_METRE
-def test_a_written_window_is_selected_again_with_its_instruments(part: str, metre: str, tmp_path: Path) -> None:
-    domain = MusicDomain(MusicConfig(part=part, metre=metre, bars=1))
+@EVERY_SIGNATURE
+def test_a_composed_window_is_selected_again_with_its_instruments(part: str, signature: str) -> None:
+    domain = MusicDomain(MusicConfig(part=part, time_signature=signature, bars=1))
     stored = starter_windows(domain, 3)
-    domain.write(domain.to_tensor(torch.from_numpy(stored)), tmp_path / "x.mid")
+    piece = Piece.open(compose(domain, stored).to_bytes())
     for index, window in enumerate(stored):
-        np.testing.assert_array_equal(domain.select(tmp_path / "x.mid", bar=1 + index).example[0], window)
-    densest = domain.select(tmp_path / "x.mid")
+        np.testing.assert_array_equal(domain.select(piece, bar=1 + index).example[0], window)
+    densest = domain.select(piece)
     assert densest.label.startswith("bar ") and densest.label.count("track") == len(domain.spec.vocabulary)
-    signature = pretty_midi.PrettyMIDI(str(tmp_path / "x.mid")).time_signature_changes[0]
-    assert f"{signature.numerator}/{signature.denominator}" == metre
+    _, numerator, denominator = piece.time_signatures[0]
+    assert f"{numerator}/{denominator}" == signature
 
 
 @EVERY_PART
-def test_silence_is_written_as_a_valid_file_of_its_length(part: str, tmp_path: Path) -> None:
+def test_silence_is_saved_as_a_valid_file_of_its_length(part: str, tmp_path: Path) -> None:
     domain = MusicDomain(MusicConfig(part=part))
-    domain.write(torch.zeros(2, *domain.spec.shape, dtype=torch.int64), tmp_path / "x.mid")
-    reading = domain.read(tmp_path / "x.mid")
+    piece = domain.compose(torch.zeros(2, *domain.spec.shape, dtype=torch.int64))
+    reading = domain.read(piece.save(tmp_path / "x.mid"))
     assert len(reading.examples) == 0 and reading.skipped == {"no notes": 1}
     with pytest.raises(MusicaeError, match=r"x\.mid has no notes"):
-        domain.select(tmp_path / "x.mid")
+        domain.select(domain.open(tmp_path / "x.mid"))
 
 
 @EVERY_PART
-def test_mapping_a_piece_through_nothing_keeps_it(part: str, tmp_path: Path) -> None:
+def test_mapping_a_piece_through_nothing_keeps_it(part: str) -> None:
     domain = MusicDomain(MusicConfig(part=part))
-    windows = domain.to_tensor(torch.from_numpy(starter_windows(domain, 5)))
-    domain.write(windows, tmp_path / "a.mid")
+    piece = compose(domain, starter_windows(domain, 5))
     seen = []
 
     def nothing(batch: torch.Tensor) -> torch.Tensor:
         seen.append(tuple(batch.shape[1:]))
         return batch
 
-    domain.map_file(tmp_path / "a.mid", tmp_path / "b.mid", nothing)
+    assert map_piece(domain, piece, nothing).to_bytes() == piece.to_bytes()
     assert seen == [domain.spec.shape]
-    for bar in range(1, 11):
-        before, after = (domain.select(tmp_path / name, bar=bar).example for name in ("a.mid", "b.mid"))
-        np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize(("has", "wants"), [("drums", "melody"), ("melody", "drums")])
 def test_a_file_of_the_other_part_names_the_model_that_reads_it(has: str, wants: str, tmp_path: Path) -> None:
     writer, reader = MusicDomain(MusicConfig(part=has)), MusicDomain(MusicConfig(part=wants))
-    writer.write(writer.to_tensor(torch.from_numpy(starter_windows(writer, 1))), tmp_path / "x.mid")
-    for use in (reader.select, lambda path: reader.map_file(path, tmp_path / "y.mid", lambda batch: batch)):
+    piece = Piece.open(compose(writer, starter_windows(writer, 1)).save(tmp_path / "x.mid"))
+    for use in (reader.select, lambda item: list(reader.windows(item))):
         with pytest.raises(MusicaeError, match=rf"x\.mid has .*use --model {has}-2bar"):
-            use(tmp_path / "x.mid")
+            use(piece)
     ((reason, _),) = reader.read(tmp_path / "x.mid").skipped.items()
     assert f"--model {has}-2bar" in reason
 
 
-def test_a_file_in_five_four_is_told_which_metres_there_are(tmp_path: Path) -> None:
+def test_a_file_in_five_four_learns_which_time_signatures_there_are(tmp_path: Path) -> None:
     midi = pretty_midi.PrettyMIDI()
     midi.instruments.append(pretty_midi.Instrument(0))
     midi.instruments[0].notes = [
         pretty_midi.Note(80, 60 + index % 5, index / 2, index / 2 + 0.5) for index in range(40)
     ]
     midi.time_signature_changes.append(pretty_midi.TimeSignature(5, 4, 0))
-    domain = MusicDomain(MusicConfig(metre="3/4"))
+    domain = MusicDomain(MusicConfig(time_signature="3/4"))
     with pytest.raises(MusicaeError, match=r"is in 5/4; this model reads 3/4; .* \(there are 4/4, 2/4, 3/4, 6/8\)"):
-        domain.select(midi)
-    assert domain.read(midi).skipped == {"metre 5/4 (this model reads 3/4; there are 4/4, 2/4, 3/4, 6/8)": 7}
+        domain.select(domain.open(midi))
+    assert domain.examples(domain.open(midi)).skipped == {
+        "time signature 5/4 (this model reads 3/4; there are 4/4, 2/4, 3/4, 6/8)": 7
+    }
 
 
 @EVERY_PART
-def test_a_preview_can_be_seen_and_heard(part: str, tmp_path: Path) -> None:
+def test_a_preview_can_be_seen_and_played(part: str) -> None:
     domain = MusicDomain(MusicConfig(part=part))
-    tensor = domain.to_tensor(torch.from_numpy(starter_windows(domain, 2)))
-    files = domain.preview({"original": tensor, "model": tensor}, tmp_path / "look")
-    assert [path.suffix for path in files] == [".png", ".mid", ".wav"]
-    assert all(path.stat().st_size > 100 for path in files)
+    tensor = domain.tensor(torch.from_numpy(starter_windows(domain, 2))).target
+    made = domain.preview({"original": tensor, "model": tensor}, columns=("first", "second"))
+    assert list(made) == [".png", ".mid", ".wav"]
+    assert made[".mid"].note_count > 4 and np.abs(made[".wav"].samples).max() > 0.5
 
 
 @pytest.mark.parametrize("backend", [None, "sines"])
-def test_every_drum_that_is_written_is_audible(backend: str | None) -> None:
+def test_every_drum_that_is_composed_is_audible(backend: str | None) -> None:
     domain = MusicDomain(MusicConfig(part="drums"))
     for bit in range(9):
         tensor = torch.zeros(1, 32, 1, dtype=torch.int64)
         tensor[0, 8] = 1 << bit
-        sound = render_midi(domain.to_midi(tensor), sample_rate_hz=16_000, backend=backend)
+        sound = domain.compose(tensor).render(16_000, backend=backend).samples
         before, after = sound[: 16_000 - 400], sound[16_000 : 16_000 + 4_000]  # the hit is at 1 s
         assert np.abs(before).max(initial=0) < 1e-3 < 0.2 < np.abs(after).max(), bit
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"metre": "5/4"}, {"part": "band"}, {"metre": "2/4", "min_notes": 9}, {"part": "drums", "chords": True}],
+    [
+        {"time_signature": "5/4"},
+        {"part": "band"},
+        {"time_signature": "2/4", "min_notes": 9},
+        {"part": "drums", "chords": True},
+    ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
@@ -220,17 +227,20 @@ def test_a_sets_own_test_files_are_known_by_its_table(tmp_path: Path) -> None:
     assert domain.official_split(tmp_path / "one" / "x.mid") is None
     table.write_text("drummer,midi_filename,split\na,one/y.mid,test\n")
     os.utime(table, ns=(1, 10**18))  # written again, by the clock
-    assert domain.official_split(folder / "one" / "y.mid") == "test" and domain.official_split(folder / "one" / "x.mid") is None
+    assert (
+        domain.official_split(folder / "one" / "y.mid") == "test"
+        and domain.official_split(folder / "one" / "x.mid") is None
+    )
 
 
 @pytest.mark.parametrize("content", ["", "file,split\none/x.mid,test\n", "\x00\xff\n", '"unclosed'])
-def test_a_table_of_another_kind_says_nothing(tmp_path: Path, content: str) -> None:
+def test_another_table_says_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "info.csv").write_text(content, encoding="latin-1")
-    assert MusicDomain().split_of(tmp_path / "one" / "x.mid") is None
+    assert MusicDomain().official_split(tmp_path / "one" / "x.mid") is None
 
 
 def midi_with_chords() -> pretty_midi.PrettyMIDI:
-    """Eight bars of quarters over C, A minor and silence, told by markers."""
+    """Eight bars of quarters over C, A minor and silence, as markers say."""
     midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=120)
     midi.instruments.append(pretty_midi.Instrument(0, name="melody"))
     midi.instruments[0].notes = [
@@ -257,8 +267,8 @@ def test_chords_are_one_more_column_and_move_with_the_notes(tmp_path: Path) -> N
     np.testing.assert_array_equal(stored[..., :1], plain.read(path).examples)
     assert stored[0, :, 1].tolist() == [1] * 16 + [1 + 4 * 9 + 1] * 16
     assert stored[2, :, 1].tolist() == [1 + 4 * 7] * 16 + [0] * 16
-    np.testing.assert_array_equal(domain.select(path, bar=2).example[0], stored[1])
-    assert domain.select(path, bar=8).example.shape == (1, 32, 2)
+    np.testing.assert_array_equal(domain.select(domain.open(path), bar=2).example[0], stored[1])
+    assert domain.select(domain.open(path), bar=8).example.shape == (1, 32, 2)
     assert domain.spec.condition == (32, 49) and plain.spec.condition is None
 
     batch = domain.tensor(torch.from_numpy(np.repeat(stored[1:2], 500, axis=0)), torch.Generator().manual_seed(0))
@@ -270,7 +280,7 @@ def test_chords_are_one_more_column_and_move_with_the_notes(tmp_path: Path) -> N
     assert still.condition.dtype == torch.int64 and torch.equal(
         still.condition, torch.from_numpy(stored[..., 1]).long()
     )
-    assert torch.equal(still.target, domain.to_tensor(torch.from_numpy(stored)))
+    np.testing.assert_array_equal(still.target, stored[..., :1])
     np.testing.assert_array_equal(domain.identity(stored), plain.identity(stored[..., :1]))
 
 

@@ -14,9 +14,9 @@ import pretty_midi
 import pytest
 import symusic
 
-from musicae.music.reading import read_scores
+from musicae.music.score import read_scores
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 TUNES = DATA / "tunes.abc"
 
 QUARTER = Fraction(1, 4)
@@ -64,7 +64,7 @@ class WrittenTune:
     bars: list[WrittenBar]
 
     @property
-    def metre(self) -> Fraction:
+    def bar_length(self) -> Fraction:
         """Length of a bar in whole notes."""
         return Fraction(self.header["M"])
 
@@ -141,12 +141,12 @@ def sounding_notes(tune: WrittenTune) -> list[tuple[Fraction, Fraction]]:
 
 
 def bars_that_do_not_add_up(tunes: list[WrittenTune]) -> list[str]:
-    """Title and number of each bar that is not exactly as long as its metre."""
+    """Title and number of each bar that is not exactly as long as its time signature says."""
     return [
-        f"{tune.header['T']}, bar {number}: {bar.length} of {tune.metre}"
+        f"{tune.header['T']}, bar {number}: {bar.length} of {tune.bar_length}"
         for tune in tunes
         for number, bar in enumerate(tune.bars, start=1)
-        if bar.length != tune.metre
+        if bar.length != tune.bar_length
     ]
 
 
@@ -162,21 +162,26 @@ STARTER_TUNES = written_tunes(TUNES.read_text(encoding="utf-8"))
 
 
 def test_there_are_enough_tunes_and_most_are_in_common_time() -> None:
-    metres = [tune.header["M"] for tune in STARTER_TUNES]
+    signatures = [tune.header["M"] for tune in STARTER_TUNES]
 
-    assert len(metres) == 55
-    assert {metre: metres.count(metre) for metre in set(metres)} == {"4/4": 40, "6/8": 7, "3/4": 5, "2/4": 3}
+    assert len(signatures) == 55
+    assert {signature: signatures.count(signature) for signature in set(signatures)} == {
+        "4/4": 40,
+        "6/8": 7,
+        "3/4": 5,
+        "2/4": 3,
+    }
 
 
-def test_every_bar_is_as_long_as_its_metre_pickups_and_endings_included() -> None:
+def test_every_bar_is_as_long_as_its_time_signature_pickups_and_endings_included() -> None:
     assert bars_that_do_not_add_up(STARTER_TUNES) == []
 
 
 def test_a_bar_that_lost_a_note_is_found() -> None:
     text = TUNES.read_text(encoding="utf-8")
-    damaged = text.replace("K:G\nGGGA|GGD2|", "K:G\nGGGA|GGD|")
+    corrupted = text.replace("K:G\nGGGA|GGD2|", "K:G\nGGGA|GGD|")
 
-    assert bars_that_do_not_add_up(written_tunes(damaged)) == ["Good King Wenceslas, bar 2: 3/4 of 1"]
+    assert bars_that_do_not_add_up(written_tunes(corrupted)) == ["Good King Wenceslas, bar 2: 3/4 of 1"]
 
 
 def test_repeats_and_endings_are_played_out_in_order() -> None:
@@ -199,9 +204,9 @@ def test_symusic_plays_the_notes_that_are_written(tune: WrittenTune, tmp_path: P
     for (start, end), (expected_start, expected_end) in zip(read, expected, strict=True):
         assert abs(start - expected_start * score.tpq) <= TICKS_OF_SLACK
         assert end == expected_end * score.tpq
-    assert [(metre.time, f"{metre.numerator}/{metre.denominator}") for metre in score.time_signatures] == [
-        (0, tune.header["M"])
-    ]
+    assert [
+        (signature.time, f"{signature.numerator}/{signature.denominator}") for signature in score.time_signatures
+    ] == [(0, tune.header["M"])]
 
 
 def test_the_reader_starts_every_tune_on_its_first_bar_line() -> None:

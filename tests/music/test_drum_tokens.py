@@ -9,20 +9,18 @@ from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TimeSignatureTick, TrackTick
 
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.music.drums import (
+from musicae.music.config import PARTS, TIME_SIGNATURES
+from musicae.music.quantize import quantize
+from musicae.music.starters import read_grooves
+from musicae.music.tokens import (
     DRUM_PITCHES,
-    VOCABULARY,
+    DRUM_VOCABULARY,
     WRITTEN_PITCH,
-    choose_drums,
     hits_from_tokens,
     tokens_from_hits,
     unmapped_pitches,
 )
-from musicae.music.grooves import read_grooves
-from musicae.music.lines import extract_piece
-from musicae.music.parts import PARTS
-from musicae.music.time_signatures import METRES
-from musicae.music.tracks import summarise_tracks
+from musicae.music.tracks import choose_drums, summarise_tracks
 from musicae.music.windows import cut_windows
 from musicae.starter import starter_file
 
@@ -41,15 +39,15 @@ def kit(hits: list[tuple[int, int]], name: str = "", is_drum: bool = True) -> Tr
     return track
 
 
-def score(*tracks: TrackTick, metre: tuple[int, int] = (4, 4)) -> ScoreTick:
+def score(*tracks: TrackTick, signature: tuple[int, int] = (4, 4)) -> ScoreTick:
     made = ScoreTick(Q)
     made.tracks.extend(tracks)
-    made.time_signatures.append(TimeSignatureTick(0, *metre))
+    made.time_signatures.append(TimeSignatureTick(0, *signature))
     return made
 
 
 @pytest.mark.parametrize(
-    ("pitch", "kind"),
+    ("pitch", "drum"),
     [
         (35, "kick"), (36, "kick"), (38, "snare"), (40, "snare"), (37, "snare"), (39, "snare"),
         (42, "closed hat"), (44, "closed hat"), (46, "open hat"), (41, "low tom"), (43, "low tom"),
@@ -58,14 +56,14 @@ def score(*tracks: TrackTick, metre: tuple[int, int] = (4, 4)) -> ScoreTick:
         (22, "closed hat"), (26, "open hat"), (58, "low tom"), (55, "crash"), (52, "crash"),  # as Roland's TD-11
     ],
 )  # fmt: skip
-def test_a_pitch_is_the_drum_it_is_called(pitch: int, kind: str) -> None:
+def test_a_pitch_is_the_drum_it_is_called(pitch: int, drum: str) -> None:
     tokens, unknown = tokens_from_hits(np.array([2]), np.array([pitch]), 4)
-    assert tokens.tolist() == [0, 0, 1 << CLASS[kind], 0] and tokens.dtype == np.uint16
+    assert tokens.tolist() == [0, 0, 1 << CLASS[drum], 0] and tokens.dtype == np.uint16
     assert len(unknown) == 0
 
 
 def test_every_class_is_written_at_a_pitch_of_its_own() -> None:
-    assert len(DRUM_PITCHES) == 9 and VOCABULARY == 512
+    assert len(DRUM_PITCHES) == 9 and DRUM_VOCABULARY == 512
     every = [pitch for pitches in DRUM_PITCHES.values() for pitch in pitches]
     assert len(set(every)) == len(every)
     assert all(35 <= pitch <= 81 for pitch in WRITTEN_PITCH.tolist())  # General MIDI's percussion
@@ -74,26 +72,26 @@ def test_every_class_is_written_at_a_pitch_of_its_own() -> None:
 @given(st.lists(st.integers(0, 511), min_size=1, max_size=40))
 def test_tokens_to_hits_to_tokens_is_the_identity(values: list[int]) -> None:
     tokens = np.array(values, dtype=np.uint16)
-    step, kind = hits_from_tokens(tokens)
+    step, drum = hits_from_tokens(tokens)
     assert len(step) == sum(value.bit_count() for value in values)
-    np.testing.assert_array_equal(tokens_from_hits(step, WRITTEN_PITCH[kind], len(values))[0], tokens)
+    np.testing.assert_array_equal(tokens_from_hits(step, WRITTEN_PITCH[drum], len(values))[0], tokens)
 
 
 def test_what_has_no_class_is_counted() -> None:
     tokens, unknown = tokens_from_hits(np.array([0, 0, 3, 3]), np.array([75, 36, 75, 73]), 4)
     assert tokens.tolist() == [1, 0, 0, 0] and unknown.tolist() == [0, 3]
     assert unmapped_pitches(np.array([75, 36, 75, 73])) == {73: 1, 75: 2}
-    piece = extract_piece(score(kit([(0, 36), (Q, 75), (2 * Q, 75), (3 * Q, 75), (4 * Q, 36)])), DRUMS)
-    assert piece.told[-1] == "hits of drums that no class has: 3 × pitch 75"
+    piece = quantize(score(kit([(0, 36), (Q, 75), (2 * Q, 75), (3 * Q, 75), (4 * Q, 36)])), DRUMS)
+    assert piece.report[-1] == "hits of drums that no class has: 3 × pitch 75"
     assert cut_windows(piece, 1, 2).skipped == {"hits of drums that no class has": 1, "fewer than 2 steps struck": 1}
 
 
 def test_all_tracks_of_channel_ten_play_together() -> None:
     made = score(kit([(0, 36)], "kick"), kit([(0, 60)], "piano", is_drum=False), kit([(0, 42), (Q, 38)], "rest"))
-    piece = extract_piece(made, DRUMS)
+    piece = quantize(made, DRUMS)
     assert piece.choice.tracks == ((0, 2),)
     assert piece.lines[0].streams[0][[0, 4]].tolist() == [1 + 4, 2]
-    assert "used as drums" in piece.told[0] and "not drums" in piece.told[1]
+    assert "used as drums" in piece.report[0] and "not drums" in piece.report[1]
 
 
 def test_the_users_track_need_not_be_on_channel_ten() -> None:
@@ -110,24 +108,24 @@ def test_a_file_without_drums_says_which_model_reads_it() -> None:
 
 
 @pytest.mark.parametrize("latency", [-0.22, -0.15, 0.0, 0.2])
-def test_playing_by_hand_is_put_on_the_grid_and_its_lateness_is_told(latency: float) -> None:
+def test_playing_by_hand_is_put_on_the_grid_and_its_lateness_is_said(latency: float) -> None:
     generator = np.random.default_rng(1)
     pattern = np.array([[1, 0, 4, 0, 2, 0, 4, 0, 1, 0, 5, 0, 2, 0, 4, 8]] * 8).reshape(-1)
-    step, kind = hits_from_tokens(pattern)
+    step, drum = hits_from_tokens(pattern)
     ticks = np.round((16 + step + latency + generator.normal(0, 0.12, len(step))) * Q / 4).astype(int)
-    piece = extract_piece(score(kit(list(zip(ticks.tolist(), WRITTEN_PITCH[kind].tolist(), strict=True)))), DRUMS)
+    piece = quantize(score(kit(list(zip(ticks.tolist(), WRITTEN_PITCH[drum].tolist(), strict=True)))), DRUMS)
     np.testing.assert_array_equal(piece.lines[0].streams[0][16 : 16 + len(pattern)], pattern)
     assert abs(piece.phase.steps - latency) < 0.04 and piece.phase.confidence > 0.6
     assert bool(piece.phase.shift) == (latency != 0)
-    told = next(line for line in piece.told if line.startswith("grid: "))
+    described = next(line for line in piece.report if line.startswith("grid: "))
     side = "early" if piece.phase.steps < 0 else "late"
-    assert f"{abs(piece.phase.steps):.2f} of a 16th {side}, confidence {piece.phase.confidence:.2f}, " in told
-    assert told.endswith("moved" if latency else "taken as written")
+    assert f"{abs(piece.phase.steps):.2f} of a 16th {side}, confidence {piece.phase.confidence:.2f}, " in described
+    assert described.endswith("moved" if latency else "taken as written")
 
 
 def test_a_short_fill_far_from_the_grid_is_not_moved_on_a_guess() -> None:
     ticks = np.round((np.arange(20) + 0.45 + np.random.default_rng(0).normal(0, 0.15, 20)) * Q / 4).astype(int)
-    phase = extract_piece(score(kit([(tick, 38) for tick in ticks.tolist()])), DRUMS).phase
+    phase = quantize(score(kit([(tick, 38) for tick in ticks.tolist()])), DRUMS).phase
     assert 0.5 < phase.confidence < 0.75 and phase.shift == 0
 
 
@@ -146,20 +144,21 @@ def test_the_starter_grooves_are_many_and_different() -> None:
 
 def test_a_groove_is_read_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "g.txt").write_text(
-        "title: One\nmetre: 3/4\ntempo: 90\nbar: A\nkick x... .... ....  # the one\nsnare .... x... x...\n"
+        "title: One\ntime signature: 3/4\ntempo: 90\nbar: A\nkick x... .... ....  # the one\nsnare .... x... x...\n"
         "bar: B\nopen hat x.x. x.x. x.xx\nplay: A B\n"
     )
     (groove,) = read_grooves(tmp_path / "g.txt")
-    piece = extract_piece(groove.score, DRUMS, METRES["3/4"])
+    piece = quantize(groove.score, DRUMS, TIME_SIGNATURES["3/4"])
     expected = [1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 0, 8, 8]
     np.testing.assert_array_equal(piece.lines[0].streams[0], expected * 8)
     assert round(groove.score.tempos[0].qpm) == 90
 
 
 @pytest.mark.parametrize(
-    "line", ["kick x...", "cowbell " + "x..." * 4, "kick " + "y..." * 4, "play: A Z", "metre: 5/4", "tempo: fast"]
+    "line",
+    ["kick x...", "cowbell " + "x..." * 4, "kick " + "y..." * 4, "play: A Z", "time signature: 5/4", "tempo: fast"],
 )
-def test_a_wrong_line_of_a_groove_is_told_with_its_number(tmp_path: Path, line: str) -> None:
+def test_a_wrong_line_of_a_groove_is_said_with_its_number(tmp_path: Path, line: str) -> None:
     (tmp_path / "g.txt").write_text(f"title: One\nbar: A\n{line}\n")
     with pytest.raises(DamagedFileError, match=r"g\.txt, line 3: .* is not understood"):
         read_grooves(tmp_path / "g.txt")

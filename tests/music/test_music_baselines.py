@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicae.music.baselines import always, bar_before, most_frequent
+from musicae.music.statistics import always, bar_before, most_frequent
 
 
 def test_the_most_frequent_token_is_each_streams_own() -> None:

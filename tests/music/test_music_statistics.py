@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from musicae.music.codec import NOTE_OFF, PITCH_OFFSET
-from musicae.music.parts import PARTS
+from musicae.music.config import PARTS
 from musicae.music.statistics import (
     divergence_bits,
     drum_statistics,
@@ -16,6 +15,7 @@ from musicae.music.statistics import (
     line_statistics,
     part_statistics,
 )
+from musicae.music.tokens import NOTE_OFF, PITCH_OFFSET
 
 
 def line(*events: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def test_a_note_outside_the_key_takes_a_window_out_of_its_scale() -> None:
 def test_drums_are_counted_kind_by_kind() -> None:
     kick_and_hat, snare = 0b101, 0b010
     found = drum_statistics(np.array([[kick_and_hat, 0, snare, 0], [0, 0, 0, 0]]), bar_steps=4)
-    assert found.histograms["kind"].tolist() == [[1, 1, 1, 0, 0, 0, 0, 0, 0], [0] * 9]
+    assert found.histograms["drum"].tolist() == [[1, 1, 1, 0, 0, 0, 0, 0, 0], [0] * 9]
     assert found.histograms["density"].tolist() == [[0, 0, 1, 0, 0], [1, 0, 0, 0, 0]]
     assert found.shares["silent"].tolist() == [0, 1]
 

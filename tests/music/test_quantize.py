@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TempoTick, TimeSignatureTick, TrackTick
 
 from musicae.errors import MusicaeError
-from musicae.music.grid import estimate_phase, find_phase, find_stretches, to_steps
-from musicae.music.lines import Piece, extract_piece
-from musicae.music.melody import choose_melody, skyline
-from musicae.music.streams import PitchedStream
-from musicae.music.tracks import summarise_tracks
+from musicae.music.quantize import QuantizedPart, estimate_phase, find_phase, find_sections, quantize, to_steps
+from musicae.music.tokens import PitchedStream, skyline
+from musicae.music.tracks import choose_melody, summarise_tracks
 from musicae.music.windows import cut_windows, window_at
 
 Q = 480
@@ -29,11 +27,11 @@ def track(notes: list[tuple[int, int, int]], name: str = "", program: int = 0, i
     return made
 
 
-def score(*tracks: TrackTick, metres: tuple[tuple[int, int, int], ...] = ()) -> ScoreTick:
+def score(*tracks: TrackTick, time_signatures: tuple[tuple[int, int, int], ...] = ()) -> ScoreTick:
     made = ScoreTick(Q)
     made.tracks.extend(tracks)
-    for metre in metres:
-        made.time_signatures.append(TimeSignatureTick(*metre))
+    for signature in time_signatures:
+        made.time_signatures.append(TimeSignatureTick(*signature))
     return made
 
 
@@ -41,15 +39,15 @@ def quarters(count: int, start: int = 0, pitch: int = 60) -> list[tuple[int, int
     return [(start + index * Q, Q, pitch + index % 5) for index in range(count)]
 
 
-def metres_of(melody: Piece) -> list[tuple[str, int, int]]:
-    return [(line.stretch.metre, line.stretch.first_bar, line.stretch.bars) for line in melody.lines]
+def sections_of(melody: QuantizedPart) -> list[tuple[str, int, int]]:
+    return [(line.section.time_signature, line.section.first_bar, line.section.bars) for line in melody.lines]
 
 
 def test_a_melody_lies_on_the_grid_as_written_by_hand() -> None:
     # C4 quarter, E4 eighth, rest of an eighth, G4 dotted quarter, A4 eighth that starts 10 ticks late,
     # then a C5 held over the bar line for six quarters, one 32nd C5 and a rest.
     notes = [(0, 480, 60), (480, 240, 64), (960, 720, 67), (1690, 230, 69), (1920, 2880, 72), (4800, 30, 72)]
-    (line,) = extract_piece(score(track(notes))).lines
+    (line,) = quantize(score(track(notes))).lines
     expected = [41, 0, 0, 0, 45, 0, 1, 0, 48, 0, 0, 0, 0, 0, 50, 0, 53, *[0] * 23, 53, 1, *[0] * 6]
     np.testing.assert_array_equal(line.streams[0], expected)
 
@@ -70,45 +68,45 @@ def test_rounding_agrees_with_exact_fractions(quarter: int, tick: int) -> None:
 
 
 def test_a_note_shorter_than_a_step_lasts_one() -> None:
-    (line,) = extract_piece(score(track([(0, 1, 60), (960, 0, 62)]))).lines
+    (line,) = quantize(score(track([(0, 1, 60), (960, 0, 62)]))).lines
     assert line.streams[0][:2].tolist() == [41, 1] and line.streams[0][8:10].tolist() == [43, 1]
 
 
-def test_metre_changes_split_a_song_and_bars_count_on() -> None:
-    metres = ((0, 4, 4), (3840, 3, 4), (3840 + 1440 * 3, 4, 4))
-    melody = extract_piece(score(track(quarters(8 + 9 + 12)), metres=metres))
-    assert metres_of(melody) == [("4/4", 1, 2), ("3/4", 3, 3), ("4/4", 6, 3)]
+def test_changes_of_time_signature_split_a_song_and_bars_count_on() -> None:
+    time_signatures = ((0, 4, 4), (3840, 3, 4), (3840 + 1440 * 3, 4, 4))
+    melody = quantize(score(track(quarters(8 + 9 + 12)), time_signatures=time_signatures))
+    assert sections_of(melody) == [("4/4", 1, 2), ("3/4", 3, 3), ("4/4", 6, 3)]
     found = cut_windows(melody, 2, 4)
     assert found.first_bar.tolist() == [1, 6, 7]
-    assert found.skipped == {"metre 3/4 (this model reads 4/4)": 2}
+    assert found.skipped == {"time signature 3/4 (this model reads 4/4)": 2}
     assert (found.windows[:, ::4] >= 2).all()
 
 
 def test_tempo_changes_do_not_split_a_song() -> None:
     made = score(track(quarters(16)))
     made.tempos.extend([TempoTick(0, mspq=500_000), TempoTick(1000, mspq=300_000)])
-    assert metres_of(extract_piece(made)) == [("4/4", 1, 4)]
+    assert sections_of(quantize(made)) == [("4/4", 1, 4)]
 
 
 def test_a_signature_repeated_on_a_bar_line_changes_nothing_and_elsewhere_starts_a_bar() -> None:
     notes = track(quarters(16))
-    assert metres_of(extract_piece(score(notes, metres=((0, 4, 4), (1920, 4, 4))))) == [("4/4", 1, 4)]
-    melody = extract_piece(score(notes, metres=((0, 4, 4), (480, 4, 4))))  # a pickup of one quarter
-    assert metres_of(melody) == [("4/4", 1, 1), ("4/4", 2, 4)]
+    assert sections_of(quantize(score(notes, time_signatures=((0, 4, 4), (1920, 4, 4))))) == [("4/4", 1, 4)]
+    melody = quantize(score(notes, time_signatures=((0, 4, 4), (480, 4, 4))))  # a pickup of one quarter
+    assert sections_of(melody) == [("4/4", 1, 1), ("4/4", 2, 4)]
     assert melody.lines[0].streams[0].tolist() == [41, 0, 0, 0, 1] + [0] * 11
     assert melody.lines[1].streams[0][0] == 42
 
 
 def test_of_two_signatures_at_one_place_the_later_counts() -> None:
-    made = score(metres=((0, 3, 4), (0, 4, 4), (1920, 3, 4), (1920, 4, 4)))
-    assert [(part.metre, part.bars) for part in find_stretches(made, 3840)] == [("4/4", 2)]
+    made = score(time_signatures=((0, 3, 4), (0, 4, 4), (1920, 3, 4), (1920, 4, 4)))
+    assert [(part.time_signature, part.bars) for part in find_sections(made, 3840)] == [("4/4", 2)]
 
 
 def test_cut_time_and_two_four_are_read_in_bars_of_four_beats() -> None:
-    melody = extract_piece(score(track(quarters(16)), metres=((0, 2, 2),)))
+    melody = quantize(score(track(quarters(16)), time_signatures=((0, 2, 2),)))
     assert cut_windows(melody, 2, 4).first_bar.tolist() == [1, 2, 3]
-    melody = extract_piece(score(track(quarters(16)), metres=((0, 2, 4),)))
-    assert metres_of(melody) == [("2/4", 1, 8)]
+    melody = quantize(score(track(quarters(16)), time_signatures=((0, 2, 4),)))
+    assert sections_of(melody) == [("2/4", 1, 8)]
     found = cut_windows(melody, 2, 4)
     assert found.first_bar.tolist() == [1, 3, 5]
     for bar, window in zip(found.first_bar, found.windows, strict=True):
@@ -121,14 +119,14 @@ def test_cut_time_and_two_four_are_read_in_bars_of_four_beats() -> None:
 def test_reasons_are_counted_for_every_window() -> None:
     high = [(index * Q, Q, 115) for index in range(8)]
     notes = high + [(3840 + 1920 * 4 + tick, long, pitch) for tick, long, pitch in quarters(8)]
-    found = cut_windows(extract_piece(score(track(notes))), 2, 4)
+    found = cut_windows(quantize(score(track(notes))), 2, 4)
     assert len(found.windows) + sum(found.skipped.values()) == 7
-    assert found.skipped == {PitchedStream.unspeakable: 2, "fewer than 4 notes": 3}
+    assert found.skipped == {PitchedStream.without_token: 2, "fewer than 4 notes": 3}
     assert found.first_bar.tolist() == [6, 7]
 
 
 def test_leading_rests_are_kept() -> None:
-    (line,) = extract_piece(score(track(quarters(4, start=1920 * 2)))).lines
+    (line,) = quantize(score(track(quarters(4, start=1920 * 2)))).lines
     assert np.flatnonzero(line.streams[0]).tolist() == [32, 36, 40, 44]
 
 
@@ -148,20 +146,20 @@ def test_a_constant_delay_is_found_and_taken_away(phase: float) -> None:
     ticks = np.round((steps + phase + generator.normal(0, 0.06, 150)) * Q / 4).astype(int)
     found, confidence = estimate_phase(ticks, Q)
     assert abs(found - phase) < 0.02 and confidence > 0.9
-    (line,) = extract_piece(score(track([(int(tick), 60, 60) for tick in ticks]))).lines
+    (line,) = quantize(score(track([(int(tick), 60, 60) for tick in ticks]))).lines
     wrong = len(set(np.flatnonzero(line.streams[0] >= 2)) ^ set(steps.tolist()))
     assert wrong <= 2
 
 
-def test_the_grid_begins_where_the_metre_does() -> None:
-    melody = extract_piece(score(track(quarters(24, start=37)), metres=((0, 1, 64), (37, 4, 4))))
+def test_the_grid_begins_where_the_time_signature_does() -> None:
+    melody = quantize(score(track(quarters(24, start=37)), time_signatures=((0, 1, 64), (37, 4, 4))))
     assert melody.phase.shift == 0
     assert (melody.lines[1].streams[0][::4] >= 2).all()
 
 
 @pytest.mark.parametrize(("tick", "bars"), [(1859, 1), (1860, 2), (1919, 2), (1920, 2)])
 def test_a_note_just_before_a_bar_line_is_not_lost(tick: int, bars: int) -> None:
-    (line,) = extract_piece(score(track([(0, Q, 60), (tick, 30, 62)]))).lines
+    (line,) = quantize(score(track([(0, Q, 60), (tick, 30, 62)]))).lines
     assert (line.streams[0] >= 2).sum() == 2 and len(line.streams[0]) == bars * 16
 
 
@@ -218,7 +216,7 @@ def test_a_wrong_choice_is_told(wanted: int | str, reason: str) -> None:
 
 @pytest.mark.parametrize(("tracks", "reason"), [([DRUMS], "only drums"), ([], "no notes"), ([track([])], "no notes")])
 def test_a_file_without_melody_says_why(tracks: list[TrackTick], reason: str) -> None:
-    found = cut_windows(extract_piece(score(*tracks)), 2, 4)
+    found = cut_windows(quantize(score(*tracks)), 2, 4)
     assert len(found.windows) == 0
     assert [reason in key for key in found.skipped] == [True]
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from musicae.music.codec import FIRST_ONSET, HOLD, NOTE_OFF, VOCABULARY
+from musicae.music.config import PARTS
 from musicae.music.corruption import FARTHEST_SEMITONES, coarse_grid, wrong_notes
-from musicae.music.parts import PARTS
+from musicae.music.tokens import FIRST_ONSET, HOLD, LINE_VOCABULARY, NOTE_OFF
 
 PART_NAMES = ("melody", "drums", "trio")
 
@@ -22,7 +22,7 @@ def windows(name: str, count: int = 300) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", PART_NAMES)
-def test_damaged_notes_are_valid_and_drawn_from_the_generator(name):
+def test_corrupted_notes_are_valid_and_drawn_from_the_generator(name):
     part, tokens = PARTS[name], windows(name)
     before = tokens.clone()
     once, again, other = (wrong_notes(tokens, part, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
@@ -33,12 +33,12 @@ def test_damaged_notes_are_valid_and_drawn_from_the_generator(name):
         assert 0.6 < changed <= 1.0
 
 
-def test_a_damaged_melody_has_near_pitches_fewer_notes_and_some_a_step_off():
+def test_a_corrupted_melody_has_near_pitches_fewer_notes_and_some_a_step_off():
     tokens = windows("melody", 2000)
-    damaged = wrong_notes(tokens, PARTS["melody"], torch.Generator().manual_seed(0))
-    onset, was = damaged >= FIRST_ONSET, tokens >= FIRST_ONSET
+    corrupted = wrong_notes(tokens, PARTS["melody"], torch.Generator().manual_seed(0))
+    onset, was = corrupted >= FIRST_ONSET, tokens >= FIRST_ONSET
     stayed = onset & was
-    distance = (damaged - tokens)[stayed].abs()
+    distance = (corrupted - tokens)[stayed].abs()
     assert distance.max() <= FARTHEST_SEMITONES
     assert 0.1 < (distance > 0).double().mean() < 0.2  # half of the most, on average
     assert 0.85 < onset.sum() / was.sum() < 0.95
@@ -50,33 +50,33 @@ def test_a_damaged_melody_has_near_pitches_fewer_notes_and_some_a_step_off():
 
 def test_drums_lose_gain_and_move_hits():
     tokens = windows("drums", 2000)
-    damaged = wrong_notes(tokens, PARTS["drums"], torch.Generator().manual_seed(0))
+    corrupted = wrong_notes(tokens, PARTS["drums"], torch.Generator().manual_seed(0))
     places = torch.arange(9)
-    was, now = (((hits >> places) & 1).bool() for hits in (tokens, damaged))
+    was, now = (((hits >> places) & 1).bool() for hits in (tokens, corrupted))
     kept = (was & now).sum() / was.sum()
     assert 0.5 < kept < 0.9
     assert ((now & ~was).sum() / was.sum()) > 0.03
-    assert (damaged[:, 1::2] > 0).any() and not (tokens[:, 1::2] > 0).any()
+    assert (corrupted[:, 1::2] > 0).any() and not (tokens[:, 1::2] > 0).any()
 
 
 def test_hits_are_added_and_wrong_ones_go_to_every_other_drum():
     kick = torch.zeros(2000, 32, 1, dtype=torch.int64)
     kick[:, ::4] = 1
-    damaged = wrong_notes(kick, PARTS["drums"], torch.Generator().manual_seed(0))
-    hits = (damaged >> torch.arange(9)) & 1  # (batch, steps, drums)
+    corrupted = wrong_notes(kick, PARTS["drums"], torch.Generator().manual_seed(0))
+    hits = (corrupted >> torch.arange(9)) & 1  # (batch, steps, drums)
     assert (hits.sum((0, 1)) > 0).all()
     assert hits.sum((1, 2)).max() > 8  # eight were played
     far = hits[:, 2::4].sum() / kick.sum()  # two steps from any that was played: only an added one lies there
     assert 0.01 < far < 0.04  # a tenth on average, a quarter of the steps
 
 
-@pytest.mark.parametrize("token", [FIRST_ONSET, VOCABULARY - 1])
+@pytest.mark.parametrize("token", [FIRST_ONSET, LINE_VOCABULARY - 1])
 def test_the_outermost_pitches_go_wrong_as_often_as_others(token):
     line = torch.zeros(2000, 32, 1, dtype=torch.int64)
     line[:, ::4] = token
-    damaged = wrong_notes(line, PARTS["melody"], torch.Generator().manual_seed(0))
-    onset = damaged[damaged >= FIRST_ONSET]
-    assert damaged.max() < VOCABULARY and not (damaged == NOTE_OFF).any()
+    corrupted = wrong_notes(line, PARTS["melody"], torch.Generator().manual_seed(0))
+    onset = corrupted[corrupted >= FIRST_ONSET]
+    assert corrupted.max() < LINE_VOCABULARY and not (corrupted == NOTE_OFF).any()
     assert 0.12 < (onset != token).double().mean() < 0.18
     assert (onset - token).abs().max() <= FARTHEST_SEMITONES
 
@@ -89,8 +89,8 @@ def test_silence_stays_silent():
 
 
 def test_a_coarse_melody_has_onsets_and_offs_on_eighths_only():
-    line = [40, HOLD, HOLD, 42, 44, 45, NOTE_OFF, HOLD, HOLD, NOTE_OFF, HOLD, VOCABULARY - 1]
-    wanted = [40, HOLD, 42, HOLD, 44, HOLD, NOTE_OFF, HOLD, NOTE_OFF, HOLD, VOCABULARY - 1, HOLD]
+    line = [40, HOLD, HOLD, 42, 44, 45, NOTE_OFF, HOLD, HOLD, NOTE_OFF, HOLD, LINE_VOCABULARY - 1]
+    wanted = [40, HOLD, 42, HOLD, 44, HOLD, NOTE_OFF, HOLD, NOTE_OFF, HOLD, LINE_VOCABULARY - 1, HOLD]
     tokens = torch.tensor(line)[None, :, None]
     assert coarse_grid(tokens, PARTS["melody"])[0, :, 0].tolist() == wanted
 

@@ -1,23 +1,19 @@
-"""Parts and metres: the closed codec of every part, the trio's three tracks, and which bars a model reads."""
-
-import tempfile
-from pathlib import Path
+"""Parts and time signatures: the closed codec of every part, the trio's three tracks, and which bars a model reads."""
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TimeSignatureTick, TrackTick
 
-from musicae.music.lines import extract_piece
-from musicae.music.parts import PARTS, Part
-from musicae.music.reading import read_scores
+from musicae.music.config import PARTS, TIME_SIGNATURES, Part, TimeSignature, another_time_signature
+from musicae.music.domain import MusicConfig, MusicDomain
+from musicae.music.piece import Piece
+from musicae.music.quantize import quantize
 from musicae.music.rolls import part_rolls
-from musicae.music.time_signatures import METRES, Metre, metre_is_another
-from musicae.music.tracks import summarise_tracks
-from musicae.music.trio import choose_trio
+from musicae.music.tracks import choose_trio, summarise_tracks
 from musicae.music.windows import cut_windows, window_at
-from musicae.music.writing import TICKS_PER_STEP, Timeline, part_voices, voices_midi, write_midi
 
 Q = 480
 
@@ -33,11 +29,11 @@ def track(notes: list[tuple[int, int, int]], name: str = "", program: int = 0, i
     return made
 
 
-def score(*tracks: TrackTick, metres: tuple[tuple[int, int, int], ...] = ()) -> ScoreTick:
-    """Metres as (step, numerator, denominator)."""
+def score(*tracks: TrackTick, time_signatures: tuple[tuple[int, int, int], ...] = ()) -> ScoreTick:
+    """Time signatures as (step, numerator, denominator)."""
     made = ScoreTick(Q)
     made.tracks.extend(tracks)
-    for step, numerator, denominator in metres:
+    for step, numerator, denominator in time_signatures:
         made.time_signatures.append(TimeSignatureTick(step * Q // 4, numerator, denominator))
     return made
 
@@ -57,46 +53,46 @@ def token_windows(part: Part, steps: int) -> st.SearchStrategy[np.ndarray]:
     return st.lists(window, min_size=1, max_size=3).map(np.stack)
 
 
-@pytest.mark.parametrize("metre", METRES.values(), ids=lambda metre: metre.name)
+@pytest.mark.parametrize("signature", TIME_SIGNATURES.values(), ids=lambda signature: signature.name)
 @pytest.mark.parametrize("part", PARTS.values(), ids=lambda part: part.name)
-def test_what_is_written_is_read_back_in_every_part_and_metre(part: Part, metre: Metre) -> None:
-    steps = 2 * metre.steps_per_bar
+def test_what_is_composed_is_read_back_in_every_part_and_time_signature(part: Part, signature: TimeSignature) -> None:
+    steps = 2 * signature.steps_per_bar
+    domain = MusicDomain(MusicConfig(part=part.name, time_signature=signature.name))
 
     @settings(max_examples=25, deadline=None, derandomize=True)
     @given(token_windows(part, steps))
     def check(windows: np.ndarray) -> None:
-        end = len(windows) * steps * TICKS_PER_STEP
-        timeline = Timeline(end, metres=((0, metre.numerator, metre.denominator),))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "x.mid")
-            write_midi(voices_midi(part_voices(part, windows), timeline), path)
-            piece = extract_piece(read_scores(path)[0].score, part, metre)
-        (line,) = piece.lines
-        assert piece.bars == 2 * len(windows)
+        piece = Piece.open(domain.compose(torch.from_numpy(windows)).to_bytes())
+        read = quantize(piece.score, part, signature)
+        (line,) = read.lines
+        assert read.bars == piece.bars == 2 * len(windows)
         for index, stream in enumerate(part.streams):
             expected = stream.canonical(windows[..., index])
             np.testing.assert_array_equal(stream.windows(line.streams[index], steps, steps), expected)
         for number in range(len(windows)):
-            window = window_at(piece, 1 + 2 * number, 2)
+            window = window_at(read, 1 + 2 * number, 2)
             assert window.dtype == part.dtype and window.shape == windows.shape[1:]
 
     check()
 
 
 def test_drums_are_written_on_channel_ten_as_short_notes() -> None:
-    windows = np.full((1, 32, 1), 511)
-    (voice,) = part_voices(PARTS["drums"], windows)
-    assert voice.is_drums and len(voice.pitch) == 32 * 9
-    assert (voice.end - voice.onset).max() <= TICKS_PER_STEP
-    assert voices_midi([voice], Timeline(32 * TICKS_PER_STEP)).instruments[0].is_drum
+    piece = MusicDomain(MusicConfig(part="drums")).compose(torch.full((1, 32, 1), 511))
+    (track,) = piece.tracks
+    notes = piece.notes(0)
+    assert track.is_drum and track.channel == 9 and track.notes == 32 * 9
+    assert (notes.end - notes.start).max() <= piece.ticks_per_quarter // 4
 
 
 @pytest.mark.parametrize(("part", "token"), [("melody", 90), ("drums", 512), ("drums", -1), ("trio", 90)])
 def test_a_token_that_does_not_exist_is_refused(part: str, token: int) -> None:
-    windows = np.zeros((1, 16, len(PARTS[part].streams)), dtype=np.int64)
+    domain = MusicDomain(MusicConfig(part=part))
+    windows = torch.zeros(1, *domain.spec.shape, dtype=torch.int64)
     windows[0, 3, 0] = token
     with pytest.raises(ValueError, match="tokens 0 to"):
-        part_voices(PARTS[part], windows)
+        domain.compose(windows)
+    with pytest.raises(ValueError, match="tokens 0 to"):
+        domain.array_examples(windows.numpy())
 
 
 TUNE = track(beats(16, 72), "Flute", 73)
@@ -132,7 +128,7 @@ def test_the_trio_is_found(tracks: tuple[TrackTick, ...], chosen: tuple[int, int
     ],
 )
 def test_an_incomplete_trio_says_what_is_missing(tracks: tuple[TrackTick, ...], missing: str) -> None:
-    piece = extract_piece(score(*tracks), PARTS["trio"])
+    piece = quantize(score(*tracks), PARTS["trio"])
     assert not piece.choice.complete
     ((reason, count),) = cut_windows(piece, 1, 1).skipped.items()
     assert reason.startswith(missing) and count == 1
@@ -145,7 +141,7 @@ def test_the_users_track_is_the_trios_melody() -> None:
 
 def test_the_bass_takes_the_lowest_note_of_a_chord_and_the_melody_the_highest() -> None:
     chord = [(0, 4, pitch) for pitch in (40, 47, 52)]
-    piece = extract_piece(score(track(chord, "lead"), track(chord, "bass"), DRUM_TRACK), PARTS["trio"])
+    piece = quantize(score(track(chord, "lead"), track(chord, "bass"), DRUM_TRACK), PARTS["trio"])
     assert [stream[0] for stream in piece.lines[0].streams] == [52 - 19, 40 - 19, 1]
 
 
@@ -155,7 +151,7 @@ def test_all_three_must_sound_in_a_window() -> None:
         track([(0, 34, 40), (48, 4, 43)], "bass", 33),  # the first note is held into the third bar
         track([(0, 1, 36), (33, 1, 38), (16, 1, 42)], is_drum=True),
     )
-    found = cut_windows(extract_piece(made, PARTS["trio"]), 1, 2)
+    found = cut_windows(quantize(made, PARTS["trio"]), 1, 2)
     assert found.windows.shape == (2, 16, 3) and found.windows.dtype == np.uint16
     assert found.first_bar.tolist() == [1, 3]
     assert found.windows[1, 0].tolist() == [72 - 19, 40 - 19, 0]
@@ -169,52 +165,63 @@ def test_all_three_must_sound_in_a_window() -> None:
         ("6/8", (3, 8), 2),
     ],
 )  # fmt: skip
-def test_a_model_reads_its_metre_and_those_written_alike(
+def test_a_model_reads_its_time_signature_and_those_written_alike(
     model: str, signature: tuple[int, int], bars_each: int
 ) -> None:
-    metre = METRES[model]
-    piece = extract_piece(score(track(beats(48, every=2)), metres=((0, *signature),)), metre=metre)
+    read = TIME_SIGNATURES[model]
+    piece = quantize(score(track(beats(48, every=2)), time_signatures=((0, *signature),)), signature=read)
     found = cut_windows(piece, 2, 4)
-    assert found.windows.shape == (96 // metre.steps_per_bar - 1, 2 * metre.steps_per_bar, 1)
+    assert found.windows.shape == (96 // read.steps_per_bar - 1, 2 * read.steps_per_bar, 1)
     assert found.first_bar.tolist() == [1 + bars_each * index for index in range(len(found.windows))]
     assert found.skipped == {} and (found.windows[:, ::2] >= 2).all()
 
 
-def test_a_song_that_changes_metre_gives_each_model_its_stretches() -> None:
-    metres = ((0, 4, 4), (64, 3, 4), (64 + 48, 6, 8), (64 + 96, 5, 4))
-    made = score(track(beats(60)), metres=metres)
-    windows = {name: cut_windows(extract_piece(made, metre=metre), 2, 2) for name, metre in METRES.items()}
+def test_a_song_that_changes_its_time_signature_gives_each_model_its_sections() -> None:
+    time_signatures = ((0, 4, 4), (64, 3, 4), (64 + 48, 6, 8), (64 + 96, 5, 4))
+    made = score(track(beats(60)), time_signatures=time_signatures)
+    windows = {
+        name: cut_windows(quantize(made, signature=signature), 2, 2) for name, signature in TIME_SIGNATURES.items()
+    }
     assert {name: found.first_bar.tolist() for name, found in windows.items()} == {
         "4/4": [1, 2, 3], "2/4": [], "3/4": [5, 6, 7], "6/8": [9, 10, 11]
     }  # fmt: skip
     assert windows["3/4"].skipped == {
-        "metre 4/4 (this model reads 3/4)": 3,
-        "metre 6/8 (this model reads 3/4)": 3,
-        "metre 5/4 (this model reads 3/4; there are 4/4, 2/4, 3/4, 6/8)": 3,
+        "time signature 4/4 (this model reads 3/4)": 3,
+        "time signature 6/8 (this model reads 3/4)": 3,
+        "time signature 5/4 (this model reads 3/4; there are 4/4, 2/4, 3/4, 6/8)": 3,
     }
 
 
-def test_a_metre_that_no_model_has_is_answered_with_those_there_are() -> None:
-    assert metre_is_another("3/4", METRES["4/4"]) == "3/4 (this model reads 4/4)"
-    assert metre_is_another("5/4", METRES["6/8"]) == "5/4 (this model reads 6/8; there are 4/4, 2/4, 3/4, 6/8)"
-    for metre in METRES.values():
-        assert metre.steps_per_bar * metre.denominator == 16 * metre.numerator
-        assert metre.file_bars[metre.numerator, metre.denominator] == 1
-        assert metre.steps_per_bar % metre.steps_per_beat == 0
+def test_a_time_signature_that_no_model_has_is_answered_with_those_there_are() -> None:
+    assert another_time_signature("3/4", TIME_SIGNATURES["4/4"]) == "3/4 (this model reads 4/4)"
+    assert (
+        another_time_signature("5/4", TIME_SIGNATURES["6/8"])
+        == "5/4 (this model reads 6/8; there are 4/4, 2/4, 3/4, 6/8)"
+    )
+    for signature in TIME_SIGNATURES.values():
+        assert signature.steps_per_bar * signature.denominator == 16 * signature.numerator
+        assert signature.file_bars[signature.numerator, signature.denominator] == 1
+        assert signature.steps_per_bar % signature.steps_per_beat == 0
 
 
-def test_a_trios_picture_shows_the_drums_below_the_bass() -> None:
+def rolls(part: str, window: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    drawn = part_rolls(PARTS[part], {"x": window}, 16, 4)
+    return drawn.rows["x"][0], drawn.names
+
+
+def test_a_trios_picture_has_a_named_row_for_each_drum() -> None:
     window = np.zeros((1, 16, 3), dtype=np.int64)
     window[0, 0] = [72 - 19, 40 - 19, 1 + 128]  # kick and crash
     window[0, 8] = [1, 1, 2]
-    (roll,) = part_rolls(PARTS["trio"], {"x": window})["x"]
-    assert np.flatnonzero(roll[:, 0]).tolist() == [30, 37, 40, 72]
-    assert np.flatnonzero(roll[:, 8]).tolist() == [31] and (roll[[40, 72], 1:8] == 1).all()
-    (alone,) = part_rolls(PARTS["drums"], {"x": window[..., 2:]})["x"]
-    assert np.flatnonzero(alone[:, 0]).tolist() == [36, 49]
+    roll, names = rolls("trio", window)
+    assert roll.shape == (128 + 9, 16) and names[:3] == ("kick", "snare", "closed hat")
+    assert np.flatnonzero(roll[:, 0]).tolist() == [40, 72, 128 + names.index("kick"), 128 + names.index("crash")]
+    assert np.flatnonzero(roll[:, 8]).tolist() == [128 + names.index("snare")] and (roll[[40, 72], 1:8] == 1).all()
+    alone, names = rolls("drums", window[..., 2:])
+    assert np.flatnonzero(alone[:, 0]).tolist() == [names.index("kick"), names.index("crash")]
 
 
-def test_the_pictures_of_silence_are_empty() -> None:
-    for part in PARTS.values():
-        (roll,) = part_rolls(part, {"x": np.zeros((1, 16, len(part.streams)), np.int64)})["x"]
-        assert roll.shape == (128, 16) and not roll.any()
+@pytest.mark.parametrize(("part", "rows"), [("melody", 128), ("drums", 9), ("trio", 137)])
+def test_the_pictures_of_silence_are_empty(part: str, rows: int) -> None:
+    roll, _ = rolls(part, np.zeros((1, 16, len(PARTS[part].streams)), np.int64))
+    assert roll.shape == (rows, 16) and not roll.any()

@@ -12,6 +12,7 @@ from symusic.core import NoteTickList, ScoreTick, TextMetaTick, TrackTick
 from musicae.errors import MusicaeError
 from musicae.music.chords import (
     CLASSES,
+    chord_line,
     chord_name,
     chord_pitches,
     parse_chord,
@@ -19,8 +20,8 @@ from musicae.music.chords import (
     spread,
     transpose_classes,
 )
-from musicae.music.harmony import chord_line
-from musicae.music.reading import read_scores
+from musicae.music.piece import Piece
+from musicae.music.score import read_scores
 
 SYMBOLS = {
     "C": "C", "Am7": "Am", "F#dim": "F#dim", "Bbmaj7": "Bb", "G7": "G", "Dsus4": "D", "E/G#": "E", "C:maj": "C",
@@ -164,4 +165,4 @@ def test_chords_of_a_pretty_midi_are_inferred():
     piano = pretty_midi.Instrument(0)
     piano.notes = [pretty_midi.Note(80, pitch, 0.0, 2.0) for pitch in (55, 59, 62)]
     midi.instruments.append(piano)
-    assert chord_name(int(chord_line(read_scores(midi)[0].score, None).classes_at(np.array([10]))[0])) == "G"
+    assert chord_name(int(chord_line(Piece.open(midi).score, None).classes_at(np.array([10]))[0])) == "G"

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from symusic.core import NoteTickList, ScoreTick, TrackTick
 
-from musicae.music.lazy_lines import Told
-from musicae.music.lines import extract_piece
-from musicae.music.notes import note_table
+from musicae.music.quantize import quantize
+from musicae.music.score import note_table
+from musicae.music.tracks import LazyLines
 
 Notes = list[tuple[int, int]]
 
@@ -51,13 +51,13 @@ def test_every_track_keeps_its_own_notes(lists: list[Notes]) -> None:
 
 
 def test_what_a_file_is_told_of_costs_nothing_until_somebody_looks() -> None:
-    piece = extract_piece(score([(0, 480)] * 8, [(0, 480)] * 8, name="melody"))
+    piece = quantize(score([(0, 480)] * 8, [(0, 480)] * 8, name="melody"))
     assert "polyphony" not in vars(piece.notes)
-    assert "polyphony 8.0" in piece.told[0]
+    assert "polyphony 8.0" in piece.report[0]
     assert "polyphony" in vars(piece.notes)
 
 
 def test_lines_are_made_once() -> None:
     lines = iter(["one", "two"])
-    told = Told(lambda: lines)
+    told = LazyLines(lambda: lines)
     assert (list(told), told[-1], told[:1], len(told)) == (["one", "two"], "two", ("one",), 2)
