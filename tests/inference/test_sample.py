@@ -1,0 +1,235 @@
+"""New examples: draws from the prior, variations of a media object, and a square over the latent."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from midi_notes import notes
+from own_domains import conditioned_model
+from PIL import Image
+
+import musicae
+from musicae.errors import MusicaeError
+from musicae.inference.latent_paths import normal_grid
+from musicae.starter import starter_file
+from musicae.trained import TrainedModel
+
+A, B = starter_file("a.mid"), starter_file("b.mid")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".musicae-cache"))
+
+
+# Draws
+
+
+def test_a_seed_fixes_the_samples(music: TrainedModel, image: TrainedModel) -> None:
+    for trained in (music, image):
+        assert torch.equal(trained.sample(4, seed=3).tensor, trained.sample(4, seed=3).tensor)
+        assert not torch.equal(trained.sample(4, seed=3).tensor, trained.sample(4, seed=4).tensor)
+        assert not torch.equal(trained.sample(4).tensor, trained.sample(4).tensor)
+
+
+def test_samples_do_not_touch_the_global_generator(music: TrainedModel) -> None:
+    before = torch.get_rng_state()
+    music.sample(2, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_samples_are_written_like_a_path(image: TrainedModel, tmp_path: Path) -> None:
+    sheet = image.sample(3, seed=0).save(tmp_path / "samples")
+    assert names(sheet.parent) == ["sample-01.png", "sample-02.png", "sample-03.png", "samples.png"]
+    with Image.open(sheet) as whole, Image.open(sheet.with_name("sample-02.png")) as second:
+        assert second.size == (8, 8)
+        assert whole.width > 10 * whole.height / 4 > 100  # all three in a row, large enough to be looked at
+
+
+def test_many_pictures_are_a_sheet_and_a_few_a_row(image: TrainedModel, tmp_path: Path) -> None:
+    sizes = {}
+    for count in (4, 40):
+        with Image.open(image.sample(count, seed=0).save(tmp_path / str(count))) as picture:
+            sizes[count] = picture.size
+    width, height = image.domain.spec.shape[2], image.domain.spec.shape[1]
+    assert sizes[40] == (16 * width, 3 * height)
+    assert sizes[4][0] > 100
+
+
+def test_a_plain_autoencoder_is_not_sampled(plain: TrainedModel) -> None:
+    with pytest.raises(MusicaeError, match="a plain autoencoder has no prior"):
+        plain.sample(2)
+
+
+def test_a_low_top_p_draws_what_is_most_probable(music: TrainedModel) -> None:
+    greedy = music.sample(4, seed=3, temperature=0).tensor
+    assert torch.equal(music.sample(4, seed=3, top_p=1e-6).tensor, greedy)
+    assert not torch.equal(music.sample(4, seed=3).tensor, greedy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"count": 0}, "count is between 1 and 1000, got 0"),
+        ({"count": 1001}, "count is between 1 and 1000, got 1001"),
+        ({"temperature": -0.1}, "temperature is a number of 0 or more, got -0.1"),
+        ({"temperature": float("inf")}, "temperature is a number of 0 or more, got inf"),
+        ({"temperature": float("nan")}, "temperature is a number of 0 or more, got nan"),
+        ({"top_p": 0.0}, "top_p is above 0 and at most 1, got 0"),
+        ({"top_p": 1.5}, "top_p is above 0 and at most 1, got 1.5"),
+        ({"length": 0}, "length is 1 bar or more, got 0"),
+        ({"count": 900, "length": 1000}, "900 pieces of 500 windows are more than 10000"),
+        ({"chords": "C", "label": "7"}, r"chords \(music\) or a label \(pictures\), not both"),
+    ],
+)
+def test_bad_arguments_of_a_sample_are_named(music: TrainedModel, settings: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        music.sample(**settings)
+
+
+# Longer than a window
+
+
+def test_a_length_in_bars_gives_pieces_of_consecutive_windows(music: TrainedModel, tmp_path: Path) -> None:
+    samples = music.sample(3, length=7, seed=1)
+    assert samples.tensor.shape == (3, 4, *music.domain.spec.shape)
+    assert samples.remarks == ("7 bars become 8, a multiple of the model's 2",)
+    whole = samples.save(tmp_path / "out")
+    assert whole == tmp_path / "out" / "samples.mid"
+    pieces = [f"sample-{number:02d}.{ending}" for number in (1, 2, 3) for ending in ("mid", "png", "wav")]
+    assert names(whole.parent) == sorted([*pieces, "samples.mid"])
+    second = notes(music.domain.compose(samples.tensor[1]))
+    assert notes(whole.with_name("sample-02.mid")) == notes(samples[1]) == second
+    assert 16 < max(end for _, end, _ in second) <= 32
+
+
+def test_neighbouring_windows_of_a_piece_are_alike_and_distant_ones_are_not(music: TrainedModel) -> None:
+    pieces = music.sample(60, length=16, seed=2, temperature=0).tensor
+    same = (pieces[:, :, None] == pieces[:, None]).float().mean(dim=(0, 3, 4))  # (windows, windows)
+    near, far = same.diagonal(1).mean(), same.diagonal(6).mean()
+    assert near > far + 0.03
+
+
+def test_one_window_of_a_length_is_a_sample(music: TrainedModel) -> None:
+    assert torch.equal(music.sample(2, length=2, seed=5).tensor, music.sample(2, seed=5).tensor)
+
+
+def test_pictures_have_no_length_in_bars(image: TrainedModel) -> None:
+    with pytest.raises(MusicaeError, match="image has no bars to count a length in"):
+        image.sample(length=4)
+
+
+# A condition
+
+
+def test_a_model_follows_its_condition_and_keeps_the_code() -> None:
+    trained = conditioned_model()
+    a, b = (trained.sample(3, seed=1, temperature=0, chords=letter).tensor for letter in "ab")
+    assert not torch.equal(a, b)
+    changing = trained.sample(3, seed=1, temperature=0, length=4, chords="ab").tensor
+    assert torch.equal(changing[:, 0], a)
+    z = trained.pipeline.network.latent.sample(2, torch.Generator().manual_seed(0))
+    assert not torch.equal(trained.decode(z, chords="a"), trained.decode(z, chords="b"))
+
+
+def test_a_model_without_a_condition_says_which_would_follow_chords(music: TrainedModel, image: TrainedModel) -> None:
+    z = torch.zeros(1, *music.network.latent_shape)
+    for refused in (
+        lambda: music.sample(chords="C F G Am"),
+        lambda: music.decode(z, chords="C"),
+        lambda: music.reconstruct(A, chords="C"),
+        lambda: image.sample(chords="C"),
+        lambda: image.sample(label="7"),
+    ):
+        with pytest.raises(MusicaeError, match="chords=true"):
+            refused()
+
+
+# Variations
+
+
+def test_variations_lie_as_far_from_the_piece_as_was_asked(music: TrainedModel) -> None:
+    means = []
+    for amount in (0.0, 0.15, 0.5, 1.0):
+        original, *variations = (set(notes(piece)) for piece in music.vary(A, amount, 12, seed=1))
+        means.append(float(np.mean([len(original & variation) / len(original) for variation in variations])))
+    assert means[0] == 1
+    assert means == sorted(means, reverse=True)
+    assert means[1] > means[3] + 0.1
+
+
+def test_the_first_is_the_reconstruction(music: TrainedModel) -> None:
+    varied = music.vary(A, 0.5, 2, seed=0)
+    assert len(varied) == 3
+    assert torch.equal(varied.tensor[:1], music.decode(music.encode(A)))
+
+
+def test_a_variation_at_the_full_amount_is_a_sample_that_knows_nothing_of_the_piece(music: TrainedModel) -> None:
+    first, second = (music.vary(source, 1.0, 3, seed=4).tensor[1:] for source in (A, B))
+    assert torch.equal(first, second)
+    assert len(notes(music.domain.compose(first))) > 3
+
+
+def test_variations_remark_their_distance_and_are_named_by_what_they_are(music: TrainedModel, tmp_path: Path) -> None:
+    varied = music.vary(A, 0.25, 2, seed=0, choice={"bar": 3})
+    assert varied.remarks[0].startswith("bars 3–4 of track ")
+    assert "at amount 0.25" in varied.remarks[0] and "against the reconstruction: accuracy" in varied.remarks[0]
+    assert varied.save(tmp_path / "out") == tmp_path / "out" / "variations.mid"
+    parts = ["reconstruction.mid", "variation-01.mid", "variation-02.mid"]
+    assert names(tmp_path / "out") == [*parts, "variations.mid", "variations.png", "variations.wav"]
+
+
+def test_a_seed_fixes_the_variations_and_temperature_draws_their_symbols(music: TrainedModel) -> None:
+    one, again, other = (music.vary(A, seed=seed).tensor for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, music.vary(A, seed=1, temperature=1.0).tensor)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"amount": -0.1}, "amount is between 0 and 1"),
+        ({"amount": 1.1}, "amount is between 0 and 1"),
+        ({"count": 0}, "count is between 1 and 1000, got 0"),
+        ({"temperature": -1.0}, "temperature is a number of 0 or more, got -1"),
+    ],
+)
+def test_bad_arguments_of_variations_are_named(music: TrainedModel, settings: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        music.vary(A, **settings)
+
+
+# A square over the latent
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    """A model of digits with two latent numbers, conditioned on the class."""
+    settings = {"width": 32, "latent_size": 2, "steps": 40, "evaluate_every": 40, "batch_size": 32, "precision": "no"}
+    folder = tmp_path_factory.mktemp("flat") / "run"
+    return musicae.train("image", model="mlp", out=folder, log_with=(), device="cpu", labels=True, **settings)
+
+
+def test_a_grid_decodes_a_square_over_the_prior(flat: TrainedModel, tmp_path: Path) -> None:
+    grid = flat.grid(5, label="7")
+    assert grid.tensor.shape == (5, 5, 1, 8, 8)
+    codes = normal_grid(5)
+    for column in (0, 3):
+        torch.testing.assert_close(grid.tensor[column], flat.decode(codes[:, column], label="7"))
+    assert not torch.equal(flat.grid(5, label="1").tensor, grid.tensor)
+    assert grid.save(tmp_path / "grid") == tmp_path / "grid" / "grid.png"
+    assert names(tmp_path / "grid") == [*(f"column-0{number}.png" for number in range(1, 6)), "grid.png"]
+    with Image.open(tmp_path / "grid" / "grid.png") as drawn:
+        assert min(drawn.size) > 100
+
+
+def test_a_grid_needs_two_numbers_and_a_prior(image: TrainedModel, plain: TrainedModel, flat: TrainedModel) -> None:
+    with pytest.raises(MusicaeError, match="needs a latent of two numbers, and this model's has 4"):
+        image.grid()
+    with pytest.raises(MusicaeError, match="no prior to lay a grid over"):
+        plain.grid()
+    with pytest.raises(ValueError, match="at least 1 code to a side"):
+        flat.grid(0)
+    with pytest.raises(MusicaeError, match="'x'"):
+        flat.grid(2, label="x")
