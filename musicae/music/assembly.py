@@ -198,6 +198,8 @@ class _Assembly:
         starts = np.maximum(line.section.start + shift + to_ticks(onset, quarter), 0).tolist()
         ends = (line.section.start + shift + to_ticks(end, quarter)).tolist()
         nearest = self._nearest(index, starts)
+        line_notes = zip(*(column.tolist() for column in stream.notes(line.streams[index])), strict=True)
+        line_ends = {(step, number): last for step, last, number in line_notes}
         for note, step in enumerate(onset.tolist()):
             # Of several of one pitch that begin at one step the longest is what a token says.
             same = sorted(notes_of.pop((step, keys[note]), []), key=lambda each: -int(there.end[each]))
@@ -206,17 +208,20 @@ class _Assembly:
                 made = _Final(starts[note], max(ends[note], starts[note] + 1), int(pitch[note]), velocity, False)
                 self._final[track].append(made)
                 continue
-            reads_alike = stream.is_drums or min(int(there.end[same[0]]), int(following[note])) == int(end[note])
+            own_end = int(there.end[same[0]])
+            was_end = line_ends.get((step, int(there.pitch[same[0]])), own_end)  # a note may overlap the next
+            reads_alike = stream.is_drums or (
+                min(own_end, int(following[note])) == int(end[note]) and int(end[note]) in (own_end, was_end)
+            )
             as_it_is = reads_alike and not self._snapped
             for each in same if as_it_is or stream.is_drums else same[:1]:
                 track, number = self._track_of(int(place[each]))
-                own_start, own_end, own_pitch, velocity = (int(column[number]) for column in self._own[track])
+                own_start, own_stop, own_pitch, velocity = (int(column[number]) for column in self._own[track])
                 start = starts[note] if self._snapped else own_start
-                stop = own_end if as_it_is else max(ends[note], start + 1)
+                stop = own_stop if as_it_is else max(ends[note], start + 1)
                 self._final[track].append(_Final(start, stop, own_pitch, velocity, as_it_is))
         if not stream.is_drums:
-            said = set(zip(*(column.tolist() for column in stream.notes(line.streams[index])[::2]), strict=True))
-            self._dropped[stream.name] += sum(len(notes) - (where in said) for where, notes in notes_of.items())
+            self._dropped[stream.name] += sum(len(notes) - (where in line_ends) for where, notes in notes_of.items())
 
     def _track_of(self, place: int) -> tuple[int, int]:
         """A note's track, and its number in it, by its place in the table of all notes."""
