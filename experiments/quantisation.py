@@ -1,17 +1,10 @@
 """What it costs to store models of music in eight bits a weight: the same model on its test split, before and after.
 
-    python experiments/quantisation.py --sets FOLDER --runs FOLDER melody-2bar drums-2bar
-
-`FOLDER` of the sets holds the unpacked data sets; that of the runs a trained model under each name, with weights that
-are not rounded yet. Results go to `experiments/results/quantisation.json`. z is drawn from the posterior with the same
-seed both times, so the figures differ by what rounding changes alone.
+z is drawn from the posterior with the same seed both times, so the figures differ by what rounding changes alone.
 """
 
 import tempfile
 from pathlib import Path
-
-import click
-import stored
 
 from musicae.evaluation.evaluate import evaluate_files
 from musicae.manifest import WEIGHTS
@@ -23,6 +16,11 @@ SCORES = ("accuracy_free_running", "accuracy_free_running_mean", "onset_f1", "kl
 _STORED: tuple[StoredAs, ...] = ("float16", "int8")
 
 
+def compare_all(sets: Path, runs: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Every shipped model of music: model → type of the weights → size and scores. The runs are not rounded yet."""
+    return {name: compare(load(runs / name, "cpu"), sets) for name in NAMES}
+
+
 def compare(trained: TrainedModel, sets: Path) -> dict[str, dict[str, float]]:
     """Scores of a model as float16 and as int8, on the test split of its sets: type of the weights → scores."""
     found = {}
@@ -31,25 +29,12 @@ def compare(trained: TrainedModel, sets: Path) -> dict[str, dict[str, float]]:
             folder = Path(place) / "model"
             save_checkpoint(folder, trained.network, trained.manifest, weights=weights)
             size_mb = (folder / WEIGHTS).stat().st_size / 1e6
-            scores = evaluate_files(load(folder, "cpu"), [sets / name for name in trained.manifest.data["sets"]])
+            scores = evaluate_files(load(folder, "cpu"), _places(trained, sets))
         found[weights] = {"size_mb": round(size_mb, 2), **{name: scores[name] for name in SCORES}}
     return found
 
 
-@click.command(help=__doc__)
-@click.argument("names", nargs=-1, required=True, type=click.Choice(NAMES))
-@click.option("--sets", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of unpacked sets.")
-@click.option("--runs", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of trained models.")
-def main(names: tuple[str, ...], sets: Path, runs: Path) -> None:
-    results = stored.read("quantisation")
-    for name in names:
-        results[name] = compare(load(runs / name, "cpu"), sets)
-        click.echo(f"| {name} | {' | '.join(_STORED)} | difference |\n|---|---|---|---|")
-        for score in ("size_mb", *SCORES):
-            before, after = (results[name][weights][score] for weights in _STORED)
-            click.echo(f"| {score} | {before:.5g} | {after:.5g} | {after - before:+.2g} |")
-        stored.write("quantisation", results)
-
-
-if __name__ == "__main__":
-    main()
+def _places(trained: TrainedModel, sets: Path) -> list[Path]:
+    """The folders of a model's sets: a shipped one names sets, a run the folders it learned from."""
+    data = trained.manifest.data
+    return [sets / name for name in data.get("sets") or (Path(path).name for path in data["paths"])]

@@ -122,6 +122,20 @@ def samples() -> str:
     return table(["16 samples each", *found], rows)
 
 
+def quantisation() -> str:
+    scores = ("size_mb", "accuracy_free_running", "onset_f1", "kl_bits", "elbo_nats")
+    rows = [
+        [f"`{name}`", score, *(f"{row[stored][score]:.4f}" for stored in ("float16", "int8")), _change(row, score)]
+        for name, row in read("quantisation").items()
+        for score in scores
+    ]
+    return table(["model", "score", "float16", "int8", "change"], rows)
+
+
+def _change(row: dict[str, dict[str, float]], score: str) -> str:
+    return f"{row['int8'][score] - row['float16'][score]:+.4f}"
+
+
 # Sound
 
 
@@ -400,6 +414,7 @@ TABLES = {
     "outside_music": outside_music,
     "chords": chords,
     "samples": samples,
+    "quantisation": quantisation,
     "gains": gains,
     "outside_gains": outside_gains,
     "speech": speech,

@@ -23,6 +23,7 @@ import image
 import image_training
 import music
 import music_samples
+import quantisation
 import report
 import ship
 import start_up
@@ -71,6 +72,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-reading": Measurement(music.reading, "reading MIDI, compared with pretty_midi"),
     "music-training": Measurement(music.training, "speed of training, compared with MusicVAE's architecture"),
     "music-sampling": Measurement(music.sampling, "speed of sampling", needs_sets=False),
+    "quantisation": Measurement(quantisation.compare_all, "models of music in eight bits a weight, and in sixteen"),
     "start-up": Measurement(start_up.measure, "wall time and loaded modules of commands", needs_sets=False),
 }
 

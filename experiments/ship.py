@@ -67,6 +67,8 @@ _CALIBRATED = (
     "After training its mask was shifted by one number, which was chosen on validation examples with noises that are "
     "kept for validation (experiments/calibration.py)."
 )
+CARD_SCORES = ("accuracy_free_running_mean", "accuracy_teacher_forced", "elbo_nats", "active_units")
+"""On cards, besides what a recipe reports."""
 EFFORT = ("minutes_in_all", "updates_in_all")
 """What a checkpoint's manifest says of all legs together."""
 _STORED = {"int8": "int8 with a scale for each output channel (small tensors as float16)", "float16": "float16"}
@@ -92,7 +94,7 @@ def ship(
     manifest = without_paths(manifest, name)
     save_checkpoint(target, model, manifest, weights=stored_as)
     scores = score(load(target))
-    shown = {key: round(scores[key], 4) for key in recipe.reported if key in scores}
+    shown = {key: round(scores[key], 4) for key in (*recipe.reported, *CARD_SCORES) if key in scores}
     save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), weights=stored_as)
     vectors = AttributeVectors.load(run)
     if vectors is not None:
@@ -132,7 +134,8 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float], stored: str
         SUMMARY[name],
         "## Training",
         f"`python experiments/run.py --sets FOLDER --ship {name}`: {minutes:.0f} minutes in all, updates {updates}; "
-        f"{report.threads(name)}, seed {manifest.training['seed']}. {_legs(name)} Stored as {_STORED[stored]}.",
+        f"{report.threads(name)}, seed {manifest.training['seed']}. {_legs(name)} Stored as {_STORED[stored]}"
+        f"{_rounding(name, stored)}.",
         _CALIBRATED if recipe.calibrated else "",
         f"{examples['train']} training examples, {examples['validation']} for choosing the checkpoint, "
         f"{examples['test']} kept for testing; {_split(recipe)}no item (song, recording) is in two of them. "
@@ -163,6 +166,18 @@ def card_of_shipped(name: str, pretrained: Path = PRETRAINED) -> str:
     with safe_open(folder / WEIGHTS, framework="numpy") as weights:
         types = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  # not a mapping
     return card(name, manifest, scores, "int8" if "I8" in types else "float16")
+
+
+def _rounding(name: str, stored: str) -> str:
+    """What int8 costs, as quantisation.py measured it."""
+    found = read("quantisation").get(name)
+    if stored != "int8" or found is None:
+        return ""
+    before, after = found["float16"], found["int8"]
+    return (
+        f", which moves accuracy_free_running by {after['accuracy_free_running'] - before['accuracy_free_running']:+.1g} "
+        f"and kl_bits by {after['kl_bits'] - before['kl_bits']:+.1g} (experiments/quantisation.py)"
+    )
 
 
 def _legs(name: str) -> str:

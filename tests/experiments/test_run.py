@@ -88,7 +88,7 @@ def test_a_shipped_model_is_small_names_no_folder_and_has_a_card(run: ModuleType
     manifest = read_manifest(shipped)
     assert manifest.data["sets"] == ["squares"]
     assert manifest.data["updates_in_all"] == 12
-    assert set(manifest.metrics) == {"mse", "kl_bits"}
+    assert set(manifest.metrics) == {"mse", "kl_bits", "elbo_nats", "active_units"}
     card = (shipped / "README.md").read_text(encoding="utf-8")
     for words in ("--ship tiny", "`tiny-start`", "squares drawn by the test", "CC BY 4.0", "updates 12", "float16"):
         assert words in card
