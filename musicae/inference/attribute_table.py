@@ -114,9 +114,12 @@ def readings(domain: Domain, sources: Sequence[Any], remarks: list[str]) -> Iter
 
     Raises:
         MusicaeError: nothing is left; `DamagedFileError` where every file is damaged.
+        ValueError: no sources, or an object of the wrong type.
     """
     from musicae.data.files import describe_skipped, find_files  # a folder is listed as a data set is
 
+    if not sources:
+        raise ValueError("expected at least one file, folder or media object, got none")
     places = [Path(source) for source in sources if isinstance(source, (str, Path))]
     for path in places:
         if path.is_file():
