@@ -1,1 +1,1 @@
-"""Files read once into a memory-mapped store, in one process or many, and split by item."""
+"""Data sets: files read once into a memory-mapped store, or arrays in memory; split by item."""

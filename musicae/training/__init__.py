@@ -1,1 +1,1 @@
-"""From settings to a trained model: the one loop, what it tells and what it needs to go on."""
+"""From settings to a trained model: the one loop, its checkpoints, its log and its callbacks."""

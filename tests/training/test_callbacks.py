@@ -9,10 +9,9 @@ from tile_domain import TileDomain, tiles
 
 from musicae.domains import DOMAINS
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.manifest import read_manifest
 from musicae.models.conv import ConvAutoencoder, ConvConfig
 from musicae.training.callbacks import Callback, RunStatus, check_callbacks
-from musicae.training.checkpoint import load_checkpoint
+from musicae.training.checkpoint import load_checkpoint, read_manifest
 from musicae.training.experiment import Experiment, run_folder, run_training
 from musicae.training.run_log import TRACKERS, check_trackers
 

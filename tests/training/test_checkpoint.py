@@ -12,15 +12,17 @@ import torch
 
 from musicae.domains import domain_class
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
 from musicae.models import MODELS, build_model, model_name
 from musicae.models.autoencoder import Autoencoder
 from musicae.models.conv import MLPAutoencoder, MLPConfig
+from musicae.shipped import MANIFEST, WEIGHTS
 from musicae.spec import Layout, TensorSpec
 from musicae.training.checkpoint import (
+    Manifest,
     dequantise,
     load_checkpoint,
     quantise,
+    read_manifest,
     read_tensors,
     save_checkpoint,
     take_over,
@@ -240,7 +242,7 @@ def test_a_missing_model_and_what_a_model_is_cost_no_torch(saved):
         import sys
         from pathlib import Path
         from musicae.errors import CheckpointError
-        from musicae.manifest import read_manifest
+        from musicae.training.checkpoint import read_manifest
         assert read_manifest(Path({str(saved)!r})).model == "mlp"
         try:
             read_manifest(Path("nowhere"))

@@ -18,11 +18,10 @@ from tile_domain import SIDE, Tile, TileDomain, tiles
 
 from musicae.domains import DOMAINS, domain_class
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.manifest import read_manifest
 from musicae.models import MODELS, model_classes
 from musicae.models.conv import ConvAutoencoder
 from musicae.models.unet import UNet
-from musicae.training.checkpoint import load_checkpoint
+from musicae.training.checkpoint import load_checkpoint, read_manifest
 from musicae.training.config import TrainConfig
 from musicae.training.experiment import Experiment
 
@@ -197,15 +196,16 @@ def test_the_first_line_says_where_it_trains(tmp_path, capsys):
 
 def test_minutes_and_updates_of_all_legs_are_added_up_to_the_end_of_each(tmp_path):
     first = read_manifest(train(tmp_path / "first", steps=20, evaluate_every=10)).data
+    started = time.monotonic()
     second = read_manifest(
         train(tmp_path / "second", steps=15, evaluate_every=5, patience=1, start_from=str(tmp_path / "first"))
     )
     assert first["updates_in_all"] == 20
     assert second.data["updates_in_all"] == 20 + max(losses(tmp_path / "second"))
-    own = losses(tmp_path / "second", "validation/minutes")[max(losses(tmp_path / "second"))]
     # The end of the run counts, not the moment of the best checkpoint.
-    assert second.data["minutes_in_all"] == pytest.approx(first["minutes_in_all"] + own, abs=1e-3)
-    assert second.data["minutes_in_all"] > first["minutes_in_all"] + second.metrics["minutes"]
+    at_last_evaluation = losses(tmp_path / "second", "validation/minutes")[max(losses(tmp_path / "second"))]
+    own = second.data["minutes_in_all"] - first["minutes_in_all"]
+    assert second.metrics["minutes"] <= at_last_evaluation < own < (time.monotonic() - started) / 60
     assert second.data["started_from"] == str(tmp_path / "first")
 
 
@@ -381,7 +381,7 @@ def test_no_setting_belongs_to_two_configs():
 
 
 def test_a_denoiser_gains_on_its_noisy_input(tmp_path):
-    settings = {**TINY, "widths": (16, 32), "latent_size": 16, "steps": 150, "evaluate_every": 75, "batch_size": 64}
+    settings = {**TINY, "widths": (8, 16), "latent_size": 16, "steps": 120, "evaluate_every": 60, "learning_rate": 3e-3}
     denoiser = Experiment.resolve("tile", task="denoise", data=tiles(1000), settings=settings)
     dataset = denoiser.read()
     network, domain, _ = load_checkpoint(denoiser.run(tmp_path / "run", dataset))
