@@ -1,4 +1,4 @@
-"""A small domain for tests: grey squares of 8×8, in files of their own kind."""
+"""A small domain for tests: grey squares of 8×8, in files of their own format."""
 
 import json
 import zlib
@@ -32,12 +32,13 @@ class Tile:
     def open(cls, source: Any) -> "Tile":
         if isinstance(source, np.ndarray):
             return cls(source)
-        if not isinstance(source, Path):
+        if not isinstance(source, (str, Path)):
             raise ValueError(f"expected a path or an array, got {type(source).__name__}")
+        path = Path(source)
         try:
-            return cls(np.array(json.loads(source.read_text()), np.uint8), source.stem)
+            return cls(np.array(json.loads(path.read_text()), np.uint8), path.stem)
         except ValueError as error:
-            raise DamagedFileError(f"{source.name} is no tile") from error
+            raise DamagedFileError(f"{path.name} is no tile") from error
 
     def save(self, path: Path | str) -> Path:
         Path(path).write_text(json.dumps(self.array.tolist()))

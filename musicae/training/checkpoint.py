@@ -1,6 +1,6 @@
 """Checkpoints: a folder with `model.safetensors` and `config.json`; no pickle anywhere.
 
-The JSON rebuilds the model *and* the domain, see `musicae.manifest`. A folder is written under a temporary name and
+The JSON rebuilds the model *and* the domain, see `Manifest`. A folder is written under a temporary name and
 renamed, so a reader finds a whole checkpoint or none. Weights are stored as they are, in float16, or in eight bits;
 they are loaded as float32 either way.
 """
@@ -9,20 +9,26 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from musicae import __version__
 from musicae.atomic_io import atomic_folder
+from musicae.config import Config, read_config
 from musicae.domain import Domain
+from musicae.domains import domain_class
 from musicae.errors import CheckpointError, MusicaeError
-from musicae.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
 from musicae.models import build_model, model_name
 from musicae.models.autoencoder import Autoencoder
+from musicae.shipped import MANIFEST, WEIGHTS
+
+FORMAT_VERSION = 1
+"""Of the folder's layout; a reader refuses a newer one."""
 
 StoredAs = Literal["float32", "float16", "int8"]
 
@@ -53,6 +59,64 @@ RENAMED = {
     r"\bleave\b": "output_projection",
 }
 """Regular expressions in names of stored tensors, and what replaces them: how older checkpoints are read."""
+
+
+class Manifest(Config):
+    """All that `config.json` holds.
+
+    Attributes:
+        format_version: of the folder's layout; a reader refuses a newer one.
+        musicae_version: of the package that wrote it.
+        domain, domain_settings: a key of `DOMAINS`, and its config.
+        task: what it was trained for: `reconstruct`, `denoise`, `upscale`.
+        model, model_settings: a key of `MODELS`, or the import path of a class of the user's own
+            ("package.module:Class", which is never imported by itself), and its config.
+        training: the training config.
+        data: paths, fingerprint and counts of what it was trained on.
+        metrics: scores at the time of saving.
+    """
+
+    format_version: int = FORMAT_VERSION
+    musicae_version: str = __version__
+    domain: str
+    domain_settings: dict[str, Any]
+    task: str
+    model: str
+    model_settings: dict[str, Any]
+    training: dict[str, Any] = Field(default={})
+    data: dict[str, Any] = Field(default={})
+    metrics: dict[str, float] = Field(default={})
+
+    def build_domain(self) -> Domain:
+        """Builds the domain. Raises `MusicaeError` for a name or a setting that this version does not know."""
+        cls = domain_class(self.domain)
+        return cls(read_config(cls.Config, self.domain_settings, f"{self.domain} setting"))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads the `config.json` of a checkpoint's folder.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or written by a newer version.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no model: it has no {MANIFEST}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content["format_version"]
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged; train or copy the model anew.") from error
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format {version}, this musicae {__version__} reads up to {FORMAT_VERSION}; upgrade musicae."
+        )
+    try:
+        return read_config(Manifest, content, "config.json key")
+    except CheckpointError:
+        raise
+    except MusicaeError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def save_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, weights: StoredAs = "float32") -> None:
@@ -120,7 +184,7 @@ def _check_class(folder: Path, stored: str, given: type[Autoencoder] | None) -> 
         if ":" in stored:
             raise CheckpointError(
                 f"{folder} holds a model of the class {stored}, which is not part of musicae and is not imported by "
-                f"itself; give the class: musicae.load({str(folder)!r}, model={_class_name(stored)})."
+                f"itself; give the class: musicae.load({str(folder)!r}, network_class={_class_name(stored)})."
             )
     elif _class_name(model_name(given)) != _class_name(stored):
         raise CheckpointError(f"{folder} holds a model {stored}, not {model_name(given)}.")

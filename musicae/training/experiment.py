@@ -6,7 +6,7 @@ model or the training, whichever has it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,14 @@ from musicae.data.named_sets import locate
 from musicae.domain import Domain, RemarksOnConfig
 from musicae.domains import domain_class
 from musicae.errors import MusicaeError, unknown_name
-from musicae.manifest import MANIFEST, Manifest, read_manifest
 from musicae.models import MODELS, build_model, default_model, model_classes, model_name, refuse_misfit
 from musicae.models.autoencoder import Autoencoder
 from musicae.pipeline import Pipeline
 from musicae.precision import resolve_precision
-from musicae.shipped import find_model
+from musicae.shipped import MANIFEST, find_model
 from musicae.starter import starter_settings
 from musicae.training.callbacks import Callback, check_callbacks
-from musicae.training.checkpoint import load_checkpoint, take_over
+from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, take_over
 from musicae.training.config import TrainConfig
 from musicae.training.fit_prior import fit_prior
 from musicae.training.loop import TrainingRun, train
@@ -248,7 +247,7 @@ def run_training(
         start_from: a shipped model or a run to go on from with other data: its settings are the defaults.
         callbacks: see `musicae.training.callbacks`.
         log_with: trackers, such as `wandb`; `metrics.jsonl` is written always.
-        resume: continue the run in `out`. What else is given must be as it was then.
+        resume: continue the run in `out`. What else is given must be as it was then, but for callbacks and trackers.
         **settings: of the domain, the model and the training, such as `minutes=10` or `latent_size=2`.
 
     Raises:
@@ -262,8 +261,12 @@ def run_training(
             raise ValueError("give out, the folder of the run that is to be continued")
         own = model if isinstance(model, type) else None
         experiment = Experiment.of_run(Path(out), data=data, model=own)
-        given = {"log_with": log_with, "start_from": start_from} if start_from else {"log_with": log_with}
-        _refuse_changes(experiment.manifest, domain, task, model, {**settings, **given})
+        _refuse_changes(
+            experiment.manifest, domain, task, model, settings | ({"start_from": start_from} if start_from else {})
+        )
+        check_trackers(log_with)
+        config = experiment.config.model_copy(update={"log_with": tuple(log_with)})
+        experiment = replace(experiment, config=config)
     else:
         settings |= {"log_with": tuple(log_with)} | ({"start_from": start_from} if start_from else {})
         experiment = Experiment.resolve(domain, task=task, data=data, model=model, settings=settings)

@@ -26,12 +26,11 @@ from torch.optim.swa_utils import AveragedModel
 from musicae.data.dataset import DataSet, ExampleTable
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
-from musicae.manifest import Manifest
 from musicae.models.autoencoder import Autoencoder, Loss
 from musicae.plots import save_png
 from musicae.precision import resolve_precision
 from musicae.training.callbacks import Callback, RunStatus
-from musicae.training.checkpoint import save_checkpoint
+from musicae.training.checkpoint import Manifest, save_checkpoint
 from musicae.training.config import TrainConfig
 from musicae.training.process import interrupt_flag, keep_freed_memory
 from musicae.training.run_log import RunLog

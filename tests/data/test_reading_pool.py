@@ -94,7 +94,7 @@ def test_an_error_that_is_no_damaged_file_ends_the_reading_and_the_processes(tmp
     assert [process.returncode is not None for process in started] == [True]
 
 
-def test_processes_that_do_not_start_are_told_and_how_to_do_without(tmp_path, monkeypatch):
+def test_processes_that_do_not_start_are_an_error_that_says_how_to_do_without(tmp_path, monkeypatch):
     files = [(path.name, path) for path in write_tunes(tmp_path, 2).iterdir()]
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(MusicaeError, match="MUSICAE_PROCESSES=0"):
@@ -123,12 +123,12 @@ def test_the_environment_sets_processes_and_guard(monkeypatch):
     assert default_processes(1, 1) == 3
     monkeypatch.setenv("MUSICAE_READ_SECONDS", "0.5")
     assert default_guard() == Guard(seconds=0.5)
-    for name, told in (("MUSICAE_PROCESSES", "-1"), ("MUSICAE_PROCESSES", "two"), ("MUSICAE_PROCESSES", "nan")):
-        monkeypatch.setenv(name, told)
+    for name, text in (("MUSICAE_PROCESSES", "-1"), ("MUSICAE_PROCESSES", "two"), ("MUSICAE_PROCESSES", "nan")):
+        monkeypatch.setenv(name, text)
         with pytest.raises(MusicaeError, match=name):
             default_processes(1, 1)
-    for told in ("0", "nan"):
-        monkeypatch.setenv("MUSICAE_READ_GB", told)
+    for text in ("0", "nan"):
+        monkeypatch.setenv("MUSICAE_READ_GB", text)
         with pytest.raises(MusicaeError, match="MUSICAE_READ_GB"):
             default_guard()
 

@@ -164,7 +164,6 @@ def test_a_run_goes_on_with_what_it_began_with_only(tmp_path):
         ({"task": "denoise"}, "task='denoise'"),
         ({"model": "mlp"}, "model='mlp'"),
         ({"start_from": "elsewhere"}, "start_from='elsewhere'"),
-        ({"log_with": ("tensorboard",)}, "log_with="),
     ):
         with pytest.raises(MusicaeError, match=f"{name}.* is not what the run began with"):
             run_training("tile", data=TILES, resume=True, **{**given, **change})

@@ -1,4 +1,4 @@
-"""`prepare`: what is told of a folder that is read into the store."""
+"""`prepare`: what is reported of a folder that is read into the store."""
 
 from pathlib import Path
 
@@ -18,15 +18,15 @@ def test_the_report_counts_what_was_read_and_every_reason(tmp_path):
     write_tune(folder / "waltz.mid", SCALE + SCALE[:4], numerator=3)
     (folder / "bad.mid").write_bytes(b"nothing")
     lines = list(prepare_lines("music", [folder]))
-    told = "\n".join(lines)
+    report = "\n".join(lines)
     assert lines[0] == "42 examples of 21 items in 23 files"
     assert sum(int(part.split()[0]) for part in lines[1].split(", ")) == 42
     assert lines[2] == "  2 are duplicates of earlier ones, 4.8%"
-    assert "  3 × time signature 3/4 (this model reads 4/4" in told
-    assert "  1 damaged file\n    tunes/bad.mid: " in told
-    assert "read 23 files in " in told
-    assert " files/s, " in told
-    assert " by this process: " in told
+    assert "  3 × time signature 3/4 (this model reads 4/4" in report
+    assert "  1 damaged file\n    tunes/bad.mid: " in report
+    assert "read 23 files in " in report
+    assert " files/s, " in report
+    assert " by this process: " in report
     assert (Path(lines[-1].removeprefix("store: ")) / "report.json").is_file()
 
 
@@ -40,7 +40,7 @@ def test_the_store_is_the_one_that_training_opens_and_the_second_time_it_is_ther
     assert Path(first[-1]).name == load_dataset(MusicDomain(config), [folder]).fingerprint
 
 
-def test_what_is_left_without_duplicates_is_told_where_it_is_asked_for(tmp_path):
+def test_what_is_left_without_duplicates_is_reported_where_it_is_asked_for(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 2)
     for number in range(30):
         write_tune(folder / f"same-{number}.mid", SCALE + SCALE[:4])
@@ -61,7 +61,7 @@ def test_of_many_damaged_files_the_first_are_named(tmp_path):
     assert "    … and 2 more in the store's report.json" in lines
 
 
-def test_unknown_names_and_a_missing_folder_are_told(tmp_path):
+def test_unknown_names_and_a_missing_folder_are_refused(tmp_path):
     write_tunes(tmp_path, 2)
     with pytest.raises(MusicaeError, match="unknown domain 'musik'"):
         list(prepare_lines("musik", [tmp_path]))
