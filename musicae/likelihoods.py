@@ -343,7 +343,7 @@ def band_weights(frequencies: int, bands: int) -> Tensor:
     corner = frequencies / 12
     place = torch.log1p(torch.arange(frequencies) / corner)  # (frequencies,)
     edges = torch.linspace(0, float(place[-1]), bands + 2)
-    # Low bands are narrower than a bin; there a band is the bins beside its middle.
+    # Low bands are narrower than a bin; there a band is the bins next to its middle.
     bins = torch.expm1(edges) * corner
     reach = torch.maximum((bins[2:] - bins[:-2]) / 2, torch.tensor(1.0))
     weights = (1 - (torch.arange(frequencies)[:, None] - bins[None, 1:-1]).abs() / reach).clamp_min(0)

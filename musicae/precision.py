@@ -1,4 +1,4 @@
-"""Which number format to train in, found out once for a run; and to draw many examples, or to restore sound, in."""
+"""Which floating-point format to train, sample and restore in: bfloat16 where the machine is faster with it."""
 
 import math
 import os
@@ -12,28 +12,28 @@ from torch import Tensor
 def resolve_precision(wanted: str) -> str:
     """`auto` → `bf16` where it is fast, else `no` (float32).
 
-    A GPU that supports bfloat16 gets it; a CPU if its matrix product is really faster there, which a
-    few milliseconds of trying tell better than a list of processors.
+    A GPU that supports bfloat16 gets it, and a CPU whose matrix product is faster in it, which is measured in a few
+    milliseconds, since no list of processors says it.
     """
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return "no"  # processes that measured for themselves could come to different ends
+        return "no"  # processes that measure for themselves could disagree
     return _cpu_precision()
 
 
 MANY_DRAWS = 256
-"""From so many drawn examples on, speed counts for more than the same draws on every machine."""
+"""From so many sampled examples on, speed matters more than the same samples on every machine."""
 
 
 def drawing_precision(device: torch.device, drawn: int) -> torch.autocast:
-    """What to decode in: bfloat16 for many draws on a CPU that is fast in it, else as the weights are.
+    """What to decode in: bfloat16 for many samples on a CPU that is fast in it, else as the weights are.
 
     Args:
         device: where the model is.
-        drawn: examples that are drawn, not decoded at their most probable.
+        drawn: examples that are sampled, not decoded at their most probable.
     """
     fast = device.type == "cpu" and drawn >= MANY_DRAWS and _cpu_precision() == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
@@ -43,11 +43,11 @@ def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocas
     """What to restore in: bfloat16 for masks on sound on a CPU that is fast in it, else as the weights are.
 
     A mask forgives rounding: with `denoise-16k` the sounds differ by about -60 dB or less and take two thirds of the
-    time (experiments/sound_choices.py measures it).
+    time (`python experiments/run.py audio-choices` measures it).
 
     Args:
         device: where the model is.
-        by_mask: whether the model turns parts of a spectrum down.
+        by_mask: whether the model attenuates parts of a spectrum.
     """
     fast = by_mask and device.type == "cpu" and _cpu_precision() == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)

@@ -148,9 +148,9 @@ def test_spectral_score_of_silence_is_finite_with_a_finite_gradient():
 def test_log_spectral_score_knows_levels_and_no_phases():
     likelihood = build_likelihood(TensorSpec(**GRID, likelihood="log_spectral", correction="extend"))
     target = torch.randn(3, 2, 5, 7)
-    turned = torch.stack((-target[:, 1], target[:, 0]), dim=1)  # by a quarter of a turn
+    rotated = torch.stack((-target[:, 1], target[:, 0]), dim=1)  # by a quarter of a turn
     best = likelihood.log_prob(target, target)
-    torch.testing.assert_close(likelihood.log_prob(turned, target), best)
+    torch.testing.assert_close(likelihood.log_prob(rotated, target), best)
     near, far = likelihood.log_prob(1.1 * target, target), likelihood.log_prob(2 * target, target)
     # ln 2 is 7.3 times ln 1.1, and the score is the logarithm of the distance: ln 7.3 a number.
     torch.testing.assert_close(near - far, torch.full((3,), 70 * 1.94), rtol=0.1, atol=0)

@@ -153,7 +153,7 @@ def build_model(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Ma
         MusicaeError: an unknown model or key, a bad value, or a model of another layout.
         ValueError: settings that do not fit the spec.
     """
-    kind, config = model_classes(model)
+    cls, config = model_classes(model)
     if isinstance(model, str) and MODELS[model].layout is not spec.layout:
         fitting = [other for other, row in MODELS.items() if row.layout is spec.layout]
         raise MusicaeError(
@@ -161,7 +161,7 @@ def build_model(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Ma
         )
     from musicae.config import read_config  # pydantic is not needed to list models
 
-    return kind(spec, read_config(config, settings, "model setting"))
+    return cls(spec, read_config(config, settings, "model setting"))
 
 
 def refuse_misfit(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Mapping[str, Any]) -> None:

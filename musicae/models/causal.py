@@ -5,7 +5,7 @@ NSNet2 (Braun & Tashev, 2020, "Data augmentation and loss normalization for deep
 log spectrum goes through few, wide matrix products, which fit a CPU; but where that has recurrent units, here the
 past enters by dilated convolutions (Luo & Mesgarani, 2019, "Conv-TasNet"), which learn all frames of an example side
 by side. The shared core's latent stands between the two halves, a code a frame, and the first half's output reaches
-the second beside it.
+the second as well.
 
 How loud a stream is isn't known in advance: each frame is measured by a running mean of the level so far, and a
 louder input comes out louder and otherwise the same. All that is kept of the past is in a `CausalState`; a whole
@@ -109,7 +109,7 @@ class CausalRestorer(GridAutoencoder):
             state: what `initial_state` or the step before gave.
 
         Returns:
-            The frames, turned down where there is noise, and the state for the next step.
+            The frames, attenuated where there is noise, and the state for the next step.
         """
         mask, state = self.mask(frames, state)
         return frames * mask, state

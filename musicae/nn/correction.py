@@ -38,7 +38,7 @@ class Correction(nn.Module):
 
 
 class MaskCorrection(Correction):
-    """A real mask in 0…1 on a complex spectrum: the magnitude is turned down, the phase kept."""
+    """A real mask in 0…1 on a complex spectrum: the magnitude is attenuated, the phase kept."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -57,7 +57,7 @@ class MaskCorrection(Correction):
 
 
 class ExtendCorrection(MaskCorrection):
-    """Fills in what a complex spectrum lacks above a cutoff at half of its band; nothing is turned down.
+    """Fills in what a complex spectrum lacks above a cutoff at half of its band; nothing is attenuated.
 
     The network predicts how loud each cell is. Its phase is that of a cell of the lower band, copied up as a whole
     (spectral band replication: Dietz et al., 2002), which keeps tones tones.

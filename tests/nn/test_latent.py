@@ -285,11 +285,11 @@ def test_a_prior_that_fits_better_than_what_fitting_finds_is_kept(of_far_codes, 
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", ["few", "constant", "not finite"])
-def test_codes_that_say_too_little_change_nothing(kind):
-    prior, codes = sequence_prior(), far_codes(19 if kind == "few" else 50)
-    if kind != "few":
-        codes = Posterior(torch.full_like(codes.mean, 3.0 if kind == "constant" else math.nan), codes.log_variance - 30)
+@pytest.mark.parametrize("flaw", ["few", "constant", "not finite"])
+def test_codes_that_say_too_little_change_nothing(flaw):
+    prior, codes = sequence_prior(), far_codes(19 if flaw == "few" else 50)
+    if flaw != "few":
+        codes = Posterior(torch.full_like(codes.mean, 3.0 if flaw == "constant" else math.nan), codes.log_variance - 30)
     before = {name: value.clone() for name, value in prior.state_dict().items()}
     assert not prior.fit(codes, torch.Generator().manual_seed(1))
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
