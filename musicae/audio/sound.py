@@ -367,22 +367,24 @@ class Sound:
         mean = np.add.reduceat(power, starts) / np.diff([*starts, len(power)])[:, None]
         return 10 * np.log10(np.maximum(mean.T / (n_fft / 4) ** 2, 1e-14)), hop * together
 
+    def player_html(self) -> str:
+        """A player of its first half minute, mixed to mono, for a page."""
+        played = io.BytesIO()
+        write_plain_wav(played, self.beginning(_PLAYED_S).mono().blocks(), self.sample_rate_hz, 1)
+        return f'<audio controls src="data:audio/wav;base64,{base64.b64encode(played.getvalue()).decode()}"></audio>'
+
     def _repr_html_(self) -> str:
-        """Its spectrogram, with a player of its first half minute, mixed to mono."""
-        picture, played = io.BytesIO(), io.BytesIO()
+        """Its spectrogram and a player."""
+        picture = io.BytesIO()
         self.plot().save(picture, format="PNG")
-        heard = self.beginning(_PLAYED_S).mono()
-        write_plain_wav(played, heard.blocks(), self.sample_rate_hz, 1)
-        image, audio = (base64.b64encode(part.getvalue()).decode("ascii") for part in (picture, played))
+        image = base64.b64encode(picture.getvalue()).decode()
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in (repr(self), *self.remarks))
-        return (
-            f'<div>{lines}<img style="max-width:100%" src="data:image/png;base64,{image}"/><br/>'
-            f'<audio controls src="data:audio/wav;base64,{audio}"></audio></div>'
-        )
+        shown = f'<img style="max-width: 100%" src="data:image/png;base64,{image}">'
+        return f"<div>{lines}{shown}<br>{self.player_html()}</div>"
 
     @property
     def _is_plain(self) -> bool:
-        """Whether the simplest kind of WAV holds it."""
+        """Whether a plain WAV holds it."""
         is_usual = self.subtype == _PLAIN_SUBTYPE and self.container != "RF64" and self.channels <= 2
         return is_usual and self._frames is not None and 2 * self._frames * self.channels < _PLAIN_LIMIT_BYTES
 
@@ -475,10 +477,10 @@ def _as_frames(samples: Any) -> np.ndarray:
         raise ValueError(f"a sound has at least one sample, got the shape {array.shape}")
     if array.ndim == 2 and (array.shape[1] > MOST_CHANNELS or _LIKELY_CHANNELS < array.shape[1] > array.shape[0]):
         raise ValueError(f"samples are (samples, channels), got {array.shape}, which looks transposed")
-    kind = array.dtype.str[1:]
-    if kind in _INTEGERS:
+    code = array.dtype.str[1:]
+    if code in _INTEGERS:
         half = 2.0 ** (8 * array.dtype.itemsize - 1)
-        array = (array - _INTEGER_ZERO.get(kind, 0.0)) / half
+        array = (array - _INTEGER_ZERO.get(code, 0.0)) / half
     elif not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"samples are floats in -1…1 or whole numbers of 8, 16 or 32 bits, got {array.dtype}")
     frames = np.array(array, np.float32).reshape(len(array), -1)

@@ -59,7 +59,7 @@ def test_the_ratio_asked_for_is_measured_in_the_waveforms(snr_db: float, recorde
     before, after = (signal.inverse_stft(batch, samples=SAMPLES) for batch in (clean, noisy))
     measured = 20 * torch.log10(signal.rms(before) / signal.rms(after - before))[:, 0]
     assert (measured - snr_db).abs().median() < 0.05
-    # A click beside the edge is heard in fewer frames than the others.
+    # A click beside the edge is in fewer frames than the others.
     assert (measured - snr_db).abs().max() < 1.5
 
 
@@ -119,7 +119,7 @@ def test_the_share_of_clean_rows_is_kept() -> None:
 
 @pytest.mark.parametrize("asked", [0.0, 0.5, 0.65, 1.0])
 def test_recordings_make_up_their_share_of_the_noise(asked: float) -> None:
-    """A recording of one frequency can be told from every other kind."""
+    """A recording of one frequency can be told from every other noise."""
     tone = np.sin(2 * np.pi * 3_000 * np.arange(40_000) / RATE_HZ).astype(np.float32)
     clean = torch.zeros(200, 2, 257, 248)
 
@@ -127,11 +127,11 @@ def test_recordings_make_up_their_share_of_the_noise(asked: float) -> None:
 
     power = noisy.pow(2).sum(1).mean(2)
     share = (power[:, 94:99].sum(1) / power.sum(1) > 0.9).float().mean()
-    # A fifth of those rows has louder noise of a second kind than a tenth of its own.
+    # A fifth of those rows has louder noise of a second family than a tenth of its own.
     assert 0.6 * asked <= share <= 1.1 * asked
 
 
-def test_only_the_families_asked_for_are_heard() -> None:
+def test_only_the_families_asked_for_are_drawn() -> None:
     noisy = add_noise(families=("hum",))(torch.zeros(50, 2, 257, 248), seeded())
 
     power = noisy.pow(2).sum(1).mean(2)

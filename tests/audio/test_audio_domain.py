@@ -1,4 +1,4 @@
-"""Sound files become spectra and sound files again, of the same length, rate, channels and kind."""
+"""Sound files become spectra and sound files again, of the same length, rate, channels and format."""
 
 import subprocess
 import sys
@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import torch
 from pydantic import ValidationError
-from sound_files import map_file, read_sound, shape_of, write_sound
+from sound_files import map_file, mapped, read_sound, shape_of, write_sound
 
 from musicae.audio import stft as signal
 from musicae.audio.domain import LEVEL_RMS, AudioConfig, AudioDomain
+from musicae.audio.sound import Sound
 from musicae.errors import DamagedFileError, MusicaeError
 
 
@@ -155,7 +156,7 @@ def test_silent_chunks_are_counted_and_left_out(tmp_path: Path, small: AudioDoma
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 96_000])
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_any_rate_and_channels_are_heard_at_the_models_rate(
+def test_any_rate_and_channels_are_read_at_the_models_rate(
     tmp_path: Path, small: AudioDomain, rate_hz: int, channels: int
 ) -> None:
     time_s = np.arange(rate_hz) / rate_hz
@@ -258,29 +259,29 @@ def test_training_varies_recorded_noise_and_draws_folders_evenly_and_scoring_doe
             write_sound(0.5 * np.sin(2 * np.pi * hertz * time_s), path, 16_000)
     domain = AudioDomain(AudioConfig(noise=(str(tmp_path / "noise"),), families=(), n_fft=512, chunk_s=0.5))
 
-    heard = {}
+    found = {}
     for split in ("train", "all"):
         corruption = domain.corruption("denoise", split=split)
         assert corruption is not None
         corruption.SECOND_SHARE = corruption.GUSTS_SHARE = 0.0
         noise = corruption(torch.zeros(400, *domain.spec.shape), torch.Generator().manual_seed(0))
         power = noise.square().sum(1).mean(2)
-        heard[split] = power[power.sum(1) > 0].argmax(1)  # bins of 31.25 Hz
+        found[split] = power[power.sum(1) > 0].argmax(1)  # bins of 31.25 Hz
 
-    assert set(heard["all"].tolist()) == {32, 128}
-    assert (heard["all"] == 128).float().mean() == pytest.approx(1 / 11, abs=0.05)
-    assert (heard["train"] > 64).float().mean() == pytest.approx(0.5, abs=0.1)
-    assert len(heard["train"].unique()) > 50
+    assert set(found["all"].tolist()) == {32, 128}
+    assert (found["all"] == 128).float().mean() == pytest.approx(1 / 11, abs=0.05)
+    assert (found["train"] > 64).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert len(found["train"].unique()) > 50
 
 
 def test_noise_of_the_test_split_was_never_trained_with(tmp_path: Path) -> None:
-    """Each recording is one frequency; none is heard in two splits."""
+    """Each recording is one frequency; none is drawn in two splits."""
     for number in range(40):
         time_s = np.arange(8_000) / 16_000
         tone = np.sin(2 * np.pi * (500 + 125 * number) * time_s)
         write_sound(0.5 * tone, tmp_path / f"tone {number}.wav", 16_000)
     domain = AudioDomain(AudioConfig(noise=(str(tmp_path),), families=(), n_fft=512, chunk_s=0.5))
-    heard: dict[str, set[int]] = {}
+    found: dict[str, set[int]] = {}
     for split in ("train", "validation", "test"):
         corruption = domain.corruption("denoise", split=split, snr_db=0.0)  # as recorded, not varied
         assert corruption is not None
@@ -289,13 +290,13 @@ def test_noise_of_the_test_split_was_never_trained_with(tmp_path: Path) -> None:
         loudest = power.argmax(1)
         near = torch.stack([power[row, peak - 2 : peak + 3].sum() for row, peak in enumerate(loudest.tolist())])
         is_tone = (near / power.sum(1) > 0.9) & (loudest >= 15)
-        heard[split] = {round((peak.item() * 31.25 - 500) / 125) for peak in loudest[is_tone]}
+        found[split] = {round((peak.item() * 31.25 - 500) / 125) for peak in loudest[is_tone]}
 
-    assert all(heard.values())
-    assert not heard["train"] & heard["test"]
-    assert not heard["train"] & heard["validation"]
-    assert not heard["validation"] & heard["test"]
-    assert len(set.union(*heard.values())) == 40
+    assert all(found.values())
+    assert not found["train"] & found["test"]
+    assert not found["train"] & found["validation"]
+    assert not found["validation"] & found["test"]
+    assert len(set.union(*found.values())) == 40
 
 
 # One example of a file
@@ -502,38 +503,99 @@ def test_a_file_can_be_mapped_onto_itself(tmp_path: Path, domain: AudioDomain) -
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
-    """Four minutes of stereo, 85 MB as floats, take little more than half a minute does."""
-    block = (music(30.0, 44_100, 2) * 32_000).astype(np.int16)
-    for name, repeats in (("short", 1), ("long", 8)):
-        with soundfile.SoundFile(tmp_path / f"{name}.wav", "w", 44_100, 2, "PCM_16") as file:
+    """Three minutes, 32 MB as floats, take little more than twenty seconds do."""
+    block = (music(20.0, 44_100) * 32_000).astype(np.int16)
+    for name, repeats in (("short", 1), ("long", 9)):
+        with soundfile.SoundFile(tmp_path / f"{name}.wav", "w", 44_100, 1, "PCM_16") as file:
             for _ in range(repeats):
                 file.write(block)
     code = """
     import sys
     from pathlib import Path
     import torch
-    from musicae.audio.domain import AudioConfig, AudioDomain
+    from musicae.audio.domain import AudioDomain
     from musicae.domain import Answers
 
-    torch.set_num_threads(2)
-    domain = AudioDomain(AudioConfig(n_fft=256, chunk_s=0.26))
-    sound = domain.open(sys.argv[1])
-    domain.select(sound)
-    answers = Answers(lambda: domain.windows(sound, "denoise"), lambda batch: batch.target)
-    domain.assemble(sound, answers, "denoise").save(sys.argv[2])
-    status = Path("/proc/self/status").read_text()
-    print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
-    """
-    peak_mb = {}
+    torch.set_num_threads(1)
+    folder, domain = Path(sys.argv[1]), AudioDomain()
     for name in ("short", "long"):
-        paths = [str(tmp_path / f"{name}.wav"), str(tmp_path / "out.wav")]
-        result = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code), *paths], capture_output=True, text=True, timeout=280
-        )
-        assert result.returncode == 0, result.stderr
-        peak_mb[name] = int(result.stdout) / 1024
-        assert shape_of(tmp_path / "out.wav") == shape_of(tmp_path / f"{name}.wav")
-    assert peak_mb["long"] < peak_mb["short"] + 40
+        sound = domain.open(folder / f"{name}.wav")
+        domain.select(sound)
+        answers = Answers(lambda: domain.windows(sound), lambda batch: batch.target)
+        domain.assemble(sound, answers).save(folder / f"{name}-out.wav")
+        status = Path("/proc/self/status").read_text()
+        print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], capture_output=True, text=True, timeout=280
+    )
+    assert result.returncode == 0, result.stderr
+    for name in ("short", "long"):
+        assert shape_of(tmp_path / f"{name}-out.wav") == shape_of(tmp_path / f"{name}.wav")
+    short, long = (int(line) / 1024 for line in result.stdout.splitlines())
+    assert long < short + 20
+
+
+def test_a_result_is_lazy_and_computed_anew_each_time_it_is_read(small: AudioDomain) -> None:
+    sound, calls = Sound(music(1.5, 44_100, 2), 44_100), []
+
+    def halve(batch: torch.Tensor) -> torch.Tensor:
+        calls.append(len(batch))
+        return batch / 2
+
+    result = mapped(small, sound, halve)
+
+    assert (result.frames, result.channels, calls) == (sound.frames, 2, [])
+    first = np.concatenate(list(result.blocks()))
+    once = len(calls)
+    assert once == len(list(small.windows(sound))) > 3
+    assert np.array_equal(np.concatenate(list(result.blocks())), first)
+    assert len(calls) == 2 * once
+
+
+def test_an_answer_of_another_shape_is_refused(small: AudioDomain) -> None:
+    result = mapped(small, Sound(music(1.0, 16_000), 16_000), lambda batch: batch[..., :-1])
+    with pytest.raises(ValueError, match="expected an answer of shape"):
+        next(result.blocks())
+
+
+@pytest.mark.parametrize(("task", "batch"), [("denoise", 1), ("upscale", 3)])
+def test_windows_of_a_mask_are_of_all_channels_together(small: AudioDomain, task: str, batch: int) -> None:
+    windows = list(small.windows(Sound(music(2.0, 16_000, 3), 16_000), task))
+    assert {len(window.batch.target) for window in windows} == {batch}
+
+
+def test_windows_of_many_channels_come_in_parts(small: AudioDomain) -> None:
+    sound = Sound(music(1.0, 16_000, 11), 16_000, subtype="FLOAT")
+    assert [len(window.batch.target) for window in small.windows(sound)][:2] == [8, 3]
+    assert np.abs(mapped(small, sound, identity).samples - sound.samples).max() < 1e-5
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_rows_of_an_array_are_sounds_at_the_domains_rate(small: AudioDomain, dtype: type) -> None:
+    rows = np.stack([music(1.0, 16_000, seed=seed)[:, 0] for seed in (0, 1)])
+    rows = (rows * 32_767).astype(dtype) if dtype is np.int16 else rows.astype(dtype)
+
+    stored = small.array_examples(rows)
+
+    expected = [small.examples(Sound(row, 16_000)).examples for row in rows]
+    assert stored.dtype == np.float16
+    assert np.array_equal(stored, np.concatenate(expected))
+    assert len(small.array_examples(0 * rows)) == 0
+
+
+def test_arrays_that_hold_no_sounds_are_refused(small: AudioDomain) -> None:
+    for array, sentence in (
+        (np.zeros(100), "got the shape"),
+        (np.zeros((2, 100, 3)), "got the shape"),
+        (np.full((2, 100), np.nan), "not finite"),
+        (np.zeros((2, 100), complex), "got complex128"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            small.array_examples(array)
 
 
 # Scores and pictures

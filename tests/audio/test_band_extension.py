@@ -111,9 +111,9 @@ def test_a_steady_tone_is_copied_up_as_a_steady_tone() -> None:
     filled = CORRECTIONS["extend"](2).apply_to(spectrum, loud)
 
     samples = signal.inverse_stft(filled, samples=64 * 64)[0]
-    heard = signal.magnitude(signal.stft(samples[None], n_fft=256))
+    resynthesised = signal.magnitude(signal.stft(samples[None], n_fft=256))
     wanted = signal.magnitude(filled)
     # A spectrum that belongs to a sound comes back as it was; with random phases this is about 0.5.
     upper = slice(70, 120)
-    error = (heard - wanted)[:, upper, 8:-8].norm() / wanted[:, upper, 8:-8].norm()
+    error = (resynthesised - wanted)[:, upper, 8:-8].norm() / wanted[:, upper, 8:-8].norm()
     assert error < 0.35

@@ -1,4 +1,4 @@
-"""A small denoiser, trained for seconds, beats the Wiener filter on sounds it never heard; and leaves clean sound."""
+"""A small denoiser, trained for seconds, beats the Wiener filter on sounds it never learned; and leaves clean sound."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from musicae.training.experiment import Experiment
 RATE_HZ = 8_000
 SETTINGS = {
     "sample_rate_hz": RATE_HZ, "n_fft": 256, "chunk_s": 1.0, "widths": (12, 24, 32), "latent_size": 32,
-    "steps": 160, "evaluate_every": 80, "batch_size": 8, "learning_rate": 4e-3, "ema_decay": 0.98, "precision": "no",
+    "steps": 120, "evaluate_every": 120, "evaluate_examples": 16, "batch_size": 8, "learning_rate": 5e-3,
+    "ema_decay": 0.97, "precision": "no", "log_with": (),
 }  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def test_it_beats_the_wiener_filter_by_a_margin(denoiser: tuple[TrainedModel, Pa
     assert scores["examples"] >= 8
     assert scores["si_sdr_gain_db"] > scores["si_sdr_gain_db_wiener"] + 2
     assert scores["si_sdr_gain_db"] < scores["si_sdr_gain_db_oracle_mask"]
-    assert scores["won_from_wiener"] > 0.6
+    assert scores["beats_wiener"] > 0.6
 
 
 def test_it_leaves_clean_sound_nearly_as_it_is(denoiser: tuple[TrainedModel, Path], tmp_path: Path) -> None:

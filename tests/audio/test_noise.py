@@ -87,7 +87,7 @@ def test_hiss_keeps_to_a_band() -> None:
 
 def test_clicks_are_few_and_crackle_is_many() -> None:
     def busy(family: str) -> float:
-        """Stretches of 10 ms, of 190, that hold a ten-thousandth of the energy."""
+        """Sections of 10 ms, of 190, that hold a ten-thousandth of the energy."""
         energy = drawn(family, 32)[:, : 190 * 160].view(32, 190, 160).square().sum(2)
         return float((energy > 1e-4 * energy.sum(1, keepdim=True)).float().sum(1).mean())
 

@@ -13,7 +13,7 @@ from musicae.audio import stft as signal
 from musicae.audio.noise_profile import held_to_noise, profile_power
 from musicae.audio.sound import Sound
 from musicae.cli import main
-from musicae.music.render import render_midi
+from musicae.music.piece import Piece
 from musicae.starter import starter_file
 
 RATE_HZ = 16_000
@@ -61,7 +61,7 @@ def test_nothing_becomes_louder_and_no_noise_changes_nothing() -> None:
 @pytest.mark.parametrize("gain", [0.02, 1.0])
 def test_a_profile_helps_against_a_noise_that_the_model_does_not_know(tmp_path: Path, gain: float) -> None:
     """At any level of the recordings: the profile is scaled as the file is."""
-    tune = render_midi(starter_file("b.mid"), sample_rate_hz=RATE_HZ)[: 8 * RATE_HZ].astype(np.float64)
+    tune = Piece.open(starter_file("b.mid")).render(RATE_HZ).samples[: 8 * RATE_HZ].astype(np.float64)
     noise, alone = whine(8.0, 0), whine(2.0, 1)
     scale = np.sqrt((tune**2).mean() / (noise**2).mean()) * 10 ** (-5 / 20)
     noisy = tune + scale * noise

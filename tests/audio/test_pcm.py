@@ -15,10 +15,9 @@ from musicae.audio.domain import AudioConfig, AudioDomain
 from musicae.audio.streaming import SAMPLE_FORMATS, decode_pcm, encode_pcm, read_pcm
 from musicae.cli import main
 from musicae.commands import pipe
-from musicae.manifest import Manifest
 from musicae.models import build_model
 from musicae.trained import load
-from musicae.training.checkpoint import save_checkpoint
+from musicae.training.checkpoint import Manifest, save_checkpoint
 
 SUBTYPES = {"u8": "PCM_U8", "s16le": "PCM_16", "s24le": "PCM_24", "s32le": "PCM_32", "f32le": "FLOAT"}
 
@@ -164,8 +163,8 @@ def test_a_pipe_answers_while_it_is_open_and_leaves_quietly_when_nobody_listens(
             pass
         process.stdin.close()
         assert process.wait(60) == 1
-        told = process.stderr.read().decode()
-    assert "Traceback" not in told
+        printed = process.stderr.read().decode()
+    assert "Traceback" not in printed
 
 
 def test_a_terminal_is_refused_at_either_end(live: Path) -> None:

@@ -1,7 +1,7 @@
 """Odd sounds go through every way of a sound: denoised, cleaned live, upscaled, and rebuilt from a code.
 
 The models have learned nothing, so what is asked is what holds for any: the result is as long as its source, of the
-same kind, and made of numbers.
+same format, and made of numbers.
 """
 
 import sys
@@ -20,10 +20,9 @@ from musicae.audio.domain import AudioConfig, AudioDomain
 from musicae.audio.sound import Sound
 from musicae.cli import main
 from musicae.errors import DamagedFileError, MusicaeError
-from musicae.manifest import Manifest
 from musicae.models import build_model
 from musicae.trained import TrainedModel, load
-from musicae.training.checkpoint import save_checkpoint
+from musicae.training.checkpoint import Manifest, save_checkpoint
 
 RATE_HZ = 8_000  # half of the models', which is what `upscale` doubles
 FRAMES = 4_001

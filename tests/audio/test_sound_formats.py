@@ -1,4 +1,4 @@
-"""A sound comes out as it went in: container, kind of samples, rate, channels and length."""
+"""A sound comes out as it went in: container, subtype, rate, channels and length."""
 
 import resource
 import signal

@@ -167,7 +167,7 @@ def test_a_map_is_coloured_by_sub_folder(vae: TrainedModel, tmp_path: Path) -> N
     assert (tmp_path / "map.png").is_file()
 
 
-def test_augmentation_stretches_frequencies_by_a_semitone_at_most() -> None:
+def test_augmentation_shifts_frequencies_by_a_semitone_at_most() -> None:
     domain = AudioDomain(AudioConfig(representation="magnitude", chunk_s=1.0))
     time_s = torch.arange(domain.config.chunk_samples) / 16_000
     tone = 0.1 * torch.sin(2 * torch.pi * 1_000 * time_s).repeat(64, 1)

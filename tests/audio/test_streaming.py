@@ -12,10 +12,9 @@ from musicae.audio import stft as signal
 from musicae.audio.domain import AudioConfig, AudioDomain
 from musicae.audio.streaming import FrameStream, SoundStream
 from musicae.errors import MusicaeError
-from musicae.manifest import Manifest
 from musicae.models import build_model
 from musicae.trained import TrainedModel, load
-from musicae.training.checkpoint import save_checkpoint
+from musicae.training.checkpoint import Manifest, save_checkpoint
 
 RATE_HZ, N_FFT = 16_000, 512
 LENGTHS = [0, 1, 2, 127, 128, 129, 255, 256, 257, 384, 511, 512, 513, 640, 1000]

@@ -21,8 +21,8 @@ def notes() -> torch.Tensor:
     sounds = torch.zeros(SAMPLES)
     for number, pitch_hz in enumerate((262, 330, 392, 523)):
         since = time_s - 0.5 * number
-        heard = (since >= 0) & (since < 0.3)
-        sounds += heard * torch.sin(2 * math.pi * pitch_hz * since) * torch.exp(-3 * since.clamp_min(0))
+        sounding = (since >= 0) & (since < 0.3)
+        sounds += sounding * torch.sin(2 * math.pi * pitch_hz * since) * torch.exp(-3 * since.clamp_min(0))
     return sounds[None]
 
 
@@ -53,7 +53,7 @@ def test_noise_that_is_told_is_not_estimated() -> None:
     tone = torch.sin(2 * math.pi * 440 * torch.arange(SAMPLES) / RATE_HZ)[None]
     spectrum = signal.stft(tone + 0.01 * noise(1), n_fft=1024)
     known = noise_power(signal.stft(0.01 * noise(1, seed=1), n_fft=1024))
-    kept = [wiener_filtered(spectrum, told).square().mean() / spectrum.square().mean() for told in (None, known)]
+    kept = [wiener_filtered(spectrum, given).square().mean() / spectrum.square().mean() for given in (None, known)]
     assert kept[0] < 0.2
     assert kept[1] > 0.9
 
