@@ -84,4 +84,4 @@ class RunLog:
     def say(self, sentence: str) -> None:
         """Prints a line above the bar."""
         if self._visible:
-            self._progress.console.print(sentence, highlight=False)
+            self._progress.console.print(sentence, highlight=False, soft_wrap=True)
