@@ -466,7 +466,8 @@ def _of_tunes(content: "Content", wanted: int | str | None, *, first: bool = Tru
     """The wanted tune of an ABC file, or the first, or all."""
     from musicae.music.abc import pick_tune, read_tune, split_tunes
 
-    name, remarks = content.name, ()
+    name = content.name
+    remarks: tuple[str, ...] = ()
     tunes = split_tunes(content.data, name)
     if first:
         tunes, remarks = pick_tune(tunes, name, wanted)
