@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
+from scipy.ndimage import minimum_filter1d
 
 HEADROOM_DB = 1.0
 """A result may be so much louder than the true peak of its source."""
@@ -144,9 +144,11 @@ def _between(samples: np.ndarray, least: float) -> np.ndarray:
     """
     sizes = np.abs(samples)
     values = sizes[_BEFORE : len(samples) - _AFTER].copy()
-    around = maximum_filter1d(sizes, _TAPS + 1, axis=0)[_BEFORE : len(samples) - _AFTER]
-    rows, channels = np.nonzero(around * _most_between() > least)
-    if len(rows):
+    is_large = sizes * np.float32(_most_between()) > least
+    if is_large.any():
+        # Only where one of the samples is large can what lies between them be.
+        large_before = np.pad(np.cumsum(is_large, axis=0, dtype=np.int32), ((1, 0), (0, 0)))
+        rows, channels = np.nonzero(large_before[_TAPS:] > large_before[:-_TAPS])
         windows = np.lib.stride_tricks.sliding_window_view(samples, _TAPS, axis=0)  # (frames, channels, taps)
         for part in range(0, len(rows), _ROWS_AT_ONCE):
             where = rows[part : part + _ROWS_AT_ONCE], channels[part : part + _ROWS_AT_ONCE]
