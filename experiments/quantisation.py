@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from musicae.evaluation.evaluate import evaluate_files
-from musicae.manifest import WEIGHTS
+from musicae.shipped import WEIGHTS
 from musicae.trained import TrainedModel, load
 from musicae.training.checkpoint import StoredAs, save_checkpoint
 

@@ -18,10 +18,9 @@ from safetensors import safe_open
 from stored import RUNS, read
 
 from musicae.attribute_vectors import AttributeVectors
-from musicae.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
-from musicae.shipped import PRETRAINED
+from musicae.shipped import MANIFEST, PRETRAINED, WEIGHTS
 from musicae.trained import TrainedModel, load
-from musicae.training.checkpoint import load_checkpoint, save_checkpoint
+from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, save_checkpoint
 
 SUMMARY = {
     "melody-2bar": "Two-bar melodies in 4/4: reconstruct, sample, interpolate, vary, shift.",

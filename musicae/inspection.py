@@ -56,7 +56,7 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
 
 
 def describe_models() -> Iterator[str]:
-    """One line for each shipped model, then one for each model that can be trained. It takes neither torch nor pydantic."""
+    """One line for each shipped model, then one for each that can be trained; neither torch nor pydantic is needed."""
     from musicae.models import MODELS
     from musicae.shipped import MANIFEST, PRETRAINED, WEIGHTS, shipped_models
 

@@ -16,11 +16,10 @@ from torch import Tensor
 from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
-from musicae.manifest import Manifest
 from musicae.models.autoencoder import Autoencoder
 from musicae.pipeline import Pipeline, either
 from musicae.shipped import find_model
-from musicae.training.checkpoint import load_checkpoint
+from musicae.training.checkpoint import Manifest, load_checkpoint
 
 if TYPE_CHECKING:
     from musicae.attribute_vectors import AttributeVectors

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from musicae.domain import Batch
-from musicae.manifest import Manifest
 from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.spec import TensorSpec
 from musicae.trained import TrainedModel
+from musicae.training.checkpoint import Manifest
 
 
 class CountedMusic(MusicDomain):

@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "models shipped domain roll_panel plots",
         "image music audio",
         "domains starter",
-        "manifest data",
+        "data",
         "pipeline",
         "attribute_vectors",
         "training inference",

@@ -117,6 +117,7 @@ def train(
         raise click.UsageError("give --domain (or --resume).")
     merged = {**read_json(config), **parse_settings(settings), **given}
     from musicae.training.experiment import Experiment, run_folder
+    from musicae.training.process import is_main_process
 
     if resume is not None:
         experiment, folder = Experiment.of_run(resume), resume
@@ -128,8 +129,11 @@ def train(
         click.echo(json.dumps(experiment.manifest.model_dump(mode="json"), indent=2))
         return
     dataset = experiment.read()
-    click.echo(_describe(dataset.report), err=True)
-    click.echo(experiment.run(folder, dataset, resume=resume is not None))
+    if is_main_process():
+        click.echo(_describe(dataset.report), err=True)
+    best = experiment.run(folder, dataset, resume=resume is not None)
+    if is_main_process():
+        click.echo(best)
 
 
 def _describe(report: Any) -> str:

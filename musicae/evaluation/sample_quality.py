@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from musicae.data.dataset import DataSet, unseen
-from musicae.domain import Batch, Domain
+from musicae.domain import Batch, Domain, HasStatistics, Statistics
 from musicae.errors import MusicaeError
 from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.inference.interpolate import changes, latent_path
@@ -69,7 +69,7 @@ def sample_quality(
     if len(train):
         compared["training"] = _augmented(pipeline, dataset, _drawn(train, count, random), generator).target
     result = {"samples": float(count)}
-    result |= _compared({name: domain.statistics(batch) for name, batch in compared.items()})
+    result |= _compared({name: _statistics(domain, batch) for name, batch in compared.items()})
     if domain.spec.layout is Layout.STEPS and len(train):
         result |= _copied(domain, dataset, samples, dataset.examples[chosen])
         result["held_out_copied"] = 1 - len(kept) / len(dataset.splits[split])
@@ -139,7 +139,7 @@ def _point_scores(
     moving = steps.mean(1) > 0
     found = {f"{name}_change": steps, f"{name}_jump": steps[moving].max(1) / steps[moving].mean(1)}
     each = points.flatten(0, 1)
-    for share, flat in trained.domain.statistics(each).shares.items():
+    for share, flat in _statistics(trained.domain, each).shares.items():
         values = flat.reshape(points.shape[:2])
         found |= {f"{name}_midpoint_{share}": values[:, _POINTS // 2], f"ends_{share}": values[:, [0, -1]]}
     if trained.network.latent.has_density:
@@ -162,6 +162,11 @@ def _crossfade(start: Tensor, end: Tensor, layout: Layout, generator: torch.Gene
         return (1 - share) * start + share * end
     moment = torch.rand(len(start), 1, start.shape[2], 1, generator=generator, device=start.device)
     return torch.where(moment < share, end, start)
+
+
+def _statistics(domain: Domain, batch: Tensor) -> Statistics:
+    """What examples are made up of; nothing where the domain can't say."""
+    return domain.statistics(batch) if isinstance(domain, HasStatistics) else Statistics({}, {})
 
 
 def _compared(statistics: dict[str, Statistics]) -> dict[str, float]:

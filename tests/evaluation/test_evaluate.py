@@ -20,13 +20,13 @@ from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate, evaluate_files
 from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.likelihoods import Gaussian
-from musicae.manifest import Manifest
 from musicae.models import Autoencoder, ModelConfig
 from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.music.statistics import bar_before
 from musicae.nn.latent import Posterior
 from musicae.spec import Layout, TensorSpec
 from musicae.trained import TrainedModel, load
+from musicae.training.checkpoint import Manifest
 
 Run = Callable[[str], Path]
 Starter = Callable[[Domain], DataSet]

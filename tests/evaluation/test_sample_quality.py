@@ -12,12 +12,12 @@ from musicae.data.dataset import DataSet, ReadReport, unseen
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.sample_quality import path_quality, sample_quality
-from musicae.manifest import Manifest
 from musicae.models import Autoencoder, ModelConfig
 from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.nn.latent import Posterior
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
+from musicae.training.checkpoint import Manifest
 
 Starter = Callable[[Domain], DataSet]
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors import safe_open
 
-from musicae.manifest import read_manifest
 from musicae.trained import load
+from musicae.training.checkpoint import read_manifest
 
 
 @pytest.fixture
