@@ -163,7 +163,9 @@ def render(files: tuple[Path, ...], sample_rate_hz: int, track: str | None, out:
         piece = domain.open(file)
         if track is not None:
             piece = piece.only_track(read_track(track))
-        return piece.render(sample_rate_hz).with_remarks(*piece.remarks)
+        if not piece.note_count:
+            raise MusicaeError(f"{piece.label} has no notes; choose another file.")
+        return piece.render(sample_rate_hz)
 
     _each(files, domain, play, "render", out, force)
 
