@@ -135,7 +135,7 @@ def write_mixed(name: str) -> str:
 
 
 def test_bars_in_another_time_signature_are_said_by_every_command_on_whole_files(model: list[object]) -> None:
-    mixed, long = write_mixed("mixed.mid"), write("long.mid", scale(60))
+    mixed = write_mixed("mixed.mid")
     copied = "mixed.mid: bars 5–6 in 6/8 are copied as they are: this model reads 4/4\n"
     assert musicae("reconstruct", mixed, *model).stderr == copied
     assert copied in musicae("shift", mixed, "--attribute", "density", *model).stderr
@@ -176,7 +176,7 @@ def test_only_drums_name_their_model(model: list[object], tmp_path: Path) -> Non
 
 def test_only_drums_in_a_time_signature_that_no_shipped_model_reads_name_no_model(model: list[object]) -> None:
     beat = write(
-        "beat.mid", [(n / 2, n / 2 + 0.1, (36, 42, 38)[n % 3]) for n in range(64)], drums=True, time_signature=(6, 8)
+        "beat.mid", [(n / 2, n / 2 + 0.1, (36, 42, 38)[n % 3]) for n in range(64)], drums=True, signature=(6, 8)
     )
     refused = musicae("reconstruct", beat, *model, code=2).stderr
     assert refused == "Error: beat.mid has only drums (channel 10), no melody; expected a track with a melody.\n"
@@ -215,8 +215,8 @@ def test_a_melody_that_no_token_can_say_is_not_shifted(model: list[object]) -> N
 def test_another_time_signature_says_which_there_are(
     model: list[object], signature: tuple[int, int], advice: str
 ) -> None:
-    file = write("odd.mid", scale(60), time_signature=signature)
-    said = f"odd.mid is in {signature[0]}/{signature[1]}; this model reads 4/4; {advice} ({TIME_SIGNATURES})."
+    file = write("odd.mid", scale(60), signature=signature)
+    said = f"odd.mid is in {signature[0]}/{signature[1]}; this model reads 4/4; {advice} ({SIGNATURES})."
     for command in (["reconstruct", file], ["interpolate", file, A], ["interpolate", A, file, "--whole"]):
         refused = musicae(*command, *model, code=2).stderr
         assert said in refused

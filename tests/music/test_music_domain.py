@@ -9,6 +9,7 @@ import torch
 from music_pieces import map_piece, starter
 from pydantic import ValidationError
 
+from musicae.config import read_config
 from musicae.domain import Domain
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.music.domain import MusicConfig, MusicDomain, MusicFrame
@@ -334,3 +335,62 @@ def test_damaged_files_are_refused_by_reading_and_by_opening(domain: MusicDomain
     for use in (domain.read, domain.open):
         with pytest.raises(DamagedFileError):
             use(tmp_path / "x.mid")
+
+
+def test_a_file_in_riff_is_read_like_the_one_in_it(domain: MusicDomain, tmp_path: Path) -> None:
+    path = make_midi(tmp_path / "a.mid", scale(6))
+    riff = domain.open(path).save(tmp_path / "a.rmi")
+    assert riff.read_bytes().startswith(b"RIFF") and domain.reads(riff)
+    np.testing.assert_array_equal(domain.read(riff).examples, domain.read(path).examples)
+
+
+def test_an_array_of_tokens_is_stored_as_it_would_be_read(domain: MusicDomain) -> None:
+    windows = random_windows(6)
+    np.testing.assert_array_equal(domain.array_examples(windows.astype(np.int64)), windows)
+    np.testing.assert_array_equal(domain.array_examples(windows[..., 0]), windows)
+    spelled = windows.copy()
+    spelled[:, 0] = 1  # a note-off where nothing sounds
+    assert not domain.array_examples(spelled)[:, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 16), np.int64), r"\(windows, 32, 1\), got \(3, 16, 1\)"),
+        (np.zeros((3, 32, 2), np.int64), r"got \(3, 32, 2\)"),
+        (np.zeros((3, 32)), "whole numbers, got float64"),
+        (np.full((3, 32), 90), "melody tokens 0 to 89, got 90 to 90"),
+        (np.full((3, 32), -1), "got -1 to -1"),
+    ],
+)
+def test_an_array_that_is_no_music_is_refused(domain: MusicDomain, array: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        domain.array_examples(array)
+
+
+def test_labels_of_an_array_are_refused_since_music_has_no_classes(domain: MusicDomain) -> None:
+    with pytest.raises(ValueError, match="music keeps no classes"):
+        domain.array_examples(np.zeros((1, 32), np.int64), ["a"])
+
+
+def test_baselines_hold_the_commonest_token_or_copy_the_bar_before(domain: MusicDomain) -> None:
+    target = torch.zeros(2, 32, 1, dtype=torch.int64)
+    target[:, :16:4], target[:, 16::4] = 40, 50
+    baselines = domain.baselines("reconstruct", target)
+    assert list(baselines) == ["hold", "copy"] and domain.baselines("reconstruct") == {}
+    assert not baselines["hold"](target, target).any()
+    copied = baselines["copy"](target, target)
+    assert not copied[:, :16].any() and torch.equal(copied[:, 16:], target[:, :16])
+    assert list(MusicDomain(MusicConfig(bars=1)).baselines("reconstruct", target[:, :16])) == ["hold"]
+
+
+def test_a_config_of_an_older_checkpoint_is_read() -> None:
+    config = read_config(MusicConfig, {"metre": "6/8", "bars": 4}, "music setting")
+    assert config.time_signature == "6/8" and config.steps == 48
+
+
+def test_chords_are_followed_only_by_models_that_take_them(domain: MusicDomain) -> None:
+    with pytest.raises(MusicaeError, match="follows no chords"):
+        domain.condition("C F")
+    classes = MusicDomain(MusicConfig(chords=True)).condition("C F", 2)
+    assert classes.tolist() == [[1] * 32, [1 + 4 * 5] * 32]
