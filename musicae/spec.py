@@ -45,6 +45,7 @@ class TensorSpec:
     condition: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layout", Layout(self.layout))  # "grid" is taken too
         axes = 3 if self.layout is Layout.GRID else 2
         if len(self.shape) != axes or min(self.shape) < 1:
             raise ValueError(f"a {self.layout} spec has {axes} positive sizes, got {self.shape}")
