@@ -1,10 +1,12 @@
-"""musicae: one autoencoder core for pictures, music and sound.
+"""One autoencoder core for pictures, music and sound.
 
-import musicae
+    import musicae
 
-model = musicae.load("melody-2bar")
-morph = model.interpolate("a.mid", "b.mid", steps=13)
-morph.save("out/")
+    model = musicae.load("melody-2bar")
+    morph = model.interpolate("a.mid", "b.mid", steps=13)
+    morph.save("out/")
+
+`musicae.trained.TrainedModel` lists what a model can do.
 """
 
 from typing import TYPE_CHECKING, Any

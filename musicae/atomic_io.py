@@ -1,4 +1,8 @@
-"""Atomic file writes: a file or a folder is there whole or not at all, and one sentence where it can't be written."""
+"""Atomic writes of files and folders, and one clear error where a place cannot be written to.
+
+The content is written under a temporary name and renamed when it is complete. So a reader never finds half a file, and
+an interrupted write leaves the old file as it was.
+"""
 
 import os
 import shutil
@@ -13,7 +17,7 @@ from musicae.errors import MusicaeError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to, which gets its name if the block ends well and is removed if not.
+    """Yields a temporary path beside `path`. It is renamed to `path` if the block succeeds, and removed if it fails.
 
     Raises:
         MusicaeError: the place cannot be written to, or the block failed to.
@@ -33,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder that takes `folder`'s place if the block ends well, and vanishes if not."""
+    """Yields a temporary folder. It replaces `folder` if the block succeeds, and is removed if it fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -57,7 +61,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder whose files are moved into `folder` if the block ends well; others there stay.
+    """Yields a temporary folder, whose files are moved into `folder` if the block succeeds; other files there stay.
 
     Raises:
         MusicaeError: there is a file of that name, or nothing can be written there.
@@ -65,7 +69,7 @@ def atomic_files(folder: Path) -> Iterator[Path]:
     check_writable(folder, folder=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # A folder that is there may be on another disk than its parent, or the only one that may be written to.
+        # An existing folder may be on another disk than its parent, or its parent may be read-only.
         place = folder if folder.is_dir() else folder.parent
         temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=place))
     except OSError as error:
@@ -83,12 +87,12 @@ def atomic_files(folder: Path) -> Iterator[Path]:
 
 
 def partial_path(path: Path) -> Path:
-    """A hidden name beside a path that no other writer has."""
+    """A hidden name beside a path, different for every writer."""
     return path.with_name(f".{path.stem[:40]}-{uuid4().hex[:8]}.partial")
 
 
 def free_path(path: Path) -> Path:
-    """The path, or with the first number from 2 on that makes it a name nothing has: `a.mid`, `a-2.mid`."""
+    """The path if nothing is there, else the first free one with a number: `a.mid`, `a-2.mid`, `a-3.mid`."""
     free, number = path, 1
     while free.exists():
         number += 1
@@ -97,12 +101,12 @@ def free_path(path: Path) -> Path:
 
 
 def unwritable(place: Path, error: OSError) -> MusicaeError:
-    """The error for a place that cannot be written to, by its own name and not by a temporary one."""
+    """The error for a path that cannot be written to; it names that path and not a temporary one."""
     return MusicaeError(f"{place} cannot be written ({error.strerror or error}); choose another --out or free space.")
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:
-    """Raises `MusicaeError` where a file, or a folder, could not be written, before long work is done for it."""
+    """Raises `MusicaeError` if a file, or a folder, could not be written. Called before long work is done for it."""
     if folder and path.exists() and not path.is_dir():
         raise MusicaeError(f"{path} is a file; --out wants a folder.")
     if not folder and path.is_dir():

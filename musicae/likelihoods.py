@@ -71,6 +71,16 @@ class Likelihood(nn.Module, ABC):
         return self.sample(self.sharpened(parameters, temperature, top_p), generator)
 
 
+# An optimiser moves each parameter by about its learning rate in a step, too slowly for the logarithm of a scale. So
+# the learned number is that logarithm divided by this factor.
+_LEARNING_RATE_FACTOR = 10.0
+
+
+def _bounded_logarithm(scaled: Tensor) -> Tensor:
+    """The logarithm of a scale from the learned number, scalar; smoothly kept above -6."""
+    return -6.0 + F.softplus(_LEARNING_RATE_FACTOR * scaled + 6.0)
+
+
 class Bernoulli(Likelihood):
     """Grey values in 0…1, read as probabilities of white; parameters are logits."""
 
@@ -95,17 +105,15 @@ class Gaussian(Likelihood):
     """
 
     parameters_are_values = True
-    # An optimiser moves each parameter by about its learning rate a step; σ has further to go.
-    _SPEED = 10.0
 
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__(spec)
-        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / self._SPEED))
+        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
 
     @property
     def log_sigma(self) -> Tensor:
         """Natural logarithm of the standard deviation, scalar; smoothly kept above -6."""
-        return -6.0 + F.softplus(self._SPEED * self.scaled_log_sigma + 6.0)
+        return _bounded_logarithm(self.scaled_log_sigma)
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         error = (parameters - target).flatten(1).pow(2).sum(1)
@@ -124,11 +132,11 @@ class Gaussian(Likelihood):
 
 
 class DiscretisedLogistic(Likelihood):
-    """Values in 0…1 on 256 levels, each the share of a logistic distribution that falls to it.
+    """Values in 0…1 on 256 levels; a level's probability is the mass of a logistic distribution nearest to it.
 
-    The ends take what lies beyond them (Salimans et al., 2017, "PixelCNN++", section 2.1, with one
-    component). Log-probabilities are of pixels as they are stored, so that bits a number can be compared.
-    Parameters are the centres of all channels, then what the logarithms of their scales come from.
+    The lowest and the highest level take the mass beyond them (Salimans et al., 2017, "PixelCNN++", section 2.1, with
+    one component). Log-probabilities are of pixels as they are stored, so bits per number can be compared.
+    Parameters are the centres of all channels, then the raw logarithms of their scales.
     """
 
     LEVELS = 256
@@ -153,13 +161,13 @@ class DiscretisedLogistic(Likelihood):
         return torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """Of the logistic distribution with its ends gathered at 0 and 1, in closed form."""
+        """Mean of the logistic distribution whose mass beyond 0 and 1 is moved to 0 and 1, in closed form."""
         centre, log_scale = self._split(parameters)
         scale = log_scale.exp()
         return scale * (F.softplus(centre / scale) - F.softplus((centre - 1) / scale))
 
     def mode(self, parameters: Tensor) -> Tensor:
-        """The level nearest to the centre, or an end where more is gathered."""
+        """The level nearest to the centre, or 0 or 1 where that is more probable."""
         nearest = self._levels(self._split(parameters)[0])
         targets = [nearest, torch.zeros_like(nearest), torch.ones_like(nearest)]
         likeliest = torch.stack([self._each(parameters, target) for target in targets]).argmax(0)
@@ -171,7 +179,7 @@ class DiscretisedLogistic(Likelihood):
         return self._levels(centre + log_scale.exp() * torch.logit(uniform, eps=1e-6))
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Centres and logarithms of the scales; an untrained network says grey, and unsure by a seventh."""
+        """Centres and logarithms of the scales; an untrained network gives grey (0.5) and a scale of a seventh."""
         centre, raw = parameters.chunk(2, dim=1)
         bounded = self._LOG_SCALE_BOUND * torch.tanh(raw / self._LOG_SCALE_BOUND)
         return centre + 0.5, self._MIDDLE_LOG_SCALE + bounded
@@ -201,7 +209,7 @@ class Categorical(Likelihood):
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         drawn = []
         for logits in self._logits(parameters):
-            # By inversion: a quarter less time than torch.multinomial, which draws one number a symbol.
+            # By inverting the distribution function: a quarter less time than torch.multinomial.
             reached = logits.softmax(-1).cumsum(-1)
             draw = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device) * reached[..., -1:]
             index = torch.searchsorted(reached, draw, right=True).squeeze(-1)
@@ -244,17 +252,17 @@ class Estimate(Likelihood):
 
 
 class Spectral(Estimate):
-    """Complex spectra `(batch, 2, frequency, time)`, scored as the ear and the SI-SDR score them.
+    """Complex spectra `(batch, 2, frequency, time)`, scored by the waveform's error and by compressed magnitudes.
 
     Two Gaussians, each with the variance that fits the example best (its profile likelihood, which
     makes the first the logarithm of the waveform's error, hence of its SNR): one over the complex
     values, one, weighted by `COMPRESSED_WEIGHT`, over compressed magnitudes. An error 30 dB below
-    the target counts as none, so that clean examples don't drown the noisy ones.
+    the target counts as none, so that clean examples don't outweigh the noisy ones.
     """
 
-    COMPRESSED_WEIGHT = 0.15  # with 0.3 masks let through more than is best for the waveform
+    COMPRESSED_WEIGHT = 0.15  # with 0.3 masks let more noise pass than is best for the waveform
     _FLOOR = 1e-3
-    _SILENCE = 1e-4  # mean square of a cell; a usual one has about 1
+    _SILENCE = 1e-4  # mean square of a cell; a typical one has about 1
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         complex_part = self._log_variance(parameters, target)
@@ -269,13 +277,13 @@ class Spectral(Estimate):
 
 
 class LogSpectral(Estimate):
-    """Complex spectra scored by the logarithms of their magnitudes alone, for what fills in a missing band.
+    """Complex spectra scored by the logarithms of their magnitudes alone, for models that fill in a missing band.
 
     Frames are drawn from a Laplace distribution of as many dimensions as there are frequencies, with the scale that
     fits the example best (its profile likelihood), counted twice, once for each stored number: the loss is the
     logarithm of the log-spectral distance (Gray & Markel, 1976), which is a root mean square over frequency and a mean
-    over time, of the whole band. A frame that cannot be foreseen weighs less than under squared errors. Cells 60 dB
-    below a usual one count as silent.
+    over time, of the whole band. A frame that cannot be predicted weighs less than under squared errors. Cells 60 dB
+    below a typical one count as silent.
     """
 
     _LEAST_POWER = 1e-6
@@ -293,28 +301,27 @@ class LogSpectral(Estimate):
 class Magnitude(Likelihood):
     """Square roots of linear magnitudes `(batch, 1, frequency, time)`, scored cell by cell and band by band.
 
-    A Gaussian over cells, its deviation learned, sees what is loud; Laplace distributions over the logarithms of
-    bands that widen with frequency, as the ear's do, see what is soft. Parameters go through a softplus, since a
+    A Gaussian over cells, with a learned deviation, scores the loud cells. Laplace distributions over the logarithms
+    of bands, which widen with frequency as the ear's do, score the soft ones. Parameters go through a softplus, since a
     magnitude is not negative.
     """
 
-    BANDS_WEIGHT = 8.0  # a band stands for about so many cells
+    BANDS_WEIGHT = 8.0  # about the number of cells in a band
     BANDS = 64
-    _SPEED = 10.0  # as in `Gaussian`
     _SHARPNESS = 4.0
-    _FLOOR = 1e-3  # of a band's magnitude, as in `signal.LOG_MEL_FLOOR`
+    _FLOOR = 1e-3  # of a band's magnitude, as in `musicae.audio.stft`
 
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__(spec)
-        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / self._SPEED))
-        self.scaled_log_scale = nn.Parameter(torch.tensor(-1.0 / self._SPEED))
+        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
+        self.scaled_log_scale = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         ours = self.mean(parameters)
-        log_sigma = -6.0 + F.softplus(self._SPEED * self.scaled_log_sigma + 6.0)
+        log_sigma = _bounded_logarithm(self.scaled_log_sigma)
         error = (ours - target).flatten(1).square().sum(1)
         cells = -0.5 * error * torch.exp(-2 * log_sigma) - target[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
-        log_scale = -6.0 + F.softplus(self._SPEED * self.scaled_log_scale + 6.0)
+        log_scale = _bounded_logarithm(self.scaled_log_scale)
         distance = (self._log_bands(ours) - self._log_bands(target)).abs().flatten(1)
         bands = -distance.sum(1) * torch.exp(-log_scale) - distance.shape[1] * (log_scale + math.log(2))
         return cells + self.BANDS_WEIGHT * bands
@@ -338,12 +345,12 @@ class Magnitude(Likelihood):
 def band_weights(frequencies: int, bands: int) -> Tensor:
     """Overlapping triangles, even below a twelfth of the band and logarithmic above, `(frequencies, bands)`.
 
-    The mel scale's shape for any sample rate, which a tensor doesn't tell. Each band's weights add up to one.
+    The shape of the mel scale for any sample rate, since a tensor doesn't state its own. A band's weights add up to 1.
     """
     corner = frequencies / 12
     place = torch.log1p(torch.arange(frequencies) / corner)  # (frequencies,)
     edges = torch.linspace(0, float(place[-1]), bands + 2)
-    # Low bands are narrower than a bin; there a band is the bins next to its middle.
+    # Low bands are narrower than a bin; such a band covers the bins next to its middle.
     bins = torch.expm1(edges) * corner
     reach = torch.maximum((bins[2:] - bins[:-2]) / 2, torch.tensor(1.0))
     weights = (1 - (torch.arange(frequencies)[:, None] - bins[None, 1:-1]).abs() / reach).clamp_min(0)
@@ -362,7 +369,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 
 def build_likelihood(spec: TensorSpec) -> Likelihood:
-    """Builds the likelihood a spec names. Raises `ValueError` for a name not in `LIKELIHOODS`."""
+    """Builds the likelihood that a spec names. Raises `ValueError` for a name not in `LIKELIHOODS`."""
     if spec.likelihood not in LIKELIHOODS:
         raise ValueError(unknown_name("likelihood", spec.likelihood, LIKELIHOODS))
     return LIKELIHOODS[spec.likelihood](spec)

@@ -1,4 +1,4 @@
-"""`Pipeline`: a network paired with its domain on a device. Everything done with media objects stands on it.
+"""`Pipeline`: a network with its domain on a device. All operations on media objects use it.
 
 It opens media objects, encodes and decodes examples in parts that bound the memory, and knows the space in which
 paths between codes are drawn (where the prior is a standard normal). It keeps nothing between calls.
@@ -7,7 +7,6 @@ paths between codes are drawn (where the prior is a standard normal). It keeps n
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from musicae.spec import Layout
 
 
 class Code(NamedTuple):
-    """Where examples lie.
+    """The codes of some examples.
 
     Attributes:
         base: `(batch, *latent_shape)`, posterior means, in the space where the prior is a standard normal.
@@ -31,7 +30,7 @@ class Code(NamedTuple):
 
 
 class Pipeline:
-    """Encodes and decodes for the operations.
+    """Opens media objects, and encodes and decodes examples.
 
     Args:
         network: in evaluation mode, on the device.
@@ -52,7 +51,7 @@ class Pipeline:
         return self.domain.select(self.open(source), **(choice or {}))
 
     def batch(self, selection: Selection) -> Batch:
-        """What the network is given of a selection, a batch of one."""
+        """A selected example as the network takes it, a batch of one."""
         return self.domain.tensor(torch.from_numpy(selection.example).to(self.device))
 
     def checked(self, tensor: Tensor) -> Tensor:
@@ -171,7 +170,7 @@ class Pipeline:
             return self.network.reconstruct(batch.target.to(self.device), condition=own)
 
     def answer(self, batch: Batch, condition: Tensor | None = None) -> Tensor:
-        """As `reconstruct`, in the precision that restoring takes, on the CPU."""
+        """As `reconstruct`, in the precision chosen by `restoring_precision`, and on the CPU."""
         with restoring_precision(self.device, by_mask=self.domain.spec.correction == "mask"):
             return self.reconstruct(batch, condition).cpu()
 
@@ -210,7 +209,7 @@ class Pipeline:
             )
 
     def generator(self, seed: int | None) -> torch.Generator:
-        """A generator on the device; without a seed, another each time."""
+        """A random generator on the device; without a seed its draws differ each time."""
         generator = torch.Generator(self.device)
         if seed is None:
             generator.seed()
@@ -218,15 +217,9 @@ class Pipeline:
             generator.manual_seed(seed)
         return generator
 
-    def stored_batches(self, stored: np.ndarray) -> list[Batch]:
-        """Stored examples as batches of a bounded size, on the CPU."""
-        size = self.domain.spec.evaluation_batch
-        parts = (stored[start : start + size] for start in range(0, len(stored), size))
-        return [self.domain.tensor(torch.from_numpy(np.ascontiguousarray(part))) for part in parts]
 
-
-def either(chords: str | None, label: str | None) -> str | None:
-    """The condition that a person wrote, whatever its domain calls it."""
+def condition_text(chords: str | None, label: str | None) -> str | None:
+    """The condition that a person wrote: chords or a label. Raises `ValueError` if both are given."""
     if chords is not None and label is not None:
         raise ValueError("give chords (music) or a label (pictures), not both")
     return label if chords is None else chords

@@ -1,4 +1,4 @@
-"""Which floating-point format to train, sample and restore in: bfloat16 where the machine is faster with it."""
+"""The floating-point format to train, sample and restore in: bfloat16 where the machine is faster with it."""
 
 import math
 import os
@@ -10,10 +10,16 @@ from torch import Tensor
 
 
 def resolve_precision(wanted: str) -> str:
-    """`auto` → `bf16` where it is fast, else `no` (float32).
+    """Replaces `auto` by a precision that suits the machine.
 
-    A GPU that supports bfloat16 gets it, and a CPU whose matrix product is faster in it, which is measured in a few
-    milliseconds, since no list of processors says it.
+    bfloat16 is used on a GPU that supports it, and on a CPU whose matrix product is faster in it. That is measured in
+    a few milliseconds, since no list of processors states it.
+
+    Args:
+        wanted: `auto`, `no`, `bf16` or `fp16`.
+
+    Returns:
+        `no`, `bf16` or `fp16`, as Accelerate names them; on a GPU without bfloat16 `auto` gives `fp16`.
     """
     if wanted != "auto":
         return wanted
@@ -25,25 +31,25 @@ def resolve_precision(wanted: str) -> str:
 
 
 MANY_DRAWS = 256
-"""From so many sampled examples on, speed matters more than the same samples on every machine."""
+"""Number of sampled examples from which speed matters more than equal samples on every machine."""
 
 
 def drawing_precision(device: torch.device, drawn: int) -> torch.autocast:
-    """What to decode in: bfloat16 for many samples on a CPU that is fast in it, else as the weights are.
+    """The autocast context to decode samples in: bfloat16 for many samples on a CPU that is fast in it, else none.
 
     Args:
         device: where the model is.
-        drawn: examples that are sampled, not decoded at their most probable.
+        drawn: number of examples that are sampled, as opposed to decoded at their mode.
     """
     fast = device.type == "cpu" and drawn >= MANY_DRAWS and _cpu_precision() == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocast:
-    """What to restore in: bfloat16 for masks on sound on a CPU that is fast in it, else as the weights are.
+    """The autocast context to restore in: bfloat16 for masks on sound on a CPU that is fast in it, else none.
 
-    A mask forgives rounding: with `denoise-16k` the sounds differ by about -60 dB or less and take two thirds of the
-    time (`python experiments/run.py audio-choices` measures it).
+    Masks tolerate rounding: with `denoise-16k` the two results differ by -60 dB or less, and bfloat16 takes two thirds
+    of the time (`python experiments/run.py audio-choices` measures it).
 
     Args:
         device: where the model is.
@@ -60,7 +66,7 @@ def _cpu_precision() -> str:
 
 
 def _product_seconds(matrix: Tensor) -> float:
-    matrix @ matrix  # the first product pays for setting up
+    matrix @ matrix  # warm-up: the first product is slower
     best = math.inf
     for _ in range(5):
         started = time.perf_counter()

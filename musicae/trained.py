@@ -17,7 +17,7 @@ from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
 from musicae.models.autoencoder import Autoencoder
-from musicae.pipeline import Pipeline, either
+from musicae.pipeline import Pipeline, condition_text
 from musicae.shipped import find_model
 from musicae.training.checkpoint import Manifest, load_checkpoint
 
@@ -124,7 +124,7 @@ class TrainedModel:
         pipeline = self._generative("decode a code alone")
         check_draw(temperature, top_p)
         z = pipeline.checked_codes(z)
-        text = either(chords, label)
+        text = condition_text(chords, label)
         condition = None if text is None else pipeline.condition(text)
         generator = pipeline.generator(seed)
         return pipeline.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=generator)
@@ -141,7 +141,7 @@ class TrainedModel:
         """
         from musicae.inference.restore import restore
 
-        return restore(self.pipeline, "reconstruct", source, either(chords, label))
+        return restore(self.pipeline, "reconstruct", source, condition_text(chords, label))
 
     def denoise(
         self, source: Any, *, sample_rate_hz: int | None = None, strength: float = 1.0,
@@ -223,7 +223,7 @@ class TrainedModel:
         """
         from musicae.inference.sample import sample
 
-        condition = either(chords, label)
+        condition = condition_text(chords, label)
         return sample(
             self.pipeline, count, length=length, condition=condition, temperature=temperature, top_p=top_p, seed=seed
         )
@@ -333,7 +333,7 @@ class TrainedModel:
         """
         from musicae.inference.sample import grid
 
-        return grid(self.pipeline, side, either(chords, label))
+        return grid(self.pipeline, side, condition_text(chords, label))
 
     def attributes(self, *sources: Any, each_window: bool = False) -> "AttributeTable":
         """Measures what the domain has names for (note density, brightness).

@@ -1,11 +1,13 @@
-"""`Callback`: what a script adds to a run without changing the loop: look, record, stop.
+"""`Callback`: functions of a script that the training loop calls, to observe a run, record it or stop it.
 
-class StopWhenGood(musicae.training.callbacks.Callback):
-def on_evaluation(self, run):
-if run.metrics["kl_bits"] < 20:
-run.stop()
+    class StopWhenGood(musicae.training.callbacks.Callback):
+        def on_evaluation(self, run):
+            if run.metrics["kl_bits"] < 20:
+                run.stop()
 
-musicae.train("music", callbacks=[StopWhenGood()])
+    musicae.train("music", callbacks=[StopWhenGood()])
+
+A callback sees the run as a `RunStatus`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +53,7 @@ class RunStatus:
 
 
 class Callback(Protocol):
-    """What a run calls. Subclass it and override what is needed, or give any object with these three methods."""
+    """What the loop calls. Override the methods you need, or give any object with these three methods."""
 
     def on_step(self, run: RunStatus) -> None:
         """Called after every update."""
