@@ -6,10 +6,12 @@ it is imported only when one of them is drawn. Nothing here knows domains or mod
 """
 
 import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +38,7 @@ _MARGIN = 16
 _PAGE_WIDTH = 2400
 _MOST_PIXELS = 16_000
 _LONGEST_LABEL = 48
-_SMALL_PICTURE = 96  # up to this many pixels a side, each is to be seen
+_SMALL_PICTURE = 96  # pixels a side; up to this size pictures are enlarged without blurring
 
 _LABEL_COLOURS = (
     *("#12407a", "#d1603d", "#3a8f5c", "#8a5aa8", "#b8860b", "#4a90a4"),
@@ -47,7 +49,7 @@ _DYNAMIC_RANGE_DB = 80.0
 
 
 def save_png(image: Image.Image, path: Path | str) -> Path:
-    """Writes a picture as PNG, whole or not at all.
+    """Writes a picture as PNG, atomically.
 
     Raises:
         MusicaeError: the place cannot be written to.
@@ -56,6 +58,14 @@ def save_png(image: Image.Image, path: Path | str) -> Path:
     with atomic_write(path) as partial:
         image.save(partial, format="PNG", dpi=(96 * _SCALE, 96 * _SCALE))
     return path
+
+
+def as_html(image: Image.Image) -> str:
+    """A plot inside a page: an `<img>` that holds the PNG, at half its pixels, at most as wide as its place."""
+    content = BytesIO()
+    image.save(content, format="PNG")
+    source = f"data:image/png;base64,{b64encode(content.getvalue()).decode()}"
+    return f'<img width="{image.width // _SCALE}" style="max-width: 100%" src="{source}">'
 
 
 def image_rows(rows: Rows, *, column_names: Sequence[str] = ()) -> Image.Image:
@@ -172,7 +182,7 @@ def spectrograms(rows: Rows, *, sample_rate_hz: int, hop_samples: int) -> Image.
     quietest = min((float(part.min()) for part in values if part.size), default=loudest)
     floor = max(quietest, loudest - _DYNAMIC_RANGE_DB)
     if floor == loudest:
-        loudest = floor + 1.0  # all alike, as silence is: dark
+        loudest = floor + 1.0  # all values are equal, as in silence: drawn dark
 
     row_height = 1.7 if len(rows) <= 6 else 1.2
     column_width = 9.0 if columns == 1 else max(1.6, 14 / columns)
@@ -315,19 +325,24 @@ def _label_pixels(labels: Sequence[str] | Rows, pixels: int) -> int:
 
 
 def _every(labels: Sequence[str], apart: int) -> int:
-    """Each how-manyth label can be written without touching the next."""
+    """The stride n at which labels don't overlap, if only every nth is written.
+
+    Args:
+        labels: in the order of the axis.
+        apart: pixels from one label to the next.
+    """
     widest = max((round(_font(_TICK_PIXELS).getlength(label)) for label in labels), default=0)
     return -(-(widest + _GAP) // max(1, apart))
 
 
 def _cell_pixels(wanted: int, width: int) -> int:
-    """A cell's width: for small pictures a multiple of theirs, so that all their pixels are squares of one size."""
+    """Width of a cell; for small pictures a multiple of their width, so that all their pixels are equal squares."""
     wanted = max(8, wanted)
     return max(1, wanted // width) * width if width <= _SMALL_PICTURE else wanted
 
 
 def _height_ratio(pictures: Sequence[np.ndarray]) -> float:
-    """Height of a row's pictures when each is one wide, kept drawable for extreme shapes."""
+    """Height of a row's pictures over their width, limited so that extreme shapes can be drawn."""
     return max((float(np.clip(picture.shape[0] / picture.shape[1], 0.1, 4.0)) for picture in pictures), default=0.3)
 
 
@@ -339,7 +354,7 @@ def _resized(picture: np.ndarray, width: int, height: int) -> Image.Image:
 
 
 def _figure(width: float, height: float) -> "Figure":
-    """A white figure of so many inches, its resolution bounded. It is no window, and pyplot isn't involved."""
+    """A white figure; sizes are in inches. It is made without pyplot, so that no window opens."""
     from matplotlib.figure import Figure
 
     dots_per_inch = min(130.0, _MOST_PIXELS / max(width, height))
@@ -347,7 +362,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _plain(axes: "Axes") -> None:
-    """Thin grey frame, small labels."""
+    """Gives axes a thin grey frame and small labels."""
     axes.tick_params(labelsize=8, length=2, color=_hex(FRAME), labelcolor=_hex(INK))
     for spine in axes.spines.values():
         spine.set_color(_hex(FRAME))

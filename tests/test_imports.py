@@ -38,7 +38,7 @@ STRANGERS = (
     *(("image", "models"), ("music", "models"), ("audio", "models")),
     *(("training", "inference"), ("inference", "training")),
 )
-EXCEPTIONS = {("music.render", "audio.sound"), ("music.piece", "audio.sound")}
+EXCEPTIONS = {("music.render", "audio.sound")}
 # The only importer of a library, whatever its layer.
 SOLE_IMPORTERS = {"accelerate": {"training.loop"}, "torchaudio": {"audio.torchaudio_import"}}
 # What `--help` must not wait for.

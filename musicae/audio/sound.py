@@ -375,12 +375,10 @@ class Sound:
 
     def _repr_html_(self) -> str:
         """Its spectrogram and a player."""
-        picture = io.BytesIO()
-        self.plot().save(picture, format="PNG")
-        image = base64.b64encode(picture.getvalue()).decode()
+        from musicae.plots import as_html
+
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in (repr(self), *self.remarks))
-        shown = f'<img style="max-width: 100%" src="data:image/png;base64,{image}">'
-        return f"<div>{lines}{shown}<br>{self.player_html()}</div>"
+        return f"<div>{lines}{as_html(self.plot())}<br>{self.player_html()}</div>"
 
     @property
     def _is_plain(self) -> bool:

@@ -4,9 +4,7 @@ PCA keeps large distances, t-SNE (van der Maaten & Hinton, 2008) neighbourhoods;
 numbers of the code that vary most, as they are.
 """
 
-from base64 import b64encode
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,9 +63,9 @@ class LatentMap(NamedTuple):
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
-        picture = BytesIO()
-        self.plot().save(picture, format="PNG")
-        return f'<img style="max-width: 100%" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}">'
+        from musicae.plots import as_html
+
+        return as_html(self.plot())
 
     def save(self, out: Path | str) -> list[Path]:
         """Writes the table as CSV and, under its name, the picture as PNG. Returns both."""

@@ -5,9 +5,7 @@ them or none.
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -145,9 +143,9 @@ class Morph(Sequence[Any]):
 
     def _repr_html_(self) -> str:
         """The picture of all parts, and a player of them in a row where they sound."""
-        picture = BytesIO()
-        self.plot().save(picture, format="PNG")
-        image = f'<img style="max-width: 100%" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}">'
+        from musicae.plots import as_html
+
+        image = as_html(self.plot())
         player = getattr(self.joined, "player_html", None)
         return image if player is None else f"{image}<br>{player()}"
 
