@@ -247,11 +247,16 @@ class Domain(ABC):
 
         Args:
             item: of `media`.
-            task: one of `tasks`: restorers are shown what they can use, such as tiles of a picture's own size.
+            task: one of `tasks`; restorers are shown what they can use, such as tiles of a picture's own size.
 
         Raises:
             MusicaeError: nothing in it that this domain's settings address.
         """
+
+    def unread(self, item: Any) -> str | None:
+        """Says what of a media object no window holds; None where all of it is in one."""
+        del item
+        return None
 
     @abstractmethod
     def assemble(self, item: Any, answers: Iterable[tuple[Window, Tensor]], task: str = "reconstruct") -> Any:
@@ -282,8 +287,7 @@ class Domain(ABC):
             frame: as in `compose`.
             columns: labels of the examples of each row, such as the values of a latent number.
 
-        Returns:
-            File ending → what to write there, the picture (".png") first; a sound or a score where that helps.
+        Returns: file ending → what to write there, the picture (".png") first; a sound or a score where that helps.
         """
 
     # data sets

@@ -137,12 +137,14 @@ def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: st
     elif sizes[0] != sizes[1] or _length(items[0]) != _length(items[1]):
         repeated = " and repeated" if sizes[0] != sizes[1] else ""
         remarks.append(f"{name_of(shorter)} is shorter{repeated}; tempo and length are those of {name_of(longer)}")
+    remarks += [left_out for left_out in (domain.unread(shorter),) if left_out]
     paths = torch.stack([METHODS[method](start, end, steps) for start, end in zip(starts.base, ends.base, strict=True)])
     songs = []
     for number in range(steps):
         condition = (starts if (number + 1) * 2 < steps else ends).condition
-        answers = zip(seen[order], _decoded_by_window(pipeline, seen[order], paths[:, number], condition), strict=True)
-        songs.append(domain.assemble(longer, answers))
+        decoded = _decoded_by_window(pipeline, seen[order], paths[:, number], condition)
+        # A list: what is lazy reads its answers anew each time.
+        songs.append(domain.assemble(longer, list(zip(seen[order], decoded, strict=True))))
     return Morph(domain, name="interpolation", part="step", items=songs, remarks=remarks)
 
 

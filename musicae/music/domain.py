@@ -166,6 +166,11 @@ class MusicDomain(Domain):
         for place, windows in piece_windows(read_part(item, self.config), self.config, item.label):
             yield Window(self.tensor(torch.from_numpy(windows)), place)
 
+    def unread(self, item: Piece) -> str | None:
+        from musicae.music.assembly import unread_bars
+
+        return unread_bars(read_part(item, self.config), self.config, item.label, copied=False)
+
     def assemble(self, item: Piece, answers: Iterable[tuple[Window, torch.Tensor]], task: str = "reconstruct") -> Piece:
         """A piece with the addressed notes exchanged; see `musicae.music.assembly`."""
         from musicae.music.assembly import assemble_piece

@@ -138,6 +138,9 @@ def test_bars_in_another_time_signature_are_said_by_every_command_on_whole_files
     assert copied in musicae("shift", mixed, "--attribute", "density", *model).stderr
     few = write("few.mid", scale(8))
     assert copied in musicae("interpolate", few, mixed, "--whole", "--steps", 3, *model).stderr
+    longer = write("longer.mid", scale(80))
+    left_out = copied.replace("copied as they are", "left out")
+    assert left_out in musicae("interpolate", longer, mixed, "--whole", "--steps", 2, *model).stderr
 
 
 def test_the_first_of_many_tunes_is_said_by_every_command(model: list[object]) -> None:
