@@ -1,8 +1,7 @@
 """Data in memory: arrays, torch and Hugging Face data sets, and sequences of media objects, split like files.
 
-Each row or object is an item, and its number is its name: which split it falls in is a hash of that. Nothing is
-written to disk, so a run is resumed by giving the same data again; a fingerprint of the content tells whether they
-are.
+Each row or object is an item. Its name is its number, and a hash of that chooses its split. Nothing is written to
+disk, so a run is resumed by giving the same data again; a fingerprint of the content tells whether they are the same.
 """
 
 import hashlib
@@ -23,13 +22,13 @@ from musicae.domain import Domain, DomainConfig, Reading
 from musicae.errors import DamagedFileError
 
 _LOOKED_AT = 1000
-"""Items by which a domain fills in its settings, spread over all."""
+"""Number of items, spread over all, from which a domain fills in its settings."""
 _ROWS = 256
-"""Rows that are encoded at a time."""
+"""Number of rows that are encoded at a time."""
 
 
 class InMemory:
-    """Items of data in memory, and their labels.
+    """The items of data in memory, and their labels.
 
     Args:
         source: an array `(items, ...)`, a torch tensor, or anything that is iterated item by item, such as a torch
@@ -38,7 +37,7 @@ class InMemory:
             "array" and its "sampling_rate", or one of these and its label.
 
     Raises:
-        ValueError: nothing that can be iterated, no items, or labels for some items only.
+        ValueError: the source can't be iterated, has no items, or has labels for only some of them.
     """
 
     def __init__(self, source: Any) -> None:
@@ -62,21 +61,21 @@ class InMemory:
             raise ValueError("the data hold no items")
 
     def configure(self, domain: type[Domain], config: DomainConfig, task: str) -> DomainConfig:
-        """Fills in what a domain's config leaves to the data."""
+        """Fills in what a domain's config leaves to the data; see `Domain.configure_items`."""
         every = max(1, len(self.items) // _LOOKED_AT)
         plain = domain(config)
         looked_at = [_opened(plain, item) for item in self.items[::every]]
         return domain.configure_items(config, looked_at, self.labels, task)
 
     def read(self, domain: Domain, *, unique: bool = False) -> DataSet:
-        """Stores every item as the domain does, and deals them to the splits.
+        """Encodes every item in the domain's stored form, and splits them.
 
         Args:
-            domain: its settings suited to the data.
+            domain: with the config that `configure` gave.
             unique: keep only the first of the training examples that are the same.
 
         Raises:
-            ValueError: an array or an object that is none of this medium's.
+            ValueError: an array or an object that the domain does not take.
             MusicaeError: nothing usable, with the reasons counted.
         """
         stored = _joined(gather_blocks(domain, self._outcomes(domain)))
@@ -91,7 +90,7 @@ class InMemory:
         for number, item in enumerate(self.items):
             try:
                 opened = _opened(domain, item)
-                # Of a picture with a label, the array is what can be stored together with it.
+                # A label can only be stored together with an array, so a picture that has one is read as an array.
                 row = opened if isinstance(item, np.ndarray) else getattr(opened, "array", None)
                 if row is not None and (isinstance(item, np.ndarray) or self.labels):
                     label = self.labels[number : number + 1] or None
@@ -102,7 +101,7 @@ class InMemory:
                 yield f"item#{number}", error
 
     def _rows(self, domain: Domain, array: np.ndarray) -> Iterator[Outcome]:
-        """Readings of many rows, whose names are their numbers."""
+        """Encodes many rows at once; their names are their numbers."""
         for start in range(0, len(array), _ROWS):
             rows = array[start : start + _ROWS]
             labels = self.labels[start : start + len(rows)] or None
@@ -110,7 +109,7 @@ class InMemory:
             if len(stored) == len(rows):
                 yield "item", Reading(stored, groups=np.arange(start, start + len(rows)))
                 continue
-            # A row may give several examples, or none: which ones belong together is found row by row.
+            # A row may give several examples, or none; so each row is encoded alone, to know which belong together.
             for number in range(len(rows)):
                 label = None if labels is None else labels[number : number + 1]
                 examples = domain.array_examples(rows[number : number + 1], label)
@@ -118,14 +117,14 @@ class InMemory:
 
 
 def is_in_memory(data: Any) -> bool:
-    """Whether data are given in memory, as opposed to paths and names of sets."""
+    """Whether data are given in memory, and not as paths and names of sets."""
     if data is None or isinstance(data, (str, Path)):
         return False
     return not (isinstance(data, (list, tuple)) and all(isinstance(place, (str, Path)) for place in data))
 
 
 def _iterated(source: Any) -> Iterator[Any]:
-    """The items of a sequence (also one that only counts and indexes, as a torch `Dataset` does) or an iterable."""
+    """The items of an iterable, or of an object with only a length and an index, such as a torch `Dataset`."""
     if isinstance(source, (Mapping, bytes, str)):
         raise ValueError(f"expected an array or a sequence of items, got {type(source).__name__}")
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
@@ -166,7 +165,7 @@ def _is_file(item: Any) -> bool:
 
 
 def _opened(domain: Domain, item: Any) -> Any:
-    """A media object; rows of an array stay as they are."""
+    """Opens an item as a media object; a row of an array stays as it is."""
     if isinstance(item, np.ndarray):
         return item
     if _is_sound(item):
@@ -177,7 +176,7 @@ def _opened(domain: Domain, item: Any) -> Any:
 
 
 def _joined(blocks: Iterable[Block]) -> Stored:
-    """Blocks in memory as a store would hold them."""
+    """Joins blocks in memory, as a store would hold them."""
     gathered = list(blocks)
     items: list[str] = []
     owners, skipped = [], Counter[str]()

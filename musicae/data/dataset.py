@@ -1,7 +1,7 @@
 """Data sets: folders and named sets, read once into a memory-mapped store, split by item.
 
-An item is what may not straddle training and testing: a song, a recording, a picture. Which split it
-falls in is a hash of its name, so adding a file moves no other. Nothing here knows models.
+All examples of an item (a song, a recording, a picture) go into one split. The split is chosen by a hash of the
+item's name, so adding a file moves no other. Nothing here knows models.
 """
 
 import hashlib
@@ -13,25 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musicae.data.files import Prepared, cache_folder, describe_skipped, find_files, prepare_store
-from musicae.data.reading import read_all
+from musicae.data.files import Prepared, prepare_store
 from musicae.data.store import ReadReport, Stored, open_store
 from musicae.domain import Domain
-
-__all__ = [
-    "SPLITS",
-    "DataSet",
-    "ExampleTable",
-    "ReadReport",
-    "cache_folder",
-    "describe_skipped",
-    "find_files",
-    "load_dataset",
-    "open_dataset",
-    "read_all",
-    "split_items",
-    "unseen",
-]
 
 SPLITS = ("train", "validation", "test")
 _VALIDATION_SHARE, _TEST_SHARE = 0.05, 0.05
@@ -46,7 +30,7 @@ class DataSet:
         splits: split name → int64 indices into `examples`.
         fingerprint: names the content: equal for equal files read with equal settings.
         report: what was read and what was left out.
-        identity: uint64 `(examples,)` of `Domain.identity`; None where it is not stored.
+        identity: uint64 `(examples,)`, what `Domain.identity` gave; None where it is not stored.
         owner: int64 `(examples,)`: the number of the item each comes from; None where it is not stored.
     """
 
@@ -70,13 +54,13 @@ def load_dataset(
     processes: int | None = None,
     unique: bool = False,
 ) -> DataSet:
-    """Reads a data set, or opens the store an earlier call left.
+    """Reads a data set, or opens the store that an earlier call wrote.
 
     Args:
         domain: reads the files.
         paths: folders and files; none for the domain's starter data.
         cache: where stores are kept; by default `cache_folder()`.
-        processes: that read; see `prepare_store`.
+        processes: number of reading processes; see `prepare_store`.
         unique: keep only the first of the training examples that are the same (up to augmentation).
 
     Raises:
@@ -86,7 +70,7 @@ def load_dataset(
 
 
 def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False) -> DataSet:
-    """Opens a complete store and deals its items to the splits."""
+    """Opens a complete store and splits its items."""
     stored = open_store(prepared.store)
     test_files = {name for name, path in prepared.files if domain.official_split(path) == "test"}
     test_items = {item for item in stored.items if item.rpartition("#")[0] in test_files or item in test_files}
@@ -96,10 +80,10 @@ def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False) ->
 def split_dataset(
     stored: Stored, fingerprint: str, *, test_items: frozenset[str] = frozenset(), unique: bool = False
 ) -> DataSet:
-    """Deals the items of stored examples to the splits; see `split_items`."""
-    dealt = split_items(sorted(set(stored.items)), test_items)
-    code_of = {item: code for code, split in enumerate(SPLITS) for item in dealt[split]}
-    split_code = np.array([code_of[item] for item in stored.items], np.int8)
+    """Splits the items of stored examples; see `split_items`."""
+    assigned = split_items(sorted(set(stored.items)), test_items)
+    split_codes = {item: code for code, split in enumerate(SPLITS) for item in assigned[split]}
+    split_code = np.array([split_codes[item] for item in stored.items], np.int8)
     splits = {split: np.flatnonzero(split_code[stored.owner] == code) for code, split in enumerate(SPLITS)}
     if unique:
         _, first = np.unique(stored.identity[splits["train"]], return_index=True)
@@ -108,41 +92,40 @@ def split_dataset(
 
 
 def split_items(names: Sequence[str], test_names: frozenset[str] = frozenset()) -> dict[str, list[str]]:
-    """Deals items to splits by the hash of their names.
+    """Splits items by the hash of their names.
 
     Args:
         names: unique item names.
-        test_names: items that are the test split by their set's own custom; if there are any, no
-            other item is tested on.
+        test_names: items of an official test split; if there are any, no other item is used for testing.
 
     Returns:
-        Split → names. Where chance leaves a split empty, training gets one item first, validation one of
-        two or more, and the test split one of three or more.
+        Split → names. A split that is empty by chance is given an item: training always, validation if there are
+        at least two items, the test split if there are at least three.
     """
-    dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
+    assigned: dict[str, list[str]] = {split: [] for split in SPLITS}
     for name in names:
-        place = _hash(name) / 2**64
+        position = _hash(name) / 2**64  # 0…1
         if name in test_names:
-            dealt["test"].append(name)
-        elif place < _VALIDATION_SHARE:
-            dealt["validation"].append(name)
-        elif place < _VALIDATION_SHARE + _TEST_SHARE and not test_names:
-            dealt["test"].append(name)
+            assigned["test"].append(name)
+        elif position < _VALIDATION_SHARE:
+            assigned["validation"].append(name)
+        elif position < _VALIDATION_SHARE + _TEST_SHARE and not test_names:
+            assigned["test"].append(name)
         else:
-            dealt["train"].append(name)
+            assigned["train"].append(name)
     movable = ("validation", "train") if test_names else ("test", "validation", "train")
-    items = sum(len(dealt[split]) for split in movable)
+    items = sum(len(assigned[split]) for split in movable)
     for split, enough in (("train", 1), ("validation", 2), ("test", 3)):
-        if not dealt[split] and items >= enough and split in movable:
-            giver = max(movable, key=lambda name: len(dealt[name]))
-            lowest = min(dealt[giver], key=_hash)
-            dealt[giver].remove(lowest)
-            dealt[split].append(lowest)
-    return dealt
+        if not assigned[split] and items >= enough and split in movable:
+            largest = max(movable, key=lambda name: len(assigned[name]))
+            lowest = min(assigned[largest], key=_hash)
+            assigned[largest].remove(lowest)
+            assigned[split].append(lowest)
+    return assigned
 
 
 def unseen(domain: Domain, dataset: DataSet, split: str) -> np.ndarray:
-    """Indices of a split's examples whose content (up to augmentation) does not stand in training."""
+    """Indices of a split's examples whose content (up to augmentation) is not in the training split."""
     indices, train = dataset.splits[split], dataset.splits["train"]
     if dataset.identity is not None:
         known, asked = dataset.identity[train], dataset.identity[indices]
@@ -152,10 +135,15 @@ def unseen(domain: Domain, dataset: DataSet, split: str) -> np.ndarray:
 
 
 class ExampleTable:
-    """Stored examples of one split, ready to be drawn from by index.
+    """Stored examples of one split, from which batches are taken by index.
 
-    A set that fits stays on the device as one tensor and is indexed there; a larger one is read from
-    the memory map, batch by batch.
+    A split that fits is kept on the device as one tensor; a larger one is read from the memory map, batch by batch.
+
+    Args:
+        examples: `(examples, ...)` of all splits, in stored form.
+        indices: int64, those of this split.
+        device: where batches are wanted.
+        budget_bytes: size up to which the split is kept on the device.
     """
 
     def __init__(self, examples: np.ndarray, indices: np.ndarray, device: torch.device, budget_bytes: int) -> None:

@@ -1,7 +1,7 @@
-"""Files of a data set: found, named by a fingerprint, and read once into a store.
+"""Files of a data set: found, and read once into a store that is named by a fingerprint of them.
 
-A folder of many files is read by several processes, and reading that was interrupted goes on where it
-stopped. Nothing here knows splits or models.
+A folder of many files is read by several processes, and an interrupted reading continues where it stopped. Nothing
+here knows splits or models.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.starter import starter_items
 
-_STORE_FORM = 2
-"""Of `musicae.data.store`; a store in another form is another store."""
+_STORE_VERSION = 2
+"""Version of the layout of stores; it is part of the fingerprint, so a store of another version is read anew."""
 _MANY_FILES, _MANY_BYTES = 10_000, 200 * 2**20
-"""From either on, other processes are worth the seconds that they take to start."""
+"""From this many files or bytes on, reading in other processes is worth the seconds that they take to start."""
 _MOST_PROCESSES = 16
-_MOMENT_S = 1.0
-"""Reading that takes less shows no bar."""
+_BAR_DELAY_S = 1.0
+"""Seconds before the progress bar is shown."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Prepared:
     Attributes:
         store: its folder; the name is the fingerprint.
         files: `(item name, path)`.
-        processes: that would read it or did; 0: only the caller's.
-        files_read: by this call, as opposed to an earlier one that was interrupted or went through.
-        examples_read: that these gave.
-        seconds: that this took.
+        processes: number of other processes that read it, or would; 0: it is read by this one.
+        files_read: by this call, and not by an earlier one.
+        examples_read: number of examples in these files.
+        seconds: wall time of the reading.
     """
 
     store: Path
@@ -64,7 +64,7 @@ def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
     Raises:
         MusicaeError: a path does not exist, or nothing below it is one of the domain's files.
     """
-    found: list[tuple[str, Path, str]] = []  # the last: where links lead
+    found: list[tuple[str, Path, str]] = []  # name, path, and the path with links resolved
     for path in paths:
         if path.is_file():
             found.append((path.name, path, os.path.realpath(path)))
@@ -75,13 +75,13 @@ def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
     if paths and not found:
         places = ", ".join(str(path) for path in paths)
         raise MusicaeError(f"no {domain.name} files in {places}; expected {', '.join(domain.suffixes)}.")
-    return _told_apart(found)
+    return _with_unique_names(found)
 
 
 def _files_below(domain: Domain, folder: Path) -> Iterator[tuple[str, Path, str]]:
     """Files of a folder and of those in it, sorted by folder and name; links to folders are not followed."""
     entries = sorted(_entries(str(folder)), key=lambda entry: entry.path.split(os.sep))
-    # The folder's own name comes first: two sets may hold files of the same name.
+    # Names begin with the folder's own name, since two sets may hold files of the same name.
     above = len(str(folder.parent / "_")) - 1
     for entry in entries:
         path = Path(entry.path)
@@ -99,8 +99,8 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-def _told_apart(found: list[tuple[str, Path, str]]) -> list[tuple[str, Path]]:
-    """Drops a file that was listed before, and numbers the second and later files of one name."""
+def _with_unique_names(found: list[tuple[str, Path, str]]) -> list[tuple[str, Path]]:
+    """Drops files that are listed twice, and numbers the second and later files of one name."""
     once: dict[str, tuple[str, Path]] = {}
     for name, path, real in found:
         once.setdefault(real, (name, path))
@@ -121,15 +121,15 @@ def prepare_store(
     guard: Guard | None = None,
     journal_s: float = 5.0,
 ) -> Prepared:
-    """Reads files into a store, from where an earlier call was interrupted; or finds the store complete.
+    """Reads files into a store. Continues an interrupted reading; does nothing if the store is complete.
 
     Args:
         domain: reads the files.
         paths: folders and files; none for the domain's starter data.
         cache: where stores are kept; by default `cache_folder()`.
-        processes: that read, each file under a guard; 0 for this one, unguarded. By default
-            `$MUSICAE_PROCESSES`, else as many as there are cores where the files are many.
-        guard: what one file may take in such a process; by default `default_guard()`.
+        processes: number of reading processes, in which each file is guarded; 0: read in this process, unguarded. By
+            default `$MUSICAE_PROCESSES`, else one for each core if there are many files.
+        guard: limits for one file in such a process; by default `default_guard()`.
         journal_s: seconds of work that an interruption may lose.
 
     Raises:
@@ -154,8 +154,8 @@ def default_processes(files: int, size_bytes: int) -> int:
     """`$MUSICAE_PROCESSES`, else one for each core this process may use, else 0 where there is little to read.
 
     Args:
-        files: how many there are.
-        size_bytes: of all of them.
+        files: number of files.
+        size_bytes: of all files together.
     """
     asked = _from_environment("MUSICAE_PROCESSES")
     if asked is not None:
@@ -169,7 +169,7 @@ def default_processes(files: int, size_bytes: int) -> int:
 
 
 def default_guard() -> Guard:
-    """What one file may take: `$MUSICAE_READ_SECONDS` and `$MUSICAE_READ_GB`, else `Guard`'s own."""
+    """The limits for one file: `$MUSICAE_READ_SECONDS` and `$MUSICAE_READ_GB`, else the defaults of `Guard`."""
     asked = {"seconds": _from_environment("MUSICAE_READ_SECONDS"), "memory_gb": _from_environment("MUSICAE_READ_GB")}
     try:
         return Guard(**{name: number for name, number in asked.items() if number is not None})
@@ -182,9 +182,9 @@ def describe_skipped(
 ) -> str:
     """What was left out, in words: every reason with its count, the most frequent first."""
     reasons = [f"{count} × {reason}" for reason, count in sorted(skipped.items(), key=lambda row: -row[1])]
-    given_up = ", ".join(f"{count} {reason}" for reason, count in (stopped or {}).items())
-    given_up = f" ({given_up})" if given_up else ""
-    reasons += [f"{len(damaged)} damaged file{'s' * (len(damaged) > 1)}{given_up}"] if damaged else []
+    stopped_part = ", ".join(f"{count} {reason}" for reason, count in (stopped or {}).items())
+    stopped_part = f" ({stopped_part})" if stopped_part else ""
+    reasons += [f"{len(damaged)} damaged file{'s' * (len(damaged) > 1)}{stopped_part}"] if damaged else []
     return "; ".join(reasons) or "nothing"
 
 
@@ -214,14 +214,14 @@ def _fingerprint(domain: Domain, files: list[tuple[str, Path]], states: list[os.
         for other in domain.companion_files(path):
             state = other.stat()
             row += [other.name, state.st_size, state.st_mtime_ns]
-    content = [__version__, _STORE_FORM, domain.name, domain.config.model_dump(mode="json"), listing]
-    # Where more is allowed than usual, files may be read that were given up before.
+    content = [__version__, _STORE_VERSION, domain.name, domain.config.model_dump(mode="json"), listing]
+    # With other limits, files may be read that were given up before.
     content += [] if guard == Guard() else [asdict(guard)]
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=10).hexdigest()
 
 
 def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard, journal_s: float) -> Prepared:
-    """Reads into `folder` what an earlier call did not, and gives it its name when it is complete."""
+    """Reads into `folder` what an earlier call did not, and renames it when it is complete."""
     since, keep = time.perf_counter(), False
     writer = StoreWriter(folder, journal_s)
     files, examples = writer.files, writer.examples
@@ -232,9 +232,9 @@ def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard,
             report = writer.finish()
         refuse_if_unusable(report, domain.name, describe_skipped(report.skipped, report.damaged, report.stopped))
         publish(folder, prepared.store)
-    except MusicaeError:  # it would be the same the next time
+    except MusicaeError:  # the next call would fail in the same way
         raise
-    except BaseException:  # Ctrl-C above all
+    except BaseException:  # mostly Ctrl-C
         keep = writer.worth_keeping
         raise
     finally:
@@ -261,7 +261,7 @@ def _blocks(domain: Domain, prepared: Prepared, done: int, guard: Guard) -> Gene
 
 
 class ReadingProgress:
-    """Shows files read, of how many, and how fast, on standard error.
+    """Shows on standard error how many files are read, and how fast.
 
     Args:
         total: files in all.
@@ -283,13 +283,13 @@ class ReadingProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._drawn:  # else it would end a line that was never begun
+        if self._drawn:  # else it would end a line that was never started
             self._progress.stop()
 
     def show(self, files: int, examples: int) -> None:
-        """Moves the bar to `files` read in all; the first time after a moment draws it."""
+        """Moves the bar to `files` read in all. It is first drawn after a second."""
         passed_s = time.monotonic() - self._since
-        if not self._visible or passed_s < _MOMENT_S:
+        if not self._visible or passed_s < _BAR_DELAY_S:
             return
         if not self._drawn:
             self._progress.start()

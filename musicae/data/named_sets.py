@@ -10,13 +10,13 @@ from musicae.errors import MusicaeError
 
 
 class NamedSet(NamedTuple):
-    """Where a set's files are, and what they must hash to.
+    """Where a set's files are, and their checksums.
 
     Attributes:
         domain: a key of `DOMAINS`.
         base_url: ends with a slash.
-        files: what is downloaded: name → `md5:…`, as its publishers state it.
-        members: where that is one tar archive, the files in it that make the set, without their folders.
+        files: name of a downloaded file → `md5:…`, as its publishers state it.
+        members: if the download is one tar archive, the names of the set's files in it, without folders.
     """
 
     domain: str
@@ -39,7 +39,7 @@ NAMED_SETS: dict[str, NamedSet] = {
     # Xiao, Rasul & Vollgraf, 2017: github.com/zalandoresearch/fashion-mnist, where the checksums stand.
     "fashion-mnist": NamedSet(
         "image",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # such a place speaks no TLS
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # this host has no TLS
         {
             "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
             "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
@@ -61,7 +61,7 @@ def locate(place: Path, domain: str) -> Path:
     """Turns a set's name into the folder of its files, downloading what is missing; leaves paths alone.
 
     Args:
-        place: what the user gave as data. Something that exists under that name comes first.
+        place: a name or a path. An existing file or folder of that name comes first.
         domain: a key of `DOMAINS`.
 
     Raises:
@@ -96,7 +96,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unpack(archive: Path, members: tuple[str, ...]) -> None:
-    """Puts files of an archive into its folder, whatever folders they are in. No other name is ever written."""
+    """Extracts the named files of an archive, whatever folder in it they are in, to its own folder, and no others."""
     missing = set(members)
     with tarfile.open(archive) as tar:
         for entry in tar:

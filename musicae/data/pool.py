@@ -1,8 +1,8 @@
-"""Reading files in several processes, each file under a guard, in the order of the files.
+"""Reads files in several processes, with limits of time and memory for each file.
 
-The blocks come in the order of the files whatever process was faster, so the result is the same for any
-number of processes. A file that takes too long, that wants too much memory or that ends its process is
-reported as damaged, and reading goes on. Only `Domain.read` and `Domain.identity` are called.
+Blocks come in the order of the files, whichever process is faster, so the result is the same for any number of
+processes. A file that takes too long, needs too much memory or crashes its process is reported as damaged, and reading
+continues. Only `Domain.read` and `Domain.identity` are called.
 """
 
 import math
@@ -28,22 +28,22 @@ from musicae.domain import Domain
 from musicae.errors import MusicaeError
 
 _HELD_BYTES = 256 * 2**20
-"""Finished blocks that wait for an earlier one; beyond it no new files are begun."""
+"""Size of finished blocks that wait for an earlier one; beyond it no new task is assigned."""
 _TASK_FILES = 4 * BLOCK_FILES
-"""At most: a process that has done its task waits until it is given another."""
+"""Files in a task, at most: a process that has finished its task waits for the next one."""
 _TASKS_PER_PROCESS = 16
-"""At least; files of very different sizes are spread evenly."""
-_ACCIDENTS = 100
-"""Times that a process may end between files, which no file explains, before reading gives up."""
+"""At least, so that files of very different sizes are spread evenly."""
+_MOST_UNEXPLAINED_EXITS = 100
+"""Number of times that a process may end between two files, so that no file explains it."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What one file may take.
+    """Limits for reading one file.
 
     Attributes:
-        seconds: of wall time.
-        memory_gb: beyond what the process has when it begins with some files. Held on Linux only.
+        seconds: wall time.
+        memory_gb: memory beyond what the process has when its task begins. Enforced on Linux only.
     """
 
     seconds: float = 30.0
@@ -58,7 +58,7 @@ class Guard:
 
 
 def is_sendable(domain: Domain) -> bool:
-    """Whether another process can build the domain: not if its class is defined in a script or a function."""
+    """Whether another process can build the domain; it can't if the class is defined in a script or a function."""
     if not sys.executable or type(domain).__module__ == "__main__":
         return False
     try:
@@ -74,16 +74,16 @@ def read_in_processes(
     """Reads files in other processes.
 
     Args:
-        domain: built anew in each process, of its class and config.
+        domain: each process builds it again from its class and config.
         files: `(item name, path)`.
         processes: how many, at least 1.
-        guard: what one file may take.
+        guard: limits for one file.
 
     Yields:
         Blocks in the order of the files. Close the iterator to end the processes early.
 
     Raises:
-        MusicaeError: of `Domain.read`, where it is no `DamagedFileError`; or the processes don't start.
+        MusicaeError: `Domain.read` raised one that is no `DamagedFileError`, or the processes don't start.
     """
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}.")
@@ -92,17 +92,17 @@ def read_in_processes(
 
 
 class _Worker:
-    """The parent's side of one process. Files from `at` to `stop` are asked of it and not yet answered."""
+    """The parent's side of one process. The files from `at` to `stop` are assigned to it and not yet answered."""
 
     def __init__(self, job: bytes, mark: Path, answers: "queue.SimpleQueue[tuple[_Worker, object]]") -> None:
-        # One thread each, of BLAS too; and modules are found where they are found here.
+        # One thread each, in BLAS too; the path is passed on, so that the same modules are found.
         places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
         environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.mark = Mark(mark)
         self.at = self.stop = 0
         self.ready = False
-        self.late: int | None = None  # number of the file it was ended for
-        self._watched, self._waited_s = NO_FILE, 0.0
+        self.late: int | None = None  # number of the file that took too long
+        self._last_index, self._same_index_s = NO_FILE, 0.0
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from musicae.data.worker import main; main()", str(mark)],
             stdin=subprocess.PIPE,
@@ -117,27 +117,27 @@ class _Worker:
     def idle(self) -> bool:
         return self.ready and self.at == self.stop
 
-    def give(self, start: int, files: Sequence[tuple[str, Path]]) -> None:
+    def assign(self, start: int, files: Sequence[tuple[str, Path]]) -> None:
         self.at, self.stop = start, start + len(files)
         self._send(pickle.dumps(Task(start, list(files))))
 
     def end_if_late(self, passed_s: float, limit_s: float) -> None:
-        """Counts the time since the last call toward the file being read, and kills when that is too long."""
+        """Adds the time since the last call to the current file's, and kills the process if that is too long."""
         now = self.mark.read()
-        self._waited_s = self._waited_s + passed_s if now == self._watched != NO_FILE else 0.0
-        self._watched = now
-        if self.late is None and self._waited_s > limit_s:
+        self._same_index_s = self._same_index_s + passed_s if now == self._last_index != NO_FILE else 0.0
+        self._last_index = now
+        if self.late is None and self._same_index_s > limit_s:
             self.late = now
             self.kill()
 
     def end(self) -> int:
-        """Ends the process whatever it does, and returns its exit status; negative: the signal."""
+        """Kills the process, and returns its exit status; negative: the number of the signal."""
         with suppress(OSError):
             self._process.kill()
         status = self._process.wait()
         self._thread.join()
         for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # what could not be sent
+            with suppress(OSError):  # unsent data can't be flushed
                 stream.close()  # type: ignore[union-attr]  # both are pipes
         self.mark.close()
         return status
@@ -146,7 +146,7 @@ class _Worker:
         self._process.kill()
 
     def _send(self, content: bytes) -> None:
-        with suppress(OSError):  # it died: the thread will notice
+        with suppress(OSError):  # the process has ended: the thread will notice
             self._process.stdin.write(content)  # type: ignore[union-attr]  # a pipe
             self._process.stdin.flush()  # type: ignore[union-attr]
 
@@ -163,14 +163,14 @@ class _Pool:
         self._job = pickle.dumps(Job(type(domain), domain.config, int(guard.memory_gb * 2**30)))
         self._files, self._guard = files, guard
         size = max(1, min(_TASK_FILES, len(files) // (processes * _TASKS_PER_PROCESS)))
-        # Ranges of files that nobody reads yet, rising.
-        self._open = [(start, min(start + size, len(files))) for start in range(0, len(files), size)][::-1]
-        self._done: dict[int, Block | Exception] = {}  # by the number of the first file
+        # Ranges of files that no process reads yet; the next one is at the end.
+        self._unread = [(start, min(start + size, len(files))) for start in range(0, len(files), size)][::-1]
+        self._done: dict[int, Block | Exception] = {}  # number of the first file → what reading gave
         self._held_bytes = 0
         self._answers: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
-        self._wanted = min(processes, len(self._open))
+        self._wanted = min(processes, len(self._unread))
         self._workers: list[_Worker] = []
-        self._started = self._accidents = 0
+        self._started = self._unexplained_exits = 0
 
     def __enter__(self) -> "_Pool":
         self._folder = tempfile.TemporaryDirectory(prefix="musicae-", ignore_cleanup_errors=True)
@@ -188,36 +188,36 @@ class _Pool:
     def blocks(self) -> Iterator[Block]:
         """Yields blocks in the order of the files."""
         poll_s = min(0.5, self._guard.seconds / 10)
-        following, looked = 0, time.monotonic()
-        while following < len(self._files):
-            self._hand_out(following)
+        next_file, looked = 0, time.monotonic()
+        while next_file < len(self._files):
+            self._assign_tasks(next_file)
             with suppress(queue.Empty):
-                self._take(*self._answers.get(following not in self._done, poll_s))
+                self._handle(*self._answers.get(next_file not in self._done, poll_s))
             now = time.monotonic()
             if now - looked >= poll_s:
-                # A machine that slept in between, or a stopped job, counts as one look.
+                # Time in which the machine slept or the job was stopped counts as two polls at most.
                 for worker in self._workers:
                     worker.end_if_late(min(now - looked, 2 * poll_s), self._guard.seconds)
                 looked = now
-            block = self._done.pop(following, None)
+            block = self._done.pop(next_file, None)
             if isinstance(block, Exception):
                 raise block
             if block is not None:
                 self._held_bytes -= block.nbytes
-                following += block.files
+                next_file += block.files
                 yield block
 
-    def _hand_out(self, following: int) -> None:
-        while len(self._workers) < self._wanted and self._open:
+    def _assign_tasks(self, next_file: int) -> None:
+        while len(self._workers) < self._wanted and self._unread:
             self._started += 1
             self._workers.append(_Worker(self._job, Path(self._folder.name) / str(self._started), self._answers))
         for worker in self._workers:
-            # However much is held, the files that all the others wait for are read.
-            if worker.idle and self._open and (self._held_bytes < _HELD_BYTES or self._open[-1][0] == following):
-                start, stop = self._open.pop()
-                worker.give(start, self._files[start:stop])
+            # The files that all finished blocks wait for are read however much is held.
+            if worker.idle and self._unread and (self._held_bytes < _HELD_BYTES or self._unread[-1][0] == next_file):
+                start, stop = self._unread.pop()
+                worker.assign(start, self._files[start:stop])
 
-    def _take(self, worker: _Worker, answer: object) -> None:
+    def _handle(self, worker: _Worker, answer: object) -> None:
         if isinstance(answer, Ready):
             worker.ready = True
         elif isinstance(answer, Block):
@@ -230,10 +230,10 @@ class _Pool:
             self._done[worker.at] = answer.error
             worker.at = worker.stop
         elif not isinstance(answer, Finished):
-            self._bury(worker)
+            self._handle_exit(worker)
 
-    def _bury(self, worker: _Worker) -> None:
-        """Gives up the file that ended its process; another process is started when files are handed out."""
+    def _handle_exit(self, worker: _Worker) -> None:
+        """Gives up the file that ended its process; another process starts when tasks are next assigned."""
         index = worker.mark.read() if worker.late is None else worker.late
         status = worker.end()
         self._workers.remove(worker)
@@ -242,31 +242,31 @@ class _Pool:
                 f"a process for reading ended before it began (exit status {status}); what it printed says why. "
                 "Set MUSICAE_PROCESSES=0 to read without such processes."
             )
-        death = f"ended its process ({_status(status)})"
-        self._give_up(worker, index, death if worker.late is None else f"took longer than {self._guard.seconds:g} s")
+        crash = f"ended its process ({_status(status)})"
+        self._give_up(worker, index, crash if worker.late is None else f"took longer than {self._guard.seconds:g} s")
 
     def _give_up(self, worker: _Worker, index: int, reason: str) -> None:
-        """Gives up the file at fault, and has the others of its task read again."""
+        """Gives up the file at fault, and schedules the others of its task again."""
         if worker.at <= index < worker.stop:
             name, path = self._files[index]
             sentence = f"{path.name} was left out: reading it {reason}."
             self._done[index] = Block(1, damaged={name: sentence}, stopped={reason: 1})
-            self._reopen(index + 1, worker.stop)
-            self._reopen(worker.at, index)
-        else:  # it had just been answered, or no file was being read
-            self._accidents += 1
-            if self._accidents > _ACCIDENTS:
+            self._read_again(index + 1, worker.stop)
+            self._read_again(worker.at, index)
+        else:  # the file had just been answered, or none was being read
+            self._unexplained_exits += 1
+            if self._unexplained_exits > _MOST_UNEXPLAINED_EXITS:
                 raise MusicaeError(
-                    f"reading {reason} {self._accidents} times though no file was being read; is the machine out of "
-                    "memory? Set MUSICAE_PROCESSES to a smaller number."
+                    f"reading {reason} {self._unexplained_exits} times though no file was being read; is the machine "
+                    "out of memory? Set MUSICAE_PROCESSES to a smaller number."
                 )
-            self._reopen(worker.at, worker.stop)
+            self._read_again(worker.at, worker.stop)
         worker.at = worker.stop
 
-    def _reopen(self, start: int, stop: int) -> None:
+    def _read_again(self, start: int, stop: int) -> None:
         if start < stop:
-            self._open.append((start, stop))
-            self._open.sort(reverse=True)
+            self._unread.append((start, stop))
+            self._unread.sort(reverse=True)
 
 
 def _status(status: int) -> str:

@@ -1,4 +1,4 @@
-"""Reads files into the store that training opens, and reports what came of it and how fast it went."""
+"""Reads files into the store that training opens, and reports in words what it holds and how fast reading was."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from musicae.domain import Domain
 from musicae.domains import domain_class
 
 _NAMED_DAMAGED = 10
-"""Damaged files listed by name; the store's `report.json` has them all."""
+"""Number of damaged files that are listed by name; the store's `report.json` lists all."""
 
 
 def prepare_lines(
@@ -23,13 +23,13 @@ def prepare_lines(
     processes: int | None = None,
     unique: bool = False,
 ) -> Iterator[str]:
-    """Reads files into a store, from where an earlier call was interrupted, and reports what it holds.
+    """Reads files into a store, continuing an interrupted reading, and reports what it holds.
 
     Args:
         domain_name: a key of `DOMAINS`.
         paths: files, folders and names of sets.
         settings: keys of the domain's config.
-        processes: that read; see `musicae.data.files.prepare_store`.
+        processes: number of reading processes; see `musicae.data.files.prepare_store`.
         unique: also report what is left of the training split without duplicates.
 
     Yields:
@@ -59,11 +59,11 @@ def prepare_lines(
 
 
 def _resolve(domain_name: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> tuple[Domain, list[Path]]:
-    """The domain as `train` would build it for these files, and where they are."""
-    kind = domain_class(domain_name)
-    own = read_config(kind.Config, dict(settings), f"{domain_name} setting")
+    """The domain as `train` would build it for these files, and their paths."""
+    domain_type = domain_class(domain_name)
+    own = read_config(domain_type.Config, dict(settings), f"{domain_name} setting")
     places = [locate(path, domain_name) for path in paths]
-    return kind(kind.configure(own, [path for _, path in find_files(kind(own), places)])), places
+    return domain_type(domain_type.configure(own, [path for _, path in find_files(domain_type(own), places)])), places
 
 
 def _left_out(report: ReadReport) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Files to blocks of examples: the step that reading in one process and in many have in common.
+"""Reads files into blocks of examples, in one process or in each of several.
 
-A block is what some consecutive files gave. Blocks joined in the order of the files are the same data
-wherever they were cut. Nothing here knows processes, splits or the store on disk.
+A block holds the examples of some consecutive files. Blocks joined in the order of the files give the same data
+wherever they begin and end. Nothing here knows processes, splits or the store on disk.
 """
 
 import time
@@ -21,21 +21,21 @@ Outcome = tuple[str, Reading | DamagedFileError]
 BLOCK_FILES = 64
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_S = 0.2
-"""A block is closed at the first of the three: what is held stays small, and the bar soon moves."""
+"""A block is complete at the first of these three limits, so that memory stays small and the bar keeps moving."""
 
 
 @dataclass
 class Block:
-    """What some consecutive files gave.
+    """The examples of some consecutive files.
 
     Attributes:
         files: how many files.
         examples: `(examples, ...)` in the domain's stored form.
         identity: uint64 `(examples,)` of `Domain.identity`.
         owner: int64 `(examples,)` indices into `items`.
-        items: names of what may not straddle splits.
-        skipped: reason → number of windows left out for it.
-        damaged: file name → the sentence, of every file that gave nothing because it could not be read.
+        items: names of the items; all examples of one go into the same split.
+        skipped: reason → number of windows that were left out.
+        damaged: file name → the error's sentence, for every file that could not be read.
         stopped: reason → number of the damaged files that were given up while they were read.
     """
 
@@ -50,12 +50,12 @@ class Block:
 
     @property
     def nbytes(self) -> int:
-        """Size of the arrays."""
+        """Size of the arrays in bytes."""
         return self.examples.nbytes + self.identity.nbytes + self.owner.nbytes
 
 
 def read_all(domain: Domain, files: Iterable[tuple[str, Path]]) -> Iterator[Outcome]:
-    """Reads files one by one; a damaged one is yielded as its error and stops nothing."""
+    """Reads files one by one; for a damaged file the error is yielded, and reading continues."""
     for name, path in files:
         try:
             yield name, domain.read(path)
@@ -64,7 +64,7 @@ def read_all(domain: Domain, files: Iterable[tuple[str, Path]]) -> Iterator[Outc
 
 
 def gather_blocks(domain: Domain, outcomes: Iterable[Outcome]) -> Iterator[Block]:
-    """Gathers consecutive files into blocks; a file is never split between blocks."""
+    """Joins consecutive files into blocks; a file is never split between blocks."""
     gathered: list[Outcome] = []
     size, since = 0, time.monotonic()
     for outcome in outcomes:

@@ -3,9 +3,8 @@
     examples.bin  identity.bin  owner.bin   one row for each example, in the order of the files
     items.json    report.json               names, shape and type; what was left out
 
-While it is written, a journal says up to where everything is complete, so that a reading that was
-interrupted goes on from there. The folder gets its name when it is complete. Nothing here knows files of
-media, processes or splits.
+While it is written, a journal states up to where everything is complete, so that an interrupted reading continues from
+there. The folder gets its final name when it is complete. Nothing here knows files of media, processes or splits.
 """
 
 import json
@@ -33,14 +32,14 @@ _WAIT_S = 0.2
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What reading came to: counts, and the reason for everything left out."""
+    """The result of reading: counts, and the reason for everything that was left out."""
 
     items: int = 0
     examples: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)  # file name → the sentence
     stopped: dict[str, int] = field(default_factory=dict)  # reason → damaged files given up while they were read
-    duplicates: int = 0  # examples whose identity an earlier one has; they are stored all the same
+    duplicates: int = 0  # examples with the identity of an earlier one; they are stored too
 
 
 class Stored(NamedTuple):
@@ -50,7 +49,7 @@ class Stored(NamedTuple):
         examples: `(examples, ...)`, memory-mapped.
         identity: uint64 `(examples,)`.
         owner: int64 `(examples,)` indices into `items`.
-        items: names of what may not straddle splits.
+        items: names of the items; all examples of one go into the same split.
         report: what was read and what was left out.
     """
 
@@ -62,7 +61,7 @@ class Stored(NamedTuple):
 
 
 def is_complete(store: Path) -> bool:
-    """Whether the folder is a store that was finished."""
+    """Whether the folder holds a complete store."""
     return (store / "report.json").is_file()
 
 
@@ -92,11 +91,11 @@ class _Layout(NamedTuple):
 
 
 class StoreWriter:
-    """Writes blocks into a folder, from where an earlier writer's journal ends.
+    """Writes blocks into a folder, continuing where the journal of an earlier writer ends.
 
     Args:
-        folder: its content is this class's alone.
-        journal_s: seconds between two entries of the journal; so much work is lost at most.
+        folder: only this class writes there.
+        journal_s: seconds between two entries of the journal: the work that an interruption may lose.
     """
 
     def __init__(self, folder: Path, journal_s: float = 5.0) -> None:
@@ -107,7 +106,7 @@ class StoreWriter:
         self._damaged: dict[str, str] = {}
         self._layout = _Layout()
         complete = self._replay()
-        self.worth_keeping = complete > 0  # a later writer would find an entry
+        self.worth_keeping = complete > 0  # whether a later writer would find an entry
         self._pending: list[list[Any]] = []  # since the last entry: blocks without their arrays
         self._journal = (folder / "journal.jsonl").open("r+b" if complete else "wb")
         self._journal.truncate(complete)
@@ -128,7 +127,7 @@ class StoreWriter:
             output.close()
 
     def write(self, block: Block) -> None:
-        """Adds what the next files gave."""
+        """Adds the next block. Raises `ValueError` if its examples have another shape or type."""
         if len(block.examples):
             layout = _Layout.of(block.examples.shape[1:], block.examples.dtype.name)
             if self.examples and layout != self._layout:
@@ -141,10 +140,10 @@ class StoreWriter:
         self._count(block)
         self._pending.append([block.files, block.items, block.skipped, block.damaged, block.stopped])
         if time.monotonic() - self._since >= self._journal_s:
-            self._enter()
+            self._write_journal_entry()
 
     def finish(self) -> ReadReport:
-        """Writes what belongs to the arrays; the folder is complete then, but for its name."""
+        """Writes names, layout and report. Then the folder is complete, except for its name."""
         for output in self._outputs.values():
             output.flush()
         identity = np.fromfile(self._folder / "identity.bin", np.uint64)
@@ -164,8 +163,8 @@ class StoreWriter:
         self._damaged.update(block.damaged)
         self._stopped.update(block.stopped)
 
-    def _enter(self) -> None:
-        """Writes an entry: everything up to here is on disk."""
+    def _write_journal_entry(self) -> None:
+        """Writes an entry, which states that everything up to here is on disk."""
         for output in self._outputs.values():
             output.flush()
             os.fsync(output.fileno())
@@ -176,15 +175,15 @@ class StoreWriter:
         self._pending, self._since = [], time.monotonic()
 
     def _replay(self) -> int:
-        """Takes over the journal's entries as far as they are complete; returns the number of their bytes."""
+        """Restores the state from the journal's complete entries; returns their size in bytes."""
         complete = 0
-        with suppress(OSError, ValueError):  # there is none, or the writer died in the middle of a line
-            there = {name: (self._folder / f"{name}.bin").stat().st_size for name in _ARRAYS}
+        with suppress(OSError, ValueError):  # there is no journal, or its writer ended in the middle of a line
+            stored_sizes = {name: (self._folder / f"{name}.bin").stat().st_size for name in _ARRAYS}
             for line in (self._folder / "journal.jsonl").read_bytes().splitlines(keepends=True):
                 entry = json.loads(line)
                 layout = _Layout.of(*entry["layout"])
                 sizes = layout.sizes(entry["rows"])
-                if not line.endswith(b"\n") or any(there[name] < sizes[name] for name in _ARRAYS):
+                if not line.endswith(b"\n") or any(stored_sizes[name] < sizes[name] for name in _ARRAYS):
                     break
                 for files, items, skipped, damaged, stopped in entry["blocks"]:
                     self._count(Block(files, items=items, skipped=skipped, damaged=damaged, stopped=stopped))
@@ -195,10 +194,10 @@ class StoreWriter:
 
 @contextmanager
 def writing_folder(store: Path) -> Iterator[Path | None]:
-    """A folder to write a store in, that no other process writes in; None once another has finished the store.
+    """Yields a folder to write a store in, where no other process writes; None once another has finished the store.
 
-    It is `.reading-NAME` next to the store, and locked; a second process waits. Where folders can't be
-    locked (Windows, some network drives) it is one of its own, and an interrupted reading starts anew.
+    It is `.reading-NAME` beside the store, and locked; a second process waits. Where folders can't be locked (Windows,
+    some network drives) each process has a folder of its own, and an interrupted reading starts again.
     """
     store.parent.mkdir(parents=True, exist_ok=True)
     folder = store.with_name(f".reading-{store.name}")
@@ -233,7 +232,7 @@ def writing_folder(store: Path) -> Iterator[Path | None]:
 
 
 def _lock(folder: Path) -> int:
-    """Locks a folder for as long as the descriptor is open; its end, however it comes, unlocks it."""
+    """Locks a folder while the returned descriptor is open; the end of the process unlocks it too."""
     import fcntl  # not on Windows
 
     descriptor = os.open(folder, os.O_RDONLY)
@@ -246,7 +245,7 @@ def _lock(folder: Path) -> int:
 
 
 def publish(folder: Path, store: Path) -> None:
-    """Renames a complete store to its place, unless another process that read the same data was faster."""
+    """Renames a complete store to its final name, unless another process has already written the same store."""
     try:
         folder.rename(store)
     except OSError:
@@ -257,6 +256,6 @@ def publish(folder: Path, store: Path) -> None:
 
 
 def refuse_if_unusable(report: ReadReport, domain_name: str, left_out: str) -> None:
-    """Raises where there is nothing to learn from."""
+    """Raises `MusicaeError` if there is no example to learn from."""
     if report.examples == 0:
         raise MusicaeError(f"nothing to learn from: no usable {domain_name} example. Left out: {left_out}.")

@@ -1,9 +1,9 @@
-"""A process that reads files for `musicae.data.pool`: its `main`, run by a fresh interpreter.
+"""The process that reads files for `musicae.data.pool`: its `main`, run by a new interpreter.
 
-On standard input it gets its job, then tasks; on standard output it answers; both as pickles between a
-parent and its own child. It is neither a fork, which is unsafe beside torch's threads, nor
-`multiprocessing`'s spawn, which runs the user's script again. A small file, the mark, holds the number of
-the file that is being read, so that the parent knows which one was at fault if this process hangs or dies.
+It receives a job and then tasks on standard input, and answers on standard output. Both are pickles, exchanged only
+between a parent and its own child. It is no fork, which is unsafe beside torch's threads, and not `multiprocessing`'s
+spawn, which runs the user's script again. A small file, the mark, holds the number of the file that is being read, so
+that the parent knows which one was at fault if this process hangs or crashes.
 """
 
 import mmap
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from musicae.data.reading import Outcome
     from musicae.domain import Domain, DomainConfig
 
-# At the top are no heavy imports: Ctrl-C must be left to the parent before they begin.
+# No heavy imports up here: `main` first leaves Ctrl-C to the parent.
 NO_FILE = -1
-"""What the mark holds between files."""
+"""The mark's value between two files."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all tasks; `memory_bytes` may be allocated beyond what a task starts with."""
+    """What all tasks share. `memory_bytes` may be allocated beyond what the process has when a task starts."""
 
     domain: "type[Domain]"
     config: "DomainConfig"
@@ -58,14 +58,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class OutOfMemory:
-    """In place of the remaining answers: file number `index` needed too much."""
+    """Replaces the remaining answers of a task: file number `index` needed too much memory."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class Failed:
-    """In place of the remaining answers: an error that no other file would mend."""
+    """Replaces the remaining answers of a task: an error that concerns more than one file."""
 
     error: Exception
 
@@ -80,26 +80,26 @@ class Mark:
             self._map = mmap.mmap(file.fileno(), 8)
 
     def write(self, index: int) -> None:
-        """Number of the file whose reading begins, or `NO_FILE`."""
+        """Stores the number of the file whose reading begins, or `NO_FILE`."""
         self._map[:] = index.to_bytes(8, "little", signed=True)
 
     def read(self) -> int:
-        """What was written last."""
+        """The number that was written last."""
         return int.from_bytes(self._map[:], "little", signed=True)
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self._map.close()
 
 
 def main() -> None:
-    """Reads until the parent closes its end; the path of the mark is the only argument."""
+    """Reads until the parent closes the pipe; the path of the mark is the only argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(1), "wb") as output:
-        os.dup2(2, 1)  # what a library prints must not mix with the answers
+        os.dup2(2, 1)  # what a library prints must not get between the answers
         tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(sys.stdin.buffer, tasks), daemon=True).start()
-        # The job is packed twice: unpacking it imports the domain, which is left to the main thread.
+        # The job is pickled twice: unpickling it imports the domain, which the main thread has to do.
         job = pickle.loads(tasks.get())
         import torch
 
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def _listen(source: BinaryIO, tasks: "queue.SimpleQueue[Any]") -> None:
-    """Takes in tasks. When the parent is gone the process ends at once, whatever it is reading."""
+    """Receives tasks. When the parent has ended, this process ends at once, whatever it is reading."""
     try:
         while True:
             tasks.put(pickle.load(source))
@@ -128,7 +128,7 @@ def _work(job: Job, tasks: "queue.SimpleQueue[Task]", mark: Mark, output: Binary
         try:
             pickle.dump(content, output, protocol=pickle.HIGHEST_PROTOCOL)
             output.flush()
-        except BrokenPipeError:  # the parent is gone
+        except BrokenPipeError:  # the parent has ended
             os._exit(0)
 
     answer(Ready())
@@ -138,12 +138,12 @@ def _work(job: Job, tasks: "queue.SimpleQueue[Task]", mark: Mark, output: Binary
         result: object = Finished()
         try:
             for block in gather_blocks(domain, _marked(domain, task, mark)):
-                mark.write(NO_FILE)  # a parent that is slow to take the block is no fault of a file
+                mark.write(NO_FILE)  # the time until the parent takes the block is not the file's
                 answer(block)
         except MemoryError:
             result = OutOfMemory(mark.read())
         except Exception as error:
-            # torch has no error of its own for it.
+            # torch raises a plain RuntimeError where memory is short.
             full = "can't allocate memory" in str(error)
             result = OutOfMemory(mark.read()) if full else Failed(_portable(error))
         mark.write(NO_FILE)
@@ -159,7 +159,7 @@ def _marked(domain: "Domain", task: Task, mark: Mark) -> "Iterator[Outcome]":
 
 
 def _limit_memory(extra_bytes: int) -> None:
-    """Lets allocations fail beyond what the process has now, where the system can (Linux)."""
+    """Makes allocations beyond what the process has now fail, where the system can do that (Linux)."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -170,7 +170,7 @@ def _limit_memory(extra_bytes: int) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error itself if it survives pickling, with where it happened."""
+    """The error with a note of where it happened; a `RuntimeError` with its traceback if it can't be pickled."""
     trace = traceback.format_exc()
     try:
         error.add_note(f"In a reading process:\n{trace}")

@@ -1,4 +1,4 @@
-"""From names, files or arrays to a trained model: resolves the settings, reads the data, trains.
+"""Trains a model from names, files or arrays: resolves the settings, reads the data, runs the loop.
 
 This is what `musicae train` and `musicae.train` call. Settings are one flat mapping: a key belongs to the domain, the
 model or the training, whichever has it.
@@ -15,7 +15,8 @@ import torch
 from musicae.atomic_io import atomic_write, free_path
 from musicae.config import Config, has_key, read_config
 from musicae.data.arrays import InMemory, is_in_memory
-from musicae.data.dataset import DataSet, find_files, load_dataset
+from musicae.data.dataset import DataSet, load_dataset
+from musicae.data.files import find_files
 from musicae.data.named_sets import locate
 from musicae.domain import Domain, RemarksOnConfig
 from musicae.domains import domain_class
@@ -39,11 +40,11 @@ _TOTALS = ("minutes_in_all", "updates_in_all")
 
 @dataclass(frozen=True)
 class Experiment:
-    """A resolved training run: nothing is left to defaults any more.
+    """A training run with every setting resolved.
 
     Attributes:
         domain: built, its settings filled in from the data.
-        manifest: what the checkpoints will say of the run.
+        manifest: the description of the run that its checkpoints store.
         data: files and folders, none for the starter data; or data in memory.
         config: the training settings.
         model: a key of `MODELS` or a class of the user's own.
@@ -67,7 +68,7 @@ class Experiment:
         model: str | type[Autoencoder] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> "Experiment":
-        """Works out every setting.
+        """Resolves every setting.
 
         Args:
             domain: a key of `DOMAINS`.
@@ -81,19 +82,19 @@ class Experiment:
 
         Raises:
             MusicaeError: an unknown name, key or value, or data that isn't there.
-            ValueError: data in memory that are none of this domain's.
+            ValueError: data in memory that this domain does not take.
         """
-        kind = domain_class(domain)
-        if task not in kind.tasks:
-            raise MusicaeError(unknown_name(f"task for {domain}", task, kind.tasks))
+        domain_type = domain_class(domain)
+        if task not in domain_type.tasks:
+            raise MusicaeError(unknown_name(f"task for {domain}", task, domain_type.tasks))
         settings = dict(settings or {})
-        start = _start_of(settings.get("start_from"), domain)
+        start = _starting_manifest(settings.get("start_from"), domain)
         inherited = start.domain_settings if start else {}
-        own = read_config(kind.Config, _merged(kind.Config, inherited, settings), f"{domain} setting")
-        built, places, remarks = _suited(kind, own, data, task)
+        own = read_config(domain_type.Config, _merged(domain_type.Config, inherited, settings), f"{domain} setting")
+        built, places, remarks = _domain_for(domain_type, own, data, task)
         chosen = _chosen_model(model, start, built, task)
         _, model_config = model_classes(chosen)
-        tables: list[type[Config]] = [kind.Config, model_config, TrainConfig]
+        tables: list[type[Config]] = [domain_type.Config, model_config, TrainConfig]
         for key in settings:
             if not any(has_key(table, key) for table in tables):
                 raise MusicaeError(
@@ -101,7 +102,7 @@ class Experiment:
                 )
         inherited = start.model_settings if start and start.model == model_name(chosen) else {}
         sizes = read_config(model_config, _merged(model_config, inherited, settings), f"{model_name(chosen)} setting")
-        defaults = dict(kind.training_defaults)
+        defaults = dict(domain_type.training_defaults)
         if places == () and start is None:
             defaults |= starter_settings(domain, timed=settings.get("minutes") is not None)
         config = read_config(TrainConfig, _merged(TrainConfig, defaults, settings), "training setting")
@@ -126,16 +127,16 @@ class Experiment:
 
     @classmethod
     def of_run(cls, folder: Path, *, data: Any = None, model: type[Autoencoder] | None = None) -> "Experiment":
-        """The experiment of a run's folder, as it was resolved then.
+        """The experiment of an existing run, as it was resolved when the run began.
 
         Args:
             folder: the run's.
-            data: given again, where they were in memory.
-            model: given again, where it was a class of the user's own.
+            data: the same data again, if the run's data were in memory.
+            model: the same class again, if the model is a class of the user's own.
 
         Raises:
-            CheckpointError: no run is there.
-            MusicaeError: what must be given again is missing, or is something else.
+            CheckpointError: the folder holds no run.
+            MusicaeError: data or class must be given again, and are missing or different.
         """
         manifest = read_manifest(folder / "last")
         config = read_config(TrainConfig, manifest.training, "training setting")
@@ -184,14 +185,14 @@ class Experiment:
         counts = {split: len(indices) for split, indices in dataset.splits.items()}
         data = {**self.manifest.data, "fingerprint": dataset.fingerprint, "examples": counts}
         if not all(counts[split] for split in ("train", "validation")):
-            # Only a set's own custom does this: every other set is dealt to both.
+            # Only an official split can do this: other sets are split into both.
             raise MusicaeError("the data has only test files; give the set's training files too.")
         if resume and self.manifest.data.get("fingerprint") != dataset.fingerprint:
             raise MusicaeError("the data changed since the run began, so it can't be continued; start a new one.")
-        # Precision is found out once and written down, so that a resumed run computes as it began.
+        # The precision is resolved once and stored, so that a resumed run computes as it began.
         config = self.config.model_copy(update={"precision": resolve_precision(self.config.precision)})
         manifest = self.manifest.model_copy(update={"data": data, "training": config.model_dump(mode="json")})
-        torch.manual_seed(config.seed)  # of the first weights
+        torch.manual_seed(config.seed)  # for the initial weights
         model = build_model(self.model, self.domain.spec, manifest.model_settings)
         if config.start_from is not None and not resume:
             take_over(model, find_model(config.start_from))
@@ -199,13 +200,13 @@ class Experiment:
             self.domain, model, dataset, config, manifest, folder,
             resume=resume, callbacks=callbacks, remarks=self.remarks,
         )  # fmt: skip
-        if run.is_main:  # of several processes one is enough
+        if run.is_main:  # only one of several processes needs to
             self._finish(run, dataset)
         run.wait()
         return run.best_folder
 
     def _finish(self, run: TrainingRun, dataset: DataSet) -> None:
-        """Fits what is fitted after training, and writes how long the training took in all."""
+        """Fits the prior and the attribute vectors, and stores how long the training took in all."""
         from musicae import attribute_vectors
 
         folder, own = run.best_folder, self.model if isinstance(self.model, type) else None
@@ -243,11 +244,11 @@ def run_training(
             Face data set; a sequence of media objects. None: the starter data.
         task: `reconstruct`, `denoise` or `upscale`.
         model: a key of `MODELS`, or a subclass of `Autoencoder`.
-        out: the run's folder; by default `runs/DOMAIN-TASK`, with a number if there is one.
+        out: the run's folder; by default `runs/DOMAIN-TASK`, with a number if that exists.
         start_from: a shipped model or a run to go on from with other data: its settings are the defaults.
         callbacks: see `musicae.training.callbacks`.
         log_with: trackers, such as `wandb`; `metrics.jsonl` is written always.
-        resume: continue the run in `out`. What else is given must be as it was then, but for callbacks and trackers.
+        resume: continue the run in `out`. All other arguments must be as they were, except callbacks and trackers.
         **settings: of the domain, the model and the training, such as `minutes=10` or `latent_size=2`.
 
     Raises:
@@ -275,21 +276,21 @@ def run_training(
 
 
 def run_folder(domain: str, task: str, out: Path | str | None = None, *, resume: bool = False) -> Path:
-    """The folder for a run: `out`, or the first of `runs/DOMAIN-TASK`, `runs/DOMAIN-TASK-2`, … that is not there yet.
+    """The folder for a run: `out`, or the first of `runs/DOMAIN-TASK`, `runs/DOMAIN-TASK-2`, … that does not exist.
 
     Raises:
         MusicaeError: `out` already holds a run, and none is resumed.
     """
     if out is None:
         return free_path(Path("runs") / f"{domain}-{task}")
-    # Of several processes the first one's look counts: others may find what it has already written.
+    # Only the first of several processes checks: the others could find what it has already written.
     if not resume and is_main_process() and any((Path(out) / name).exists() for name in ("best", "last")):
         raise MusicaeError(f"{out} already holds a run; continue it with --resume {out}, or choose another --out.")
     return Path(out)
 
 
-def _start_of(start_from: str | None, domain: str) -> Manifest | None:
-    """The manifest of the model that a run starts from; its settings by their present names."""
+def _starting_manifest(start_from: str | None, domain: str) -> Manifest | None:
+    """The manifest of the model that a run starts from, with the present names of its settings."""
     if start_from is None:
         return None
     start = read_manifest(find_model(start_from))
@@ -298,31 +299,35 @@ def _start_of(start_from: str | None, domain: str) -> Manifest | None:
     return start.model_copy(update={"domain_settings": start.build_domain().config.model_dump(mode="json")})
 
 
-def _suited(
-    kind: type[Domain], own: Any, data: Any, task: str
+def _domain_for(
+    domain_type: type[Domain], own: Any, data: Any, task: str
 ) -> tuple[Domain, tuple[Path, ...] | InMemory, tuple[str, ...]]:
-    """Builds the domain for the data, which are looked at first: the size of the pictures sets the model's."""
+    """The domain with its settings filled in from the data, such as the size of pictures; the data, and remarks."""
     if isinstance(data, InMemory) or is_in_memory(data):
         items = data if isinstance(data, InMemory) else InMemory(data)
-        return kind(items.configure(kind, own, task)), items, ()
+        return domain_type(items.configure(domain_type, own, task)), items, ()
     places = () if data is None else (data,) if isinstance(data, (str, Path)) else tuple(data)
-    paths = tuple(locate(Path(place), kind.name) for place in places)
-    files = [path for _, path in find_files(kind(own), paths)] if paths else []
-    remark = kind.config_remark(files) if files and issubclass(kind, RemarksOnConfig) else None
-    return kind(kind.configure(own, files, task)), paths, () if remark is None else (remark,)
+    paths = tuple(locate(Path(place), domain_type.name) for place in places)
+    files = [path for _, path in find_files(domain_type(own), paths)] if paths else []
+    remark = domain_type.config_remark(files) if files and issubclass(domain_type, RemarksOnConfig) else None
+    return domain_type(domain_type.configure(own, files, task)), paths, () if remark is None else (remark,)
 
 
 def _chosen_model(
     model: str | type[Autoencoder] | None, start: Manifest | None, domain: Domain, task: str
 ) -> str | type[Autoencoder]:
-    """The model asked for, that of the start where it fits the task, or the default. Refuses one that fits neither."""
+    """The model asked for, else the one of `start` if it fits the task, else the default.
+
+    Raises:
+        MusicaeError: the model asked for fits neither the domain nor the task, or is unknown.
+    """
     layout, restoring = domain.spec.layout, task != "reconstruct"
     fitting = default_model(domain.spec, restoring)
     if model is None and start is not None and start.model in MODELS and MODELS[start.model].fits(layout, restoring):
         return start.model
     chosen = model or fitting
     if not isinstance(chosen, str):
-        model_name(chosen)  # refuses what is no model
+        model_name(chosen)  # raises if it is no model
         return chosen
     if chosen not in MODELS:
         raise MusicaeError(unknown_name("model", chosen, MODELS))
@@ -335,7 +340,7 @@ def _chosen_model(
 
 
 def _merged(config: type[Config], defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What of some settings belongs to a config, by the present names of its keys, over defaults."""
+    """The settings that belong to a config, under the present names of its keys, merged over defaults."""
     own = {config.RENAMED.get(key, key): value for key, value in settings.items() if has_key(config, key)}
     inherited = {config.RENAMED.get(key, key): value for key, value in defaults.items()}
     return {**inherited, **own}
@@ -344,7 +349,7 @@ def _merged(config: type[Config], defaults: Mapping[str, Any], settings: Mapping
 def _refuse_changes(
     manifest: Manifest, domain: str, task: str, model: str | type[Autoencoder] | None, settings: Mapping[str, Any]
 ) -> None:
-    """Raises `MusicaeError` where a run that is resumed is given anything other than it began with."""
+    """Raises `MusicaeError` if a resumed run is given other settings than it began with."""
     then = {**manifest.domain_settings, **manifest.model_settings, **manifest.training}
     then |= {"domain": manifest.domain, "task": manifest.task, "model": manifest.model}
     now = {**settings, "domain": domain, "task": task}

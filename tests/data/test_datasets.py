@@ -20,12 +20,11 @@ from musicae.data.dataset import (
     SPLITS,
     DataSet,
     ExampleTable,
-    cache_folder,
-    find_files,
     load_dataset,
     split_items,
     unseen,
 )
+from musicae.data.files import cache_folder, find_files
 from musicae.errors import MusicaeError
 from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.music.domain import MusicDomain

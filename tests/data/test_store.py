@@ -15,8 +15,8 @@ from rich.console import Console
 from symusic import Score
 from tune_files import SCALE, write_tune, write_tunes
 
-from musicae.data.dataset import SPLITS, find_files, load_dataset, unseen
-from musicae.data.files import ReadingProgress, prepare_store
+from musicae.data.dataset import SPLITS, load_dataset, unseen
+from musicae.data.files import ReadingProgress, find_files, prepare_store
 from musicae.data.reading import BLOCK_FILES, Block
 from musicae.data.store import StoreWriter
 from musicae.errors import MusicaeError
@@ -207,7 +207,7 @@ def test_unseen_needs_no_examples_where_identities_are_stored(tmp_path):
     ("terminal", "moment_s", "seen"), [(True, 0.0, True), (True, 60.0, False), (False, 0.0, False)]
 )
 def test_progress_is_drawn_on_a_terminal_after_a_moment(terminal, moment_s, seen, monkeypatch):
-    monkeypatch.setattr("musicae.data.files._MOMENT_S", moment_s)
+    monkeypatch.setattr("musicae.data.files._BAR_DELAY_S", moment_s)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=120)
     with ReadingProgress(1000, 200, console) as progress:
