@@ -1,4 +1,4 @@
-"""What an image model reads: its settings, how the data fill them in, and the corruption they ask for."""
+"""`ImageConfig`: the settings of a domain of pictures, how data fill them in, and the corruption they choose."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _MOST_DECODED = 16
 
 
 class ImageConfig(DomainConfig):
-    """What an image model reads. What is None is filled in from the data (see `filled_in`)."""
+    """The settings of a domain of pictures. Those that are None are filled in from the data (see `filled_in`)."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"damage": "corruption", "damaged_share": "corrupted_share"}
 
@@ -33,10 +33,10 @@ class ImageConfig(DomainConfig):
     channels: Literal[1, 3] | None = None  # grey or colour
     # None: bernoulli for grey, gaussian for colour and to restore.
     likelihood: Literal["bernoulli", "gaussian", "discretised_logistic"] | None = None
-    binarised: bool = False  # whether grey is taken for the probability of white, and black and white are drawn from it
+    binarised: bool = False  # whether each pixel is drawn black or white, grey being the probability of white
     labels: bool = False  # whether the model is given each picture's class: its sub-folder, or its set's label
-    classes: tuple[str, ...] | None = None  # their names; where there are any, each picture's is kept with it
-    corruption: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # that `denoise` repairs
+    classes: tuple[str, ...] | None = None  # their names; if there are any, each picture is stored with its class
+    corruption: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # for `denoise`
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
     corrupted_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
@@ -50,11 +50,11 @@ class ImageConfig(DomainConfig):
 
 
 class Survey(NamedTuple):
-    """Of which sizes and colours some pictures are.
+    """The sizes and colours of some pictures.
 
     Attributes:
-        sizes: size a model would have for a picture → pictures.
-        channels: 1 or 3 → pictures.
+        sizes: size that a model would have for a picture → number of pictures.
+        channels: 1 or 3 → number of pictures.
     """
 
     sizes: Counter[int]
@@ -67,7 +67,7 @@ class Survey(NamedTuple):
         return self.sizes.most_common(1)[0][0], self.channels.most_common(1)[0][0]
 
     def remark(self) -> str | None:
-        """What is said where the pictures are not all alike."""
+        """A remark for people if the pictures differ; None if they are all alike."""
         found = self.commonest()
         if found is None or len(self.sizes) == len(self.channels) == 1:
             return None
@@ -80,10 +80,10 @@ class Survey(NamedTuple):
 
 
 def survey_files(files: Sequence[Path]) -> Survey:
-    """Looks at the headers of up to 2,000 files, evenly spread, and at the pixels of a few whose mode has colours.
+    """Reads the headers of up to 2,000 files, evenly spread, and the pixels of a few whose mode has colours.
 
-    A photograph suits a size of 64 pixels, or its short side if that is less; a set's pictures their own. Files that
-    are damaged are left out; reading the data reports them.
+    A photograph counts for a size of 64 pixels, or its short side if that is less; a set's pictures for their own size.
+    Damaged files are left out; reading the data reports them.
     """
     sizes, channels = Counter[int](), Counter[int]()
     colourful: list[Path] = []
@@ -108,7 +108,7 @@ def survey_files(files: Sequence[Path]) -> Survey:
             decoded[has_colours(path)] += 1
         except DamagedFileError:
             continue
-    # A file whose mode has colours can be all grey; a sample stands for the rest.
+    # A file whose mode has colours can be all grey, so a sample is decoded and the rest estimated from it.
     if colourful:
         share = decoded[True] / decoded.total() if decoded else 1.0
         channels[3] += round(share * len(colourful))
@@ -117,7 +117,7 @@ def survey_files(files: Sequence[Path]) -> Survey:
 
 
 def survey_items(items: Sequence[Picture | np.ndarray]) -> Survey:
-    """As `survey_files`, of rows of an array (their own size) and of pictures in memory (64 pixels at most)."""
+    """As `survey_files`, for rows of an array (their own size) and pictures in memory (64 pixels at most)."""
     sizes, channels = Counter[int](), Counter[int]()
     for item in items:
         if isinstance(item, Picture):
@@ -133,7 +133,7 @@ def survey_items(items: Sequence[Picture | np.ndarray]) -> Survey:
 
 
 def filled_in(config: ImageConfig, files: Sequence[Path], task: str) -> ImageConfig:
-    """Fills in what the config leaves to the data: files, or none for the starter digits."""
+    """Fills in what the config leaves to the data: the files, or the starter digits if there are none."""
     size_and_channels: tuple[int, int] | None = (_STARTER_SIZE, 1)
     if files and (config.size is None or config.channels is None):
         size_and_channels = survey_files(files).commonest()
@@ -149,9 +149,9 @@ def filled_in_by_items(
     """Fills in what the config leaves to data in memory.
 
     Args:
-        config: what it states is kept.
-        items: pictures, or rows of an array; some of them do.
-        labels: the class of every item; none where there are none.
+        config: settings that are not None are kept.
+        items: pictures, or rows of an array; some of them are enough.
+        labels: the class of every item; empty if there are none.
         task: what the model is to learn.
     """
     classes: tuple[str, ...] | None = None

@@ -1,9 +1,9 @@
 """Pictures as grids: folders of pictures, sets such as MNIST in one file, arrays.
 
-A model reads squares of one size, grey or colour, stored as uint8 `(pictures, channels, height, width)`, with one row
-more that begins with its class where the data have classes; its tensor is 0…1. A restorer is shown a picture of any
-size in tiles. Nothing is augmented: a digit mirrored is another thing, and what may be changed depends on the
-pictures. Knows no networks.
+A model reads squares of one size, grey or colour, stored as uint8 `(pictures, channels, height, width)`, with one
+row more that begins with its class where the data have classes; its tensor is in 0…1. A restorer is given a picture of
+any size in tiles. Nothing is augmented, since which changes are harmless depends on the pictures: a mirrored digit is
+another digit or none. Knows no networks.
 """
 
 import hashlib
@@ -19,7 +19,6 @@ from PIL.Image import Image
 from musicae.domain import NO_LABEL, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
 from musicae.image.config import ImageConfig, corruption_of, filled_in, filled_in_by_items, survey_files
-from musicae.image.metrics import similarity
 from musicae.image.picture import PICTURE_SUFFIXES, Picture
 from musicae.image.pixels import MAX_PIXELS, PictureTooLargeError, checked_pixels, image_of, resized_squares, square_of
 from musicae.image.sets import (
@@ -35,8 +34,9 @@ from musicae.image.tiles import cut, join
 from musicae.spec import Layout, TensorSpec
 
 _PICTURES_A_ROW = 16
+_LEAST_MSE = 1e-10  # equal pictures have no error; 100 dB of PSNR stands for it
 _DROPPED_SHARE = 0.1
-"""Of classes that are left out in training, so that a model can do without (classifier-free, Ho & Salimans, 2022)."""
+"""Share of classes left out in training, so that a model works without (classifier-free: Ho & Salimans, 2022)."""
 
 
 class ImageDomain(Domain):
@@ -52,8 +52,8 @@ class ImageDomain(Domain):
     def __init__(self, config: DomainConfig | None = None) -> None:
         given = cast(ImageConfig, config if config is not None else ImageConfig())
         if given.classes is None and not given.labels:
-            given = given.model_copy(update={"classes": ()})  # only data can say that there are any
-        # Whatever is still open is as for the starter digits.
+            given = given.model_copy(update={"classes": ()})  # only data can tell that there are classes
+        # What is still None is set as for the starter digits.
         super().__init__(self.configure(given, ()))
         self.size = cast(int, self.config.size)
         self.channels = cast(int, self.config.channels)
@@ -61,7 +61,7 @@ class ImageDomain(Domain):
 
     @classmethod
     def configure(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
-        """Fills in size, channels, classes and likelihood by what is commonest among the files.
+        """Fills in size, channels, classes and likelihood with what is most frequent among the files.
 
         No files: the digits' 8×8, grey. A set's file: its own size and channels. Pictures: 64 pixels, or the short
         side if that is less; colour if any pixel has one. See `config_remark`.
@@ -223,7 +223,7 @@ class ImageDomain(Domain):
         Args:
             array: `(pictures, height, width)`, `(pictures, height, width, 1, 3 or 4)` or `(pictures, 1 or 3, height,
                 width)`; uint8, bool, uint16 (grey) or floats in 0…1.
-            labels: the class of each; one that the model doesn't know is none.
+            labels: the class of each; a class that the model doesn't know counts as none.
 
         Raises:
             ValueError: another shape or dtype, NaN, values beyond 0…1, or another number of labels.
@@ -241,8 +241,8 @@ class ImageDomain(Domain):
     def tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> Batch:
         """uint8 `(batch, channels, height, width)` → float32 in 0…1, with each picture's class where a model takes it.
 
-        Binarised, the draw is anew with a generator; without one it is the same for the same batch. In training a
-        tenth of the classes are left out, so that a model can do without.
+        Binarised pixels are drawn with the generator; without one the draw is always the same. With a generator, a
+        tenth of the classes are left out, so that a model also works without a class.
         """
         pictures = stored[..., : self.size, :].to(torch.float32) / 255
         if self.config.binarised:
@@ -263,7 +263,7 @@ class ImageDomain(Domain):
         return torch.full((windows, 1), class_number(text.strip(), self.classes))
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
-        """A hash of the pixels; whatever a picture is labelled with, it is the same picture."""
+        """A hash of the pixels; the label does not count."""
         pictures = examples[..., : self.size, :]
         digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in pictures]
         return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
@@ -280,7 +280,7 @@ class ImageDomain(Domain):
         return bool(self.classes)
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
-        """The config's corruption for `denoise`; for `upscale` a resolution so many times lower, upsampled again."""
+        """For `denoise` the config's corruption; for `upscale` downsampling by the config's scale, and back."""
         self._check_task(task)
         return corruption_of(task, self.config)
 
@@ -334,6 +334,25 @@ class ImageDomain(Domain):
         if len(names) == len(pictures):
             row[:, 0, 0, 0] = class_numbers(names, self.classes)
         return np.concatenate([pictures, row], axis=2)
+
+
+def similarity(estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Mean squared error, PSNR and SSIM (Wang et al., 2004, "Image quality assessment") of each picture of a batch.
+
+    Args:
+        estimate: `(batch, channels, height, width)`; its values are not clipped to 0…1.
+        target: the same shape, in 0…1.
+
+    Returns:
+        `mse`, `psnr_db` (100 where equal) and `ssim`, each `(batch,)`.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    mse = (estimate - target).square().flatten(1).mean(1)
+    # The customary window of 11 pixels (σ = 1.5) does not fit into the smallest pictures.
+    sigma = min(1.5, min(target.shape[-2:]) * 3 / 16)
+    ssim = structural_similarity_index_measure(estimate, target, sigma=sigma, data_range=1.0, reduction="none")
+    return {"mse": mse, "psnr_db": -10 * mse.clamp_min(_LEAST_MSE).log10(), "ssim": cast(torch.Tensor, ssim)}
 
 
 def _for_drawing(picture: torch.Tensor) -> np.ndarray:

@@ -1,7 +1,7 @@
 """`Picture`: a picture as a person has it, with everything of the original.
 
-Pillow decodes. A picture is turned upright as its EXIF says; its mode, depth, transparency and colour profile stay.
-What is saved untouched in its own format is the very same bytes. Nothing here knows tensors or models.
+Pillow decodes. A picture is rotated upright as its EXIF data say; its mode, depth, transparency and colour profile are
+kept. An unchanged picture saved in its own format gives the same bytes. Nothing here knows tensors or models.
 """
 
 import base64
@@ -63,9 +63,9 @@ class Picture:
     Attributes:
         name: what files made from it are named after: its file's name without the ending.
         format: Pillow's name of the format it was read from, such as "JPEG"; None where it comes from no file.
-        label: its class: the folder that its file lies in, or its label in a set; None where there is none.
-        set_path: the file of many pictures that it is one of.
-        index: its number there, from 0; None where none was chosen, and it is the first.
+        label: its class: the name of its file's folder, or its label in a set; None where there is none.
+        set_path: the file of a set that it comes from.
+        index: its number in the set, from 0; None if none was chosen, and it is the first.
         remarks: what is worth knowing of it, for people.
     """
 
@@ -86,9 +86,9 @@ class Picture:
         """Opens a picture; of an animation or a document, the first page.
 
         Args:
-            source: a path (a picture, or a set in IDX or CIFAR's form), a file's bytes, a file object, a PIL image, or
-                an array: `(height, width)`, `(height, width, 1, 3 or 4)` or `(1 or 3, height, width)`, uint8, bool,
-                uint16 (grey) or floats in 0…1.
+            source: a path (a picture, or a set in the format of IDX or CIFAR), a file's bytes, a file object, a PIL
+                image, or an array: `(height, width)`, `(height, width, 1, 3 or 4)` or `(1 or 3, height, width)`, of
+                uint8, bool, uint16 (grey) or floats in 0…1.
             index: number of a picture in a set's file, from 0.
 
         Raises:
@@ -109,7 +109,7 @@ class Picture:
             check_size(*source.size, "the image")
             try:
                 source.load()
-            except Exception as error:  # Pillow's decoders raise what they trip on
+            except Exception as error:  # Pillow's decoders raise many types
                 raise DamagedFileError(f"the image can't be decoded ({error}).") from error
             # A copy: the caller's image can change.
             return cls(upright(source.copy()), name=_stem(getattr(source, "filename", "")), format=source.format)
@@ -153,23 +153,23 @@ class Picture:
     def _decoded(cls, content: bytes, called: str, *, name: str = "picture", label: str | None = None) -> Self:
         pages = False
         with opened(content, called) as image:
-            with suppress(Exception):  # whatever a damaged second page makes Pillow trip on; the first is read
+            with suppress(Exception):  # a damaged second page can raise many types; only the first is read
                 pages = getattr(image, "is_animated", False)
             deep = any(
                 len(tile) > 3 and "16" in str(tile[3]) and image.mode == "RGB" for tile in getattr(image, "tile", ())
             )
-            form = image.format
+            file_format = image.format
             turned = upright(image)
         remarks = []
         if pages:
             remarks.append(f"{called} has several pages; the first is read")
         if deep:
             remarks.append(f"{called} has 16 bits a colour, of which 8 are read")
-        return cls(turned, name=name, format=form, label=label, remarks=tuple(remarks), _content=content)
+        return cls(turned, name=name, format=file_format, label=label, remarks=tuple(remarks), _content=content)
 
     @property
     def mode(self) -> str:
-        """Pillow's name of its pixels' form: "L", "RGB", "RGBA", "P", "CMYK", "I;16" and so on."""
+        """Pillow's name of its pixel format: "L", "RGB", "RGBA", "P", "CMYK", "I;16" and so on."""
         return self._image.mode
 
     @property
@@ -179,12 +179,12 @@ class Picture:
 
     @property
     def width(self) -> int:
-        """In pixels, upright."""
+        """Width in pixels, when upright."""
         return self._image.width
 
     @property
     def height(self) -> int:
-        """In pixels, upright."""
+        """Height in pixels, when upright."""
         return self._image.height
 
     @property
@@ -240,11 +240,11 @@ class Picture:
     def with_planes(self, planes: np.ndarray, *, is_whole: bool = True) -> Self:
         """A picture of other pixels in the frame of this one: its name, colour profile and transparency.
 
-        A transparent picture was seen on white: its colours are such that it looks on white as the pixels do.
+        If this one is transparent, the colours are chosen so that on white the new picture looks like the given pixels.
 
         Args:
             planes: uint8 or uint16 `(1 or 3, height, width)` of any size.
-            is_whole: whether they show the whole picture and not its square centre, which stays on white.
+            is_whole: whether they show the whole picture; if it is only the square centre, transparency becomes white.
         """
         image = image_of(planes)
         remarks = []
@@ -264,24 +264,24 @@ class Picture:
         return replace(self, _image=image, _content=None, set_path=None, index=None, remarks=tuple(remarks))
 
     def save(self, path: Path | str) -> Path:
-        """Writes a file, whole or not at all. Untouched and in its own format, it is the file that was opened.
+        """Writes a file, atomically. An unchanged picture in its own format is written as the bytes that were opened.
 
         Args:
-            path: its ending chooses the format. What that can't hold is converted: transparency is laid on white
-                for JPEG and BMP, 16 bits become 8 but for PNG and TIFF.
+            path: its ending chooses the format. What the format can't hold is converted: transparency becomes white in
+                JPEG and BMP, 16 bits become 8 except in PNG and TIFF.
 
         Raises:
             MusicaeError: an ending that isn't written, a side longer than the format can have, or no place to write.
         """
         path = Path(path)
-        form = {**_SAVED_AS, ".gif": "GIF"}.get(path.suffix.lower())
-        if self._content is not None and form == self.format:
+        file_format = {**_SAVED_AS, ".gif": "GIF"}.get(path.suffix.lower())
+        if self._content is not None and file_format == self.format:
             content = self._content
         else:
-            form = saved_format(path)
-            if max(self.width, self.height) > (side := _LARGEST_SIDE.get(form, MAX_SIDE)):
+            file_format = saved_format(path)
+            if max(self.width, self.height) > (side := _LARGEST_SIDE.get(file_format, MAX_SIDE)):
                 raise MusicaeError(f"{path.name} can have at most {side} pixels a side; choose another format.")
-            content = _encoded(self._image, form)
+            content = _encoded(self._image, file_format)
         with atomic_write(path) as partial:
             partial.write_bytes(content)
         return path
@@ -337,7 +337,7 @@ def _content_of(path: Path) -> bytes:
 
 
 def _with_alpha(image: Image.Image, original: Image.Image) -> Image.Image:
-    """Gives what was seen on white the transparency of an original, resized to it."""
+    """Gives an image the transparency of an original, so that on white it looks as it does now."""
     alpha = original.convert("RGBA").getchannel("A").resize(image.size, Image.Resampling.BICUBIC)
     share = np.asarray(alpha, np.float32)[..., None] / 255
     seen = np.asarray(image if image.mode in ("L", "RGB") else Image.fromarray(eight_bits(np.asarray(image))))
@@ -348,17 +348,17 @@ def _with_alpha(image: Image.Image, original: Image.Image) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _encoded(image: Image.Image, form: str) -> bytes:
+def _encoded(image: Image.Image, file_format: str) -> bytes:
     """A file's content; what the format can't hold is converted."""
-    options = dict(_OPTIONS.get(form, {}))
+    options = dict(_OPTIONS.get(file_format, {}))
     profile = image.info.get("icc_profile")
     exif = image.info.get("exif")
-    allowed = _SAVED_MODES[form]
+    allowed = _SAVED_MODES[file_format]
     if ("transparency" in image.info and image.mode != "P") or (image.mode == "PA"):
         image = image.convert("RGBA")
     if image.mode.startswith("I;16") and image.mode != "I;16" and "I;16" in allowed:
         image = Image.fromarray(np.asarray(image).astype(np.uint16))
-    if image.mode not in allowed or ("transparency" in image.info and form != "PNG"):
+    if image.mode not in allowed or ("transparency" in image.info and file_format != "PNG"):
         transparent = image.mode in ALPHA_MODES or "transparency" in image.info
         if transparent and "RGBA" in allowed:
             image = image.convert("RGBA")
@@ -366,10 +366,10 @@ def _encoded(image: Image.Image, form: str) -> bytes:
             image = plain(image, "L" if image.mode in GREY_MODES and "L" in allowed else "RGB")
     if profile is not None and image.mode in _PROFILE_SPACE.get(profile[16:20], ()):
         options["icc_profile"] = profile
-    if exif is not None and form != "BMP":
+    if exif is not None and file_format != "BMP":
         options["exif"] = exif
     if "dpi" in image.info:
         options["dpi"] = image.info["dpi"]
     content = BytesIO()
-    image.save(content, format=form, **options)
+    image.save(content, format=file_format, **options)
     return content.getvalue()

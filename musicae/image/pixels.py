@@ -1,6 +1,7 @@
-"""Pixels of pictures: opened with Pillow, turned upright, laid on white, made square; images to arrays and back.
+"""Pixels of pictures: opens them with Pillow, rotates them upright, puts them on white, crops them to a square.
 
-The size is checked in the header before a pixel is decoded. Nothing here knows `Picture`, tensors or domains.
+It also converts images to arrays and back. The size is checked in the header before a pixel is decoded. Nothing here
+knows `Picture`, tensors or domains.
 """
 
 import warnings
@@ -16,32 +17,35 @@ from musicae.errors import DamagedFileError, MusicaeError
 from musicae.image.sets import MAX_SIDE
 
 MAX_PIXELS = 120_000_000
-"""That a picture may have."""
+"""Most pixels that a picture may have."""
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
-# By name, since Pillow would otherwise try every format it knows on a file called .png.
+# Named, since Pillow would otherwise try every format that it knows.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
 
 class PictureTooLargeError(MusicaeError):
-    """A sound picture that is larger than what is decoded."""
+    """A picture that is not damaged, but larger than what is decoded."""
 
 
 def square_of(source: Path | bytes, called: str | None = None, *, size: int, channels: int) -> np.ndarray:
-    """Reads a picture as a square, for data sets: as `Picture.square`, without keeping the rest.
+    """Reads a picture as a square, as `Picture.square` does, without keeping the rest of it; for data sets.
 
     Args:
         source: a path, or a file's bytes.
-        called: what to call it in errors; the path.
+        called: its name in errors; by default the path.
         size, channels: as in `Picture.square`.
+
+    Returns:
+        uint8 `(channels, size, size)`.
 
     Raises:
         DamagedFileError: not a picture, or truncated.
         PictureTooLargeError: wider or larger than is decoded.
     """
     with opened(source, called or str(source)) as image:
-        # A JPEG can be decoded at an eighth of its size; twice the wanted one leaves Lanczos its work.
+        # A JPEG can be decoded at a fraction of its size; twice the wanted size is enough for the Lanczos filter.
         image.draft(None, (2 * size, 2 * size))
         return cropped_square(plain(upright(image), "L" if channels == 1 else "RGB"), size)
 
@@ -113,7 +117,7 @@ def image_of(planes: np.ndarray) -> Image.Image:
 
 
 def check_size(width: int, height: int, called: str) -> None:
-    """Raises `PictureTooLargeError` for more than is read."""
+    """Raises `PictureTooLargeError` for a picture larger than what is decoded; `called` is its name in the error."""
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise PictureTooLargeError(
             f"{called} is {width}×{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} million in "
@@ -123,12 +127,18 @@ def check_size(width: int, height: int, called: str) -> None:
 
 @contextmanager
 def opened(source: Path | bytes, called: str) -> Iterator[Image.Image]:
-    """Opens a file or its bytes, if the size is acceptable; whatever the decoder trips on becomes one sentence."""
+    """Opens a file or its bytes, if the size is acceptable. Any error of the decoder becomes one clear sentence.
+
+    Raises:
+        DamagedFileError: not a picture, empty, or truncated.
+        PictureTooLargeError: wider or larger than is decoded.
+        MusicaeError: no such file.
+    """
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata, and of sizes that are checked here.
             warnings.simplefilter("ignore")
-            # Opened by us: by name, Pillow maps some files into memory and then reads turned ones garbled.
+            # We open the file: given a name, Pillow maps some files into memory and then reads rotated ones wrongly.
             with (
                 BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
                 Image.open(file, formats=_FORMATS) as image,
@@ -143,10 +153,10 @@ def opened(source: Path | bytes, called: str) -> Iterator[Image.Image]:
         ) from None
     except MusicaeError:
         raise
-    except Exception as error:  # Pillow's decoders raise what they trip on: OSError, SyntaxError, struct.error, …
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and others
         if not (source if isinstance(source, bytes) else source.is_file() and source.stat().st_size):
             raise DamagedFileError(f"{called} is empty.") from None
-        # Where nothing was recognised, Pillow's text says no more than ours.
+        # If Pillow recognises no format, its text adds nothing to ours.
         reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise DamagedFileError(
             f"{called} can't be read as a picture; it is damaged or something else{reason}."
@@ -154,18 +164,18 @@ def opened(source: Path | bytes, called: str) -> Iterator[Image.Image]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Decodes, and turns as EXIF says."""
+    """Decodes an image, and rotates it as its EXIF data say."""
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # whatever a broken EXIF block makes Pillow trip on; the pixels are sound
+    except Exception:  # a broken EXIF block can raise many types; the pixels are fine
         whole = image.copy()
         whole.info.pop("exif", None)
         return whole
 
 
 def plain(image: Image.Image, mode: str) -> Image.Image:
-    """To `L` or `RGB`, transparency on white."""
+    """Converts an image to mode `L` or `RGB`, with transparency on white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(eight_bits(np.asarray(image)))
     if image.mode in ALPHA_MODES or "transparency" in image.info:
@@ -194,7 +204,7 @@ def cropped_square(picture: Image.Image, size: int) -> np.ndarray:
     if picture.size != (size, size):
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        # Cropped first: `resize(box=...)` would let what lies outside shine in at the edges.
+        # Cropped first: `resize(box=...)` would mix pixels from outside into the edges.
         picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture)
     return pixels[None].copy() if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,8 +1,8 @@
-"""Files that each hold many pictures of one size, the classes of pictures, and scikit-learn's digits.
+"""Sets of pictures in one file (IDX, CIFAR-10), the classes of pictures, and scikit-learn's digits.
 
-`PICTURE_SETS` has a row for each format: IDX, that of MNIST (LeCun, yann.lecun.com/exdb/mnist), and the binary
-batches of CIFAR-10 (Krizhevsky, cs.toronto.edu/~kriz/cifar.html). A new format is its functions and a row. A class
-is the sub-folder that a picture lies in, or its label in a set. Nothing here knows tensors or domains.
+`PICTURE_SETS` has a row for each format: IDX, which is that of MNIST (LeCun, yann.lecun.com/exdb/mnist), and the binary
+batches of CIFAR-10 (Krizhevsky, cs.toronto.edu/~kriz/cifar.html). A new format needs its functions and a row. A
+class is the sub-folder that a picture lies in, or its label in a set. Nothing here knows tensors or domains.
 """
 
 import gzip
@@ -19,7 +19,7 @@ import numpy as np
 from musicae.errors import DamagedFileError, MusicaeError, unknown_name
 
 MAX_SIDE = 30_000
-"""Pixels a side that are read."""
+"""Most pixels a side that are read."""
 NO_CLASS = 0
 """The number of a picture that has no class; the first class is 1."""
 MOST_CLASSES = 255
@@ -31,25 +31,25 @@ _IDX_IMAGES = 0x00000803  # uint8, three axes
 _IDX_LABELS = 0x00000801  # uint8, one axis
 _BLOCK_BYTES = 16 * 2**20
 
-# A record is a byte for the class and three planes, red, green and blue, each row by row. The version for Python is
-# pickled, and not read.
+# A record is one byte for the class, then the red, the green and the blue plane, each row by row. The version for
+# Python is pickled, so it is not read.
 _CIFAR_TEST = "test_batch.bin"
 _CIFAR_BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), _CIFAR_TEST)
-_CIFAR_CLASSES = "batches.meta.txt"  # a name a line; a class is the number of its line, from 0
+_CIFAR_CLASSES = "batches.meta.txt"  # one name a line; the class is the line's number, from 0
 _CIFAR_CHANNELS, _CIFAR_SIDE = 3, 32
 _CIFAR_RECORD_BYTES = 1 + _CIFAR_CHANNELS * _CIFAR_SIDE**2
 
 
 class PictureSet(NamedTuple):
-    """How files of one format are recognised and read. What takes a path raises `DamagedFileError` if it can't be read.
+    """How files of one format are recognised and read. Functions raise `DamagedFileError` if a path can't be read.
 
     Attributes:
-        endings: of the whole name, in lower case.
+        endings: of the file's name, in lower case.
         shape: path → `(pictures, channels, height, width)`, without reading the pictures.
         read: path → uint8 `(pictures, channels, height, width)`, 1 or 3 channels.
         labels: path → the class of each picture; None where there are none.
-        companions: path → the files that hold the labels, or what classes are called, if they are there.
-        is_test: whether a file is the set's test part, by its name.
+        companions: path → the existing files that hold the labels or the names of classes.
+        is_test: path → whether the file is the set's test part, by its name.
     """
 
     endings: tuple[str, ...]
@@ -83,10 +83,11 @@ def set_labels(path: Path, *, required: bool) -> list[str] | None:
 
     Args:
         path: of a format in `PICTURE_SETS`.
-        required: whether labels that can't be read, or are not as many as the pictures, are an error, or none.
+        required: if True, labels that can't be read, or are not as many as the pictures, are an error; if False,
+            the result is then None.
 
     Raises:
-        DamagedFileError: they are required.
+        DamagedFileError: labels are required and can't be read, or are too few or too many.
     """
     known = picture_set(path)
     assert known is not None
@@ -106,12 +107,12 @@ def find_classes(files: Iterable[Path], *, required: bool) -> tuple[str, ...]:
 
     Args:
         files: pictures and files of sets.
-        required: whether a model is to be given them. If not, labels that can't be read are none, and pictures
-            of one class, or of more than are stored, have no classes.
+        required: if False, labels that can't be read are ignored, and the result is empty if there are fewer than two
+            classes or more than 255.
 
     Raises:
-        MusicaeError: they are required, and there are fewer than two, or more than are stored.
-        DamagedFileError: they are required, and a set's can't be read, or are not as many as its pictures.
+        MusicaeError: classes are required, and there are fewer than two or more than 255.
+        DamagedFileError: classes are required, and a set's labels can't be read, or are too few or too many.
     """
     found = set[str]()
     for path in files:
@@ -120,7 +121,7 @@ def find_classes(files: Iterable[Path], *, required: bool) -> tuple[str, ...]:
 
 
 def sorted_classes(names: Iterable[str], *, required: bool) -> tuple[str, ...]:
-    """The classes among some names, each once: by the alphabet, numbers by their value, after `find_classes`' rules."""
+    """The different names, sorted: numbers by value, then text by alphabet. `required` as in `find_classes`."""
     found = set(names)
     if not 2 <= len(found) <= MOST_CLASSES:
         if not required:
@@ -276,12 +277,12 @@ def _cifar_records(path: Path) -> np.ndarray:
     _cifar_count(path)
     try:
         return np.fromfile(path, np.uint8).reshape(-1, _CIFAR_RECORD_BYTES)
-    except (OSError, ValueError) as error:  # ValueError: it shrank meanwhile
+    except (OSError, ValueError) as error:  # ValueError: the file became shorter meanwhile
         raise DamagedFileError(f"{path} can't be read ({error}).") from error
 
 
 def _cifar_count(path: Path) -> int:
-    """How many pictures a batch holds; refuses what can't be one."""
+    """Number of pictures in a batch. Raises `DamagedFileError` if the file can't be one."""
     try:
         size_bytes = path.stat().st_size
     except FileNotFoundError:
@@ -302,5 +303,5 @@ PICTURE_SETS: dict[str, PictureSet] = {
     "idx": PictureSet(_IDX_ENDINGS, idx_shape, read_idx, idx_labels, idx_companions, is_idx_test),
     "cifar": PictureSet(_CIFAR_BATCHES, cifar_shape, read_cifar, cifar_labels, cifar_companions, is_cifar_test),
 }
-"""The formats, by name."""
+"""Name of a format → how its files are read."""
 PICTURE_SET_SUFFIXES = tuple(ending for known in PICTURE_SETS.values() for ending in known.endings)

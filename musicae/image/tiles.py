@@ -1,8 +1,8 @@
-"""A picture of any size as tiles that fit together without seams.
+"""Cuts a picture of any size into tiles, and joins them without seams.
 
-A tile is seen with a margin of its surroundings, and only its core is kept. Where the margin is as wide as the
-network looks around itself, the result is that of the whole picture at once. Memory is one tile in floating point
-beside the pixels of the picture and the result.
+The network is given each tile with a margin around it, and only the core of its output is kept. If the margin is at
+least as wide as the network's receptive field reaches, the result equals that of the whole picture at once. Memory is
+one tile in floating point beside the pixels of the picture and of the result.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,22 +14,22 @@ import torch
 
 from musicae.image.corruption import upsampled
 
-# Multiples of 32 both, so that a network which halves the grid up to five times does so at the same places.
+# Both are multiples of 32, so that a network which halves the grid up to five times has the same cells in every tile.
 TILE = 768
 """Side of a tile's core, in pixels of the result."""
 MARGIN = 160
-"""Pixels around it that are seen too; the default U-Net looks 138 pixels around itself."""
+"""Width of the margin in pixels; the receptive field of the default U-Net reaches 138 pixels."""
 
 
 class Tile(NamedTuple):
-    """Where a tile lies in the result: what is seen of it, and the core that is kept, as rows and columns."""
+    """Where a tile lies in the result, as rows and columns: `seen` with its margin, and `core`, which is kept."""
 
     seen: tuple[slice, slice]
     core: tuple[slice, slice]
 
 
 def tiles_of(height: int, width: int) -> Iterator[Tile]:
-    """The tiles of a result of this size, row by row."""
+    """The tiles of a result of `height` by `width` pixels, row by row."""
     for top, left in product(range(0, height, TILE), range(0, width, TILE)):
         bottom, right = min(top + TILE, height), min(left + TILE, width)
         seen = (
@@ -45,10 +45,10 @@ def cut(planes: np.ndarray, *, scale: int = 1, channels: int) -> Iterator[tuple[
     Args:
         planes: uint8 or uint16 `(1 or 3, height, width)`.
         scale: the picture is first made so many times larger, bicubic.
-        channels: that the network takes. One: each colour is a picture of its own. Three: grey is shown as colour.
+        channels: of the network. 1: each colour is processed as a picture of its own. 3: grey becomes colour.
 
     Yields:
-        A tile, and what is seen of it, float32 `(batch, channels, height, width)` in 0…1.
+        A tile, and its pixels with the margin, float32 `(batch, channels, height, width)` in 0…1.
     """
     _, height, width = planes.shape
     for tile in tiles_of(scale * height, scale * width):
@@ -57,18 +57,21 @@ def cut(planes: np.ndarray, *, scale: int = 1, channels: int) -> Iterator[tuple[
 
 
 def join(answers: Iterable[tuple[Tile, torch.Tensor]], shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
-    """Puts the tiles' answers together.
+    """Joins the network's output for all tiles.
 
     Args:
-        answers: tiles, each with what a network made of what `cut` gave, in the same shape.
+        answers: each tile that `cut` gave, with the network's output for it, same shape.
         shape: `(1 or 3, height, width)` of the result.
         dtype: uint8 or uint16.
+
+    Returns:
+        Pixels of that shape and type.
     """
     result = np.empty(shape, dtype)
     white = int(np.iinfo(dtype).max)
     for tile, answer in answers:
         part = answer.detach().float().cpu().flatten(0, 1)
-        if len(part) != len(result):  # grey that was shown as colour
+        if len(part) != len(result):  # grey that was processed as colour
             part = part.mean(0, keepdim=True)
         rows, columns = (
             slice(core.start - seen.start, core.stop - seen.start)
@@ -80,11 +83,11 @@ def join(answers: Iterable[tuple[Tile, torch.Tensor]], shape: tuple[int, int, in
 
 
 def _upsampled_part(planes: np.ndarray, rows: slice, columns: slice, scale: int) -> torch.Tensor:
-    """The rows and columns of the picture made larger, float32 `(1 or 3, height, width)` in 0…1."""
+    """Some rows and columns of the upsampled picture, float32 `(1 or 3, height, width)` in 0…1."""
     white = float(np.iinfo(planes.dtype).max)
     if scale == 1:
         return torch.from_numpy(planes[:, rows, columns].astype(np.float32)) / white
-    # Bicubic interpolation looks two pixels around; four make each place's neighbours the same as in the whole.
+    # Bicubic interpolation reads two pixels around each; with four, the part equals that of the whole picture.
     around = 4
     top, left = max(0, rows.start // scale - around), max(0, columns.start // scale - around)
     small = planes[:, top : -(-rows.stop // scale) + around, left : -(-columns.stop // scale) + around]
