@@ -83,12 +83,22 @@ def test_a_folder_becomes_a_table_and_a_picture(music: TrainedModel, tmp_path: P
     assert (each.windows, each.colours) == ([0, 0], ["songs/one/a.mid", "songs/two/b.mid"])
 
 
+def codes(music: TrainedModel, source: Path) -> np.ndarray:
+    """Of all windows, `(windows, numbers)`, where the prior is a standard normal."""
+    batch = music.domain.tensor(torch.from_numpy(music.domain.read(source).examples))
+    return music.pipeline.encode(batch).base.flatten(1).numpy()
+
+
 def test_points_are_the_codes_of_the_windows(music: TrainedModel) -> None:
-    reading = music.domain.read(A)
-    batch = music.domain.tensor(torch.from_numpy(reading.examples)).target
-    expected = flattened(music.network.latent.to_base(music.encode(batch)).detach().flatten(1).numpy(), "pca")
+    expected = flattened(codes(music, A), "pca")
     for source in (A, Piece.open(A), A.read_bytes()):
         np.testing.assert_allclose(music.embed(source).points, expected, atol=1e-5)
+
+
+def test_a_point_for_each_file_is_the_mean_of_its_codes(music: TrainedModel) -> None:
+    means = np.stack([codes(music, source).mean(0) for source in (A, B)])
+    found = music.embed(A, B, each_file=True, method="latent")
+    np.testing.assert_allclose(found.points, flattened(means, "latent"), atol=1e-5)
 
 
 def test_a_map_is_coloured_by_attributes_and_labels(counted: TrainedModel, tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ from own_domains import conditioned_model
 from PIL import Image
 from symusic import Score
 
+from musicae.audio.domain import AudioConfig, AudioDomain
+from musicae.audio.sound import Sound
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.inference.interpolate import latent_path
 from musicae.inference.latent_paths import slerp
+from musicae.models import build_model
 from musicae.music.piece import Piece
 from musicae.starter import starter_file
 from musicae.trained import TrainedModel
@@ -240,14 +243,44 @@ def test_whole_pieces_are_joined_window_by_window(music: TrainedModel, tmp_path:
     assert notes(path[1]) not in (notes(path[0]), notes(path[2]))
     ends = [max(end for _, end, _ in notes(piece)) for piece in path]
     assert max(ends) - min(ends) <= 8
+    back = music.interpolate_songs(longer, A, 3)
+    assert [notes(piece) for piece in back] == [notes(piece) for piece in reversed(list(path))]
     assert path.save(tmp_path / "path") == tmp_path / "path"
     assert names(tmp_path / "path") == ["step-01.mid", "step-02.mid", "step-03.mid"]
+
+
+def test_the_windows_of_whole_pieces_have_the_condition_of_the_nearer_end() -> None:
+    trained = conditioned_model()
+    higher = Piece.open(Score(str(A)).shift_pitch(1))
+    path = trained.interpolate_songs(A, higher, 3)
+    for end, source in ((path[0], A), (path[2], higher)):
+        assert notes(end) == notes(trained.reconstruct(source))
+    assert notes(path[0]) != notes(path[2])
 
 
 def test_whole_pieces_that_are_equal_say_so(music: TrainedModel) -> None:
     path = music.interpolate_songs(A, A, 2)
     assert notes(path[0]) == notes(path[1]) != []
     assert "both are the same to the model, so every step is the same" in path.remarks
+
+
+def test_whole_pictures_and_whole_sounds_are_joined_too(image: TrainedModel) -> None:
+    a, b = (np.random.default_rng(seed).integers(0, 256, (12, 12), np.uint8) for seed in (0, 1))
+    path = image.interpolate_songs(a, b, 3)
+    for end, source in ((path[0], a), (path[2], b)):
+        assert np.array_equal(end.array, image.reconstruct(source).array)
+    domain = AudioDomain(AudioConfig(sample_rate_hz=8000, n_fft=256, chunk_s=0.6, representation="magnitude"))
+    network = build_model("spectrogram", domain.spec, {"widths": (4, 4), "latent_size": 4, "moment_size": 2})
+    manifest = image.manifest.model_copy(update={"domain": "audio"})
+    audio = TrainedModel(network, domain, manifest, "cpu")
+    time_s = np.arange(16_000) / 8000
+    longer = Sound.open(np.sin(2000 * time_s), sample_rate_hz=8000)
+    shorter = Sound.open(np.sin(3000 * time_s[:9000]), sample_rate_hz=8000)
+    sounds = audio.interpolate_songs(longer, shorter, 2)
+    assert [sound.frames for sound in sounds] == [16_000, 16_000]
+    first, again = (np.concatenate(list(sounds[0].blocks())) for _ in range(2))
+    assert np.array_equal(first, again)
+    np.testing.assert_allclose(first[:, 0], audio.reconstruct(longer).samples, atol=1e-3)
 
 
 # One that changes while it lasts

@@ -128,6 +128,8 @@ def test_a_model_follows_its_condition_and_keeps_the_code() -> None:
     assert not torch.equal(a, b)
     changing = trained.sample(3, seed=1, temperature=0, length=4, chords="ab").tensor
     assert torch.equal(changing[:, 0], a)
+    of_b = trained.sample(3, seed=1, temperature=0, length=4, chords="b").tensor
+    assert torch.equal(changing[:, 1], of_b[:, 1]) and not torch.equal(changing[:, 0], of_b[:, 0])
     z = trained.pipeline.network.latent.sample(2, torch.Generator().manual_seed(0))
     assert not torch.equal(trained.decode(z, chords="a"), trained.decode(z, chords="b"))
 
