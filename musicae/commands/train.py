@@ -22,10 +22,8 @@ from musicae.training.config import TrainConfig
 def _training_option(key: str, type_: click.ParamType[Any], metavar: str | None, text: str) -> Callable[..., Any]:
     """An option that is a key of `TrainConfig`, with the default that stands there."""
     default = TrainConfig.model_fields[key].default
-    name = "--" + key.replace("_", "-")
-    return click.option(
-        name, type=type_, metavar=metavar, help=text, show_default="no limit" if default is None else str(default)
-    )
+    said = "no limit" if default is None else default
+    return click.option("--" + key.replace("_", "-"), type=type_, metavar=metavar, help=f"{text}  [default: {said}]")
 
 
 @click.command()
@@ -101,7 +99,7 @@ def train(
 ) -> None:
     """Train a model.
 
-    Without --data: image learns scikit-learn's digits, music and audio the starter tunes.
+    Without --data: image learns scikit-learn's digits (in 600 steps, beta 0.2), music and audio the starter tunes.
 
     Example: musicae train --domain music --data my_midi/ --minutes 20
 
