@@ -68,7 +68,8 @@ def describe_models() -> Iterator[str]:
         yield f"  {name}: {about['domain']}, {about['task']}, {size_mb:.1f} MB; {scores}"
     yield "Models, for train --model:"
     for name, entry in MODELS.items():
-        uses = " and ".join(use for use, fits in (("rebuilds", entry.rebuilds), ("restores", entry.restores)) if fits)
+        fits = {"reconstructs": entry.reconstructs, "restores": entry.restores}
+        uses = " and ".join(use for use in fits if fits[use])
         yield f"  {name}: {entry.layout} layout, {uses}; {entry.summary}"
 
 

@@ -1,7 +1,7 @@
-"""`MODELS`: every model, imported when it is asked for. A new one is a file and a row here.
+"""`MODELS`: every model, imported when it is used. A new one needs a file and a row here.
 
-The table is read without torch, so that listing the models costs nothing. A class of the user's own stands in for a
-name wherever a model is built.
+The table is read without torch, so that listing the models is fast. Wherever a model is built, a class of the user's
+own can be given in place of a name.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,24 +20,24 @@ class ModelEntry(NamedTuple):
     """A model, and what it is for.
 
     Attributes:
-        load: imports and returns the class and its config's.
-        layout: the layout it takes.
+        load: imports and returns the model's class and its config's.
+        layout: the layout that it takes.
         summary: one line for people.
-        rebuilds: whether it is for `reconstruct`: all it knows of its input is the code.
+        reconstructs: whether it is for `reconstruct`: its decoder is given nothing of the input but the code.
         restores: whether it is for `denoise` and `upscale`.
-        default_for: a likelihood whose default it is, whatever stands before it in the table.
+        default_for: a likelihood for which it is the default, even if others stand before it in the table.
     """
 
     load: "Callable[[], Classes]"
     layout: Layout
     summary: str
-    rebuilds: bool = False
+    reconstructs: bool = False
     restores: bool = False
     default_for: str | None = None
 
     def fits(self, layout: Layout, restoring: bool) -> bool:
-        """Whether it takes the layout and is for restoring, or for rebuilding."""
-        return self.layout is layout and (self.restores if restoring else self.rebuilds)
+        """Whether it takes the layout, and is for restoring or else for reconstructing."""
+        return self.layout is layout and (self.restores if restoring else self.reconstructs)
 
 
 def _conv() -> "Classes":
@@ -88,18 +88,18 @@ def _musicvae() -> "Classes":
     return MusicVAE, MusicVAEConfig
 
 
-# The first entry of a layout and purpose is its default.
+# The first entry for a layout and a purpose is the default.
 MODELS: dict[str, ModelEntry] = {
-    "conv": ModelEntry(_conv, Layout.GRID, "residual convolutions down to a vector and up again", rebuilds=True),
+    "conv": ModelEntry(_conv, Layout.GRID, "residual convolutions down to a vector and up again", reconstructs=True),
     "spectrogram": ModelEntry(
-        _spectrogram, Layout.GRID, "sound from a vector and a sequence", rebuilds=True, default_for="magnitude"
+        _spectrogram, Layout.GRID, "sound from a vector and a sequence", reconstructs=True, default_for="magnitude"
     ),
-    "mlp": ModelEntry(_mlp, Layout.GRID, "dense layers: fast for small pictures", rebuilds=True),
+    "mlp": ModelEntry(_mlp, Layout.GRID, "dense layers: fast for small pictures", reconstructs=True),
     "unet": ModelEntry(_unet, Layout.GRID, "corrects its input, with skip connections", restores=True),
     "causal": ModelEntry(_causal, Layout.GRID, "cleans sound while it arrives", restores=True),
-    "steps": ModelEntry(_steps, Layout.STEPS, "music in phrases of two bars", rebuilds=True),
-    "restorer": ModelEntry(_restorer, Layout.STEPS, "repairs music, with its input in sight", restores=True),
-    "musicvae": ModelEntry(_musicvae, Layout.STEPS, "the published MusicVAE, for comparison", rebuilds=True),
+    "steps": ModelEntry(_steps, Layout.STEPS, "music in phrases of two bars", reconstructs=True),
+    "restorer": ModelEntry(_restorer, Layout.STEPS, "restores music; its decoder also reads the input", restores=True),
+    "musicvae": ModelEntry(_musicvae, Layout.STEPS, "the published MusicVAE, for comparison", reconstructs=True),
 }
 
 
@@ -120,7 +120,7 @@ def model_classes(model: "str | type[Autoencoder]") -> "Classes":
 
 
 def default_model(spec: TensorSpec, restoring: bool) -> str:
-    """Name of the model used when none is asked for."""
+    """Name of the model that is used when none is asked for."""
     fitting = [name for name, entry in MODELS.items() if entry.fits(spec.layout, restoring)]
     return next((name for name in fitting if MODELS[name].default_for == spec.likelihood), fitting[0])
 
@@ -147,7 +147,7 @@ def build_model(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Ma
     Args:
         model: a key of `MODELS`, or a subclass of `Autoencoder`, called as `model(spec, model.Config(**settings))`.
         spec: the tensors it will take.
-        settings: keys of the model's config; the rest keeps its defaults.
+        settings: keys of the model's config; the others have their defaults.
 
     Raises:
         MusicaeError: an unknown model or key, a bad value, or a model of another layout.
@@ -165,9 +165,9 @@ def build_model(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Ma
 
 
 def refuse_misfit(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Mapping[str, Any]) -> None:
-    """Raises `MusicaeError` where `build_model` would fail, before data are read for it.
+    """Raises `MusicaeError` where `build_model` would fail, before data are read.
 
-    The model is built without memory for its weights, on torch's device of that name, and no random number is drawn.
+    The model is built on torch's `meta` device: no memory is used for weights, and no random number is drawn.
     """
     import torch
 

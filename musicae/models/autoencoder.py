@@ -1,19 +1,19 @@
-"""`Autoencoder`: encoder → latent → decoder, and the loss. It knows tensors, and no files.
+"""`Autoencoder`: encoder → latent → decoder, and the loss. It knows tensors, no files.
 
     total = -log p(target | z) + β · (max(KL(q(z | input) ‖ p(z)) - free, 0) + penalty(z)) + sparsity · Σ|mean of z|
 
-With a deterministic latent the KL is zero and this is a plain autoencoder; with a Gaussian one and
-β = 1 it is the negative ELBO (Kingma & Welling, 2014); with an adversarial one the discriminator's loss on the
-codes, the penalty, takes the place of the KL. The prior p(z) is a standard normal or learned with the model. The
-input may be a corrupted version of the target: then the same loss trains a restorer. Where the spec has a condition
-(chords, labels), encoder and decoder are given it and z need not contain it.
+With a deterministic latent the KL is zero and this is the loss of a plain autoencoder. With a Gaussian one and β = 1 it
+is the negative ELBO (Kingma & Welling, 2014). With an adversarial one the KL is replaced by the penalty, the
+discriminator's loss on the codes. The prior p(z) is a standard normal or learned with the model. If the input is a
+corrupted version of the target, the same loss trains a restorer. If the spec has a condition (chords, labels), encoder
+and decoder are given it, so z need not contain it.
 
-A model is a plain `torch.nn.Module` for a loop of one's own:
+A model is a plain `torch.nn.Module` for a loop of your own:
 
     loss = model.loss(x, target)  # the target is x itself if left out
     loss.total.backward()
 
-A class of one's own derives from `Autoencoder`, `GridAutoencoder` or `StepsAutoencoder`, is called with a spec and a
+A class of your own derives from `Autoencoder`, `GridAutoencoder` or `StepsAutoencoder`, is called with a spec and a
 config, and names the config's class as `Config`:
 
     class MyConfig(ModelConfig):
@@ -42,7 +42,7 @@ from musicae.spec import Layout, TensorSpec
 
 
 class ModelConfig(Config):
-    """The settings of every model; each adds its own sizes."""
+    """The settings that all models share; each model adds its own sizes."""
 
     latent: Literal["deterministic", "gaussian", "adversarial"] = "gaussian"
     latent_size: int = Field(default=32, ge=1, le=65536)  # numbers in a vector latent, channels in a spatial one
@@ -51,7 +51,7 @@ class ModelConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _no_prior_without_a_posterior(cls, given: Any) -> Any:
-        """Only a Gaussian latent learns a prior, whatever a model's default is; to ask it of others is a mistake."""
+        """Only a Gaussian latent learns a prior: with others a default is ignored, and to ask for one is an error."""
         if not isinstance(given, dict) or given.get("latent", cls.model_fields["latent"].default) == "gaussian":
             return given
         if given.get("prior", "standard") != "standard":
@@ -63,10 +63,10 @@ class Loss(NamedTuple):
     """The loss and its parts, scalars, averaged over the batch, in nats an example.
 
     Attributes:
-        total: what is differentiated.
+        total: the loss that is minimised.
         reconstruction: -log p(target | z).
         kl: KL before β and free bits.
-        penalty: what the latent adds besides, before β: a discriminator's loss.
+        penalty: the latent's further term, before β: a discriminator's loss.
         sparsity: the sum of the code's absolute values, before its weight.
     """
 
@@ -78,13 +78,13 @@ class Loss(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """One pass over a batch, example by example.
+    """The result of one pass over a batch, for each example.
 
     Attributes:
         loss: at β = 1, parts of shape `(batch,)`.
-        parameters: the likelihood's, float32; an autoregressive decoder was shown the target's earlier symbols.
+        parameters: the likelihood's, float32; an autoregressive decoder was given the target's earlier symbols.
         posterior: q(z | input).
-        z: the draw from it that was decoded.
+        z: the draw from the posterior that was decoded.
     """
 
     loss: Loss
@@ -94,7 +94,7 @@ class Scored(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What the subclasses give for a batch: q(z | input), a draw z, and the likelihood's parameters at z."""
+    """What subclasses compute for a batch: q(z | input), a draw z, and the likelihood's parameters at z."""
 
     posterior: Posterior
     z: Tensor
@@ -105,7 +105,7 @@ class Autoencoder(nn.Module, ABC):
     """Base of the two forms, `GridAutoencoder` and `StepsAutoencoder`."""
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
-    """Its settings; a subclass with sizes of its own names their class here."""
+    """The class of its settings."""
 
     def __init__(self, spec: TensorSpec, config: ModelConfig) -> None:
         super().__init__()
@@ -128,12 +128,12 @@ class Autoencoder(nn.Module, ABC):
 
     @property
     def autoregressive(self) -> bool:
-        """Whether the decoder sees its own earlier output, so that teacher forcing flatters it."""
+        """Whether the decoder is given its own earlier output, so that scores with teacher forcing are too good."""
         return False
 
     @property
     def restores(self) -> bool:
-        """Whether the decoder corrects its input instead of rebuilding from z alone."""
+        """Whether the decoder corrects the input, instead of decoding z alone."""
         return False
 
     @property
@@ -142,13 +142,13 @@ class Autoencoder(nn.Module, ABC):
         return False
 
     def check_input(self, x: Tensor, condition: Tensor | None = None) -> None:
-        """Raises `ValueError` where `encode` could not take its arguments, and names what was expected."""
+        """Raises `ValueError` if `encode` can't take these arguments, and names what was expected."""
         self._check_type(x, "an input")
         self.spec.check(x.shape)
         self._check_condition(x, condition)
 
     def check_codes(self, z: Tensor, condition: Tensor | None = None) -> None:
-        """Raises `ValueError` where `decode` could not take its arguments, and names what was expected."""
+        """Raises `ValueError` if `decode` can't take these arguments, and names what was expected."""
         if not isinstance(z, Tensor) or not z.is_floating_point() or z.shape[1:] != self.latent_shape:
             wanted = ", ".join(map(str, self.latent_shape))
             raise ValueError(f"expected codes as a float tensor of shape (batch, {wanted}), got {_described(z)}")
@@ -179,7 +179,7 @@ class Autoencoder(nn.Module, ABC):
             condition: int64 `(batch, length)` of `spec.condition`; None stands for class 0, "none", throughout.
 
         Raises:
-            ValueError: an array that is no tensor, of another shape or type.
+            ValueError: not a tensor, or of another shape or type.
         """
 
     @abstractmethod
@@ -210,14 +210,14 @@ class Autoencoder(nn.Module, ABC):
     ) -> Tensor:
         """`(batch, *spec.shape)` → the model's answer, same shape.
 
-        With a generator z is drawn from the posterior, without it is the posterior's mean.
+        With a generator z is drawn from the posterior; without one, z is the posterior's mean.
         """
         posterior = self.encode(x, condition)
         return self.decode(posterior.mean if generator is None else posterior.sample(generator), condition=condition)
 
     @abstractmethod
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        """The likelihood's parameters for `target` at z; a restorer sees its input x too."""
+        """The likelihood's parameters for `target` at z; a restorer also uses its input x."""
 
     def _decoded(
         self, x: Tensor, target: Tensor, generator: torch.Generator | None, condition: Tensor | None
@@ -238,7 +238,7 @@ class Autoencoder(nn.Module, ABC):
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Loss:
-        """The loss of a batch, see the head of this file.
+        """The loss of a batch; its equation is in this module's docstring.
 
         Args:
             x: the input, `(batch, *spec.shape)`, corrupted or not.
@@ -269,7 +269,7 @@ class Autoencoder(nn.Module, ABC):
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Scored:
-        """One pass, example by example; arguments as in `loss`."""
+        """The loss of each example at β = 1, and what it is computed from; arguments as in `loss`."""
         target = x if target is None else target
         if target.shape != x.shape:
             raise ValueError(f"expected a target of the input's shape {tuple(x.shape)}, got {tuple(target.shape)}")
@@ -289,10 +289,10 @@ class Autoencoder(nn.Module, ABC):
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """log p(target | z) + log p(z) - log q(z | x) at one draw of z after the other, in nats, `(batch,)` each.
+        """Yields log p(target | z) + log p(z) - log q(z | x) for one draw of z after another, in nats, `(batch,)` each.
 
         The mean of their exponentials over k draws is the importance-weighted bound on p(target) (Burda et
-        al., 2016, equation 8). The input is encoded once, but for what a restorer shows its decoder.
+        al., 2016, equation 8). The input is encoded once, except where a restorer's decoder also uses it.
         """
         posterior = self.encode(x, condition)
         for _ in range(draws):

@@ -1,15 +1,14 @@
-"""`CausalRestorer`: cleans the spectra of sound as they arrive, `(batch, 2, frequency, time)`.
+"""`CausalRestorer`: denoises the spectra of sound while they arrive, `(batch, 2, frequency, time)`.
 
-A frame's mask depends on that frame and the ones before it, so a microphone can be cleaned while it runs. As in
-NSNet2 (Braun & Tashev, 2020, "Data augmentation and loss normalization for deep neural noise suppression") a frame's
-log spectrum goes through few, wide matrix products, which fit a CPU; but where that has recurrent units, here the
-past enters by dilated convolutions (Luo & Mesgarani, 2019, "Conv-TasNet"), which learn all frames of an example side
-by side. The shared core's latent stands between the two halves, a code a frame, and the first half's output reaches
-the second as well.
+A frame's mask depends on that frame and earlier ones, so that live sound can be denoised. As in NSNet2 (Braun & Tashev,
+2020, "Data augmentation and loss normalization for deep neural noise suppression") a frame's log spectrum goes through
+few, wide matrix products, which are fast on a CPU. NSNet2 has recurrent units; here dilated convolutions look back (Luo
+& Mesgarani, 2019, "Conv-TasNet"), which are trained on all frames of an example in parallel. The latent is between
+encoder and decoder, one code for each frame, and a skip connection joins the two.
 
-How loud a stream is isn't known in advance: each frame is measured by a running mean of the level so far, and a
-louder input comes out louder and otherwise the same. All that is kept of the past is in a `CausalState`; a whole
-spectrum is one long step. Nothing here knows waveforms or blocks of samples.
+The loudness of a stream isn't known in advance, so each frame is divided by a running mean of the level so far; a
+louder input gives the same output, louder. The past is kept in a `CausalState`; a whole spectrum is processed as one
+long step. Nothing here knows waveforms or blocks of samples.
 """
 
 import math
@@ -26,27 +25,27 @@ from musicae.nn.correction import MaskCorrection
 from musicae.nn.latent import Posterior
 from musicae.spec import TensorSpec
 
-# Cells this far below the level of the sound, 60 dB, are all alike.
+# Relative power of -60 dB: quieter cells are not distinguished.
 _FLOOR = 1e-6
-# Mean power of a frame's cells up to which it counts as silent, and is left out of the level.
+# Frames with a mean power up to this count as silent, and are left out of the level.
 _SILENCE = 1e-10
 
 
 class CausalConfig(ModelConfig):
-    """Dilated layers that correct their input frame by frame; 2.8 million parameters with n_fft=512."""
+    """Sizes of the causal restorer; 2.8 million parameters with n_fft=512."""
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
-    latent_size: int = Field(default=128, ge=1)  # numbers a frame
+    latent_size: int = Field(default=128, ge=1)  # numbers of each frame's code
     width: int = Field(default=256, ge=1)
     layers: int = Field(default=5, ge=1, le=12)  # in encoder and decoder each; 5 look back over 1 s with n_fft=512
-    level_frames: int = Field(default=250, ge=1)  # the level's memory; 2 s with n_fft=512 at 16 kHz
+    level_frames: int = Field(default=250, ge=1)  # time constant of the level; 2 s with n_fft=512 at 16 kHz
 
 
 class CausalState(NamedTuple):
-    """What the model keeps of the past.
+    """What the model keeps from earlier frames.
 
     Attributes:
-        level: `(batch, 2)`, running sums: of frames' amplitudes, and of their weights.
+        level: `(batch, 2)`, running sums of the frames' amplitudes and of their weights.
         encoder: for each layer `(batch, reach, width)`.
         decoder: the same.
     """
@@ -57,7 +56,7 @@ class CausalState(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """What the encoder gives: q(z | input), the features the decoder is given, and its own state after them."""
+    """The encoder's output: q(z | input), the features for the decoder, and the next state."""
 
     posterior: Posterior
     features: Tensor  # (batch, time, width)
@@ -66,7 +65,7 @@ class _Encoded(NamedTuple):
 
 
 class CausalRestorer(GridAutoencoder):
-    """Restoration of sound without a look ahead: any number of frames, in steps of any size."""
+    """Denoises sound without looking ahead: any number of frames, in steps of any size."""
 
     Config = CausalConfig
     config: CausalConfig
@@ -102,11 +101,11 @@ class CausalRestorer(GridAutoencoder):
         return CausalState(like.new_zeros(batch, 2), self.encoder.start(batch), self.decoder.start(batch))
 
     def step(self, frames: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
-        """Cleans the next frames.
+        """Denoises the next frames.
 
         Args:
             frames: `(batch, 2, frequency, time)`, one frame or more.
-            state: what `initial_state` or the step before gave.
+            state: from `initial_state` or the previous step.
 
         Returns:
             The frames, attenuated where there is noise, and the state for the next step.
@@ -115,7 +114,7 @@ class CausalRestorer(GridAutoencoder):
         return frames * mask, state
 
     def mask(self, frames: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
-        """As `step`, but gives the mask, `(batch, 1, frequency, time)` in 0…1."""
+        """As `step`, but returns the mask `(batch, 1, frequency, time)` in 0…1, and the next state."""
         encoded = self._encode_frames(frames, state)
         mask, decoder = self._mask(encoded.posterior.mean, encoded.features, state.decoder)
         return mask, CausalState(encoded.level, encoded.encoder, decoder)
@@ -158,13 +157,13 @@ class CausalRestorer(GridAutoencoder):
         return _Encoded(self.latent(projected), features, level, past)
 
     def _mask(self, z: Tensor, features: Tensor, past: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`(batch, latent, time)` and the encoder's features → mask and the decoder's state."""
+        """`(batch, latent, time)` and the encoder's features → the mask, and the decoder's next state."""
         hidden, past = self.decoder(features + self.from_latent(z.transpose(1, 2)), past)
         output = self.output_projection(hidden).float().transpose(1, 2)[:, None]  # (batch, 1, frequency, time)
         return self.correction.mask(output), past
 
     def _loudness(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithms of the cells' powers over the level so far, about −2…2: `(batch, time, frequency)`."""
+        """Log power relative to the level so far, `(batch, time, frequency)`, about −2…2; and the next level."""
         power = x.float().pow(2).sum(1).transpose(1, 2)
         mean = power.mean(2)  # (batch, time)
         sounds = (mean > _SILENCE).float()

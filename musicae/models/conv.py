@@ -1,6 +1,6 @@
-"""`ConvAutoencoder` and `MLPAutoencoder`: a grid `(batch, channels, height, width)` through a vector.
+"""`ConvAutoencoder` and `MLPAutoencoder`: grids `(batch, channels, height, width)` with a vector latent.
 
-`GridAutoencoder` is the base of all models of pictures and spectrograms: decoding is one pass.
+Their base `GridAutoencoder` is that of all models of pictures and spectrograms.
 """
 
 import torch
@@ -23,20 +23,20 @@ from musicae.spec import TensorSpec
 
 
 class ConvConfig(ModelConfig):
-    """A convolutional pyramid with a vector latent."""
+    """Sizes of a convolutional autoencoder with a vector latent."""
 
     widths: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # channels of each level, finest first
-    patch: int = Field(default=1, ge=1)  # side of the squares that enter, and leave, as one cell
-    blocks: int = Field(default=1, ge=0)  # residual blocks a level
-    # Residual dense blocks between the coarsest cells and the code, each way; with 0, one matrix product. A code of
-    # few numbers has to be bent far before cells can be made of it, and a condition can only change what the
-    # code says together with it. None: 2 where there is a condition, else 0.
+    patch: int = Field(default=1, ge=1)  # side of the squares of pixels that the network takes, and gives, as one cell
+    blocks: int = Field(default=1, ge=0)  # residual blocks of each level
+    # Residual dense blocks between the coarsest cells and the code, in encoder and decoder each; with 0, one matrix
+    # product. A code of few numbers needs a strongly non-linear map to cells, and only such a map lets a condition and
+    # the code act together. None: 2 where there is a condition, else 0.
     dense_blocks: int | None = Field(default=None, ge=0)
     dense_width: int = Field(default=512, ge=1)
 
 
 class MLPConfig(ModelConfig):
-    """A residual MLP on the flattened grid: for small pictures the fastest to train on a CPU."""
+    """Sizes of a residual MLP on the flattened grid, the fastest model to train on small pictures on a CPU."""
 
     width: int = Field(default=1024, ge=1)
     depth: int = Field(default=2, ge=0)  # residual blocks, in encoder and decoder each
@@ -65,19 +65,23 @@ class GridAutoencoder(Autoencoder):
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Tensor:
-        """The mean at any temperature: a draw of pixels given z is the mean with noise on every pixel."""
+        """The likelihood's mean at any temperature, since a draw given z would be the mean with noise on each pixel."""
         self.check_codes(z, condition)
         return self.likelihood.mean(self.parameters_of(z, condition).float())
 
     def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The likelihood's parameters at z, `(batch, width, height, width)`."""
+        """The likelihood's parameters at z, `(batch, likelihood.width, height, width)`.
+
+        Raises:
+            ValueError: the model corrects its input and does not decode z alone.
+        """
         raise ValueError("this model corrects its input and cannot decode a latent alone")
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         return self.parameters_of(z, condition)
 
     def _with_condition(self, numbers: Tensor, condition: Tensor | None) -> Tensor:
-        """`(batch, n)` → `(batch, n + condition_numbers)`: the classes follow one-hot (Sohn et al., 2015)."""
+        """`(batch, n)` → `(batch, n + condition_numbers)`: appends the classes one-hot (Sohn et al., 2015)."""
         if self.spec.condition is None:
             return numbers
         if condition is None:
@@ -87,7 +91,7 @@ class GridAutoencoder(Autoencoder):
 
 
 class ConvAutoencoder(GridAutoencoder):
-    """Residual convolutions down to a vector and up again."""
+    """Residual convolutions that downsample to a vector and upsample again."""
 
     Config = ConvConfig
     config: ConvConfig

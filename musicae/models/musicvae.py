@@ -1,15 +1,13 @@
-"""`MusicVAE`: the reference to measure against (Roberts et al., 2018, "A Hierarchical Latent Vector Model").
+"""`MusicVAE`: a published model, for comparison (Roberts et al., 2018, "A Hierarchical Latent Vector Model").
 
-A bidirectional LSTM reads all steps; its two last states give z. An LSTM decoder starts from z, and is
-given z again at each step together with the symbol before. The sizes are those of the published
-`cat-mel_2bar_small`: 4.4 million parameters, with β 0.2. With `conductor_width` above 0 it is the
-hierarchical form: z starts a conductor LSTM that gives one embedding a bar, and every bar is decoded
-from its embedding alone.
+A bidirectional LSTM reads all steps; its two last states give z. An LSTM decoder starts from z, and is given z at each
+step together with the previous symbol. The sizes are those of the published `cat-mel_2bar_small`: 4.4 million
+parameters, with β 0.2. With `conductor_width` above 0 it is the hierarchical form: z starts a conductor LSTM that gives
+one embedding for each bar, and every bar is decoded from its embedding alone.
 
-Two things differ from the original, for speed and not for results: the LSTMs are torch's fused ones,
-and scheduled sampling (Bengio et al., 2015) draws all its symbols from one teacher-forced pass before
-(Duckworth et al., 2019, "Parallel Scheduled Sampling"), so that no loop over steps is needed in
-training.
+Two things differ from the original, for speed: the LSTMs are torch's fused ones, and scheduled sampling (Bengio et al.,
+2015) draws all its symbols from one teacher-forced pass (Duckworth et al., 2019, "Parallel Scheduled Sampling"), so
+that training needs no loop over steps.
 """
 
 import math
@@ -30,13 +28,15 @@ class MusicVAEConfig(ModelConfig):
     """Sizes of `cat-mel_2bar_small`."""
 
     latent_size: int = Field(default=256, ge=1, le=65536)
-    encoder_width: int = Field(default=512, ge=1)  # units a direction
+    encoder_width: int = Field(default=512, ge=1)  # units of each direction
     encoder_layers: int = Field(default=1, ge=1)
     conductor_width: int = Field(default=0, ge=0)  # 0: flat, no conductor
     conductor_layers: int = Field(default=2, ge=1)
-    decoder_width: int = Field(default=256, ge=1)  # units, of one decoder a stream
+    decoder_width: int = Field(default=256, ge=1)  # units; each stream has a decoder of its own
     decoder_layers: int = Field(default=2, ge=1)
-    sampling_rate: float = Field(default=1000.0, ge=0)  # k of k / (k + exp(step / k)), the share shown; 0: all shown
+    sampling_rate: float = Field(
+        default=1000.0, ge=0
+    )  # k in k / (k + exp(step / k)), the share of teacher-forced steps; 0: all
 
 
 class CodeLSTM(nn.Module):
@@ -54,7 +54,7 @@ class CodeLSTM(nn.Module):
         return state[0].contiguous(), state[1].contiguous()
 
     def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """`(batch, steps, inputs)` and a state → `(batch, steps, width)` and the state after."""
+        """`(batch, steps, inputs)` and a state → `(batch, steps, width)` and the next state."""
         hidden, cell = state
         outputs, after = self.lstm(inputs, (hidden.to(inputs.dtype), cell.to(inputs.dtype)))
         return outputs, after
@@ -102,15 +102,15 @@ class MusicVAE(Autoencoder):
         return self.latent(self.to_latent(hidden[-2:].transpose(0, 1).flatten(1)))
 
     def teacher_forced(self, z: Tensor, target: Tensor) -> Tensor:
-        """Logits `(batch, steps, vocabulary sizes summed)`; in training, given some of its own symbols."""
+        """Logits `(batch, steps, vocabulary sizes summed)`; in training some given symbols are the model's own."""
         code, target = self._codes(z), target.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
         if self.training and self.config.sampling_rate > 0:
-            shown = self._share_shown()
+            forced_share = self._teacher_forced_share()
             self.updates += 1
-            if shown < 0.999:
+            if forced_share < 0.999:
                 with torch.no_grad():
                     drawn = self.likelihood.sample(self._logits(code, target).float())
-                own = torch.rand(target.shape[:2], device=target.device) >= shown
+                own = torch.rand(target.shape[:2], device=target.device) >= forced_share
                 target = torch.where(own.unsqueeze(-1), drawn, target)
         return self._as_steps(self._logits(code, target))
 
@@ -142,7 +142,7 @@ class MusicVAE(Autoencoder):
         return self.teacher_forced(z, target)
 
     def _codes(self, z: Tensor) -> Tensor:
-        """What each decoded section starts from: z itself, or the conductor's embedding of each bar, side by side."""
+        """What decoding starts from: z itself, or the conductor's embedding of each bar, `(batch · bars, code)`."""
         if not self.config.conductor_width:
             return z
         silent = torch.zeros(len(z), self.bars, 1, device=z.device)
@@ -150,7 +150,7 @@ class MusicVAE(Autoencoder):
         return embeddings.flatten(0, 1)
 
     def _logits(self, code: Tensor, symbols: Tensor) -> Tensor:
-        """Logits of all streams side by side, each step given the symbol before it."""
+        """Logits of all streams, concatenated; each step is given the symbol before it."""
         given = code.unsqueeze(1).expand(-1, self.bar_steps, -1)
         logits = []
         for decoder, head, one_hot in zip(self._decoders(), self.heads, self._one_hot(symbols), strict=True):
@@ -159,14 +159,14 @@ class MusicVAE(Autoencoder):
             logits.append(head(hidden))
         return torch.cat(logits, -1)
 
-    def _share_shown(self) -> float:
-        """Share of the steps that are shown the target's symbol: the inverse sigmoid schedule."""
+    def _teacher_forced_share(self) -> float:
+        """Share of the steps that are given the target's symbol: the inverse sigmoid schedule."""
         rate = self.config.sampling_rate
         exponent = min(float(self.updates) / rate, 700.0)
         return rate / (rate + math.exp(exponent))
 
     def _one_hot(self, symbols: Tensor) -> list[Tensor]:
-        """int64 `(batch, steps, streams)` → one float `(batch, steps, vocabulary)` a stream."""
+        """int64 `(batch, steps, streams)` → for each stream a float `(batch, steps, vocabulary)`."""
         streams = zip(symbols.unbind(-1), self.spec.vocabulary, strict=True)
         return [F.one_hot(stream, size).float() for stream, size in streams]
 

@@ -1,9 +1,9 @@
-"""`SpectrogramAutoencoder`: sound from a code, `(batch, channels, frequency, time)`.
+"""`SpectrogramAutoencoder`: an autoencoder of sound, `(batch, channels, frequency, time)`.
 
-One vector for seconds of sound cannot hold when things happen. So the code has two parts: a pooled vector for
-what the sound is like throughout, and a short vector for each of a sequence of moments (10 to 20 a second). No
-feature reaches the decoder besides the code. Convolutions look at frequency and time alike, so that a partial is
-drawn the same way at any pitch; frequency is halved more often than time is.
+One vector for seconds of sound can't hold when something happens. So the code has two parts: a pooled vector for the
+whole sound, and a short vector for each of a sequence of moments (10 to 20 a second). The decoder is given nothing but
+the code. Convolutions treat frequency and time alike, so that a partial is represented in the same way at any pitch.
+Frequency is halved more often than time.
 """
 
 from typing import Literal
@@ -27,27 +27,27 @@ from musicae.nn.latent import Posterior
 from musicae.nn.prior import Prior, SequencePrior, StandardPrior
 from musicae.spec import TensorSpec
 
-# Cells of the finest level are squares of so many frequencies and frames.
+# Side of the squares of frequencies and frames that are the cells of the finest level.
 _PATCH = 2
-# Between levels time is halved once: from 62.5 frames a second (16 kHz, hop 256) there are 15.6 moments left.
+# How often time is halved between levels: once gives 15.6 moments from 62.5 frames a second (16 kHz, hop 256).
 _TIME_HALVINGS = 1
 
 
 class SpectrogramConfig(ModelConfig):
     """Sizes of the autoencoder of sound."""
 
-    prior: Literal["standard", "sequence"] = "sequence"  # type: ignore[assignment]  # its code is no mere vector
+    prior: Literal["standard", "sequence"] = "sequence"  # type: ignore[assignment]  # its code is no plain vector
     latent_size: int = Field(default=64, ge=1, le=65536)  # numbers of the pooled vector
-    moment_size: int = Field(default=12, ge=0)  # channels of a moment, each with a number for every coarse frequency
+    moment_size: int = Field(default=12, ge=0)  # channels of a moment; each has one number for every coarse frequency
     widths: tuple[int, ...] = Field(default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1)
-    blocks: int = Field(default=1, ge=0)  # residual blocks a level
-    # Of training examples, so many are decoded from the pooled vector alone, all moments set to zero: what is common to
-    # all moments is then said once.
+    blocks: int = Field(default=1, ge=0)  # residual blocks of each level
+    # Share of training examples whose moments are set to zero, so that what all moments have in common is stored in the
+    # pooled vector.
     moments_dropped: float = Field(default=0.1, ge=0, lt=1)
 
 
 class SpectrogramAutoencoder(GridAutoencoder):
-    """Pooled vector and a sequence, side by side in one flat code: the pooled numbers come first."""
+    """A pooled vector and a sequence in one flat code: the pooled numbers come first."""
 
     Config = SpectrogramConfig
     config: SpectrogramConfig
@@ -85,7 +85,7 @@ class SpectrogramAutoencoder(GridAutoencoder):
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
         features = self.encoder(to_patches(x, _PATCH))[-1]  # (batch, widths[-1], coarse, moments)
-        # Mean and maximum over time: what lasts, and what is struck.
+        # Mean and maximum over time: for lasting sounds, and for short ones.
         pooled = self.to_pooled(torch.cat([features.mean(-1), features.amax(-1)], dim=1).flatten(1))
         parts = [pooled.unflatten(1, (-1, self.config.latent_size))]  # (batch, outputs, size)
         if self.to_moments is not None:

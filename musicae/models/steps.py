@@ -1,19 +1,18 @@
 """`StepsAutoencoder` and `StepsRestorer`: symbolic music, int64 `(batch, steps, streams)`, in phrases of two bars.
 
-A phrase is encoded by one wide residual MLP. Its decoder turns a code into one feature a step, and a causal stack
-joins that with the symbols before it in the bar; bars are decoded side by side, so that 16 bars take as many steps as
-one. A piece of one phrase has the phrase's code for its z. In a longer one, phrases share those layers, attend to each
-other, and are joined into one z; the decoder mirrors that (the conductor of MusicVAE, Roberts et al., 2018, without
-its recurrence). The shared layers have the same names and shapes whatever the length, so that a long model can start
-from a short one. All of it is few and wide matrix products.
+A phrase is encoded by one wide residual MLP. The decoder turns a code into one feature vector for each step, and a
+causal stack joins it with the symbols before that step in the bar. Bars are decoded in parallel, so that 16 bars take
+as many steps as one. In a piece of one phrase, z is the phrase's code. In a longer one, the phrases share these layers,
+attend to each other, and are joined into one z; the decoder mirrors that (as the conductor of MusicVAE, Roberts et al.,
+2018, but without recurrence). The shared layers have the same names and shapes for any length, so that a long model can
+start from a short one. All of it is few and wide matrix products.
 
-In training the symbols before are the target's (teacher forcing), a few of them replaced at random, so that the
-decoder relies on z and recovers from its own mistakes (Bowman et al., 2016, word dropout).
+In training the earlier symbols are the target's (teacher forcing). A few are replaced at random, so that the decoder
+relies on z and recovers from its own mistakes (Bowman et al., 2016, word dropout).
 
-A code of two bars loses as many notes as a restoration mends. So the restorer's decoder is also given the corrupted
-symbols around each step: the skip connection that a U-Net has for pictures (Ronneberger et al., 2015). Layers that both
-models have carry the same names, so that a restorer can start from a trained autoencoder, which knows what melodies
-are like.
+A code of two bars loses as many notes as a restoration repairs. So the restorer's decoder is also given the corrupted
+symbols around each step, like the skip connections of a U-Net (Ronneberger et al., 2015). Layers that both models have
+share their names, so that a restorer can start from a trained autoencoder.
 """
 
 from typing import ClassVar, Literal, cast
@@ -37,13 +36,13 @@ class StepsConfig(ModelConfig):
 
     latent_size: int = Field(default=256, ge=1, le=65536)
     prior: Literal["standard", "flow", "mixture"] = "flow"
-    embedding: int = Field(default=48, ge=1)  # numbers a symbol is embedded in, for the encoder
+    embedding: int = Field(default=48, ge=1)  # size of the encoder's symbol embeddings
     width: int = Field(default=768, ge=1)  # of the MLPs
     depth: int = Field(default=1, ge=0)  # residual blocks in each of them
-    phrase_size: int = Field(default=256, ge=4, multiple_of=4)  # numbers that stand for a phrase of a longer piece
-    side_by_side: bool = False  # z of a longer piece is its phrases' codes, phrases · phrase_size, and what is added
+    phrase_size: int = Field(default=256, ge=4, multiple_of=4)  # size of a phrase's code in a longer piece
+    side_by_side: bool = False  # z of a longer piece is its phrases' codes, concatenated, plus a learned change
     phrase_layers: int = Field(default=2, ge=0)  # attention among the phrases, in encoder and decoder each
-    unrolled: int = Field(default=64, ge=1)  # numbers that a phrase is unrolled to for each step
+    unrolled: int = Field(default=64, ge=1)  # features of each step that a phrase's code is decoded to
     step_width: int = Field(default=128, ge=1)  # of the causal stack
     replaced: float = Field(default=0.1, ge=0.0, le=1.0)  # share of earlier symbols replaced in training
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)  # in the MLPs
@@ -68,7 +67,7 @@ class StepsAutoencoder(Autoencoder):
         posterior_size = config.latent_size * self.latent.outputs_per_number
 
         self.input_embedding = SymbolEmbedding(spec.vocabulary, config.embedding)
-        # Of a long piece's phrases only the half that would be the posterior's mean is used.
+        # In long pieces only the first half of the output is used, which in short ones is the posterior's mean.
         encoded_size = 2 * phrase_size if is_long else posterior_size
         embedded, unrolled = self.phrase_steps * config.embedding, self.phrase_steps * config.unrolled
         self.phrase_encoder = ResidualMLP(embedded, width, encoded_size, depth, dropout=dropout)
@@ -94,7 +93,7 @@ class StepsAutoencoder(Autoencoder):
             self.condition_decoder = nn.Embedding(spec.condition[1], config.step_width)
 
     def _init_with_the_codes(self) -> None:
-        """Makes z the phrases' codes at first, about as precise as a short model's."""
+        """Initialises so that z is the phrases' codes, about as precise as a short model's."""
         numbers = self.phrases * self.config.phrase_size
         if self.config.latent_size != numbers:
             raise ValueError(f"side_by_side needs latent_size {numbers} (phrases · phrase_size)")
@@ -116,17 +115,17 @@ class StepsAutoencoder(Autoencoder):
         embedded = self.input_embedding(x)  # (batch, steps, embedding)
         if self.spec.condition is not None:
             embedded = embedded + self.condition_encoder(self._condition(condition, x))
-        read = self.phrase_encoder(embedded.unflatten(1, (self.phrases, self.phrase_steps)).flatten(2))
+        encoded = self.phrase_encoder(embedded.unflatten(1, (self.phrases, self.phrase_steps)).flatten(2))
         if self.phrases == 1:
-            return self.latent(read.squeeze(1))
-        phrases = self.encoder_attention(read[..., : self.config.phrase_size]).flatten(1)
+            return self.latent(encoded.squeeze(1))
+        phrases = self.encoder_attention(encoded[..., : self.config.phrase_size]).flatten(1)
         joined = self.piece_encoder(phrases)
         if self.config.side_by_side:
             joined = joined + F.pad(phrases, (0, joined.shape[1] - phrases.shape[1]))
         return self.latent(joined)
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Logits `(batch, steps, vocabulary sizes summed)`, each step given z and the bar before it."""
+        """Logits `(batch, steps, vocabulary sizes summed)`; each step is given z and the earlier steps of its bar."""
         return self._forced(self._features(z, condition), target)
 
     def decode(
@@ -138,13 +137,13 @@ class StepsAutoencoder(Autoencoder):
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Tensor:
-        """z → symbols; in every bar one step after the other, each given the symbols decoded before it."""
+        """z → symbols. In every bar one step after the other is decoded, given the symbols before it."""
         self.check_codes(z, condition)
         return self._unrolled(self._features(z, condition), temperature, top_p, generator)
 
     def _forced(self, features: Tensor, target: Tensor) -> Tensor:
-        """Features `(batch · bars, bar steps, step width)` → logits, each step given the target's steps before it."""
-        before = self.previous_embedding.previous(self._side_by_side(target))
+        """Features `(batch · bars, bar steps, step width)` → logits; each step is given the target's earlier steps."""
+        before = self.previous_embedding.previous(self._as_bars(target))
         if self.training and self.config.replaced > 0:
             before = word_dropout(before, self.config.replaced)
         hidden = self.causal(features + self.previous_embedding(before))
@@ -177,16 +176,16 @@ class StepsAutoencoder(Autoencoder):
         features = self.step_projection(steps)
         features = features.reshape(-1, self.bar_steps, features.shape[-1])
         if self.spec.condition is not None:
-            features = features + self.condition_decoder(self._side_by_side(self._condition(condition, z)))
+            features = features + self.condition_decoder(self._as_bars(self._condition(condition, z)))
         return features
 
     def _condition(self, condition: Tensor | None, like: Tensor) -> Tensor:
-        """The condition of each step, `(batch, steps)`; class 0, "none", where there isn't any."""
+        """The condition of each step, `(batch, steps)`; class 0, "none", if no condition is given."""
         if condition is None:
             return torch.zeros(len(like), self.spec.shape[0], dtype=torch.int64, device=like.device)
         return condition
 
-    def _side_by_side(self, steps: Tensor) -> Tensor:
+    def _as_bars(self, steps: Tensor) -> Tensor:
         """`(batch, steps, ...)` → `(batch · bars, bar steps, ...)`."""
         return steps.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
 
@@ -196,11 +195,11 @@ class RestorerConfig(StepsConfig):
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     prior: Literal["standard", "flow", "mixture"] = "standard"
-    reach: int = Field(default=8, ge=0)  # corrupted steps before and after a step that its decoding sees
+    reach: int = Field(default=8, ge=0)  # corrupted steps before and after a step that its decoder is given
 
 
 class StepsRestorer(StepsAutoencoder):
-    """Restoration of music: the code of the whole, and the corrupted steps around each step."""
+    """Restoration of music from the code of the whole and the corrupted steps around each step."""
 
     Config = RestorerConfig
     config: RestorerConfig
@@ -234,12 +233,12 @@ class StepsRestorer(StepsAutoencoder):
     ) -> Tensor:
         posterior = self.encode(x, condition)
         z = posterior.mean if generator is None else posterior.sample(generator)
-        return self._unrolled(self._features_in_sight(x, z, condition), 0.0, 1.0, None)
+        return self._unrolled(self._features_with_context(x, z, condition), 0.0, 1.0, None)
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        return self._forced(self._features_in_sight(x, z, condition), target)
+        return self._forced(self._features_with_context(x, z, condition), target)
 
-    def _features_in_sight(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
-        """Features of each step from z, the condition and the corrupted steps around it."""
-        around = self.local_context(self.input_embedding(x).transpose(1, 2)).transpose(1, 2)
-        return self._features(z, condition) + self._side_by_side(around)
+    def _features_with_context(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+        """Features of each step, from z, the condition and the corrupted steps around it."""
+        context = self.local_context(self.input_embedding(x).transpose(1, 2)).transpose(1, 2)
+        return self._features(z, condition) + self._as_bars(context)

@@ -1,7 +1,7 @@
 """`UNet`: restoration of pictures and spectrograms (Ronneberger et al., 2015, "U-Net").
 
-The latent is spatial, the encoder's features reach the decoder, and the output corrects the input, because the detail
-that a restoration must keep does not fit a small vector.
+The latent is spatial, skip connections join encoder and decoder, and the output corrects the input, because a small
+vector can't hold the detail that a restoration must keep.
 """
 
 from typing import Literal
@@ -28,15 +28,15 @@ from musicae.spec import TensorSpec
 
 
 class UNetConfig(ModelConfig):
-    """A convolutional pyramid that corrects its input; any height and width."""
+    """Sizes of the U-Net."""
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     latent_size: int = Field(default=128, ge=1)  # channels of the spatial latent
     widths: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1)
-    patch: int = Field(default=2, ge=1)  # side of the squares that enter as one cell; 1 is four times as slow as 2
+    patch: int = Field(default=2, ge=1)  # side of the squares of pixels that are one cell; 1 is four times as slow as 2
     blocks: int = Field(default=1, ge=0)
-    # The first so many steps from level to level halve both sides, the others only the height; none: all halve both. In
-    # a spectrum the height is frequency: recognising what a cell is takes the whole band, but not the whole time.
+    # How many of the downsamplings, from the finest level on, halve both sides; the others halve only the height. None:
+    # all halve both. In a spectrum the height is frequency: to recognise a sound takes the whole band, but little time.
     square_halvings: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
@@ -47,15 +47,12 @@ class UNetConfig(ModelConfig):
 
     @property
     def strides(self) -> list[Stride]:
-        """Between levels, finest first."""
+        """Strides between levels, finest first."""
         return level_strides(len(self.widths), self.square_halvings)
 
 
 class UNet(GridAutoencoder):
-    """Restoration: spatial latent, skip connections, output joined to the input.
-
-    Takes grids of any height and width; the spec's are those it is trained on.
-    """
+    """Restores grids of any height and width; the spec's are those that it is trained on."""
 
     Config = UNetConfig
     config: UNetConfig

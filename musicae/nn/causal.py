@@ -1,9 +1,8 @@
-"""Causal layers: no step sees a later one, in one piece or step by step.
+"""Causal layers: no step depends on a later one. They take a whole sequence, or go on step by step.
 
-Dilated convolutions (van den Oord et al., 2016, "WaveNet") are written as matrix products over shifted copies, wide
-enough for a CPU. `CausalStack` is for symbols, decoded one at a time from a memory that grows; `DilatedStack` is for
-the frames of a sound (Luo & Mesgarani, 2019, "Conv-TasNet"), with the past it needs as an explicit state. A running
-sum keeps a level that forgets.
+Dilated convolutions (van den Oord et al., 2016, "WaveNet") are written as matrix products over shifted copies, which a
+CPU computes fast. `CausalStack` is for symbols, decoded one at a time from a growing memory; `DilatedStack` is for the
+frames of a sound (Luo & Mesgarani, 2019, "Conv-TasNet"), and the past that it needs is an explicit state.
 """
 
 from collections.abc import Sequence
@@ -15,11 +14,11 @@ from torch.nn import functional as F
 
 
 class SymbolEmbedding(nn.Module):
-    """Sum of one embedding a stream, int64 `(..., streams)` → `(..., width)`.
+    """The sum of one embedding for each stream, int64 `(..., streams)` → `(..., width)`.
 
     Args:
-        vocabulary: symbols of each stream; each table has one more row, `start`, for "nothing yet".
-        width: numbers an embedding has.
+        vocabulary: number of symbols of each stream; each table has one more row, `start`, for "nothing yet".
+        width: size of an embedding.
     """
 
     start: Tensor
@@ -36,10 +35,13 @@ class SymbolEmbedding(nn.Module):
         return torch.stack([table(symbols[..., index]) for index, table in enumerate(self.tables)]).sum(0)
 
     def previous(self, symbols: Tensor) -> Tensor:
-        """Shifts right by one: what a causal decoder may see at each step.
+        """Shifts right by one, so that each step has the symbols before it, which a causal decoder may see.
 
         Args:
             symbols: int64 `(batch, steps, streams)`.
+
+        Returns:
+            The same shape; the first step is `start`.
         """
         start = self.start.expand(symbols.shape[0], 1, -1)
         return torch.cat([start, symbols[:, :-1]], dim=1)
@@ -50,7 +52,7 @@ def word_dropout(symbols: Tensor, share: float) -> Tensor:
 
     Args:
         symbols: int64 `(batch, steps, streams)`.
-        share: of the steps, 0 to 1; draws come from torch's default generator.
+        share: share of the steps, 0 to 1; draws come from torch's default generator.
     """
     other = symbols.flatten(0, 1)[torch.randperm(symbols.shape[0] * symbols.shape[1], device=symbols.device)]
     chosen = torch.rand(symbols.shape[:2], device=symbols.device) < share
@@ -69,7 +71,7 @@ class CausalLayer(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, steps, width)` → the same; no step sees a later one."""
+        """`(batch, steps, width)` → the same; no step depends on a later one."""
         now = self.norm(x)
         past = F.pad(now, (0, 0, self.dilation, 0))[:, : now.shape[1]]
         return self._join(x, now, past)
@@ -86,7 +88,7 @@ class CausalLayer(nn.Module):
 
 
 class CausalStack(nn.Module):
-    """Causal layers with dilations 1, 2, 4, …, enough to reach back over `reach` steps."""
+    """Causal layers with dilations 1, 2, 4, …: as many as it takes to look back over `reach` steps."""
 
     def __init__(self, width: int, reach: int) -> None:
         super().__init__()
@@ -127,11 +129,11 @@ class DilatedLayer(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Steps that it looks back."""
+        """Number of steps that it looks back."""
         return (self.TAPS - 1) * self.dilation
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """`(batch, time, width)` and `(batch, reach, width)` of the steps before → both for the steps after."""
+        """`(batch, time, width)` and the `(batch, reach, width)` before → output and next state, same shapes."""
         time, dilation = x.shape[1], self.dilation
         seen = torch.cat((past, self.norm(x)), dim=1)  # (batch, reach + time, width)
         taps = [seen[:, tap * dilation : tap * dilation + time] for tap in range(self.TAPS)]
@@ -169,13 +171,13 @@ def running_sum(values: Tensor, before: Tensor, decay: float) -> Tensor:
     Args:
         values: `(..., time)`.
         before: `(...)`, the sum before the first value.
-        decay: share that is left of the past, in 0…1.
+        decay: share of the past that is left after each step, in 0…1.
 
     Returns:
-        `(..., time)`; the last one is `before` of what follows.
+        `(..., time)`; the last sum is `before` for the values that follow.
     """
     sums, reach, time = values, 1, values.shape[-1]
-    while reach < time:  # `sums` look back over `reach` values: doubled by adding those as far back again
+    while reach < time:  # each of `sums` covers `reach` values; adding the one `reach` before it doubles that
         sums = sums + decay**reach * F.pad(sums[..., :-reach], (reach, 0))
         reach *= 2
     ages = torch.arange(1, time + 1, device=values.device, dtype=values.dtype)

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Normalises each cell over its channels (Liu et al., 2022, "ConvNeXt").
+    """LayerNorm over the channels of each cell (Liu et al., 2022, "ConvNeXt").
 
-    No statistics over space or time: a chunk of a long sound gives what the whole sound would.
+    It uses no statistics over space or time, so a part of a long sound gives the same as the whole sound.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,17 +42,17 @@ class ResidualConvolution(nn.Module):
 
 
 Stride = tuple[int, int]
-"""How many cells become one from a level to the next: over height and over width, each 1 or 2."""
+"""Stride between two levels, over height and over width, each 1 or 2."""
 
 
 class ConvEncoder(nn.Module):
     """Residual blocks, then a convolution with a stride, at every level but the last.
 
     Args:
-        inputs: channels coming in.
-        channels: one entry a level.
-        blocks: residual blocks a level.
-        strides: between levels; without them both sides are halved each time.
+        inputs: number of input channels.
+        channels: of each level, finest first.
+        blocks: residual blocks of each level.
+        strides: between levels; by default (2, 2) each time.
     """
 
     def __init__(self, inputs: int, channels: Sequence[int], blocks: int, strides: Sequence[Stride] = ()) -> None:
@@ -68,7 +68,7 @@ class ConvEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """`(batch, inputs, height, width)` → one feature map a level, finest first."""
+        """`(batch, inputs, height, width)` → the feature maps of all levels, finest first."""
         features = []
         x = self.stem(x)
         for index, level in enumerate(self.levels):
@@ -80,7 +80,7 @@ class ConvEncoder(nn.Module):
 
 
 class RectangularPixelShuffle(nn.Module):
-    """Channels become cells: `nn.PixelShuffle` with a factor for each side."""
+    """`nn.PixelShuffle` with a factor for each side."""
 
     def __init__(self, stride: Stride) -> None:
         super().__init__()
@@ -97,12 +97,12 @@ class RectangularPixelShuffle(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Upsamples, crops to the finer level's size, adds the encoder's features if given, level by level.
+    """At each level upsamples, crops to the finer level's size, and adds the encoder's features if there are skips.
 
     Args:
-        channels: one entry a level, finest first, as in `ConvEncoder`.
-        outputs: channels going out.
-        blocks: residual blocks a level.
+        channels: of each level, finest first, as in `ConvEncoder`.
+        outputs: number of output channels.
+        blocks: residual blocks of each level.
         skips: whether the encoder's features are added at every level but the coarsest.
         strides: between levels, as in `ConvEncoder`.
     """
@@ -142,7 +142,7 @@ class ConvDecoder(nn.Module):
 
 
 def to_patches(x: Tensor, side: int) -> Tensor:
-    """Squares of `side` cells become channels; sizes are filled up with zeros to a multiple of it.
+    """Turns squares of `side` by `side` cells into channels; sizes are padded with zeros to a multiple of `side`.
 
     `(batch, channels, height, width)` → `(batch, channels·side², ceil(height / side), ceil(width / side))`.
     """

@@ -1,7 +1,7 @@
-"""Corrections: what a restoring network sees of its input, and how its output changes it.
+"""Corrections: which features of the input a restoring network is given, and how its output corrects the input.
 
-A picture is corrected by adding to it; a complex spectrum by a mask on its magnitude, which leaves a
-clean sound alone at no cost, or by filling in the band that it lacks.
+A picture is corrected by adding to it. A complex spectrum is corrected by a mask on its magnitude, which easily leaves
+a clean sound unchanged, or by filling in the band that it lacks.
 """
 
 from functools import lru_cache
@@ -22,18 +22,22 @@ def compressed(spectrum: Tensor) -> Tensor:
 
 
 class Correction(nn.Module):
-    """What a restoring network sees of its input, and how its output changes it; this one adds to it."""
+    """Base of the corrections, and the simplest one: the network is given the input, and its output is added to it.
+
+    Args:
+        channels: of the grid.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.inputs = self.outputs = channels
 
     def features(self, corrupted: Tensor) -> Tensor:
-        """What the encoder sees."""
+        """The features of the input that the encoder is given, `(batch, inputs, height, width)`."""
         return corrupted
 
     def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
-        """The estimate: input and network output joined."""
+        """The estimate, from the input and the network's output `(batch, outputs, height, width)`."""
         return corrupted + output
 
 
@@ -50,20 +54,20 @@ class MaskCorrection(Correction):
 
     def mask(self, output: Tensor) -> Tensor:
         """The network's output as a factor in 0…1."""
-        return torch.sigmoid(output + 1.0)  # + 1: an untrained network lets most of the sound pass
+        return torch.sigmoid(output + 1.0)  # with + 1 an untrained network lets most of the sound pass
 
     def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
         return corrupted * self.mask(output)
 
 
 class ExtendCorrection(MaskCorrection):
-    """Fills in what a complex spectrum lacks above a cutoff at half of its band; nothing is attenuated.
+    """Fills in what a complex spectrum lacks above half of its band; nothing is attenuated.
 
-    The network predicts how loud each cell is. Its phase is that of a cell of the lower band, copied up as a whole
-    (spectral band replication: Dietz et al., 2002), which keeps tones tones.
+    The network predicts the magnitude of each cell. The phases are those of the lower band, copied up as a whole
+    (spectral band replication: Dietz et al., 2002), so that tones stay tones.
     """
 
-    # Filters of converters begin to attenuate here, as a share of the cutoff.
+    # As a share of the cutoff: there the filters of resamplers begin to attenuate.
     _LOWEST_SHARE = 0.85
     _LOUDEST = 6.0
 
@@ -72,10 +76,10 @@ class ExtendCorrection(MaskCorrection):
         self.inputs = 3
 
     def features(self, corrupted: Tensor) -> Tensor:
-        """`(batch, 2, frequency, time)` → compressed magnitudes, those of the carrier, and the place in the band.
+        """`(batch, 2, frequency, time)` → compressed magnitudes, those of the copied band, and each cell's frequency.
 
-        Convolutions see no further than a quarter of the band: the highest cells would see nothing of the sound, and
-        none of them would know its own frequency.
+        The network's receptive field is a quarter of the band. Without the copied band the highest cells would have no
+        sound in it, and without the third channel no cell would know its frequency.
         """
         sound = compressed(corrupted)
         carrier = sound[:, :, _copied_from(corrupted.shape[2], self._LOWEST_SHARE, device=corrupted.device)]
@@ -89,7 +93,7 @@ class ExtendCorrection(MaskCorrection):
         size = corrupted.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
         carrier_size = carrier.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
         is_filled = (source != torch.arange(len(source), device=source.device))[:, None]
-        # Where something is left of the band it keeps its own phase, and is raised to the wanted level.
+        # Where the input still has energy, it keeps its own phase and is raised to the wanted level.
         direction = torch.where(size > _AUDIBLE_SHARE * wanted, corrupted / size, carrier / carrier_size)
         return corrupted + is_filled * (wanted - size).clamp_min(0) * direction
 
@@ -100,13 +104,13 @@ _AUDIBLE_SHARE = 0.1
 
 @lru_cache(maxsize=8)
 def _copied_from(frequencies: int, share: float, *, device: torch.device) -> Tensor:
-    """For each frequency the one whose phase it takes, `(frequencies,)`: itself below the cutoff.
+    """For each frequency the index of the one that it is copied from, `(frequencies,)`; below the cutoff its own.
 
-    All distances are multiples of four bins: with a hop of a quarter of the window the phases of a steady tone
-    then go on from frame to frame as they did where they came from.
+    All distances are multiples of four bins. With a hop of a quarter of the window, the phase of a steady tone then
+    advances from frame to frame as it did at its original frequency.
     """
     lowest = 4 * int(share * (frequencies - 1) / 2 / 4)
-    period = 4 * (lowest * 7 // 8 // 4)  # what lies lowest of all is rumble, and is not copied
+    period = 4 * (lowest * 7 // 8 // 4)  # the lowest eighth is rumble, and is not copied
     place = torch.arange(frequencies, device=device)
     return torch.where(place < lowest, place, lowest - period + (place - lowest) % period)
 

@@ -1,8 +1,8 @@
-"""Latents: what stands between encoder and decoder: deterministic, Gaussian or adversarial, vector or spatial.
+"""Latents, between encoder and decoder: deterministic, Gaussian or adversarial; a vector or a spatial grid.
 
-A latent turns what the encoder gives into a posterior q(z | x), computes what a code costs, and draws new codes from
-its prior. Every difference between a plain autoencoder, a VAE and an adversarial autoencoder is in this module. The
-logarithm of the variance is what networks predict, and the KL is written for it (Kingma & Welling, 2014, appendix B).
+A latent turns the encoder's output into a posterior q(z | x), computes the KL of a code, and draws new codes from its
+prior. Every difference between a plain autoencoder, a VAE and an adversarial autoencoder is in this module. Networks
+predict the logarithm of the variance, and the KL is written for that (Kingma & Welling, 2014, appendix B).
 """
 
 import math
@@ -27,7 +27,7 @@ PriorFactory = Callable[[tuple[int, ...]], Prior]
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z | x), factorised; a point where `log_variance` is None.
+    """q(z | x), a factorised Gaussian; a single point if `log_variance` is None.
 
     Attributes:
         mean: `(batch, size)` or `(batch, size, height, width)`.
@@ -39,7 +39,7 @@ class Posterior:
 
     @classmethod
     def joined(cls, parts: Sequence["Posterior"]) -> "Posterior":
-        """The rows of several, one after the other, in float32. Raises `ValueError` where only some have variances."""
+        """Concatenates several, in float32. Raises `ValueError` if only some have variances."""
         log_variances = [part.log_variance.float() for part in parts if part.log_variance is not None]
         if len(log_variances) not in (0, len(parts)):
             raise ValueError(f"expected variances of all {len(parts)} parts or of none, got {len(log_variances)}")
@@ -47,7 +47,7 @@ class Posterior:
         return cls(mean, torch.cat(log_variances) if log_variances else None)
 
     def rows(self, index: Tensor) -> "Posterior":
-        """Those of some examples; `index` is int64 `(examples,)`."""
+        """The posteriors of some examples; `index` is int64 `(examples,)`."""
         return Posterior(self.mean[index], None if self.log_variance is None else self.log_variance[index])
 
     @property
@@ -63,7 +63,7 @@ class Posterior:
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
     def kl(self) -> Tensor:
-        """KL(q ‖ N(0, I)) in nats of every latent number, the shape of `mean`; zeros for a point."""
+        """KL(q ‖ N(0, I)) in nats for every latent number, the shape of `mean`; zeros for a point."""
         if self.log_variance is None:
             return torch.zeros_like(self.mean)
         return 0.5 * (self.mean.pow(2) + self.log_variance.exp() - 1.0 - self.log_variance)
@@ -88,16 +88,16 @@ class Latent(nn.Module, ABC):
     """Base of the latents.
 
     Args:
-        shape: of one code, `(size,)` or `(size, height, width)`.
-        prior: makes the prior of a shape, such as `PRIORS["flow"]`.
+        shape: shape of one code, `(size,)` or `(size, height, width)`.
+        prior: builds the prior for a shape, such as `PRIORS["flow"]`.
     """
 
     outputs_per_number: ClassVar[int]
-    """Numbers the encoder gives for each number of the code."""
+    """How many numbers the encoder gives for each number of the code."""
     is_generative: ClassVar[bool]
-    """Whether there is a prior to draw from."""
+    """Whether it has a prior to draw from."""
     has_density: ClassVar[bool]
-    """Whether codes have a density given the input and under the prior, hence a cost in nats."""
+    """Whether codes have a density, given the input and under the prior, and so a KL."""
 
     has_penalty: ClassVar[bool] = False
     """Whether training adds a `penalty` on codes to the loss."""
@@ -112,14 +112,14 @@ class Latent(nn.Module, ABC):
 
     @abstractmethod
     def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
-        """What the code costs: KL(q ‖ p) in nats, `(batch,)`; z is a draw from the posterior."""
+        """KL(q ‖ p) in nats, `(batch,)`; z is a draw from the posterior."""
 
     def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What training adds to the loss besides the cost of codes, `(batch,)`; zeros unless the latent `has_penalty`.
+        """A term of the loss besides the KL, `(batch,)`; zeros unless the latent `has_penalty`.
 
         Args:
             z: codes, `(batch, *shape)`.
-            generator: of draws from the prior that they are compared with.
+            generator: for draws from the prior, which the codes are compared with.
         """
         del generator
         return z.new_zeros(len(z))
@@ -138,7 +138,7 @@ class Latent(nn.Module, ABC):
 
     @abstractmethod
     def to_base(self, z: Tensor) -> Tensor:
-        """Codes → the space where paths between codes are drawn, same shape."""
+        """Codes → the space where paths between codes are drawn, same shape; see `Prior.to_base`."""
 
     @abstractmethod
     def from_base(self, base: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class Latent(nn.Module, ABC):
 
 
 class PointLatent(Latent):
-    """Base of codes without noise: a projection, no cost."""
+    """Base of the latents without noise: the encoder's output is the code, and its KL is zero."""
 
     outputs_per_number = 1
     has_density = False
@@ -181,8 +181,8 @@ class DeterministicLatent(PointLatent):
 class GaussianLatent(Latent):
     """A factorised Gaussian posterior and a prior; the log-variance is bounded smoothly.
 
-    A hard clamp has no gradient outside its range, so a unit that strays there never comes back;
-    b·tanh(v / b) has one everywhere.
+    A hard clamp has no gradient outside its range, so a unit that gets there would stay there; b·tanh(v / b) has a
+    gradient everywhere.
     """
 
     prior: Prior
@@ -215,12 +215,12 @@ class GaussianLatent(Latent):
 
 
 class AdversarialLatent(PointLatent):
-    """The code of an adversarial autoencoder (Makhzani et al., 2016): without noise, and all together like the prior.
+    """The code of an adversarial autoencoder (Makhzani et al., 2016): without noise, but distributed like the prior.
 
-    A discriminator learns to tell codes from draws of N(0, I), and the encoder learns to give codes that it
-    takes for draws. Both learn in the same step by the same loss: the encoder's term sees the discriminator
-    with its weights held fixed, the discriminator's term sees codes that pass no gradient back and adds
-    nothing to the value, so that the loss means what the autoencoder does.
+    A discriminator learns to distinguish codes from draws of N(0, I), and the encoder learns to give codes that the
+    discriminator takes for draws. Both learn in the same step from one loss. In the encoder's term the discriminator's
+    weights are fixed; in the discriminator's term the codes pass no gradient back. The second term adds zero to the
+    value of the loss, which so measures the autoencoder alone.
     """
 
     is_generative = True
@@ -237,26 +237,30 @@ class AdversarialLatent(PointLatent):
         )  # fmt: skip
 
     def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """-log of the probability that the discriminator takes a code for a draw, less log 2: 0 where it can't tell."""
+        """-log of the probability that the discriminator takes a code for a draw, minus log 2: 0 if it guesses."""
         fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         logit = functional_call(self.discriminator, fixed, (z,)).float().squeeze(1)
-        fooling = F.softplus(-logit) - math.log(2)
+        encoder_loss = F.softplus(-logit) - math.log(2)
         if not torch.is_grad_enabled():
-            return fooling
+            return encoder_loss
         drawn = torch.randn(z.shape, generator=generator, device=z.device)
         of_drawn, of_codes = self.discriminator(torch.cat([drawn, z.detach()])).float().squeeze(1).chunk(2)
-        telling = F.softplus(-of_drawn) + F.softplus(of_codes)
-        return fooling + telling - telling.detach()
+        discriminator_loss = F.softplus(-of_drawn) + F.softplus(of_codes)
+        return encoder_loss + discriminator_loss - discriminator_loss.detach()
 
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randn(count, *self.shape, generator=generator, device=generator.device)
 
 
 def init_with_small_variance(projection: nn.Linear, latent: Latent) -> None:
-    """Initialises the layer that a vector latent reads so that codes stand out of their own noise.
+    """Initialises the layer before a vector latent so that means are large against the noise.
 
-    At σ = 1 an untrained encoder's mean is smaller than the noise on it, and a decoder that sees its own past learns
-    to do without z. With means three times as large and σ = 1/e it learns to use z first.
+    At σ = 1 an untrained encoder's mean is smaller than its noise, and an autoregressive decoder learns to ignore z.
+    With means three times as large and σ = 1/e it learns to use z first.
+
+    Args:
+        projection: the layer whose output the latent reads; changed in place.
+        latent: only a latent with densities is affected.
     """
     if latent.has_density:
         numbers = latent.shape[0]

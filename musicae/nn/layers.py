@@ -1,4 +1,4 @@
-"""Dense layers and attention: wide matrix products, which a CPU with few cores does best."""
+"""Dense residual layers and attention: few and wide matrix products, which a CPU with few cores computes best."""
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,13 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualMLP(nn.Sequential):
-    """in → width → `depth` residual blocks → out. `(..., inputs)` → `(..., outputs)`.
+    """inputs → width → `depth` residual blocks → outputs: `(..., inputs)` → `(..., outputs)`.
 
     Args:
         inputs, width, outputs, depth: sizes.
         dropout: on the inner activations.
-        linear_path: leave out the last normalisation, so that a straight path of matrix products leads from
-            in to out: what is nearly linear, such as many principal components, is then learned soon.
+        linear_path: leave out the last normalisation, so that inputs and outputs are also connected by matrix products
+            alone; a nearly linear function, such as many principal components, is then learned quickly.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class ResidualMLP(nn.Sequential):
 
 
 class AttentionBlock(nn.Module):
-    """x + attention(norm(x)), then x + MLP(norm(x)); every position sees every other.
+    """x + attention(norm(x)), then x + MLP(norm(x)); every position attends to every other.
 
     Args:
-        width: numbers a position has, a multiple of `heads`.
-        heads: attention heads.
+        width: numbers of each position, a multiple of `heads`.
+        heads: number of attention heads.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -75,7 +75,7 @@ class AttentionBlock(nn.Module):
 class AttentionStack(nn.Module):
     """Adds a learned position embedding, then attention blocks. `(batch, positions, width)` → the same.
 
-    With no blocks, or a single position, it changes nothing.
+    With no blocks, or a single position, it is the identity.
     """
 
     def __init__(self, positions: int, width: int, blocks: int, heads: int = 4) -> None:

@@ -1,10 +1,10 @@
-"""Priors: p(z), what the codes of all examples together are compared with and drawn from.
+"""Priors: p(z), the distribution that codes are compared with and drawn from.
 
-A standard normal is what every VAE starts with. A learned prior follows where the codes really lie, so the same codes
-cost fewer bits: a normalising flow (RealNVP: Dinh et al., 2017) or a mixture of Gaussians, trained with the model by
-the same loss; or an autoregression over a sequence, which is also fitted to the codes of a trained model afterwards
-(ex-post density estimation: Ghosh et al., 2020, "From variational to deterministic autoencoders"). A prior knows no
-encoder, no decoder, and no class of posteriors.
+The usual prior is a standard normal. A learned prior follows the codes' own distribution, so the same codes cost fewer
+bits: a normalising flow (RealNVP: Dinh et al., 2017) or a mixture of Gaussians, trained with the model by the same
+loss; or an autoregression over a sequence, which is also fitted to the codes of the trained model (ex-post density
+estimation: Ghosh et al., 2020, "From variational to deterministic autoencoders"). A prior knows no encoder, no decoder,
+and no class of posteriors.
 """
 
 import copy
@@ -19,7 +19,7 @@ _LOG_2_PI = math.log(2 * math.pi)
 
 
 class Codes(Protocol):
-    """Factorised Gaussians over codes, one for each example: what a prior needs to know of q(z | x)."""
+    """What a prior needs of q(z | x): factorised Gaussians over codes, one for each example."""
 
     @property
     def mean(self) -> Tensor:
@@ -27,27 +27,27 @@ class Codes(Protocol):
 
     @property
     def variance(self) -> Tensor:
-        """As `mean`."""
+        """The shape of `mean`."""
 
     def rows(self, index: Tensor) -> Self:
-        """Those of some examples."""
+        """The Gaussians of some examples; `index` is int64 `(examples,)`."""
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """A draw of each, `(batch, *shape)`."""
+        """One draw from each, `(batch, *shape)`."""
 
     def entropy(self) -> Tensor:
-        """In nats, `(batch,)`."""
+        """Entropy in nats, `(batch,)`."""
 
     def kl(self) -> Tensor:
-        """KL(q ‖ N(0, I)) in nats of every number, as `mean`."""
+        """KL(q ‖ N(0, I)) in nats for every number, the shape of `mean`."""
 
 
-# Of a prior that is fitted afterwards.
+# For priors that are fitted after training.
 _FIT_STEPS, _FIT_BATCH, _FIT_RATE = 600, 64, 5e-3
-# Of fewer codes a covariance does not say where others lie.
+# With fewer codes the covariance is not that of other codes.
 _LEAST_CODES, _LEAST_CODES_A_NUMBER = 20, 5
 _LEAST_VARIANCE = 1e-6
-_HELD_OUT_SHARE = 0.1  # of the codes, on which the best of the steps is chosen
+_HELD_OUT_SHARE = 0.1  # of the codes, to choose the best step on
 _HELD_OUT_EVERY = 50
 
 
@@ -59,7 +59,7 @@ class Prior(nn.Module, ABC):
     """
 
     is_fitted_afterwards: ClassVar[bool] = False
-    """Whether training moves the codes away from it, so that it is fitted to them when training has ended."""
+    """Whether it is fitted to the codes once training has ended, since training moves the codes away from it."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -71,31 +71,31 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def to_base(self, z: Tensor) -> Tensor:
-        """Codes → the space where paths are drawn, same shape: there the prior is (nearly) a standard normal."""
+        """Codes → the base space, where paths are drawn and the prior is (nearly) a standard normal; same shape."""
 
     @abstractmethod
     def from_base(self, base: Tensor) -> Tensor:
         """The inverse of `to_base`."""
 
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws codes in the space where paths are drawn, `(count, *shape)`, on the generator's device."""
+        """Draws codes in the base space, `(count, *shape)`, on the generator's device."""
         return torch.randn(count, *self.shape, generator=generator, device=generator.device)
 
     def fit(self, codes: Codes, generator: torch.Generator) -> bool:
-        """Fits it to the codes of a trained model; only where it `is_fitted_afterwards` does that do anything.
+        """Fits the prior to the codes of a trained model; does nothing unless it `is_fitted_afterwards`.
 
         Args:
-            codes: of all training examples.
-            generator: of draws from them, on the same device.
+            codes: the posteriors of all training examples.
+            generator: for draws from them, on the same device.
 
         Returns:
-            Whether anything changed; not so where there are too few codes, or what was learned fits them better.
+            Whether the prior changed. It does not if there are too few codes, or if the learned one fits them better.
         """
         del codes, generator
         return False
 
     def kl(self, codes: Codes, z: Tensor) -> Tensor:
-        """KL(q ‖ p) in nats, `(batch,)`: the entropy of q exactly, -log p at one draw z of q."""
+        """KL(q ‖ p) in nats, `(batch,)`: the entropy of q is exact, -log p is taken at one draw z of q."""
         return -codes.entropy() - self.log_prob(z)
 
 
@@ -111,7 +111,7 @@ class StandardPrior(Prior):
         return standard_log_prob(z)
 
     def kl(self, codes: Codes, z: Tensor) -> Tensor:
-        """In closed form (Kingma & Welling, 2014, appendix B); z is not looked at."""
+        """In closed form (Kingma & Welling, 2014, appendix B); z is not used."""
         del z
         return codes.kl().flatten(1).sum(1)
 
@@ -123,10 +123,9 @@ class StandardPrior(Prior):
 
 
 class AffineCoupling(nn.Module):
-    """One half of the numbers, permuted, scales and shifts the other (Dinh et al., 2017, equations 7 and 8).
+    """Permutes the numbers; then one half of them scales and shifts the other (Dinh et al., 2017, equations 7 and 8).
 
-    The last layer starts at zero, so that the flow starts as a permutation; scales are kept within
-    e^±2 smoothly.
+    The last layer starts at zero, so that the flow starts as a permutation. Scales are bounded smoothly by e^±2.
     """
 
     order: Tensor
@@ -210,7 +209,7 @@ class MixturePrior(Prior):
         super().__init__(shape)
         numbers = math.prod(shape)
         generator = torch.Generator().manual_seed(0)
-        # Apart from the start, or all components would learn the same.
+        # Random, or all components would learn the same.
         self.mean = nn.Parameter(0.5 * torch.randn(self.COMPONENTS, numbers, generator=generator))
         self.log_sigma = nn.Parameter(torch.zeros(self.COMPONENTS, numbers))
         self.weight_logits = nn.Parameter(torch.zeros(self.COMPONENTS))
@@ -236,14 +235,14 @@ class MixturePrior(Prior):
 
 
 class SequencePrior(Prior):
-    """Codes that are one vector for all of a sound and one for each of its moments: autoregression given the vector.
+    """For codes of one pooled vector and a sequence of vectors, the moments: an autoregression given the pooled one.
 
-    Moments follow each other slowly, and what they are like on the whole depends on the sound. So the pooled numbers
-    are normal, and predict for each number of a moment its mean over time, its standard deviation, and how long a
-    deviation lasts (a first-order autoregression around a mean that moves). A draw is then a sound that holds together.
+    Moments change slowly, and their averages depend on the sound. So the pooled numbers are normal, and a network
+    predicts from them, for each number of a moment, its mean over time, its standard deviation, and how long a
+    deviation lasts: a first-order autoregression around a changing mean. Draws are then consistent sounds.
 
     Args:
-        shape: of one code, `(pooled + moments · numbers,)`: pooled numbers first, then moments, time running fastest.
+        shape: shape of one code, `(pooled + moments · numbers,)`: pooled numbers, then `(numbers, moments)` flattened.
         pooled: how many numbers are pooled.
         moments: length of the sequence.
     """
@@ -255,7 +254,7 @@ class SequencePrior(Prior):
     moment_scale: Tensor
 
     HIDDEN = 256
-    BASES = 6  # shapes over time that means are mixed of
+    BASES = 6  # functions of time; means over time are mixtures of them
     _LARGEST_LOG_SCALE = 4.0
 
     def __init__(self, shape: tuple[int, ...], *, pooled: int, moments: int) -> None:
@@ -311,7 +310,7 @@ class SequencePrior(Prior):
         for step in range(_FIT_STEPS + 1):
             if step % _HELD_OUT_EVERY == 0:
                 found = self.log_prob(held_out_codes).mean()
-                if torch.isfinite(found) and not found <= best:  # what was learned may be too far off for a number
+                if torch.isfinite(found) and not found <= best:  # the learned prior may give no finite number
                     best, best_state = found, copy.deepcopy(self.state_dict())
             batch = torch.randint(len(learned), (_FIT_BATCH,), generator=generator, device=generator.device)
             optimizer.zero_grad()
@@ -324,7 +323,7 @@ class SequencePrior(Prior):
         return best_state is not None
 
     def _standardise(self, codes: Codes) -> bool:
-        """Takes mean and covariance of pooled numbers and moments from all codes; False where they do not vary."""
+        """Sets mean and covariance to those of all codes; returns False, and sets nothing, if the codes do not vary."""
         mean, variance = codes.mean.double(), codes.variance.double()
         pooled, moments = self._split(mean)
         pooled_variance, moment_variance = self._split(variance)
@@ -342,7 +341,7 @@ class SequencePrior(Prior):
         return True
 
     def _identity(self) -> dict[str, Tensor]:
-        """The buffers that leave codes as they are."""
+        """Buffers with which codes are not changed."""
         return {
             "pooled_mean": torch.zeros(self.pooled),
             "whitening": torch.eye(self.pooled),
@@ -351,13 +350,13 @@ class SequencePrior(Prior):
         }
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Models stored before priors were fitted afterwards lack the buffers."""
+        """Adds the buffers that models lack which were stored before priors were fitted after training."""
         for name, value in self._identity().items():
             state_dict.setdefault(prefix + name, value)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Standard-normal numbers, and the logarithm of the scales they were divided by, summed."""
+        """Standard-normal numbers, and the summed logarithms of the scales that they were divided by, `(batch,)`."""
         pooled, moments = self._split(z.float())
         pooled = (pooled - self.pooled_mean) @ self.whitening.T
         mean, log_first, log_scale, memory = self._expected(pooled)
@@ -373,7 +372,12 @@ class SequencePrior(Prior):
         return z[:, : self.pooled], z[:, self.pooled :].unflatten(1, (self.numbers, self.moments))
 
     def _expected(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of whitened pooled numbers: means `(batch, numbers, moments)`, log scales of first and later ones, memory."""
+        """Predicts from whitened pooled numbers.
+
+        Returns:
+            Means `(batch, numbers, moments)`; then, `(batch, numbers)` each, the log scales of the first and of later
+            moments, and the autoregression's coefficient.
+        """
         predicted = self.net(pooled).float().unflatten(1, (self.BASES + 3, self.numbers))
         mean = torch.einsum("bkn,kt->bnt", predicted[:, : self.BASES], self.bases)
         raw_first, raw_scale, raw_memory = predicted[:, self.BASES :].unbind(1)

@@ -1,8 +1,7 @@
-"""Checkpoints: a folder with `model.safetensors` and `config.json`; no pickle anywhere.
+"""Checkpoints, and the state from which a run is resumed: folders of safetensors and JSON; no pickle anywhere.
 
-The JSON rebuilds the model *and* the domain, see `Manifest`. A folder is written under a temporary name and
-renamed, so a reader finds a whole checkpoint or none. Weights are stored as they are, in float16, or in eight bits;
-they are loaded as float32 either way.
+A checkpoint is `model.safetensors` and `config.json`; the JSON rebuilds the model *and* the domain, see `Manifest`.
+Folders are written atomically. Weights are stored in float32, float16 or int8, and always loaded as float32.
 """
 
 import json
@@ -15,7 +14,7 @@ import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from musicae import __version__
 from musicae.atomic_io import atomic_folder
@@ -28,20 +27,21 @@ from musicae.models.autoencoder import Autoencoder
 from musicae.shipped import MANIFEST, WEIGHTS
 
 FORMAT_VERSION = 1
-"""Of the folder's layout; a reader refuses a newer one."""
+"""Version of the folder's layout; a newer one is refused."""
 
 StoredAs = Literal["float32", "float16", "int8"]
 
 _SCALE = ".int8_scale"
-"""Follows a tensor's name in the name of its scales."""
+"""Suffix: the scales of tensor `NAME` are stored as `NAME.int8_scale`."""
+_STATE_TENSORS, _STATE_COUNTERS = "state.safetensors", "state.json"
 _LEAST_QUANTISED = 4096
-"""Tensors of fewer numbers stay float16: they take no room, and biases and norms are not to be rounded."""
+"""Tensors of fewer numbers stay float16: they take little space, and biases and norms suffer from rounding."""
 
 RENAMED = {
     r"\bshrink\b": "downsample",
     r"\benlarge\b": "upsample",
     r"\bplaces\b": "position_embedding",
-    # Of the models of music; `widen` is also a layer of each dense block, where a number stands before it.
+    # Models of music. `widen` is also a layer of each dense block; there a number stands before it.
     r"\bseen\b": "input_embedding",
     r"\bbefore\b": "previous_embedding",
     r"\bjoin\b": "phrase_encoder",
@@ -54,18 +54,18 @@ RENAMED = {
     r"\baround\b": "local_context",
     r"\btold_encoder\b": "condition_encoder",
     r"\btold_decoder\b": "condition_decoder",
-    # Of the causal restorer.
+    # The causal restorer.
     r"\benter\b": "input_projection",
     r"\bleave\b": "output_projection",
 }
-"""Regular expressions in names of stored tensors, and what replaces them: how older checkpoints are read."""
+"""Regular expression → replacement, for names of tensors in older checkpoints."""
 
 
 class Manifest(Config):
-    """All that `config.json` holds.
+    """The content of `config.json`.
 
     Attributes:
-        format_version: of the folder's layout; a reader refuses a newer one.
+        format_version: of the folder's layout; a newer one is refused.
         musicae_version: of the package that wrote it.
         domain, domain_settings: a key of `DOMAINS`, and its config.
         task: what it was trained for: `reconstruct`, `denoise`, `upscale`.
@@ -141,7 +141,7 @@ def save_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, wei
             for name, value in tensors.items()
         }
     with atomic_folder(folder) as temporary:
-        write_tensors(temporary / WEIGHTS, tensors, place=folder)
+        _write_tensors(temporary / WEIGHTS, tensors, place=folder)
         content = json.dumps(manifest.model_dump(mode="json"), indent=2)
         (temporary / MANIFEST).write_text(content + "\n", encoding="utf-8")
 
@@ -195,9 +195,11 @@ def _class_name(model: str) -> str:
 
 
 def take_over(model: Autoencoder, folder: Path) -> int:
-    """Copies into a new model what fits it of a trained one: all, or a long model's phrases from a short one.
+    """Copies the weights of a trained model into a new one, where names and shapes fit.
 
-    A learned prior comes along only where everything fits: codes of another model lie elsewhere.
+    That may be all of them, or the layers for phrases, from a model of short pieces to one of long pieces.
+
+    A learned prior is copied only if everything fits, since codes of another model are distributed differently.
 
     Args:
         model: changed in place.
@@ -224,13 +226,76 @@ def take_over(model: Autoencoder, folder: Path) -> int:
     return len(weights)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, place: Path) -> None:
+def write_state(
+    folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, counters: Mapping[str, float]
+) -> None:
+    """Writes what a run needs to continue exactly, replacing an earlier state.
+
+    No random state is kept, since the loop seeds every step anew.
+
+    Args:
+        folder: the state's folder.
+        model: its weights as they are trained.
+        average: their moving average.
+        optimizer: its state for each parameter.
+        counters: plain numbers, such as the step.
+
+    Raises:
+        MusicaeError: it cannot be written, as when no space is left.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
+    with atomic_folder(folder) as temporary:
+        _write_tensors(temporary / _STATE_TENSORS, tensors, place=folder)
+        (temporary / _STATE_COUNTERS).write_text(json.dumps(counters))
+
+
+def read_state(folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Reads what `write_state` wrote into model, average and optimizer, and returns the counters.
+
+    A state of an older version is read if only the names of layers differ.
+
+    Raises:
+        CheckpointError: there is no state, or it is damaged or of another model.
+    """
+    if not (folder / _STATE_COUNTERS).is_file():
+        raise CheckpointError(f"nothing to resume in {folder.parent}: it has no {folder.name}/.")
+    try:
+        return _fill_from(folder, model, average, optimizer)
+    except (RuntimeError, KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(f"{folder} is damaged, or of another model ({error}); start a new run.") from error
+
+
+def _fill_from(folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    tensors = with_present_names(read_tensors(folder / _STATE_TENSORS))
+    model.load_state_dict(_below("model.", tensors))
+    average.load_state_dict(_below("average.", tensors))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below("optimizer.", tensors).items():
+        index, slot = name.split(".", 1)
+        parameter = parameters[int(index)].detach()
+        # The fused update goes through memory in order, so a slot needs the memory format of its parameter.
+        laid_out = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        slots.setdefault(int(index), {})[slot] = laid_out
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    counters: dict[str, Any] = json.loads((folder / _STATE_COUNTERS).read_text())
+    return counters
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], *, place: Path) -> None:
     """Writes a safetensors file.
 
     Args:
         path: the file, perhaps in a temporary folder.
         tensors: by name, on any device.
-        place: what the error names: the folder that the file belongs to.
+        place: the folder that an error names.
 
     Raises:
         MusicaeError: it cannot be written, as when no space is left.
@@ -242,7 +307,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, place: Path) -> 
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads a safetensors file; what was stored in eight bits is float32 again.
+    """Reads a safetensors file; int8 tensors become float32.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -256,7 +321,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def with_present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a model by the names that its layers have today, whatever they were called when it was stored.
+    """Renames the tensors of a model to what its layers are called today.
 
     Args:
         tensors: by name; a prefix such as "average.module." may stand before the model's own names.
@@ -271,7 +336,7 @@ def _present_name(name: str) -> str:
 
 
 def quantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Large matrices and kernels as int8, symmetric, with a float32 scale for each output channel.
+    """Quantises large matrices and kernels to int8, symmetrically, with a float32 scale for each output channel.
 
     A weight is stored as round(w / s) with s = max |w| / 127 over its channel, the first axis: the error is at most
     s / 2 (Krishnamoorthi, 2018, "Quantizing deep convolutional networks for efficient inference", section 3.1).

@@ -1,6 +1,6 @@
-"""`TrainConfig`: how long, how fast and what for; and the two schedules that follow from it.
+"""`TrainConfig`: the settings of a training run, and the schedules of the learning rate and of β.
 
-Pure numbers: it knows neither torch nor the loop, so that the command line can show its defaults at once.
+It imports no torch and not the loop, so that the command line can show the defaults at once.
 """
 
 import math
@@ -12,23 +12,23 @@ from musicae.config import Config
 
 
 class TrainConfig(Config):
-    """How long, how fast, and what for."""
+    """The settings of a training run."""
 
-    steps: int = Field(default=4000, ge=1)  # updates; the schedule ends here
-    minutes: float | None = Field(default=None, gt=0)  # wall time; whichever of the two ends first
+    steps: int = Field(default=4000, ge=1)  # updates; the learning rate's schedule ends here
+    minutes: float | None = Field(default=None, gt=0)  # wall time; training stops when either limit is reached
     batch_size: int = Field(default=128, ge=1)  # examples an update, over all processes
     learning_rate: float = Field(default=1e-3, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)  # at most a tenth of `steps` is taken
+    warmup_steps: int = Field(default=100, ge=0)  # but at most a tenth of `steps`
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)  # averaged weights are what is evaluated and kept
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)  # of the averaged weights, which are evaluated and stored
     beta: float = Field(default=1.0, ge=0)  # weight of the KL, or of an adversarial latent's penalty
     free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
     sparsity: float = Field(default=0.0, ge=0)  # weight of the sum of the code's absolute values
     kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
     evaluate_every: int = Field(default=500, ge=1)  # steps
-    evaluate_examples: int = Field(default=2048, ge=1)  # of the validation split, at most
-    patience: int = Field(default=20, ge=1)  # evaluations without a better one before stopping
+    evaluate_examples: int = Field(default=2048, ge=1)  # at most, of the validation split
+    patience: int = Field(default=20, ge=1)  # evaluations without improvement before stopping
     bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
     seed: int = Field(default=0, ge=0, lt=2**31)
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"

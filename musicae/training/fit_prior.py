@@ -1,6 +1,6 @@
-"""After training: the prior is fitted to the codes of the training data, and stored with the checkpoint.
+"""Fits the prior of a trained model to the codes of its training data, and stores it with the checkpoint.
 
-Ex-post density estimation (Ghosh et al., 2020); which priors want it is theirs to say.
+This is ex-post density estimation (Ghosh et al., 2020). Only priors that are `is_fitted_afterwards` are fitted.
 """
 
 import math
@@ -16,7 +16,7 @@ from musicae.training.checkpoint import load_checkpoint, save_checkpoint
 
 _MOST_EXAMPLES = 20_000
 _FITTED = "prior_fitted"
-"""A metric of a checkpoint whose prior was fitted: a resumed run that finds no better one leaves it as it is."""
+"""Marks, among a checkpoint's metrics, that its prior was fitted, so that a resumed run doesn't fit it again."""
 _FORMER_FITTED = "prior_settled"
 _METRICS_OF_THE_PRIOR = ("loss", "kl_bits", "elbo_nats")
 

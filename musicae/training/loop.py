@@ -1,10 +1,10 @@
 """The one training loop, for every domain, task and model. The only importer of Accelerate.
 
 A step draws a batch, corrupts it if the task says so, and lowers the model's loss. Every draw of step n comes from
-generators seeded with (seed, n), and batches from a permutation seeded with (seed, epoch), so a resumed run continues
-exactly as an unbroken one. Several processes share each batch and each evaluation, and decide together: all of them
-read the same clock and the same scores. The loop knows neither files nor networks: it gets a domain, a model and a
-data set.
+generators seeded with (seed, n), and batches from a permutation seeded with (seed, epoch). So a resumed run gives
+exactly what an uninterrupted one gives. Several processes share each batch and each evaluation, and take the same
+decisions, since all of them read the same clock and the same scores. The loop knows neither files nor networks: it is
+given a domain, a model and a data set.
 """
 
 import math
@@ -30,11 +30,10 @@ from musicae.models.autoencoder import Autoencoder, Loss
 from musicae.plots import save_png
 from musicae.precision import resolve_precision
 from musicae.training.callbacks import Callback, RunStatus
-from musicae.training.checkpoint import Manifest, save_checkpoint
+from musicae.training.checkpoint import Manifest, read_state, save_checkpoint, write_state
 from musicae.training.config import TrainConfig
 from musicae.training.process import interrupt_flag, keep_freed_memory
 from musicae.training.run_log import RunLog
-from musicae.training.run_state import read_state, write_state
 
 _SEED_STRIDE = 1_000_003  # keeps the seeds of neighbouring steps and processes apart
 _PREVIEW_EXAMPLES = 8
@@ -66,7 +65,7 @@ def train(
             processes the first one's counts.
         resume: continue from `folder/state`.
         callbacks: called after steps and evaluations and at the end, in this order.
-        remarks: said when training begins.
+        remarks: printed when training begins.
 
     Returns:
         The run as it ended; its checkpoint is in `best_folder`.
@@ -106,7 +105,10 @@ def train(
 
 
 class TrainingRun:
-    """State of one run and its three acts: update, evaluate, save."""
+    """The state of one run, and its three operations: update, evaluate, save.
+
+    Arguments as in `train`.
+    """
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class TrainingRun:
             log_with=list(config.log_with) or None,
             project_config=ProjectConfiguration(str(folder), str(folder / "tensorboard")),
         )
-        # A numbered folder is free for the process that looks first only.
+        # Only the first process may choose a numbered folder: later ones would find that name taken.
         self.folder = Path(broadcast_object_list([str(folder)])[0])
         self.device = self.accelerator.device
         if self.device.type == "cpu":
@@ -155,7 +157,7 @@ class TrainingRun:
         self.bad_in_a_row = self.bad_updates = 0
         self.examples_per_s = 0.0
         self.metrics: dict[str, float] = {}
-        self._stop, self.is_stopped = Event(), False  # asked for by a callback here; by one in any process
+        self._stop, self.is_stopped = Event(), False  # set by a callback in this process; in any process
         self._permutation: tuple[int, Tensor] = (-1, torch.empty(0))
 
     @property
@@ -166,6 +168,7 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
+        """Whether steps, minutes or patience have run out, or a callback stopped the run."""
         return self.progress >= 1 or self.stale_evaluations >= self.config.patience or self.is_stopped
 
     @property
@@ -191,7 +194,7 @@ class TrainingRun:
 
     @property
     def totals(self) -> dict[str, float]:
-        """Minutes and updates of this run and of those it started from; none where theirs are not known."""
+        """Minutes and updates of this run and of those it started from; a number that is not known is left out."""
         own = {"minutes_in_all": self.elapsed_s / 60, "updates_in_all": self.step}
         before = self.manifest.data.get("before", dict.fromkeys(own, 0))
         return {name: value + before[name] for name, value in own.items() if name in before}
@@ -279,7 +282,7 @@ class TrainingRun:
         return cast(Autoencoder, self.average.module.eval())
 
     def agree(self, spent_s: float, is_interrupted: bool) -> bool:
-        """Adds to the clock, the slowest process's; returns whether any process is to stop.
+        """Adds to the clock, which follows the slowest process; returns whether any process was interrupted.
 
         The schedules and the end depend on the clock, so all processes must read the same one; and when one is
         stopped by a callback, all end.
@@ -300,14 +303,14 @@ class TrainingRun:
             getattr(callback, name)(status)
 
     def start_trackers(self) -> None:
-        """Starts the trackers of the config: TensorBoard writes below the run's folder, others where they do."""
+        """Starts the config's trackers. TensorBoard writes below the run's folder, the others where they always do."""
         if not self.is_main or not self.config.log_with:
             return
         own = {"name": self.folder.name}
         self.accelerator.init_trackers("musicae", init_kwargs={"wandb": own, "trackio": own})
         settings = self.manifest.domain_settings | self.manifest.model_settings | self.manifest.training
         for tracker in self.accelerator.trackers:
-            if tracker.name != "tensorboard":  # which would make a run of its own of them
+            if tracker.name != "tensorboard":  # it would show the settings as another run
                 tracker.store_init_configuration(settings)
 
     def track(self, numbers: dict[str, float], step: int) -> None:
@@ -315,12 +318,12 @@ class TrainingRun:
         self.accelerator.log(numbers, step=step)
 
     def stop_trackers(self) -> None:
-        """Lets trackers write what they hold."""
+        """Makes the trackers write what they still hold."""
         for tracker in self.accelerator.trackers:
             tracker.finish()
 
     def wait(self) -> None:
-        """Waits until every process is here."""
+        """Waits until every process has reached this call."""
         self.accelerator.wait_for_everyone()
 
     def save_last(self) -> None:
@@ -357,13 +360,13 @@ class TrainingRun:
         return rows[self.accelerator.process_index :: self.accelerator.num_processes]
 
     def _generator(self, step: int, part: int) -> torch.Generator:
-        """A generator of its own for each step and part; torch's global one is seeded too, for dropout."""
+        """A generator seeded by step and part; torch's global one is seeded too, for dropout."""
         seed = (self.config.seed * _SEED_STRIDE + step) * _SEED_STRIDE + part
         torch.manual_seed(seed % 2**63)
         return torch.Generator(self.device).manual_seed(seed % 2**63)
 
     def _clip_gradients(self) -> float:
-        """Their norm, as it was; they are scaled only if it is too large, which it seldom is."""
+        """Scales the gradients down if their norm is too large; returns the norm before that."""
         self.accelerator.unscale_gradients()
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         norm = get_total_norm([cast(Tensor, parameter.grad) for parameter in parameters])
@@ -372,7 +375,7 @@ class TrainingRun:
         return float(norm)
 
     def _average(self, averaged: _Tensors, current: _Tensors, _: Tensor | int) -> None:
-        """Exponential moving average whose memory grows with the run, so that short runs are averaged too."""
+        """Exponential moving average. Its decay grows with the run, so that short runs are averaged too."""
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
@@ -397,7 +400,7 @@ class TrainingRun:
             save_checkpoint(folder, self.evaluated_model, manifest)
 
     def _preview(self, model: Autoencoder) -> None:
-        """Writes what the model makes of a few validation examples: `previews/step-000500.png`, and sound or music."""
+        """Writes reconstructions of a few validation examples: `previews/step-000500.png`, and sound or music."""
         rows = torch.arange(min(_PREVIEW_EXAMPLES, len(self.validation_table)))
         target, corrupted, condition = self._validation_batch(rows, self._generator(0, 0))
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The process that trains: the memory it keeps, Ctrl-C, and whether it is the main one of several. It knows no tensors.
+"""The process that trains: its memory, Ctrl-C, and whether it is the main one of several. It knows no tensors.
 
 Several processes train one model together when a launcher starts them and numbers them in `RANK` and `WORLD_SIZE`, as
 torchrun does:
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_… of malloc.h
-_LARGE_BYTES = 1 << 28  # larger than a step's activations, smaller than a data set, which is given back
-_LARGE_BYTES_OF_OLD_GLIBC = 1 << 25  # the most it takes
+_LARGE_BYTES = 1 << 28  # larger than a step's activations; a data set is larger and is given back
+_LARGE_BYTES_OF_OLD_GLIBC = 1 << 25  # the largest that it accepts
 _KEEP_ALL_BYTES = 2**31 - 1
 
 
@@ -28,9 +28,9 @@ def is_main_process() -> bool:
 def keep_freed_memory() -> bool:
     """Makes malloc keep the memory that a training step frees for the next step; numbers stay the same.
 
-    A step allocates and frees the same gigabytes again and again. glibc gives large pieces back to the system at
-    once, which hands them out anew page by page, zeroed: that was a quarter of a step of the default `mlp` on a
-    processor, a tenth of `conv`'s.
+    A step allocates and frees the same gigabytes again and again. glibc returns large blocks to the system at once,
+    and the system then zeroes every page that it hands out again. On a CPU that took a quarter of a step of the
+    default `mlp`, and a tenth of `conv`'s.
 
     Returns:
         Whether the process has glibc's malloc; other allocators are left as they are.
@@ -46,7 +46,7 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def interrupt_flag() -> Iterator[threading.Event]:
-    """Turns Ctrl-C and a launcher's request to end into a flag that is read between steps, so that no save is cut."""
+    """Turns Ctrl-C and a launcher's request to end into a flag, read between steps, so that no save is interrupted."""
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield flag

@@ -1,7 +1,7 @@
 """What a run reports: a progress bar on standard error, `metrics.jsonl`, and trackers such as TensorBoard.
 
-It knows no models. Trackers are Accelerate's, which the loop starts; here stand their names, so that one that is not
-installed is found out before any data are read.
+It knows no models. The loop starts the trackers, through Accelerate; this module knows their names, so that a missing
+package is reported before any data are read.
 """
 
 import json
@@ -26,7 +26,7 @@ TRACKERS = {
     "dvclive": "dvclive",
     "swanlab": "swanlab",
 }
-"""Name, which is also the module's → the package to install. They are Accelerate's, and it starts them."""
+"""Tracker as Accelerate names it, which is also the module's name → the package to install."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -43,15 +43,15 @@ class RunLog:
 
     Args:
         folder: the run's folder.
-        visible: False on all processes but the first, which then write and show nothing.
-        track: given numbers and their step, hands them to the trackers.
+        visible: whether to write and show anything; False on all processes but the first.
+        track: a function that passes numbers and their step on to the trackers.
     """
 
     def __init__(self, folder: Path, *, visible: bool, track: Callable[[dict[str, float], int], None]) -> None:
         self._visible, self._folder, self._track = visible, folder, track
         columns = (TextColumn("{task.description}"), BarColumn(20), TimeRemainingColumn())
         # Results go to standard output, so that they can be piped; everything else goes to standard error.
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=not visible)
+        self._progress = Progress(*columns, console=Console(stderr=True, force_jupyter=False), disable=not visible)
 
     def __enter__(self) -> "RunLog":
         if self._visible:
@@ -74,7 +74,7 @@ class RunLog:
         self._progress.update(self._bar, completed=min(progress, 1.0), description=f"step {step}  {text}")
 
     def record(self, step: int, numbers: dict[str, float]) -> None:
-        """Appends a line to `metrics.jsonl` and points to the trackers."""
+        """Appends a line to `metrics.jsonl`, and passes the numbers on to the trackers."""
         if not self._visible:
             return
         self._lines.write(json.dumps({"step": step, **numbers}) + "\n")

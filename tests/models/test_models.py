@@ -137,7 +137,7 @@ def test_a_restorer_of_notes_sees_as_far_as_it_says_whatever_its_code_says():
     changed = batch.clone()
     changed[:, 9] = (changed[:, 9] + 1) % spec.vocabulary[0]
     z = torch.zeros(len(batch), *model.latent_shape)
-    logits = [model._forced(model._features_in_sight(x, z, None), batch) for x in (batch, changed)]
+    logits = [model._forced(model._features_with_context(x, z, None), batch) for x in (batch, changed)]
     # Two steps to each side, and what the causal stack carries on inside the bar.
     moved = (logits[0] != logits[1]).any(-1).any(0).nonzero().flatten().tolist()
     assert moved[0] == 7
@@ -304,7 +304,7 @@ def test_scheduled_sampling_shows_less_of_the_target_as_training_goes_on():
     model = small("musicvae", sampling_rate=3.0)
     batch, shares = batch_of(MELODY), []
     for _ in range(5):
-        shares.append(model._share_shown())
+        shares.append(model._teacher_forced_share())
         model(batch, batch)
     assert shares[0] == 0.75 and shares == sorted(shares, reverse=True)
     z = torch.randn(4, 16)
@@ -355,7 +355,7 @@ def test_what_is_no_tensor_of_the_right_type_is_refused_in_one_sentence(name, me
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].rebuilds])
+@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].reconstructs])
 def test_codes_that_do_not_fit_are_refused_in_one_sentence(name):
     model = small(name).eval()
     size = model.latent_shape[0]

@@ -48,12 +48,12 @@ def fresh(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
     """A small untrained model and its manifest."""
     is_music = MODELS[name].layout is Layout.STEPS
     cls = domain_class("music" if is_music else "audio" if name == "causal" else "image")
-    domain = cls(cls.configure(cls.Config(), (), "reconstruct" if MODELS[name].rebuilds else "denoise"))
+    domain = cls(cls.configure(cls.Config(), (), "reconstruct" if MODELS[name].reconstructs else "denoise"))
     sizes = {**SIZES[name], **settings}
     manifest = Manifest(
         domain=domain.name,
         domain_settings=domain.config.model_dump(mode="json"),
-        task="reconstruct" if MODELS[name].rebuilds else "denoise",
+        task="reconstruct" if MODELS[name].reconstructs else "denoise",
         model=name,
         model_settings=sizes,
         metrics={"loss": 1.5},

@@ -254,7 +254,7 @@ def test_own_settings_come_before_those_of_the_start(tmp_path):
     assert other.manifest.model_settings["widths"] == [8, 8]
     assert other.domain.config.brightest == 200
     assert Experiment.resolve("tile", data=TILES, model="mlp", settings=start).manifest.model == "mlp"
-    # A model that rebuilds can't be gone on with to restore.
+    # A model that reconstructs can't be the start of one that restores.
     assert Experiment.resolve("tile", data=TILES, task="denoise", settings=start).manifest.model == "unet"
     with pytest.raises(MusicaeError, match="is a model of tile, not of music"):
         Experiment.resolve("music", settings=start)
