@@ -1,7 +1,7 @@
-"""Bootstrap intervals of means (Efron & Tibshirani, 1993, chapter 13). Pure arrays; it knows no models.
+"""Bootstrap intervals of means (Efron & Tibshirani, 1993, chapter 13). It works on arrays and knows no models.
 
-Windows of one song resemble each other, so they are drawn together: with each window on its own the
-interval would look surer than the data is.
+Windows of one song resemble each other, so all windows of a song are drawn together. If windows were drawn alone, the
+interval would be too narrow.
 """
 
 import numpy as np
@@ -17,12 +17,15 @@ def mean_intervals(
 
     Args:
         values: `(examples, scores)`.
-        group: `(examples,)`, equal for examples that are drawn together; None: each is alone.
-        level: share of the draws inside.
-        seed: of the draws.
+        group: `(examples,)`, equal for examples that are drawn together; None: each is drawn alone.
+        level: share of the draws inside the interval.
+        seed: seed of the draws.
 
     Returns:
-        Low and high ends, `(scores,)` each; None for a single group, which says nothing about others.
+        Low and high ends, `(scores,)` each; None for a single group, whose variation is unknown.
+
+    Raises:
+        ValueError: a level outside of 0 to 1, or another number of groups than of examples.
     """
     if not 0 < level < 1:
         raise ValueError(f"level is between 0 and 1, got {level}")

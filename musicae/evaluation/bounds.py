@@ -1,7 +1,7 @@
-"""What an example costs a model with a prior, in nats: two upper bounds on -log p(target).
+"""Upper bounds on -log p(target) under a model with a prior, in nats.
 
-The negative ELBO is what training lowers. With k draws of z in place of one the bound is tighter, and
-meets -log p as k grows (Burda, Grosse & Salakhutdinov, *Importance Weighted Autoencoders*, 2016).
+Training minimises the negative ELBO. With k draws of z in place of one the bound is tighter, and it approaches -log p
+as k grows (Burda, Grosse & Salakhutdinov, *Importance Weighted Autoencoders*, 2016).
 """
 
 import math
@@ -16,25 +16,25 @@ from musicae.models.autoencoder import Autoencoder
 def negative_log_likelihood(
     model: Autoencoder, x: Tensor, target: Tensor, draws: int, generator: torch.Generator, condition: Tensor | None
 ) -> Tensor:
-    """The bound, float64 `(batch,)`.
+    """An upper bound on -log p(target), float64 `(batch,)`.
 
     Args:
-        model: with a prior.
+        model: a model with a Gaussian latent.
         x: its input, `(batch, *spec.shape)`.
-        target: what is to be explained, same shape.
+        target: the clean batch, same shape.
         draws: k of the importance-weighted bound; 0 for the negative ELBO.
         generator: draws z.
-        condition: of each example, where the model takes one.
+        condition: int64 `(batch, length)`, if the model takes one.
 
     Raises:
-        MusicaeError: a code without noise, under which nothing has a probability.
+        MusicaeError: the latent has no density, so there is no likelihood.
     """
     if not model.latent.has_density:
         raise MusicaeError("a code without noise gives no likelihood; use a model trained with --latent gaussian.")
     if draws == 0:
         return model.score(x, target, generator, condition).loss.total.double()
-    # Joined one by one, so that memory does not grow with k.
-    joined = torch.full((len(target),), -math.inf, dtype=torch.float64, device=target.device)
+    # Added one by one, so that memory does not grow with k.
+    log_sum = torch.full((len(target),), -math.inf, dtype=torch.float64, device=target.device)
     for weight in model.log_weights(x, target, draws, generator, condition):
-        joined = torch.logaddexp(joined, weight.double())
-    return math.log(draws) - joined
+        log_sum = torch.logaddexp(log_sum, weight.double())
+    return math.log(draws) - log_sum

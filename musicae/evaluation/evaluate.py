@@ -1,8 +1,7 @@
-"""Scores of a trained model on a split it was not trained on, as plain numbers.
+"""Scores of a trained model on a split that it was not trained on, as plain numbers.
 
-Where the latent is Gaussian, scores quoted at a rate come from z drawn from the posterior, since
-only then do the bits count what was transmitted; the same score at the posterior's mean stands
-beside it as `…_mean`. Test examples that also stand in training are left out first.
+With a Gaussian latent z is drawn from the posterior, since only then the KL is the information that z carries; the same
+scores at the posterior's mean are named `…_mean`. Test examples whose content is also in training are left out.
 """
 
 import math
@@ -30,7 +29,7 @@ from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
 _BITS_PER_NAT = 1 / math.log(2)
-# That baselines are fitted on.
+# Limits of the data that baselines are fitted on.
 _FITTED_EXAMPLES, _FITTED_NUMBERS = 20_000, 20_000_000
 # A unit carries information if its mean varies over the data (Burda et al., 2016, section 5.2).
 _ACTIVE_VARIANCE = 0.01
@@ -64,27 +63,27 @@ def evaluate(
         trained: the model and its domain.
         dataset: read by that domain.
         split: `test` or `validation`, or `all` (see `DataSet.all_for_testing`).
-        limit: score at most so many examples, spread over the split.
+        limit: most examples to score, spread over the split.
         seed: of the corruption and of the draws of z.
-        importance: draws of z an example for `nll_importance_nats`; 0: none, and no such score.
-        samples: draws from the prior to compare with real examples; see `sample_quality.sample_quality`.
-        pairs: paths between examples to compare with crossfades; see `sample_quality.path_quality`.
+        importance: draws of z for each example, for `nll_importance_nats`; 0: leave this score out.
+        samples: number of draws from the prior to compare with real examples; see `sample_quality.sample_quality`.
+        pairs: number of paths between examples to compare with crossfades; see `sample_quality.path_quality`.
 
     Returns:
-        Name → value, units in the names; `examples` says how many were scored and
-        `left_out_seen_in_training` how many were not. `…_low` and `…_high` are the ends of a 95% bootstrap
-        interval, drawn by item (song, recording) where the data knows it. Of symbols, `…_hold` is the score
-        of the most frequent symbol throughout, `…_copy` that of every bar as the bar before it, and
-        `…_corrupted` that of what a model that restores was given. Of pictures, `…_in` is the score of what a model
-        that restores was given (for `upscale` enlarged by bicubic interpolation). Beside them stand `pca_mse` or
-        `ridge_…` (see `linear`), and where pictures have classes the accuracies of `probes.class_accuracy`; all of
-        these learn from the training split of the data that is scored. `bits_per_number` is the negative ELBO of one
-        number of an example; only where numbers have levels (symbols, black and white, discretised) can it be
-        compared with other models'.
+        Name → value, units in the names:
+        - `examples`: how many were scored; `left_out_seen_in_training`: how many were not.
+        - `…_low`, `…_high`: a 95% bootstrap interval, drawn by item (song, recording) if the data state items.
+        - `…_hold`, `…_copy` (symbols): score of the most frequent symbol throughout; of each bar as a copy of the
+          one before it.
+        - `…_corrupted` (symbols), `…_in` (pictures): score of a restorer's input; for `upscale` its bicubic upsampling.
+        - `pca_mse`, `ridge_…`: linear baselines, see `linear`; and for pictures with classes the accuracies of
+          `probes.class_accuracy`. All of these learn from the training split of the data that is scored.
+        - `bits_per_number`: the negative ELBO over the numbers of an example. It can be compared with that of other
+          models only if numbers have levels (symbols, black and white, discretised).
 
     Raises:
-        MusicaeError: no example of the split is left, or a model without densities is asked for a likelihood, or one
-            without a prior for samples.
+        MusicaeError: no example of the split is left; or a likelihood is asked of a model without densities, or samples
+            of one without a prior.
     """
     model, domain = trained.network, trained.domain
     kept = unseen(domain, dataset, split)
@@ -122,7 +121,7 @@ def evaluate(
 def _scores_of(
     trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int
 ) -> tuple[dict[str, np.ndarray], Tensor]:
-    """The scores of every kept example, `(examples,)` each, and the means of their codes, `(examples, numbers)`."""
+    """The scores of every kept example, `(examples,)` each, and the posterior means, `(examples, numbers)`."""
     model, domain = trained.network, trained.domain
     table = ExampleTable(dataset.examples, kept, trained.device, 0)
     baselines = domain.baselines(trained.manifest.task, _fitted_on(trained, dataset, kept))
@@ -152,7 +151,7 @@ def _batch_scores(
     generator: torch.Generator,
     baselines: Mapping[str, Baseline],
 ) -> tuple[dict[str, Tensor], Posterior]:
-    """The model's own scores of a batch, example by example, and what it made of the input."""
+    """The scores of a batch, `(batch,)` each, and the posterior."""
     model, domain, (target, condition) = trained.network, trained.domain, batch
     loss, parameters, posterior, _ = model.score(corrupted, target, generator, condition)
     scores = {"reconstruction_nats": loss.reconstruction}
@@ -175,7 +174,7 @@ def _batch_scores(
         scores["accuracy_teacher_forced"] = domain.metrics(predicted, target, corrupted)["accuracy"]
     for baseline, estimated in baselines.items():
         for name, values in domain.metrics(estimated(corrupted, target), target, corrupted).items():
-            if not _is_of_input(name):  # what was given is the same for both
+            if not _is_of_input(name):  # the input is the same for all
                 scores[f"{name}_{baseline}"] = values
         if (metric := domain.primary_metric) is not None:
             scores[f"beats_{baseline}"] = (scores[metric] > scores[f"{metric}_{baseline}"]).float()
@@ -186,7 +185,7 @@ def _batch_scores(
 
 
 def _fitted_on(trained: TrainedModel, dataset: DataSet, kept: np.ndarray) -> Tensor:
-    """Some of the training examples, or of those that are scored where there are none: for baselines."""
+    """Examples to fit baselines on: some of the training split, or of the scored ones if that is empty."""
     indices = dataset.splits["train"] if len(dataset.splits["train"]) else kept
     numbers = trained.domain.spec.numel
     stride = max(1, len(indices) // max(1, min(_FITTED_EXAMPLES, _FITTED_NUMBERS // numbers)))
@@ -198,18 +197,18 @@ def _is_of_input(name: str) -> bool:
 
 
 def _free_running(autoregressive: bool, name: str) -> str:
-    """`accuracy` of a decoder that sees its own symbols is named so."""
+    """The name of a score; `accuracy` of an autoregressive decoder is called `accuracy_free_running`."""
     return f"{name}_free_running" if autoregressive and name == "accuracy" else name
 
 
 def _with_intervals(values: dict[str, np.ndarray], group: np.ndarray | None, seed: int) -> dict[str, float]:
-    """Means, and the intervals of the model's own scores at a drawn z, which are the ones to be quoted."""
+    """Means of all scores, and intervals of those that are quoted: the model's own, at a drawn z."""
     result: dict[str, float] = {}
     names = [name for name, each in values.items() if not name.endswith(_WITHOUT_INTERVAL) and np.isfinite(each).all()]
     found = mean_intervals(np.stack([values[name] for name in names], axis=1), group, seed=seed)
     ends = {} if found is None else dict(zip(names, zip(*found, strict=True), strict=True))
     for name, each in values.items():
-        # Some measures find nothing to judge in some examples, such as speech or a pitch.
+        # Some metrics are not defined for some examples, such as those without speech or pitch.
         result[name] = float(each[np.isfinite(each)].mean()) if np.isfinite(each).any() else math.nan
         if name in ends:
             result[f"{name}_low"], result[f"{name}_high"] = map(float, ends[name])
@@ -232,14 +231,17 @@ def evaluate_files(
 
     Args:
         trained: the model and its domain.
-        paths: files and folders, named as in training (the split goes by the names of folder and file),
-            and names in `NAMED_SETS`; none for what it was trained on.
-        settings: keys of the domain's config to change, such as the noise of a test.
+        paths: files and folders, named as in training (the names of folder and file choose the split), and names in
+            `NAMED_SETS`; empty: the model's own training data.
+        settings: keys of the domain's config to change, such as the noise.
         split: as in `evaluate`, or `all` for files that the model never saw.
         limit, seed, importance, samples, pairs: as in `evaluate`.
 
     Returns:
-        As `evaluate`; `damaged_files` counts those that could not be read, where there are some.
+        As `evaluate`, and `damaged_files`, if any files could not be read.
+
+    Raises:
+        MusicaeError: as `evaluate`; or `all` without paths, with samples, or of the training data.
     """
     if split == "all" and not paths:
         raise MusicaeError("split 'all' is for files that the model never saw; name them with --data.")

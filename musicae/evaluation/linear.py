@@ -1,8 +1,7 @@
-"""What straight lines do with the same task: the baselines that a network has to beat.
+"""Linear baselines for models of grids: PCA for reconstruction, ridge regression for restoration.
 
-A reconstruction is compared with principal components, as many as the code has numbers; a restoration
-with ridge regression from the corrupted grid to the clean one. Both learn from the training split of the data
-that is scored. Knows no network.
+There are as many principal components as a code has numbers; ridge regression predicts the clean grid from the
+corrupted one. Both learn from the training split of the data that is scored. Knows no network.
 """
 
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from torch import Tensor
 from musicae.data.dataset import DataSet
 from musicae.domain import Domain
 
-_LARGEST_EXACT_PCA = 2048  # numbers an example
-_LARGEST_RIDGE = 3072  # a colour picture of 32×32; time goes with the cube
+_LARGEST_EXACT_PCA = 2048  # numbers of an example
+_LARGEST_RIDGE = 3072  # numbers of an example, as of a colour picture of 32×32; time grows with the cube
 _NUMBERS_FITTED = 50_000_000  # over all examples: 200 MB an array
 _RIDGE_ALPHA = 1.0
 
@@ -26,12 +25,12 @@ def fitted_pca(domain: Domain, dataset: DataSet, indices: np.ndarray, components
     """Principal components of examples.
 
     Args:
-        domain, dataset: what they are of.
-        indices: examples to fit on; of very many, some.
-        components: at most; no more than an example has numbers, or than there are examples.
+        domain, dataset: the data, and the domain that reads it.
+        indices: examples to fit on; if there are very many, some of them are used.
+        components: number of components; fewer if an example has fewer numbers, or there are fewer examples.
     """
     numbers, chosen = domain.spec.numel, _some(domain, indices)
-    # The exact solution takes time with the cube of an example's size; the random one is close beyond.
+    # The time of the exact solution grows with the cube of an example's size; the randomized one is close to it.
     solver = "covariance_eigh" if numbers <= _LARGEST_EXACT_PCA else "randomized"
     pca = PCA(min(components, numbers, len(chosen)), svd_solver=solver, random_state=0)
     return pca.fit(tensors(domain, dataset, chosen).flatten(1).numpy())
@@ -49,7 +48,7 @@ def pca_scores(
 
 
 def pca_restored(pca: PCA, target: Tensor) -> Tensor:
-    """What comes back from principal components, `(examples, *shape)`."""
+    """Examples reconstructed from their principal components, `(examples, *shape)`."""
     return torch.from_numpy(pca.inverse_transform(pca.transform(target.flatten(1).numpy()))).view_as(target)
 
 
@@ -57,10 +56,10 @@ def fitted_ridge(domain: Domain, dataset: DataSet, indices: np.ndarray, task: st
     """Ridge regression from corrupted examples to clean ones; None where an example has too many numbers for it.
 
     Args:
-        domain, dataset: what the examples are of.
-        indices: examples to fit on; of very many, some.
-        task: whose corruption is undone, drawn once for each example.
-        seed: of the corruption.
+        domain, dataset: the data, and the domain that reads it.
+        indices: examples to fit on; if there are very many, some of them are used.
+        task: the task whose corruption is learned; it is drawn once for each example.
+        seed: seed of the corruption.
     """
     if domain.spec.numel > _LARGEST_RIDGE:
         return None
@@ -74,12 +73,12 @@ def fitted_ridge(domain: Domain, dataset: DataSet, indices: np.ndarray, task: st
 def ridge_scores(
     domain: Domain, dataset: DataSet, fitted_on: np.ndarray, kept: np.ndarray, task: str, seed: int
 ) -> dict[str, float]:
-    """The domain's scores of ridge regression, each with `ridge_` before it; none where examples are too large.
+    """The domain's metrics of ridge regression, prefixed with `ridge_`; empty if examples are too large.
 
     Args:
         domain, dataset, task: as in `fitted_ridge`.
         fitted_on, kept: examples to fit on and to score.
-        seed: of the corruption that is undone; the one that is learned from has another.
+        seed: seed of the corruption of the scored examples; for fitting another one is used.
     """
     ridge = fitted_ridge(domain, dataset, fitted_on, task, seed + 1)
     corrupt = domain.corruption(task, split="test")
@@ -94,22 +93,22 @@ def ridge_scores(
 
 
 def ridge_restored(ridge: Ridge, corrupted: Tensor) -> Tensor:
-    """What ridge regression makes of corrupted examples, same shape."""
+    """Corrupted examples restored by ridge regression, same shape."""
     return torch.from_numpy(ridge.predict(corrupted.flatten(1).numpy())).view_as(corrupted)
 
 
 def tensors(domain: Domain, dataset: DataSet, indices: np.ndarray) -> Tensor:
-    """Examples as a model sees them, `(examples, *spec.shape)`, on the CPU."""
+    """Examples as a model takes them, `(examples, *spec.shape)`, on the CPU."""
     return domain.tensor(torch.from_numpy(np.array(dataset.examples[indices]))).target
 
 
 def batches(domain: Domain, dataset: DataSet, indices: np.ndarray) -> Iterator[Tensor]:
-    """The same in parts, so that memory does not grow with them."""
+    """Examples as `tensors` gives them, in batches of a bounded size."""
     size = domain.spec.evaluation_batch
     for start in range(0, len(indices), size):
         yield tensors(domain, dataset, indices[start : start + size])
 
 
 def _some(domain: Domain, indices: np.ndarray) -> np.ndarray:
-    """As many of the examples as are fitted on, spread over all."""
+    """The examples to fit on, spread over all, so that memory is bounded."""
     return indices[:: max(1, -(-len(indices) * domain.spec.numel // _NUMBERS_FITTED))]

@@ -1,8 +1,8 @@
-"""How well a picture's class can be read from its code: by the nearest neighbours, and by a linear probe.
+"""How well the class of a picture can be predicted from its code: by nearest neighbours, and by a linear probe.
 
-The usual measures of a representation: the class of the nearest training codes (Wu et al., 2018), and
-multinomial logistic regression on the codes (Alain & Bengio, 2017). Principal components, as many as a code
-has numbers, are probed alike.
+These are the usual measures of a representation: the class of the nearest training codes (Wu et al., 2018), and
+multinomial logistic regression on the codes (Alain & Bengio, 2017). For comparison, both are also computed for
+principal components, as many as a code has numbers.
 """
 
 import numpy as np
@@ -19,21 +19,21 @@ from musicae.trained import TrainedModel
 
 NEIGHBOURS = 5
 _ITERATIONS = 1000
-_MOST_CODES = 60_000  # of the training split
-_MOST_PROBED = 20_000  # of those, that logistic regression is fitted on
+_MOST_CODES = 60_000  # codes of the training split that are used
+_MOST_PROBED = 20_000  # of those, codes that logistic regression is fitted on
 
 
 def code_scores(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, kept: np.ndarray) -> dict[str, float]:
-    """`class_accuracy` of the codes, and with `pca_` before it that of principal components.
+    """`class_accuracy` of the codes, and, prefixed with `pca_`, that of principal components.
 
     Args:
-        trained: a model with a vector latent; a conditional one is given no class.
+        trained: a model with a vector latent; if it is conditional, it is given no class.
         dataset: read by its domain.
-        fitted_on: examples that classes are learned from; of very many, some.
+        fitted_on: examples to learn from; if there are very many, some of them are used.
         kept: examples to score.
 
     Returns:
-        Nothing where the data has fewer than two classes, or codes that are no numbers.
+        The accuracies; empty if the data have fewer than two classes, or codes are not finite.
     """
     domain, random = trained.domain, np.random.default_rng(0)
     if len(fitted_on) > _MOST_CODES:
@@ -42,19 +42,19 @@ def code_scores(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, 
     for indices in (fitted_on, kept):
         names = _classes(domain, dataset, indices)
         known.append((indices[names != NO_LABEL], names[names != NO_LABEL]))
-    (learned, learned_names), (asked, asked_names) = known
-    if len(np.unique(learned_names)) < 2 or not len(asked):
+    (learned, learned_names), (scored, scored_names) = known
+    if len(np.unique(learned_names)) < 2 or not len(scored):
         return {}
-    codes = [_codes(trained, dataset, indices) for indices in (learned, asked)]
+    codes = [_codes(trained, dataset, indices) for indices in (learned, scored)]
     if not all(np.isfinite(each).all() for each in codes):
         return {}
     pca = fitted_pca(domain, dataset, learned, codes[0].shape[1])
     components = [
         np.concatenate([pca.transform(batch.flatten(1).numpy()) for batch in batches(domain, dataset, indices)])
-        for indices in (learned, asked)
+        for indices in (learned, scored)
     ]
-    of_components = class_accuracy(components[0], learned_names, components[1], asked_names)
-    return class_accuracy(codes[0], learned_names, codes[1], asked_names) | {
+    of_components = class_accuracy(components[0], learned_names, components[1], scored_names)
+    return class_accuracy(codes[0], learned_names, codes[1], scored_names) | {
         f"pca_{name}": value for name, value in of_components.items()
     }
 
@@ -62,15 +62,18 @@ def code_scores(trained: TrainedModel, dataset: DataSet, fitted_on: np.ndarray, 
 def class_accuracy(
     train_codes: np.ndarray, train_classes: np.ndarray, codes: np.ndarray, classes: np.ndarray
 ) -> dict[str, float]:
-    """Shares of codes whose class is found.
+    """The accuracy of predicting the class from the code.
 
     Args:
-        train_codes: `(examples, numbers)`, those that are learned from.
+        train_codes: `(examples, numbers)`, to learn from.
         train_classes: `(examples,)` names or numbers.
-        codes, classes: those that are asked about.
+        codes, classes: the same of the examples that are scored.
 
     Returns:
         `knn_accuracy`, by a vote of the `NEIGHBOURS` nearest, and `probe_accuracy`, by logistic regression.
+
+    Raises:
+        ValueError: there is only one class.
     """
     if len(np.unique(train_classes)) < 2:
         raise ValueError("one class alone cannot be distinguished from others")

@@ -1,10 +1,9 @@
-"""Whether what a model makes is like music: draws from its prior, and paths between held-out examples.
+"""Quality of samples and paths: draws from the prior, and interpolations between held-out examples.
 
-A figure of generated music means nothing alone, so each has beside it what real music scores: draws are
-compared with held-out examples, and so are as many training examples (the floor: nothing real comes
-closer). Paths through latent space are compared with a crossfade of the same ends in the data, in which
-more and more steps come from the other end (Roberts et al., 2018, section 5.2). What examples are made up
-of is the domain's to say.
+A score of generated music means nothing alone, so each is given with the score of real music. Draws are compared with
+held-out examples; the same comparison for as many training examples is the floor that no model can get below. Paths
+through latent space are compared with a crossfade between the same ends, in which more and more steps come from the
+other end (Roberts et al., 2018, section 5.2). The domain says what is counted, see `HasStatistics`.
 """
 
 import math
@@ -24,7 +23,7 @@ from musicae.pipeline import Code, Pipeline
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
-_POINTS = 13  # of a path, ends included; as many as `interpolate` writes
+_POINTS = 13  # of a path, ends included; the default of `interpolate`
 _WINDOWS_PER_PART = 65_536
 
 
@@ -37,20 +36,19 @@ def sample_quality(
     Args:
         trained: a model with a prior.
         dataset: read by its domain.
-        count: how many to draw, and how many examples of held-out and of training music to compare with.
-        split: held-out music is this split's, without what also stands in training.
-        temperature: of the symbols drawn.
-        seed: of all draws.
+        count: how many samples to draw, and how many held-out and training examples to compare them with.
+        split: the held-out split; examples whose content is also in training are left out.
+        temperature: for drawing symbols.
+        seed: seed of all draws.
 
     Returns:
         For each of the domain's histograms `sample_…_js_bits`, the distance to held-out music, and
-        `training_…_js_bits`, its floor; for each share `sample_…` and `held_out_…`. Of symbols also
-        `…_copied`, the share that stands in training (up to augmentation; of held-out music, before
-        that is left out), `…_copied_bars`, the same of single bars, and `…_distinct`, the share that is
-        left when repetitions are counted once.
+        `training_…_js_bits`, its floor; for each share `sample_…` and `held_out_…`. For symbols also `…_copied`, the
+        share whose content is in training (up to augmentation; for held-out music, before those are left out),
+        `…_copied_bars`, the same for single bars, and `…_distinct`, the share of different examples.
 
     Raises:
-        MusicaeError: a model without a prior, or that restores; or nothing to compare with.
+        MusicaeError: the model has no prior or restores, or there is no held-out example.
     """
     pipeline = trained.pipeline
     pipeline.refuse_restorer("sample")
@@ -58,7 +56,7 @@ def sample_quality(
     kept = unseen(domain, dataset, split)
     if not len(kept):
         raise MusicaeError(f"the {split} split has no example that does not also stand in training; give more data.")
-    chosen = _drawn(kept, count, random)
+    chosen = _some_of(kept, count, random)
     held_out = _augmented(pipeline, dataset, chosen, generator)
     condition = held_out.condition
     if condition is not None:  # each draw gets the condition of some held-out example
@@ -67,7 +65,7 @@ def sample_quality(
     samples = pipeline.decode_codes(z, condition, temperature=temperature, generator=generator)
     compared, train = {"sample": samples, "held_out": held_out.target}, dataset.splits["train"]
     if len(train):
-        compared["training"] = _augmented(pipeline, dataset, _drawn(train, count, random), generator).target
+        compared["training"] = _augmented(pipeline, dataset, _some_of(train, count, random), generator).target
     result = {"samples": float(count)}
     result |= _compared({name: _statistics(domain, batch) for name, batch in compared.items()})
     if domain.spec.layout is Layout.STEPS and len(train):
@@ -82,11 +80,10 @@ def path_quality(
 ) -> dict[str, float]:
     """Compares paths through latent space between pairs of held-out examples with crossfades of the same ends.
 
-    All have 13 points. The path is a great circle where the prior is a standard normal, its points those of
-    even change, as `TrainedModel.interpolate` chooses them; `uniform` has equal parts of it. The crossfade
-    starts and ends with the path's own ends, decoded. In it every step of symbols goes over to the other
-    end once, at a moment drawn at random (pictures and sounds are blended), so that at share t a step is
-    the other end's with probability t.
+    All have 13 points. `path` is a great circle where the prior is a standard normal, with evenly spaced changes, as
+    `TrainedModel.interpolate` gives it; `uniform` is the same circle in equal parts. `crossfade` is between the decoded
+    ends of the path: each step of symbols changes to the other end once, at a random point, so that at share t of the
+    way it is the other end's with probability t; pictures and sounds are blended.
 
     Args:
         trained, dataset, split, seed: as in `sample_quality`.
@@ -94,14 +91,14 @@ def path_quality(
         draws: of the importance-weighted bound; 0 for the negative ELBO.
 
     Returns:
-        Each for `path`, `uniform` and `crossfade`: `…_change`, the mean distance of neighbouring points (symbols:
-        share of tokens that differ; else the root mean square); `…_jump`, the largest step over the mean
-        step, 1 where all are even, averaged over the pairs whose ends differ; `…_midpoint_…`, the
-        domain's shares half way, against `ends_…`; and `…_nll_nats`, what a point between the ends costs
-        the model, against `ends_nll_nats`.
+        For each of `path`, `uniform` and `crossfade`: `…_change`, the mean distance of neighbouring points (symbols:
+        share of different tokens; else the root mean square); `…_jump`, the largest distance over the mean one, 1 if
+        all are equal, averaged over the pairs whose ends differ; `…_midpoint_…`, the domain's shares half way, to
+        compare with `ends_…`; and `…_nll_nats`, the bound on -log p of a point between the ends, to compare with
+        `ends_nll_nats`.
 
     Raises:
-        MusicaeError: a model that restores, or fewer than two examples.
+        MusicaeError: the model restores, or there are fewer than two examples.
     """
     pipeline = trained.pipeline
     pipeline.refuse_restorer("interpolate")
@@ -155,17 +152,17 @@ def _point_scores(
 
 
 def _crossfade(start: Tensor, end: Tensor, layout: Layout, generator: torch.Generator) -> Tensor:
-    """`(pairs, *shape)` each → `(pairs, points, *shape)`; symbols turn step by step, all streams of a step together."""
+    """`(pairs, *shape)` each → `(pairs, points, *shape)`; all streams of a step of symbols change together."""
     start, end = start.unsqueeze(1), end.unsqueeze(1)
     share = torch.linspace(0, 1, _POINTS, device=start.device).view(1, -1, *[1] * (start.dim() - 2))
     if layout is Layout.GRID:
         return (1 - share) * start + share * end
-    moment = torch.rand(len(start), 1, start.shape[2], 1, generator=generator, device=start.device)
-    return torch.where(moment < share, end, start)
+    change_at = torch.rand(len(start), 1, start.shape[2], 1, generator=generator, device=start.device)
+    return torch.where(change_at < share, end, start)
 
 
 def _statistics(domain: Domain, batch: Tensor) -> Statistics:
-    """What examples are made up of; nothing where the domain can't say."""
+    """The domain's statistics of a batch; empty if it has none."""
     return domain.statistics(batch) if isinstance(domain, HasStatistics) else Statistics({}, {})
 
 
@@ -186,7 +183,7 @@ def _compared(statistics: dict[str, Statistics]) -> dict[str, float]:
 
 
 def _copied(domain: Domain, dataset: DataSet, samples: Tensor, held_out: np.ndarray) -> dict[str, float]:
-    """What stands in training; held-out examples as they are stored, since augmentation makes others of them."""
+    """Shares of examples and bars that are in training too; held-out examples are given without augmentation."""
     train = dataset.splits["train"]
     known = domain.identity(dataset.examples[train]) if dataset.identity is None else dataset.identity[train]
     own = domain.identity(samples.cpu().numpy())
@@ -206,7 +203,7 @@ def _bars(domain: Domain, windows: np.ndarray) -> np.ndarray:
     return domain.identity(windows.reshape(-1, domain.spec.segment, windows.shape[-1]))
 
 
-def _drawn(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+def _some_of(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` of the indices, each at most once, or all there are, in their order."""
     return np.sort(random.choice(indices, min(count, len(indices)), replace=False))
 

@@ -14,7 +14,8 @@ from torch.distributions import Independent, LowRankMultivariateNormal, Normal, 
 
 from musicae.audio.domain import AudioConfig, AudioDomain
 from musicae.audio.sound import Sound
-from musicae.data.dataset import DataSet, ReadReport, load_dataset, unseen
+from musicae.data.dataset import DataSet, load_dataset, unseen
+from musicae.data.store import ReadReport
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate, evaluate_files

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from musicae.data.dataset import DataSet, ReadReport, unseen
+from musicae.data.dataset import DataSet, unseen
+from musicae.data.store import ReadReport
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.sample_quality import path_quality, sample_quality
