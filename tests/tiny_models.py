@@ -13,8 +13,8 @@ SETTINGS = {
     | {"latent_size": 24, "learning_rate": 3e-3, "beta": 0.01},
     "image": {"steps": 200, "evaluate_every": 100, "width": 64, "latent_size": 4, "learning_rate": 3e-3},
     "plain": {"steps": 20, "evaluate_every": 20, "latent": "deterministic", "width": 64, "latent_size": 4},
-    "audio": {"steps": 30, "evaluate_every": 30, "batch_size": 4, "widths": (4, 8), "latent_size": 8, "n_fft": 256}
-    | {"sample_rate_hz": 8000, "chunk_s": 0.6, "learning_rate": 3e-3},
+    "audio": {"steps": 15, "evaluate_every": 15, "batch_size": 4, "widths": (4, 8), "latent_size": 8, "n_fft": 256}
+    | {"sample_rate_hz": 8000, "chunk_s": 0.6, "learning_rate": 6e-3},
 }
 
 
