@@ -66,7 +66,7 @@ def test_the_settings_are_those_of_the_guide() -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_a_type_rebuilds_digits_and_is_scored(trained: Trained, name: str) -> None:
+def test_a_type_rebuilds_digits_is_scored_and_draws_some_or_says_why_not(trained: Trained, name: str) -> None:
     model = trained(name)
     dataset = held_out(model)
     scores = evaluate(model, dataset)
@@ -76,11 +76,6 @@ def test_a_type_rebuilds_digits_and_is_scored(trained: Trained, name: str) -> No
     batch = model.domain.tensor(torch.from_numpy(np.array(dataset.examples[:5]))).target
     once, again = model.reconstruct(batch), model.reconstruct(batch)
     assert torch.equal(once, again)  # of the mean, not of a draw
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_a_type_draws_digits_or_says_why_not(trained: Trained, name: str) -> None:
-    model = trained(name)
     if name in WITHOUT_PRIOR:
         with pytest.raises(MusicaeError, match="no prior to sample from"):
             model.sample(4)

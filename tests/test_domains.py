@@ -139,6 +139,21 @@ def test_a_media_object_is_opened_from_a_path_text_and_itself(name: str, tmp_pat
     assert isinstance(item.plot(), Image)
 
 
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_file_of_another_medium_is_not_written(name: str, tmp_path: Path) -> None:
+    item = opened(name)[1]
+    foreign = {"image": (".mid", ".wav"), "music": (".jpg", ".flac"), "audio": (".mid", ".png")}
+    for ending in (*foreign[name], ".xyz", ""):
+        with pytest.raises(MusicaeError, match="out") as caught:
+            item.save(tmp_path / f"out{ending}")
+        assert "\n" not in str(caught.value)
+    (tmp_path / f"folder{item.suffix}").mkdir()
+    with pytest.raises(MusicaeError, match="is a folder"):
+        item.save(tmp_path / f"folder{item.suffix}")
+    assert item.save(tmp_path / "deep" / f"out{item.suffix}").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == []
+
+
 @CONTRACT
 def test_what_can_not_be_opened_is_one_sentence(name: str, tmp_path: Path) -> None:
     domain, item = opened(name)

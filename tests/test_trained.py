@@ -310,7 +310,7 @@ def test_a_run_its_checkpoint_and_text_load_the_same_model(tiny_run: Run) -> Non
     batch = models[0].sample(2, seed=0).tensor
     assert all(torch.equal(model.reconstruct(batch), models[0].reconstruct(batch)) for model in models)
     assert musicae.load is load
-    assert repr(models[0]) == "<TrainedModel best: image, reconstruct, model mlp>"
+    assert repr(models[0]) == "<TrainedModel image-run: image, reconstruct, model mlp>"
 
 
 def test_an_unknown_name_lists_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,17 @@ def test_bad_arguments_of_a_sample_are_named(music: TrainedModel, settings: dict
         music.sample(**settings)
 
 
+def test_what_comes_out_silent_is_remarked_and_written(music: TrainedModel, tmp_path: Path) -> None:
+    assert music.reconstruct(A).remarks == music.sample(2, seed=0).remarks == ()
+    with torch.no_grad():
+        music.network.head[-1].bias[0] += 1e6  # whatever the code, every step holds
+    samples = music.sample(2, seed=0)
+    assert samples.remarks == ("sample-01: silent: no note anywhere", "sample-02: silent: no note anywhere")
+    assert notes(samples.save(tmp_path / "samples")) == []
+    assert music.reconstruct(A).remarks == ("silent: no note anywhere",)
+    assert "step-02: silent: no note anywhere" in music.interpolate_songs(A, B, 2).remarks
+
+
 # Longer than a window
 
 
