@@ -1,18 +1,17 @@
-"""Attribute vectors: directions in latent space along which something a person can name grows.
+"""Attribute vectors: directions in latent space along which an attribute grows, such as note density.
 
-Roberts et al. (2018, section 6.4) take the difference of the mean codes of the quarters of the data with
-most and least of an attribute. Its limit for a linear relation is the covariance of code and attribute,
-which is used here (the *plain* vector). Since attributes are correlated (dense melodies are syncopated
-too), it drags others along. The *clean* vector is the most probable move that, by a regression of all
-attributes on the code, raises one by a standard deviation and leaves the others:
+Roberts et al. (2018, section 6.4) take the difference between the mean codes of the quarters of the data with most and
+least of an attribute. If the relation is linear, that is proportional to the covariance of code and attribute, which is
+used here (the *plain* vector). Since attributes are correlated (dense melodies are syncopated too), it also changes
+others. The *clean* vector is the most probable move that, by a linear regression of all attributes on the code, raises
+one by a standard deviation and keeps the others:
 
-    v_i = Σ W (Wᵀ Σ W)⁻¹ e_i,   Σ the covariance of the codes, W the regression's weights.
+    v_i = Σ W (Wᵀ Σ W)⁻¹ e_i,   Σ is the covariance of the codes, W the regression's weights.
 
-What a move really does is measured by decoding moved codes. The vector whose effect is purest is kept
-and scaled, so that a step of 1 raises the attribute by one standard deviation of the data, averaged
-over both directions. Last, the *corrected* vectors undo the side effects that were measured, by a
-mixture of all vectors, and are kept where they are purer. All of it happens in the space where the
-prior is a standard normal.
+The real effect of a move is measured by decoding moved codes. Of the two vectors the one with fewer side effects is
+kept and scaled, so that a step of 1 raises the attribute by one standard deviation of the data, averaged over both
+directions. Last, *corrected* vectors are mixtures of all vectors that cancel the measured side effects; each is kept if
+its side effects are indeed smaller. All of this happens in the space where the prior is a standard normal.
 """
 
 import json
@@ -39,20 +38,20 @@ if TYPE_CHECKING:
 FILE = "attributes.safetensors"
 _MOST_WINDOWS = 20_000
 _PROBED_WINDOWS = 128
-_RIDGE = 1e-3  # of the codes' mean variance
-_LARGEST_SCALE = 8.0  # times what the regression says; beyond, codes leave the data
-_LARGEST_LENGTH = 1.3  # of a moved code, times that of a draw from the prior
-_NO_EFFECT = 0.05  # in standard deviations; less is chance
+_RIDGE = 1e-3  # relative to the codes' mean variance
+_LARGEST_SCALE = 8.0  # relative to the regression; beyond it codes are unlike the data's
+_LARGEST_LENGTH = 1.3  # of a moved code, relative to a draw from the prior
+_NO_EFFECT = 0.05  # in standard deviations; smaller effects are chance
 
 
 class AttributeInfo(Config):
-    """What was measured for one attribute.
+    """Measurements of one attribute.
 
     Attributes:
-        mean, deviation: over the training windows, in the attribute's own unit.
-        explained: share of the variance over the windows that the regression on the code explains.
-        kind: which vector was best, see the module: plain, clean or corrected.
-        effects: realised change of each attribute at a step of 1, in its standard deviations.
+        mean, deviation: over the training windows, in the attribute's unit.
+        explained: share of the variance that the regression on the code explains (R²).
+        kind: which vector is used: plain, clean or corrected; see the module's docstring.
+        effects: measured change of each attribute at a step of 1, in its standard deviations.
     """
 
     mean: float
@@ -66,9 +65,10 @@ class AttributeVectors(NamedTuple):
     """Attributes and their directions.
 
     Attributes:
-        info: name → what was measured.
-        vectors: name → `latent_shape`, in the space where paths are drawn; a step of 1 is one deviation.
-        windows: how many training windows they come from.
+        info: name → measurements.
+        vectors: name → `latent_shape`, in the space where paths are drawn; a step of 1 changes the attribute by one
+            standard deviation.
+        windows: number of training windows that they were fitted on.
     """
 
     info: dict[str, AttributeInfo]
@@ -111,15 +111,15 @@ class AttributeVectors(NamedTuple):
 
 
 def fit(pipeline: Pipeline, dataset: "DataSet", *, limit: int = _MOST_WINDOWS) -> AttributeVectors:
-    """Finds the vectors with a model and its training data.
+    """Fits the vectors to a model and its training data.
 
     Args:
         pipeline: the model and its domain.
         dataset: its `train` split is used.
-        limit: at most so many windows, spread over the split.
+        limit: most windows to use, spread over the split.
 
     Returns:
-        The vectors of all attributes that vary over the data; none where the domain knows none.
+        The vectors of all attributes that vary over the data; none if the domain has no attributes.
     """
     domain, indices = pipeline.domain, dataset.splits["train"]
     if not isinstance(domain, HasAttributes):
@@ -128,7 +128,7 @@ def fit(pipeline: Pipeline, dataset: "DataSet", *, limit: int = _MOST_WINDOWS) -
     codes: list[Tensor] = []
     conditions: list[Tensor] = []
     measured: list[Mapping[str, Tensor]] = []
-    # Parts of the data at a time: examples are read from a memory map.
+    # In parts, since examples are read from a memory map.
     for part in np.array_split(indices, math.ceil(len(indices) / domain.spec.evaluation_batch)):
         batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[part])))
         measured.append(domain.attributes(batch.target))
@@ -184,28 +184,23 @@ def _directions(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     covariance = centred.T @ centred / len(centred)
     ridge = _RIDGE * covariance.diagonal().mean().clamp_min(1e-12) * torch.eye(len(covariance)).double()
     weights = torch.linalg.solve(covariance + ridge, centred.T @ wanted / len(centred))  # W
-    moved = covariance @ weights  # how codes of more of an attribute differ
-    response = weights.T @ moved  # (attributes, attributes), of moving along `moved`
+    moved = covariance @ weights  # covariance of code and attribute
+    response = weights.T @ moved  # (attributes, attributes), predicted effects of the columns of `moved`
     plain = moved / response.diagonal().clamp_min(1e-9)
-    # A pseudo-inverse: two attributes that mean the same to the model share their move.
+    # A pseudo-inverse, since two attributes may depend on the code in the same way.
     clean = moved @ torch.linalg.pinv(response, rtol=1e-3, hermitian=True)
     explained = 1 - (wanted - centred @ weights).square().mean(0) / wanted.square().mean(0)
     return plain, clean, explained.clamp(0, 1)
 
 
 class _Probe:
-    """Moves codes, decodes them, and measures what changed, in standard deviations."""
+    """Moves codes, decodes them, and measures the change of every attribute in standard deviations."""
 
     def __init__(
         self, pipeline: Pipeline, base: Tensor, condition: Tensor | None, names: list[str], deviation: Tensor
     ) -> None:
-        self.pipeline, self.base, self.condition, self.names, self.deviation = (
-            pipeline,
-            base,
-            condition,
-            names,
-            deviation,
-        )
+        self.pipeline, self.base, self.condition = pipeline, base, condition
+        self.names, self.deviation = names, deviation
         assert isinstance(pipeline.domain, HasAttributes)
         self.attributes = pipeline.domain.attributes
 
@@ -221,22 +216,22 @@ class _Probe:
 
 
 class _Trial(NamedTuple):
-    """A vector, and what a step of 1 along it did to each attribute."""
+    """A vector, and the measured effect of a step of 1 along it on each attribute, `(attributes,)`."""
 
     kind: Literal["plain", "clean", "corrected"]
     vector: Tensor
     effects: Tensor
 
     def purity(self, number: int) -> float:
-        """Share of the wanted effect in all effects; a move that does nothing or the opposite is worth nothing."""
+        """Share of the wanted effect in all effects; 0 if the attribute does not grow."""
         own = float(self.effects[number])
         return max(own, 0.0) / (float(self.effects.abs().sum()) + _NO_EFFECT)
 
 
 def _calibrated(probe: _Probe, trial: _Trial, number: int) -> _Trial:
-    """Scales a vector so that a step of 1 changes its attribute by 1, as far as that is in reach.
+    """Scales a vector so that a step of 1 changes its attribute by 1, as far as that is possible.
 
-    The most probable symbols stay what they are for small moves, so a vector that does nothing is first made longer.
+    Small moves may not change the most probable symbols, so a vector without effect is first made longer.
     """
     scale, best, last = 1.0, trial, trial
     for _ in range(5):
@@ -254,28 +249,30 @@ def _calibrated(probe: _Probe, trial: _Trial, number: int) -> _Trial:
 
 
 def _corrected(probe: _Probe, trials: list[_Trial]) -> list[_Trial]:
-    """Mixes vectors so that their measured side effects cancel, and keeps each mixture that is purer.
+    """Mixes vectors so that their measured side effects cancel, and keeps each mixture with a higher purity.
 
-    Vectors that do nothing have nothing to give to a mixture, and stay as they are.
+    Vectors without effect are not mixed, and stay as they are.
     """
-    able = [number for number, trial in enumerate(trials) if float(trial.effects[number]) > _NO_EFFECT]
-    if not able:
+    effective = [number for number, trial in enumerate(trials) if float(trial.effects[number]) > _NO_EFFECT]
+    if not effective:
         return trials
-    effects = torch.stack([trials[number].effects[able] for number in able])  # (vectors moved, attributes changed)
+    effects = torch.stack(
+        [trials[number].effects[effective] for number in effective]
+    )  # (vectors moved, attributes changed)
     mixing = torch.linalg.pinv(effects, rtol=1e-2).to(trials[0].vector)
-    mixed = torch.tensordot(mixing, torch.stack([trials[number].vector for number in able]), dims=1)
+    mixed = torch.tensordot(mixing, torch.stack([trials[number].vector for number in effective]), dims=1)
     kept = list(trials)
-    for number, vector in zip(able, mixed, strict=True):
+    for number, vector in zip(effective, mixed, strict=True):
         tried = _calibrated(probe, _Trial("corrected", vector, probe.effects(vector)), number)
         kept[number] = tried if tried.purity(number) > kept[number].purity(number) else kept[number]
     return kept
 
 
 def moved_code(base: Tensor, vector: Tensor, amount: float) -> Tensor:
-    """Codes `(batch, *latent_shape)` moved along a vector; those that come to lie too far out are drawn back in.
+    """Moves codes `(batch, *latent_shape)` along a vector, and shortens those that become too long.
 
-    Draws from a Gaussian of n numbers have a length of about √n; far beyond lie codes the decoder never saw.
-    A code that was as long before is left as long.
+    Draws from a Gaussian of n numbers have a length of about √n, and the decoder never saw much longer codes in
+    training. A code that was longer before keeps its length.
     """
     there = base + amount * vector.to(base)
     before, after = (code.flatten(1).norm(dim=1) for code in (base, there))

@@ -16,6 +16,9 @@ from musicae.models.autoencoder import Autoencoder
 from musicae.precision import drawing_precision, restoring_precision
 from musicae.spec import Layout
 
+Choice = dict[str, Any]
+"""Which part of a media object is taken: music has `bar` and `track`, sound `start_s`, a set of pictures `index`."""
+
 
 class Code(NamedTuple):
     """The codes of some examples.
@@ -42,11 +45,11 @@ class Pipeline:
     def __init__(self, network: Autoencoder, domain: Domain, task: str, device: torch.device) -> None:
         self.network, self.domain, self.task, self.device = network, domain, task, device
 
-    def open(self, source: Any, **how: Any) -> Any:
+    def open(self, source: Any, **options: Any) -> Any:
         """Opens a media object; see `Domain.open`."""
-        return self.domain.open(source, **how)
+        return self.domain.open(source, **options)
 
-    def select(self, source: Any, choice: dict[str, Any] | None = None) -> Selection:
+    def select(self, source: Any, choice: Choice | None = None) -> Selection:
         """Picks one example of a media object; see `Domain.select`."""
         return self.domain.select(self.open(source), **(choice or {}))
 

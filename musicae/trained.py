@@ -1,8 +1,8 @@
-"""`TrainedModel`: a network and its domain together, which is what people import.
+"""`TrainedModel`: a network with its domain. This is the API that people import.
 
-Every operation takes media objects (or paths, or what the ecosystem has for them) and gives media objects, or takes
-tensors and gives tensors. A result is a value with its own remarks; nothing is kept in the model between calls, and
-no file is written: a result has `save`. What the operations do is in the modules they call.
+Every operation takes media objects (or paths, PIL images, arrays and so on) and returns media objects, or takes tensors
+and returns tensors. A result is a value with its own remarks, and is written to a file by its `save`. The model keeps
+nothing between calls. The operations are implemented in the modules that they call.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
 from musicae.models.autoencoder import Autoencoder
-from musicae.pipeline import Pipeline, condition_text
+from musicae.pipeline import Choice, Pipeline, condition_text
 from musicae.shipped import find_model
 from musicae.training.checkpoint import Manifest, load_checkpoint
 
@@ -29,19 +29,16 @@ if TYPE_CHECKING:
     from musicae.inference.embed import LatentMap
     from musicae.training.callbacks import Callback
 
-Choice = dict[str, Any]
-"""Which part of a media object is taken: music has `bar` and `track`, sound `start_s`, a set of pictures `index`."""
-
 
 class TrainedModel:
     """A trained autoencoder that takes and gives media objects.
 
     Args:
-        network: a plain `nn.Module`; `encode`, `decode` and `loss` work with gradients in a loop of one's own.
-        domain: cuts media objects into its tensors, and assembles them.
-        manifest: where both came from.
+        network: a plain `nn.Module`; its `encode`, `decode` and `loss` work with gradients in a loop of your own.
+        domain: turns media objects into the network's tensors, and back.
+        manifest: how both were made.
         device: where to compute; by default a GPU if there is one.
-        folder: of the checkpoint, where more may lie, such as attribute vectors.
+        folder: the checkpoint's folder, which may also hold attribute vectors.
     """
 
     def __init__(
@@ -55,7 +52,8 @@ class TrainedModel:
         self.folder = folder
 
     def __repr__(self) -> str:
-        name = self.folder.name if self.folder is not None else self.manifest.model
+        place = self.folder or Path(self.manifest.model)
+        name = place.parent.name if place.name == "best" else place.name  # of a run, its own name
         return f"<TrainedModel {name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
 
     @property
@@ -80,7 +78,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def encode(self, source: Any, **choice: Any) -> Tensor:
-        """Posterior means.
+        """Encodes examples to posterior means.
 
         Args:
             source: a media object or what `Domain.open` takes, of which one example is taken (see `Domain.select`),
@@ -99,7 +97,7 @@ class TrainedModel:
         return self.network.encode(batch.target.to(self.device), condition).mean
 
     def tensor(self, source: Any, **choice: Any) -> Tensor:
-        """One example as the network is given it, `(1, *spec.shape)`; the arguments are as in `encode`."""
+        """One example as the network takes it, `(1, *spec.shape)`; arguments as in `encode`."""
         pipeline = self.pipeline
         return pipeline.batch(pipeline.select(source, choice)).target
 
@@ -111,13 +109,13 @@ class TrainedModel:
 
         Args:
             z: codes.
-            temperature: 0 is the mean (pictures, sound) or the most probable symbols (music).
+            temperature: 0 gives the mean (pictures, sound) or the most probable symbols (music).
             top_p: symbols are drawn from the most probable ones that together have this probability.
             seed: of the draws at temperatures above 0.
             chords, label: the condition, as in `sample`.
 
         Raises:
-            ValueError: no tensor of floats, one of another shape, or values that are not finite.
+            ValueError: not a float tensor, of another shape, or with values that are not finite.
         """
         from musicae.inference.sample import check_draw
 
@@ -130,14 +128,14 @@ class TrainedModel:
         return pipeline.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=generator)
 
     def reconstruct(self, source: Any, *, chords: str | None = None, label: str | None = None) -> Any:
-        """Puts a whole media object, or a batch, through the model.
+        """Reconstructs a whole media object, or a batch.
 
         Args:
             source: a media object or what `Domain.open` takes, however long, or a batch `(batch, *spec.shape)`.
-            chords, label: another harmony or class, as in `sample`: the code stays, and is decoded with it.
+            chords, label: another harmony or class, as in `sample`, to decode the same code with.
 
         Returns:
-            A new media object in the frame of the old one: what the model does not address is untouched; or the batch.
+            A new media object in the frame of the old one: what the model does not address is unchanged; or the batch.
         """
         from musicae.inference.restore import restore
 
@@ -147,56 +145,59 @@ class TrainedModel:
         self, source: Any, *, sample_rate_hz: int | None = None, strength: float = 1.0,
         max_attenuation_db: float | None = None, noise_profile: Any = None,
     ) -> Any:  # fmt: skip
-        """Cleans or repairs a media object or a batch; as `reconstruct`, for models trained with task `denoise`.
+        """Denoises a sound or a picture, or repairs music; for models trained with task `denoise`.
 
         Args:
-            source: as in `reconstruct`; of samples `(samples,)` or `(samples, channels)` the rate is given.
-            sample_rate_hz: of samples.
-            strength: 0 gives the input back, 1 all that the model would do (pictures and sound).
-            max_attenuation_db: nothing in the spectrum is turned down by more (sound); None for no limit.
-            noise_profile: a recording of the noise alone, same place and same recorder (sound).
+            source: as in `reconstruct`, or samples `(samples,)` or `(samples, channels)` with their rate.
+            sample_rate_hz: sample rate, if the source is samples.
+            strength: dry/wet: 0 gives the input, 1 the model's output (pictures and sound).
+            max_attenuation_db: largest attenuation of any part of the spectrum (sound); None for no limit.
+            noise_profile: a recording of the noise alone, from the same place and recorder (sound).
 
         Returns:
             As `reconstruct`. A `Sound` is lazy: it is computed while it is saved or its samples are read, in constant
             memory.
         """
-        from musicae.inference.restore import Restraint, restore
+        from musicae.inference.restore import RestorationLimits, restore
 
-        restraint = Restraint(strength, max_attenuation_db)
-        how: dict[str, Any] = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
-        return restore(self.pipeline, "denoise", source, restraint=restraint, noise_profile=noise_profile, **how)
+        limits = RestorationLimits(strength, max_attenuation_db)
+        options: dict[str, Any] = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
+        return restore(self.pipeline, "denoise", source, limits=limits, noise_profile=noise_profile, **options)
 
     def stream(
         self, blocks: Iterable[np.ndarray], *, sample_rate_hz: int | None = None, strength: float = 1.0,
         max_attenuation_db: float | None = None,
     ) -> "StreamedBlocks":  # fmt: skip
-        """Cleans sound while it arrives, for causal models: `for block in denoiser.stream(blocks)`.
+        """Denoises sound while it arrives, with a causal model: `for block in denoiser.stream(blocks)`.
 
         Args:
             blocks: float32 in −1…1, `(samples,)` or `(samples, channels)`, of any sizes.
-            sample_rate_hz: of the blocks; None for the model's, at which the delay is smallest.
+            sample_rate_hz: sample rate of the blocks; None: the model's, at which the delay is smallest.
             strength, max_attenuation_db: as in `denoise`.
 
         Returns:
-            An iterable of blocks, together as long as those that went in and the same as `denoise` gives;
-            its `latency_s` says how far they may lag behind on the way.
+            An iterable of blocks, in all as long as the input and equal to the result of `denoise`; its `latency_s` is
+            the largest delay.
 
         Raises:
-            MusicaeError: a model that looks ahead, or one trained for another task.
+            MusicaeError: the model is not causal, or was trained for another task.
         """
-        from musicae.inference.restore import Restraint, stream
+        from musicae.inference.restore import RestorationLimits, stream
 
         streamed: StreamedBlocks = stream(
-            self.pipeline, blocks, sample_rate_hz, Restraint(strength, max_attenuation_db)
+            self.pipeline, blocks, sample_rate_hz, RestorationLimits(strength, max_attenuation_db)
         )
         return streamed
 
     def upscale(self, source: Any, *, sample_rate_hz: int | None = None) -> Any:
-        """Fills in what a coarse media object or batch lacks; as `denoise`, for models trained with task `upscale`."""
+        """Raises the resolution of a picture, the bandwidth of a sound or the detail of music; for task `upscale`.
+
+        Arguments and result are as in `denoise`.
+        """
         from musicae.inference.restore import restore
 
-        how: dict[str, Any] = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
-        return restore(self.pipeline, "upscale", source, **how)
+        options: dict[str, Any] = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
+        return restore(self.pipeline, "upscale", source, **options)
 
     def sample(
         self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, seed: int | None = None,
@@ -205,12 +206,12 @@ class TrainedModel:
         """Decodes draws from the prior.
 
         Args:
-            count: how many.
-            temperature: of the symbols drawn (music); 0 takes the most probable.
+            count: number of samples.
+            temperature: for drawing symbols (music); 0 takes the most probable ones.
             top_p: as in `decode`.
-            seed: of all draws; None draws anew each time.
-            length: bars of each (music), rounded up to whole windows; windows follow each other on a
-                walk through latent space of which each point is a draw from the prior.
+            seed: seed of all draws; with None they differ each time.
+            length: bars of each sample (music), rounded up to whole windows; consecutive windows are a random walk
+                through latent space of which each point is a draw from the prior.
             chords: the condition of a model of music with chords, such as "C F G Am".
             label: the condition of a model of pictures with labels, such as "7".
 
@@ -219,7 +220,7 @@ class TrainedModel:
             `(count, windows, *spec.shape)`.
 
         Raises:
-            MusicaeError: a plain autoencoder, which has no prior to draw from, or a restoring model.
+            MusicaeError: the model has no prior to draw from, or restores.
         """
         from musicae.inference.sample import sample
 
@@ -232,16 +233,16 @@ class TrainedModel:
         self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", spacing: str = "even",
         choice_a: Choice | None = None, choice_b: Choice | None = None,
     ) -> Morph:  # fmt: skip
-        """Walks from one example to another through latent space.
+        """Interpolates between two examples in latent space.
 
-        The ends are the model's own reconstructions of the two inputs.
+        The ends are the model's reconstructions of the two inputs.
 
         Args:
             a, b: media objects or what `Domain.open` takes, or batches of one.
             steps: points on the path, ends included.
             method: `slerp` or `lerp`, see `musicae.inference.latent_paths`.
-            spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal
-                parts of the path, on which a decoder may stand still for long and then go far at once.
+            spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal parts
+                of the path, between which the result may change very unevenly.
             choice_a, choice_b: which part of each: music takes `bar` and `track`.
 
         Returns:
@@ -263,7 +264,7 @@ class TrainedModel:
             choice_a, choice_b: which part of each: sound takes `start_s`.
 
         Raises:
-            MusicaeError: examples of this model don't change while they last (music, pictures).
+            MusicaeError: the model is not one of sound.
         """
         from musicae.inference.interpolate import morph
 
@@ -274,7 +275,7 @@ class TrainedModel:
         self, a: Any, b: Any, c: Any, d: Any, steps: int = 5, *, method: str = "slerp",
         choices: Sequence[Choice] | None = None,
     ) -> Morph:  # fmt: skip
-        """Fills a square between four: from a down to b at the left, from c down to d at the right.
+        """Interpolates a square between four examples: from a down to b at the left, from c down to d at the right.
 
         Args:
             a, b, c, d: media objects or what `Domain.open` takes.
@@ -290,9 +291,9 @@ class TrainedModel:
         return interpolate_corners(self._generative("interpolate"), (a, b, c, d), steps, method, choices or [])
 
     def interpolate_songs(self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp") -> Morph:
-        """As `interpolate`, whole: the first windows of both are joined by a path, the second windows, and so on.
+        """Interpolates whole media objects: between their first windows, between their second windows, and so on.
 
-        The shorter one is repeated from its beginning; tempo, time signature and length are those of the longer.
+        The shorter one is repeated from its beginning; tempo, time signature and length are those of the longer one.
         """
         from musicae.inference.interpolate import interpolate_songs
 
@@ -306,9 +307,9 @@ class TrainedModel:
 
         Args:
             source: a media object or what `Domain.open` takes.
-            amount: 0 gives the reconstruction, 1 draws from the prior that know nothing of the source.
-            count: how many.
-            seed, temperature: of the draws; at temperature 0 only the code varies.
+            amount: 0 gives the reconstruction, 1 draws from the prior that are independent of the source.
+            count: number of variations.
+            seed, temperature: for the draws; at temperature 0 only the code varies.
             choice: which part of the source.
 
         Returns:
@@ -319,7 +320,7 @@ class TrainedModel:
         return vary(self.pipeline, source, amount, count, seed, temperature, choice or {})
 
     def grid(self, side: int = 15, *, label: str | None = None, chords: str | None = None) -> Morph:
-        """Decodes a square over a latent of two numbers, evenly under the prior.
+        """Decodes a square grid of a latent of two numbers, whose cells have equal probability under the prior.
 
         Args:
             side: examples to a side.
@@ -336,23 +337,23 @@ class TrainedModel:
         return grid(self.pipeline, side, condition_text(chords, label))
 
     def attributes(self, *sources: Any, each_window: bool = False) -> "AttributeTable":
-        """Measures what the domain has names for (note density, brightness).
+        """Measures the domain's attributes, such as note density or brightness.
 
         Args:
             *sources: files and folders, or media objects.
-            each_window: a row for each window, not the mean of each file's.
+            each_window: a row for each window, in place of the mean over the windows of a file.
         """
         from musicae.inference.attribute_table import measure
 
         return measure(self.domain, sources, each_window=each_window)
 
     def shift(self, source: Any, attribute: str, amount: float = 1.0) -> Any:
-        """Changes one attribute of a whole media object, or of a batch, and keeps the rest as far as it can.
+        """Changes one attribute of a whole media object, or of a batch, and keeps the rest as far as possible.
 
         Args:
             source: as in `reconstruct`.
             attribute: a name in `attribute_vectors`.
-            amount: in standard deviations of the attribute over the training data.
+            amount: change in standard deviations of the attribute over the training data.
         """
         from musicae.inference.shift import shift
 
@@ -360,7 +361,7 @@ class TrainedModel:
 
     @property
     def attribute_vectors(self) -> "AttributeVectors | None":
-        """The directions stored in the checkpoint; None where it has none."""
+        """The attribute vectors stored with the checkpoint; None if it has none."""
         from musicae.attribute_vectors import AttributeVectors
 
         return None if self.folder is None else AttributeVectors.load(self.folder)
@@ -368,22 +369,22 @@ class TrainedModel:
     def embed(
         self, *sources: Any, colour: str | None = None, method: str = "pca", each_file: bool = False, seed: int = 0
     ) -> "LatentMap":
-        """A map of the windows of media objects: near on the map is near in latent space.
+        """Maps the windows of media objects: points that are near on the map are near in latent space.
 
         Args:
             *sources: files and folders, or media objects.
             colour: `folder`, `file`, a label of the domain (`key` of music, `label` of pictures) or an attribute; by
-                default the label where any picture has one that the model's data had, else the folder.
+                default the label, if any picture has one that the model's data had, else the folder.
             method: `pca`, `tsne`, or `latent`: the two numbers that vary most.
             each_file: a point for each file, the mean of its codes.
-            seed: of t-SNE.
+            seed: seed of t-SNE.
         """
         from musicae.inference.embed import embed
 
         return embed(self.pipeline, sources, colour=colour, method=method, each_file=each_file, seed=seed)
 
     def _generative(self, what: str) -> Pipeline:
-        """The pipeline, if the model can do what is asked."""
+        """The pipeline. Raises `MusicaeError` if the model restores, so that it can't decode codes alone."""
         pipeline = self.pipeline
         pipeline.refuse_restorer(what)
         return pipeline
@@ -397,8 +398,8 @@ def load(
     Args:
         model: a shipped name (`melody-2bar`), a run's folder, or a checkpoint's folder.
         device: where to compute; by default a GPU if there is one.
-        network_class: the user's own `Autoencoder` subclass, where the checkpoint was trained with one; it is never
-            imported by itself.
+        network_class: the user's own `Autoencoder` subclass, if the checkpoint was trained with one; musicae never
+            imports it by itself.
 
     Raises:
         CheckpointError: no such model, or a damaged or newer one.
@@ -430,11 +431,11 @@ def train(
         task: `reconstruct`, `denoise` or `upscale`.
         model: a key of `MODELS`, or an `Autoencoder` subclass of one's own; by default what fits domain and task.
         out: the run's folder; by default `runs/DOMAIN-TASK`, with a number where that exists.
-        start_from: a shipped model or a run whose weights are taken over where names and shapes fit: fine-tuning.
-        callbacks: called on steps, evaluations and at the end; see `musicae.training.callbacks.Callback`.
+        start_from: fine-tuning: a shipped model or a run, whose weights are copied where names and shapes fit.
+        callbacks: called after steps and evaluations and at the end; see `musicae.training.callbacks.Callback`.
         log_with: trackers, as Accelerate names them.
-        resume: continue the run in `out` exactly; what else is given must be as it was then.
-        device: where the result computes.
+        resume: continue the run in `out` exactly; all other arguments must be as they were.
+        device: where the returned model computes.
         **settings: keys of the domain's, the model's and the training's config, such as `bars=2` and `minutes=10`.
 
     Returns:

@@ -1,1 +1,1 @@
-"""What is done with media objects and a trained model: paths, samples, variations, restorations, attributes, maps."""
+"""Operations on media objects with a trained model: interpolate, sample, vary, restore, shift, embed."""

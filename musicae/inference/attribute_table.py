@@ -1,4 +1,4 @@
-"""Attributes of media objects, measured: a table on the screen or as CSV. It needs a domain and no model."""
+"""Measures the attributes of media objects: a table on the screen or as CSV. It needs a domain, but no model."""
 
 import csv
 import io
@@ -18,15 +18,15 @@ _WINDOWS_PER_PART = 4096
 
 
 class AttributeTable(NamedTuple):
-    """One row a file, or one a window.
+    """One row for each file, or for each window.
 
     Attributes:
         names: of the attributes.
-        files: the row's file, by the name it has in its folder.
-        windows: how many windows the row is the mean of; in a table of windows their number, from 1.
+        files: name of each row's file in its folder.
+        windows: how many windows each row is the mean of; if a row is a window, its number from 1.
         values: `(rows, attributes)`.
         each_window: whether a row is a window.
-        remarks: a line for each file that gave nothing.
+        remarks: a line for each file that was left out.
     """
 
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ def measure(domain: Domain, sources: Sequence[Any], *, each_window: bool = False
     Args:
         domain: reads them and measures the attributes.
         sources: files, folders, or media objects.
-        each_window: a row for each window in place of the mean over a file's.
+        each_window: a row for each window, in place of the mean over the windows of a file.
 
     Raises:
         MusicaeError: the domain measures no attributes, or no file gave a window.
@@ -91,13 +91,13 @@ def measure(domain: Domain, sources: Sequence[Any], *, each_window: bool = False
 
 
 def attributes_of(domain: HasAttributes, tensor: Tensor) -> dict[str, Tensor]:
-    """Measures a batch in parts."""
+    """The attributes of a batch, computed in parts: name → `(batch,)`."""
     parts = [domain.attributes(part) for part in tensor.split(_WINDOWS_PER_PART)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def no_attributes(domain: Domain) -> MusicaeError:
-    """The error for a domain that measures none, which says which ones do."""
+    """The error for a domain without attributes; it names the domains that have some."""
     from musicae.domains import DOMAINS
 
     known = [name for name in DOMAINS if hasattr(DOMAINS[name](), "attributes")]
@@ -110,13 +110,13 @@ def readings(domain: Domain, sources: Sequence[Any], remarks: list[str]) -> Iter
     Args:
         domain: reads them.
         sources: files, folders, or what `Domain.open` takes.
-        remarks: gets a line for each file that is left out.
+        remarks: a list to which a line is added for each file that is left out.
 
     Raises:
         MusicaeError: nothing is left; `DamagedFileError` where every file is damaged.
         ValueError: no sources, or an object of the wrong type.
     """
-    from musicae.data.files import describe_skipped, find_files  # a folder is listed as a data set is
+    from musicae.data.files import describe_skipped, find_files  # so that a folder is listed as for a data set
 
     if not sources:
         raise ValueError("expected at least one file, folder or media object, got none")
@@ -154,7 +154,7 @@ def readings(domain: Domain, sources: Sequence[Any], remarks: list[str]) -> Iter
 
 
 def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> Path:
-    """Writes rows as CSV, whole or not at all.
+    """Writes rows as CSV, atomically.
 
     Raises:
         MusicaeError: the place is a folder, or cannot be written to.

@@ -1,7 +1,7 @@
-"""A map of media objects: their codes brought to two dimensions, as a table and a picture.
+"""A map of media objects: their codes reduced to two dimensions, as a table and a picture.
 
-PCA keeps large distances, t-SNE (van der Maaten & Hinton, 2008) neighbourhoods; `latent` shows the two
-numbers of the code that vary most, as they are.
+PCA keeps large distances, t-SNE (van der Maaten & Hinton, 2008) keeps neighbourhoods; `latent` shows the two numbers of
+the code that vary most.
 """
 
 from collections.abc import Sequence
@@ -31,16 +31,16 @@ _AXES = {
 
 
 class LatentMap(NamedTuple):
-    """Where the windows of media objects lie.
+    """Points on a map, one for each window or file.
 
     Attributes:
-        files: each point's file, by the name it has in its folder.
+        files: name of each point's file in its folder.
         windows: number of the window in its file, from 1; 0 where a point is a whole file.
         points: `(points, 2)`.
         colours: each point's label or number.
-        colour: what they are.
+        colour: name of what the colours show.
         method: one of `MAP_METHODS`.
-        remarks: a line for each file that gave nothing.
+        remarks: a line for each file that was left out.
     """
 
     files: list[str]
@@ -86,7 +86,7 @@ class LatentMap(NamedTuple):
 
 
 def check_map(out: Path) -> None:
-    """Raises `MusicaeError` where a map cannot be written: table and picture need a name each."""
+    """Raises `MusicaeError` if a map cannot be written to a path; table and picture need different names."""
     if out.with_suffix(".png") == out:
         raise MusicaeError(f"{out} would be both table and picture; choose a name ending in .csv.")
     check_writable(out)
@@ -112,8 +112,8 @@ def embed(
         classes = _classes(pipeline, stored) if colour is None else []
         if each_file:
             code = code.mean(0, keepdims=True)
-            found = found.mean(0, keepdims=True) if isinstance(found, np.ndarray) else [_commonest(found)]
-            classes = [_commonest(classes)] if classes else []
+            found = found.mean(0, keepdims=True) if isinstance(found, np.ndarray) else [_most_frequent(found)]
+            classes = [_most_frequent(classes)] if classes else []
         files += [name] * len(code)
         windows += [0] if each_file else range(1, len(code) + 1)
         codes.append(code)
@@ -121,13 +121,13 @@ def embed(
         labels += classes
     if any(label != NO_LABEL for label in labels):
         colour, colours = "label", labels
-    points = flattened(np.concatenate(codes), method, seed)
+    points = reduced(np.concatenate(codes), method, seed)
     values = np.array(colours, np.float64) if not isinstance(colours[0], str) else colours
     return LatentMap(files, windows, points, values, colour or "folder", method, tuple(remarks))
 
 
-def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
-    """Brings codes to two dimensions.
+def reduced(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
+    """Reduces codes to two dimensions.
 
     Args:
         codes: `(points, numbers)`.
@@ -135,7 +135,10 @@ def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
         seed: of t-SNE.
 
     Returns:
-        `(points, 2)`, with zeros where there are fewer than two dimensions to show.
+        `(points, 2)`; a dimension is zero if there are fewer than two.
+
+    Raises:
+        MusicaeError: too few points for t-SNE.
     """
     centred = codes.astype(np.float64) - codes.mean(0)
     if method == "latent":
@@ -151,18 +154,18 @@ def flattened(codes: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
     else:
         _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
         axes = axes[:2] * np.where(lengths[:2] > 0, 1.0, 0.0)[:, None]
-        # An axis has no sign of its own; its largest number is made positive, so that maps agree.
+        # The sign of an axis is arbitrary: its largest number is made positive, so that maps can be compared.
         axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1) + (axes == 0).all(1)[:, None])
         points = centred @ axes.T
     return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
 
 
 def _classes(pipeline: Pipeline, stored: Tensor) -> list[str]:
-    """The class of each picture; nothing where the model's data had no classes."""
+    """The class of each picture; empty if the model's data had no classes."""
     return pipeline.domain.labels(stored).get("label", []) if pipeline.domain.has_classes else []
 
 
-def _commonest(labels: list[str]) -> str:
+def _most_frequent(labels: list[str]) -> str:
     return max(labels, key=labels.count)
 
 

@@ -1,7 +1,7 @@
-"""Paths between media objects through latent space: a path, a square between four, whole pieces, one that morphs.
+"""Interpolation in latent space: a path between two media objects, a square between four, whole pieces, a morph.
 
-Paths are drawn in the space where the prior is a standard normal. A condition (chords) has no
-in-between: each point takes that of the nearer end.
+Paths are drawn in the space where the prior is a standard normal. Conditions (chords) are not interpolated: each point
+has that of the nearer end.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,15 @@ from musicae.domain import Batch, MorphsOverTime, Window
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.latent_paths import METHODS, even_spacing, square_of_codes
 from musicae.inference.results import Morph, name_of, repeated_rows, square
-from musicae.pipeline import Code, Pipeline
+from musicae.pipeline import Choice, Code, Pipeline
 from musicae.spec import Layout
 
-Choice = dict[str, Any]
-"""Which part of a media object is taken: music has `bar` and `track`, sound `start_s`."""
-
-# A render of a longer path would be minutes of sound and a picture no one can read.
+# A longer path would give hours of sound and a picture too large to read.
 MAX_STEPS = 1000
 _MAX_SQUARE_STEPS = 31
 _MORPH_POINTS = 33
 SPACINGS = ("even", "uniform")
-# Of this many parts of a step are the even ones chosen, as long as no more points than this are decoded.
+# Even points are chosen from a path with this many parts for each step, if that is not more than this many points.
 _FINENESS, _MOST_DECODED = 16, 4000
 
 
@@ -53,9 +50,9 @@ def latent_path(
 
 
 def changes(points: Tensor, layout: Layout) -> Tensor:
-    """How far each point of a path is from the one before it, `(points, *shape)` → float64 `(points - 1,)`.
+    """The change from each point of a path to the next, `(points, *shape)` → float64 `(points - 1,)`.
 
-    Of symbols it is the share of them that differ, else the root mean square.
+    For symbols it is the share that differs, else the root mean square of the difference.
     """
     if layout is Layout.STEPS:
         return (points[1:] != points[:-1]).double().flatten(1).mean(1)
@@ -157,7 +154,7 @@ def _decoded_by_window(
 
 
 def _ends(pipeline: Pipeline, a: Any, b: Any, choices: Sequence[Choice]) -> tuple[Code, Code, Any, list[str]]:
-    """Codes of one example each, the first one's frame, and which parts they are."""
+    """The codes of one example of each, the frame of the first, and a remark on which parts they are."""
     first, last = (pipeline.select(source, choice) for source, choice in zip((a, b), choices, strict=True))
     start, end = (pipeline.encode(pipeline.batch(selection)) for selection in (first, last))
     return start, end, first.frame, [f"from {first.label} to {last.label}"]
@@ -170,12 +167,12 @@ def _same(start: Code, end: Code) -> list[str]:
 
 
 def _length(item: Any) -> float:
-    """How long a media object is where windows don't tell, as the last one is filled up: bars, or seconds."""
+    """Length of a media object in bars or seconds; windows don't tell it, since the last one is padded."""
     return float(getattr(item, "bars", 0) or getattr(item, "duration_s", 0))
 
 
 def _repeated(pipeline: Pipeline, windows: Sequence[Window], count: int) -> Code:
-    """Codes of windows, from the beginning again until there are `count`."""
+    """Codes of windows, repeated from the beginning until there are `count`."""
     conditions = [window.batch.condition for window in windows if window.batch.condition is not None]
     target = torch.cat([window.batch.target for window in windows])
     code = pipeline.encode(Batch(target, torch.cat(conditions) if conditions else None))

@@ -1,7 +1,7 @@
 """Paths, squares, walks and variations in latent space: pure math on tensors. It knows no models.
 
-Codes here are meant to be in the space where the prior is a standard normal (`Latent.to_base`): great
-circles, walks and rotations all keep that distribution.
+Codes are in the space where the prior is a standard normal (`Latent.to_base`). Great circles, walks and rotations keep
+that distribution.
 """
 
 import math
@@ -10,12 +10,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Below this sine of the angle between two codes the formula divides by almost nothing.
+# If the sine of the angle between two codes is smaller, the formula divides by almost zero.
 _SMALL = 1e-4
 
 
 def lerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    """Straight line from `a` to `b`, ends included.
+    """A straight line from `a` to `b`, ends included.
 
     Args:
         a, b: one code each, same shape.
@@ -31,12 +31,12 @@ def lerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    """Great-circle path from `a` to `b` (Shoemake, 1985), lengths interpolated linearly.
+    """A great-circle path from `a` to `b` (Shoemake, 1985); lengths are interpolated linearly.
 
-    Draws from a high-dimensional Gaussian all have about the same length; a straight line between two
-    passes through shorter codes that the decoder rarely saw, this path doesn't. Where the angle is
-    undefined or zero (a zero code, parallel codes) it is the straight line; opposite codes go round
-    by the axis on which `a` is smallest.
+    Draws from a high-dimensional Gaussian all have about the same length. A straight line between two of them passes
+    through shorter codes, which the decoder rarely saw in training; this path doesn't. If the angle is undefined or
+    zero (a zero code, parallel codes) it is the straight line. Between opposite codes it goes through the axis on which
+    `a` is smallest.
 
     Args:
         a, b: one code each, same shape.
@@ -67,7 +67,7 @@ METHODS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"slerp": slerp, "
 
 
 def square_of_codes(corners: tuple[Tensor, Tensor, Tensor, Tensor], steps: int, method: str = "slerp") -> Tensor:
-    """Codes of a square between four: paths down the left and the right edge, and paths across between those.
+    """A square of codes between four corners: paths down the left and the right edge, and paths across between them.
 
     Args:
         corners: upper left, lower left, upper right, lower right; one code each, same shape.
@@ -83,30 +83,33 @@ def square_of_codes(corners: tuple[Tensor, Tensor, Tensor, Tensor], steps: int, 
 
 
 def even_spacing(changes: Tensor, points: int) -> Tensor:
-    """Which points of a finely divided path to keep, so that about the same change lies between any two.
+    """Chooses points of a finely divided path, so that the change between any two is about the same.
 
     Args:
-        changes: `(fine - 1,)`, how far each point is from the one before it, none negative.
-        points: how many to keep, 2 to `fine`.
+        changes: `(fine - 1,)`, how far each point is from the one before it; not negative.
+        points: how many to choose, 2 to `fine`.
 
     Returns:
-        int64 `(points,)`, never falling; the first is 0, the last `fine - 1`.
+        int64 `(points,)`, indices that never decrease; the first is 0, the last `fine - 1`.
+
+    Raises:
+        ValueError: more points than the path has, or fewer than 2.
     """
     if not 2 <= points <= len(changes) + 1:
         raise ValueError(f"a path of {len(changes) + 1} points gives 2 to {len(changes) + 1}, not {points}")
-    gone = torch.cat([changes.new_zeros(1), changes.cumsum(0)])
-    wanted = gone[-1] * torch.linspace(0, 1, points, dtype=gone.dtype, device=gone.device)
-    kept = (gone[:, None] - wanted).abs().argmin(0)
+    travelled = torch.cat([changes.new_zeros(1), changes.cumsum(0)])
+    wanted = travelled[-1] * torch.linspace(0, 1, points, dtype=travelled.dtype, device=travelled.device)
+    kept = (travelled[:, None] - wanted).abs().argmin(0)
     kept[0], kept[-1] = 0, len(changes)
     return kept
 
 
 def walk(draws: Tensor, correlation: float) -> Tensor:
-    """A walk whose every point is a draw from a standard normal: u' = ρ·u + √(1 - ρ²)·ε.
+    """A random walk of which every point is a draw from a standard normal: u' = ρ·u + √(1 - ρ²)·ε.
 
     Args:
         draws: `(count, steps, *shape)` independent draws; the first of each walk is its start.
-        correlation: ρ of neighbours, 0 (independent) to 1 (standing still).
+        correlation: ρ between neighbours, 0 (independent) to 1 (equal).
 
     Returns:
         `(count, steps, *shape)`.
@@ -120,7 +123,7 @@ def walk(draws: Tensor, correlation: float) -> Tensor:
 
 
 def varied(base: Tensor, draws: Tensor, amount: float) -> Tensor:
-    """Turns a code towards independent draws by an angle: cos θ·u + sin θ·ε with θ = amount · 90°.
+    """Rotates a code towards independent draws by an angle: cos θ·u + sin θ·ε with θ = amount · 90°.
 
     Args:
         base: one code.
@@ -139,7 +142,7 @@ def varied(base: Tensor, draws: Tensor, amount: float) -> Tensor:
 
 
 def _shares(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    """0…1 in `steps` points, shaped to broadcast over `(steps, *a.shape)`."""
+    """0…1 in `steps` points, of a shape that broadcasts over `(steps, *a.shape)`. Checks the arguments of a path."""
     if a.shape != b.shape:
         raise ValueError(f"the two codes differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
     if steps < 2:
@@ -158,7 +161,7 @@ def normal_grid(side: int) -> Tensor:
     """A square of codes in two dimensions whose cells have equal probability under the standard normal prior.
 
     Row i, column j is the inverse normal distribution function at ((j + ½) / side, 1 - (i + ½) / side): the
-    second number falls from row to row, as on a map (Kingma & Welling, 2014, figure 4).
+    second number decreases from row to row, as on a map (Kingma & Welling, 2014, figure 4).
 
     Args:
         side: codes to a side, at least 1.

@@ -1,4 +1,4 @@
-"""A whole media object through a model: reconstructed, denoised, upscaled, or decoded with another condition."""
+"""Runs a whole media object through a model: reconstructed, denoised, upscaled, or decoded with another condition."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -15,19 +15,19 @@ from musicae.shipped import LIVE_MODEL
 from musicae.spec import Layout, TensorSpec
 
 
-class Restraint(NamedTuple):
-    """How far a restoration may go.
+class RestorationLimits(NamedTuple):
+    """Limits on how much a restoration changes.
 
     Attributes:
-        strength: 0 leaves the input as it is, 1 takes the model's answer (dry/wet).
-        max_attenuation_db: of sound: no part of the spectrum is turned down by more; None for no limit.
+        strength: dry/wet: 0 gives the input, 1 the model's output.
+        max_attenuation_db: largest attenuation of any part of a sound's spectrum; None for no limit.
     """
 
     strength: float = 1.0
     max_attenuation_db: float | None = None
 
     def check(self, spec: TensorSpec) -> None:
-        """Raises `ValueError` for values out of range, `MusicaeError` for what this medium can't be given."""
+        """Raises `ValueError` for values out of range, `MusicaeError` for a limit that this medium does not have."""
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength is between 0 and 1, got {self.strength}")
         if self.strength < 1 and spec.layout is not Layout.GRID:
@@ -39,16 +39,16 @@ class Restraint(NamedTuple):
         if spec.correction != "mask":
             raise MusicaeError("only sound is turned down by decibels; leave --max-attenuation out.")
 
-    def applied(self, answer: Tensor, given: Tensor) -> Tensor:
-        """The model's answer, held back; both `(batch, *spec.shape)`."""
+    def apply(self, answer: Tensor, given: Tensor) -> Tensor:
+        """The model's output within the limits; output and input are `(batch, *spec.shape)`."""
         if self.max_attenuation_db is not None:
-            # A mask on a spectrum: real and imaginary parts are turned down alike.
+            # A mask attenuates real and imaginary parts alike.
             least = given * 10 ** (-self.max_attenuation_db / 20)
             answer = torch.where(answer.abs() < least.abs(), least, answer)
         return answer if self.strength == 1 else torch.lerp(given, answer, self.strength)
 
 
-UNRESTRAINED = Restraint()
+NO_LIMITS = RestorationLimits()
 
 
 def restore(
@@ -56,13 +56,13 @@ def restore(
     task: str,
     source: Any,
     condition: str | None = None,
-    restraint: Restraint = UNRESTRAINED,
+    limits: RestorationLimits = NO_LIMITS,
     noise_profile: Any = None,
-    **how: Any,
+    **options: Any,
 ) -> Any:
-    """Puts a media object or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
+    """Runs a media object or a batch through the model; see `TrainedModel.reconstruct`, `denoise` and `upscale`."""
     domain = pipeline.domain
-    restraint.check(domain.spec)
+    limits.check(domain.spec)
     if task != "reconstruct":
         pipeline.refuse_other_task(task)
     if condition is not None:
@@ -71,28 +71,30 @@ def restore(
         if noise_profile is not None:
             raise ValueError("a noise profile goes with a sound, got a batch")
         wanted = None if condition is None else pipeline.condition(condition)
-        return restraint.applied(pipeline.answer(Batch(pipeline.checked(source)), wanted), source.cpu())
-    item = pipeline.open(source, **how)
+        return limits.apply(pipeline.answer(Batch(pipeline.checked(source)), wanted), source.cpu())
+    item = pipeline.open(source, **options)
     if condition is not None:
         return _with_condition(pipeline, item, condition)
     if pipeline.network.is_causal:
         if noise_profile is not None:
             raise MusicaeError("a model that cleans as sound arrives takes no noise profile; leave it out.")
-        return _streaming(domain).assemble_stream(item, lambda: _mask_of(pipeline, restraint.applied))
-    hold = None if noise_profile is None else _noise_profile(domain, item, noise_profile)
+        return _streaming(domain).assemble_stream(item, lambda: _mask_of(pipeline, limits))
+    suppress_noise = None if noise_profile is None else _noise_profile(domain, item, noise_profile)
 
     def answer(batch: Batch) -> Tensor:
         estimate = pipeline.answer(batch)
-        if hold is not None:
-            estimate = hold(estimate, batch.target)
-        return restraint.applied(estimate, batch.target)
+        if suppress_noise is not None:
+            estimate = suppress_noise(estimate, batch.target)
+        return limits.apply(estimate, batch.target)
 
     return pipeline.map(item, answer)
 
 
-def stream(pipeline: Pipeline, blocks: Iterable[np.ndarray], sample_rate_hz: int | None, restraint: Restraint) -> Any:
+def stream(
+    pipeline: Pipeline, blocks: Iterable[np.ndarray], sample_rate_hz: int | None, limits: RestorationLimits
+) -> Any:
     """Cleans blocks as they come; see `TrainedModel.stream`."""
-    restraint.check(pipeline.domain.spec)
+    limits.check(pipeline.domain.spec)
     pipeline.refuse_other_task("denoise")
     if not pipeline.network.is_causal:
         raise MusicaeError(
@@ -106,7 +108,7 @@ def stream(pipeline: Pipeline, blocks: Iterable[np.ndarray], sample_rate_hz: int
     return StreamedBlocks(
         blocks,
         lambda channels: domain.open_stream(
-            _mask_of(pipeline, restraint.applied), channels=channels, sample_rate_hz=sample_rate_hz
+            _mask_of(pipeline, limits), channels=channels, sample_rate_hz=sample_rate_hz
         ),
     )
 
@@ -135,12 +137,14 @@ def _streaming(domain: Domain) -> Streams:
     return domain
 
 
-def _mask_of(pipeline: Pipeline, restrained: Callable[[Tensor, Tensor], Tensor]) -> Callable[[np.ndarray], np.ndarray]:
-    """A causal model's mask of the next frames' magnitudes, for one sound: every sound needs its own.
+def _mask_of(pipeline: Pipeline, limits: RestorationLimits) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from the next frames' magnitudes to their mask, by a causal model.
+
+    It keeps the model's state, so every sound needs a function of its own.
 
     Args:
-        pipeline: of a causal model.
-        restrained: the model's answer and what it was given → the answer, held back.
+        pipeline: with a causal model.
+        limits: of the attenuation.
     """
     network: Any = cast(Any, pipeline.network)
     state = network.initial_state(1)
@@ -150,7 +154,7 @@ def _mask_of(pipeline: Pipeline, restrained: Callable[[Tensor, Tensor], Tensor])
         real = torch.from_numpy(magnitude).to(pipeline.device)[None]
         with torch.inference_mode():
             factors, state = network.mask(torch.stack((real, torch.zeros_like(real)), 1), state)
-        held: np.ndarray = restrained(factors, torch.ones_like(factors))[0, 0].cpu().numpy()
-        return held
+        limited: np.ndarray = limits.apply(factors, torch.ones_like(factors))[0, 0].cpu().numpy()
+        return limited
 
     return mask

@@ -1,7 +1,7 @@
 """`Morph`: media objects that belong together, such as the steps of a path, samples, or the columns of a square.
 
-They are composed when they are looked at. Saving writes each as a file, all in a row as one, and a picture; all of
-them or none.
+They are composed when they are first read. Saving writes each as a file, all in sequence as one file, and a picture;
+files are written atomically.
 """
 
 import re
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MOST_DRAWN = 100
-"""Parts in one picture and one sound: beyond, the picture can't be read and the sound lasts for hours."""
+"""Most parts in one picture and one sound; with more, the picture can't be read and the sound lasts for hours."""
 _MOST_IN_A_ROW = 16
-"""Pictures that are large enough to be looked at side by side."""
+"""Most parts for which a picture of them side by side is saved."""
 
 
 class Morph(Sequence[Any]):
-    """Several media objects that one call gave, in order.
+    """Several media objects that one call returned, in order.
 
     Attributes:
-        name: of the whole, such as "interpolation".
-        part: of each, such as "step": files are called `step-01`, `step-02`, ….
-        tensor: `(parts, *spec.shape)`, or `(parts, examples, *spec.shape)` where a part has several examples; None
-            where the parts are whole media objects that were changed.
-        remarks: what is worth knowing of them.
+        name: name of the whole, such as "interpolation".
+        part: name of a part, such as "step": files are called `step-01`, `step-02`, ….
+        tensor: `(parts, *spec.shape)`, or `(parts, examples, *spec.shape)` if a part has several examples; None if the
+            parts are whole media objects that were changed.
+        remarks: notes for people.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Morph(Sequence[Any]):
         columns: Sequence[str] = (),
         remarks: Sequence[str] = (),
     ) -> None:
-        """Takes a tensor to compose media objects of, or the media objects.
+        """Takes media objects, or a tensor to compose them from.
 
         Args:
             domain: composes and draws.
@@ -57,10 +57,10 @@ class Morph(Sequence[Any]):
             tensor: `(parts, examples, *spec.shape)`.
             items: media objects, in place of a tensor.
             frame: a `Selection`'s.
-            first: name of the first part, where it is called otherwise: "reconstruction".
-            rows: label → examples, where the whole is drawn in other rows than its parts, such as a square.
+            first: another name for the first part, such as "reconstruction".
+            rows: label → examples, if the picture of the whole has other rows than the parts, as that of a square has.
             columns: labels of the columns of such a picture.
-            remarks: what is known already; what composing finds is added.
+            remarks: remarks of the call; those of the composed media objects are added.
         """
         self.name, self.part = name, part
         self._domain, self._frame, self._rows, self._columns = domain, frame, rows, tuple(columns)
@@ -85,7 +85,7 @@ class Morph(Sequence[Any]):
     def __getitem__(self, index: slice) -> list[Any]: ...
 
     def __getitem__(self, index: int | slice) -> Any:
-        """The media object at an index, composed on the first look."""
+        """The media object at an index; it is composed at the first access."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         if self._items[index] is None:
@@ -101,19 +101,19 @@ class Morph(Sequence[Any]):
 
     @property
     def tensor(self) -> Tensor | None:
-        """What was decoded; see the class."""
+        """The decoded examples; see the class."""
         if self._parts is None:
             return None
         return self._parts[:, 0] if self._parts.shape[1] == 1 else self._parts
 
     @property
     def joined(self) -> Any:
-        """All parts in a row as one media object; None where the parts are whole media objects."""
+        """All parts in sequence as one media object; None if the parts are whole media objects."""
         return None if self._parts is None else self._domain.compose(self._parts.flatten(0, 1), self._frame)
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth knowing, for people: which bars were taken, which part is silent."""
+        """Notes for people: which bars were taken, which part is silent."""
         own = [f"{name}: {remark}" for name, item in zip(self.names, self, strict=True) for remark in item.remarks]
         if self._is_drawn_in_part:
             own.append(
@@ -122,7 +122,7 @@ class Morph(Sequence[Any]):
         return (*self._remarks, *dict.fromkeys(own))
 
     def preview(self) -> dict[str, Savable]:
-        """File ending → the picture of the whole, and a sound or a score of what it shows; see `Domain.preview`."""
+        """File ending → a picture of the whole, and a sound or a score of the same; see `Domain.preview`."""
         if self._parts is None:
             return {}
         if self._rows is not None:
@@ -142,7 +142,7 @@ class Morph(Sequence[Any]):
         return image
 
     def _repr_html_(self) -> str:
-        """The picture of all parts, and a player of them in a row where they sound."""
+        """A picture of all parts, and a player of them in sequence if they are sounds or music."""
         from musicae.plots import as_html
 
         image = as_html(self.plot())
@@ -156,15 +156,15 @@ class Morph(Sequence[Any]):
         return parts if self._parts is None else [*parts, folder / f"{self.name}{self[0].suffix}"]
 
     def save(self, folder: Path | str) -> Path:
-        """Writes each part as a file, all in a row as one, and a picture; a WAV of music too.
+        """Writes each part as a file, all parts in sequence as one, and a picture; for music a WAV too.
 
-        Files of the same names are replaced, and what more an earlier, longer result left there is removed.
+        Files of the same names are replaced, and the remaining files of an earlier, longer result are removed.
 
         Args:
-            folder: made if it is missing; nothing is written there unless all succeeds.
+            folder: created if it does not exist; nothing is written there unless everything succeeds.
 
         Returns:
-            The file with the whole; the folder where the parts are whole media objects.
+            The file with the whole; the folder, if the parts are whole media objects.
 
         Raises:
             MusicaeError: it cannot be written.
@@ -175,7 +175,7 @@ class Morph(Sequence[Any]):
             for index, (name, item) in enumerate(zip(self.names, self, strict=True)):
                 item.save(temporary / f"{name}{suffix}")
                 if not self._are_single and self._rows is None and self._domain.stacks_rows and self._parts is not None:
-                    # A part of several examples is a piece of its own, to be looked at and listened to.
+                    # A part of several examples gets a picture and a sound of its own.
                     rows = {re.sub(r"-0*(?=\d)", " ", name): self._parts[index]}
                     _save_all(self._domain.preview(rows, self._frame), temporary / name, but=suffix)
             whole = self.joined
@@ -194,7 +194,7 @@ class Morph(Sequence[Any]):
 
     @property
     def _is_drawn(self) -> bool:
-        """Whether the whole has a picture: stacked rows of single examples, or a row of few."""
+        """Whether the whole gets a picture: stacked rows of single examples do, and a row that is not too long."""
         if self._rows is not None:
             return True
         if self._domain.stacks_rows:
@@ -221,9 +221,9 @@ def square(
     Args:
         domain: composes and draws.
         cells: `(rows, columns, *spec.shape)`.
-        name: of the whole.
-        frame: a `Selection`'s.
-        remarks: what is known already.
+        name: name of the whole.
+        frame: that of a `Selection`.
+        remarks: notes for people.
         rows, columns: labels; by default the rows are numbered.
     """
     cells = cells.detach().cpu()
@@ -241,14 +241,14 @@ def square(
 
 
 def name_of(source: Any) -> str:
-    """What files made from a source are named after: its own name, its file's, or its type's."""
+    """The name of a source: that of its file without the ending, its own, or that of its type."""
     if isinstance(source, (str, Path)):
         return Path(source).stem
     return getattr(source, "name", "") or type(source).__name__
 
 
 def _save_all(files: dict[str, Savable], stem: Path, *, but: str) -> None:
-    """Writes what a preview gave under one name, except the ending that is written otherwise."""
+    """Writes the files of a preview under one name, except for the ending `but`."""
     from PIL.Image import Image
 
     from musicae.plots import save_png
@@ -264,7 +264,7 @@ def _save_all(files: dict[str, Savable], stem: Path, *, but: str) -> None:
 
 
 def _remove_stale(folder: Path, made: set[str], endings: set[str]) -> None:
-    """Removes what an earlier, longer result left: `step-13.mid` beside the new `step-01.mid` to `step-05.mid`."""
+    """Removes files of an earlier, longer result, as `step-13.mid` beside the new `step-01.mid` to `step-05.mid`."""
     series = {_series(name) for name in made}
     for old in list(folder.iterdir()):
         if old.suffix in endings and old.name not in made and _series(old.name) in series and old.is_file():
@@ -275,12 +275,12 @@ def _remove_stale(folder: Path, made: set[str], endings: set[str]) -> None:
 
 
 def _series(name: str) -> tuple[str, int]:
-    """`step-03.mid` → `("step", 2)`, `samples.wav` → `("samples", 0)`: what the files of one result have in common."""
+    """What the files of one result have in common: `step-03.mid` → `("step", 2)`, `samples.wav` → `("samples", 0)`."""
     stem = Path(name).stem
     found = re.fullmatch(r"(.+)-(\d+)", stem)
     return (found[1], len(found[2])) if found else (stem, 0)
 
 
 def repeated_rows(tensor: Tensor, count: int) -> Tensor:
-    """Rows of a tensor, from the beginning again until there are `count`."""
+    """The rows of a tensor, repeated from the beginning until there are `count`."""
     return tensor[torch.arange(count, device=tensor.device) % len(tensor)]

@@ -1,4 +1,4 @@
-"""New examples from the prior, alone and near a media object; pieces longer than a window are walks."""
+"""Samples from the prior, variations of an example, and grids. Pieces longer than a window are random walks."""
 
 import math
 from typing import Any
@@ -8,11 +8,11 @@ import torch
 from musicae.errors import MusicaeError
 from musicae.inference.latent_paths import normal_grid, varied, walk
 from musicae.inference.results import Morph, square
-from musicae.pipeline import Pipeline
+from musicae.pipeline import Choice, Pipeline
 
 MAX_COUNT = 1000
-MAX_WINDOWS = 10_000  # of all pieces together
-# Neighbouring windows of a walk: each is a draw from the prior, a third of a right angle from the last.
+MAX_WINDOWS = 10_000  # in all pieces together
+# Of neighbouring windows of a walk: an angle of about 32°.
 _CORRELATION = 0.85
 
 
@@ -50,7 +50,7 @@ def vary(
     count: int,
     seed: int | None,
     temperature: float,
-    choice: dict[str, Any],
+    choice: Choice,
 ) -> Morph:
     """Decodes an example and variations of it, the reconstruction first; see `TrainedModel.vary`."""
     pipeline.refuse_restorer("vary")
@@ -78,7 +78,7 @@ def vary(
 
 
 def grid(pipeline: Pipeline, side: int, condition: str | None) -> Morph:
-    """Decodes a square over a latent of two numbers; see `TrainedModel.grid`."""
+    """Decodes a square grid of a latent of two numbers; see `TrainedModel.grid`."""
     pipeline.refuse_restorer("show its latent")
     if not pipeline.network.latent.is_generative:
         raise MusicaeError(
@@ -108,7 +108,7 @@ def check_draw(temperature: float, top_p: float) -> None:
 
 
 def _windows(pipeline: Pipeline, length: int | None) -> tuple[int, list[str]]:
-    """Windows that a length in bars takes, the last one whole, and a remark where that is longer."""
+    """Number of windows for a length in bars, rounded up, and a remark if that changes the length."""
     if length is None:
         return 1, []
     spec = pipeline.domain.spec

@@ -1,4 +1,4 @@
-"""More or less of one attribute: a media object's codes are moved along its vector, and what moved is said."""
+"""Changes one attribute: the codes of a media object are moved along its vector, and all changes are reported."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from musicae.inference.attribute_table import no_attributes
 from musicae.pipeline import Pipeline
 
 _WEAK = 0.25
-"""In standard deviations; an attribute whose vector does less is said to be out of the model's reach."""
+"""Change in standard deviations; if a vector's effect is smaller, a remark says so."""
 
 
 def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, attribute: str, amount: float) -> Any:
@@ -44,7 +44,7 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
 
 
 def _remarks(means: dict[str, dict[str, float]], vectors: AttributeVectors, attribute: str, amount: float) -> list[str]:
-    """What moved, and how far, for people."""
+    """What changed, and by how much, for people."""
     remarks = [
         f"{attribute}: {means['before'][attribute]:.3g} in the file, "
         f"{means['reconstructed'][attribute]:.3g} reconstructed, {means['after'][attribute]:.3g} shifted"

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 
 import musicae
 from musicae.errors import MusicaeError
-from musicae.inference.embed import LatentMap, check_map, flattened
+from musicae.inference.embed import LatentMap, check_map, reduced
 from musicae.music.piece import Piece
 from musicae.starter import starter_file
 from musicae.trained import TrainedModel
@@ -40,20 +40,20 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def test_codes_are_brought_to_two_dimensions_as_scikit_learn_would() -> None:
     codes = np.random.default_rng(0).standard_normal((50, 6)) * [1, 2, 3, 4, 5, 6] + 7
-    np.testing.assert_allclose(flattened(codes, "pca"), PCA(2, svd_solver="full").fit_transform(codes), atol=1e-9)
-    np.testing.assert_allclose(flattened(codes, "latent"), codes[:, [5, 4]])
-    assert flattened(codes, "tsne").shape == (50, 2)
-    np.testing.assert_array_equal(flattened(codes, "tsne", 1), flattened(codes, "tsne", 1))
+    np.testing.assert_allclose(reduced(codes, "pca"), PCA(2, svd_solver="full").fit_transform(codes), atol=1e-9)
+    np.testing.assert_allclose(reduced(codes, "latent"), codes[:, [5, 4]])
+    assert reduced(codes, "tsne").shape == (50, 2)
+    np.testing.assert_array_equal(reduced(codes, "tsne", 1), reduced(codes, "tsne", 1))
 
 
 @pytest.mark.parametrize("points", [1, 2])
 def test_a_map_of_few_or_equal_points_is_finite(points: int) -> None:
     for codes in (np.ones((points, 4)), np.arange(4.0 * points).reshape(points, 4), np.ones((points, 1))):
         for method in ("pca", "latent"):
-            assert flattened(codes, method).shape == (points, 2)
-            assert np.isfinite(flattened(codes, method)).all()
+            assert reduced(codes, method).shape == (points, 2)
+            assert np.isfinite(reduced(codes, method)).all()
         with pytest.raises(MusicaeError, match="t-SNE needs at least 4 points"):
-            flattened(codes, "tsne")
+            reduced(codes, "tsne")
 
 
 # Maps of media objects
@@ -90,7 +90,7 @@ def codes(music: TrainedModel, source: Path) -> np.ndarray:
 
 
 def test_points_are_the_codes_of_the_windows(music: TrainedModel) -> None:
-    expected = flattened(codes(music, A), "pca")
+    expected = reduced(codes(music, A), "pca")
     for source in (A, Piece.open(A), A.read_bytes()):
         np.testing.assert_allclose(music.embed(source).points, expected, atol=1e-5)
 
@@ -98,7 +98,7 @@ def test_points_are_the_codes_of_the_windows(music: TrainedModel) -> None:
 def test_a_point_for_each_file_is_the_mean_of_its_codes(music: TrainedModel) -> None:
     means = np.stack([codes(music, source).mean(0) for source in (A, B)])
     found = music.embed(A, B, each_file=True, method="latent")
-    np.testing.assert_allclose(found.points, flattened(means, "latent"), atol=1e-5)
+    np.testing.assert_allclose(found.points, reduced(means, "latent"), atol=1e-5)
 
 
 def test_a_map_is_coloured_by_attributes_and_labels(counted: TrainedModel, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from musicae.audio.sound import Sound
 from musicae.domain import Answers
 from musicae.errors import MusicaeError
 from musicae.image.picture import Picture
-from musicae.inference.restore import Restraint
+from musicae.inference.restore import RestorationLimits
 from musicae.music.piece import Piece
 from musicae.starter import starter_file
 from musicae.trained import TrainedModel
@@ -148,7 +148,7 @@ def test_what_a_medium_cannot_be_given_is_refused(music: TrainedModel, digits: T
     with pytest.raises(MusicaeError, match="only sound is turned down by decibels"):
         digits.denoise(batch, max_attenuation_db=6.0)
     with pytest.raises(MusicaeError, match="repaired or left, not in part"):
-        Restraint(strength=0.5).check(music.domain.spec)
+        RestorationLimits(strength=0.5).check(music.domain.spec)
     with pytest.raises(MusicaeError, match="image has no recordings of noise, only sound has"):
         digits.denoise(np.zeros((8, 8), np.uint8), noise_profile="noise.wav")
     with pytest.raises(ValueError, match="a noise profile goes with a sound, got a batch"):
@@ -156,21 +156,21 @@ def test_what_a_medium_cannot_be_given_is_refused(music: TrainedModel, digits: T
 
 
 @pytest.mark.parametrize(
-    ("restraint", "sentence"),
+    ("limits", "sentence"),
     [
-        (Restraint(strength=1.5), "strength is between 0 and 1, got 1.5"),
-        (Restraint(strength=-0.1), "strength is between 0 and 1, got -0.1"),
-        (Restraint(strength=math.nan), "strength is between 0 and 1, got nan"),
-        (Restraint(max_attenuation_db=-1.0), "0 dB or more, got -1.0"),
-        (Restraint(max_attenuation_db=math.nan), "0 dB or more, got nan"),
-        (Restraint(max_attenuation_db=math.inf), "0 dB or more, got inf"),
+        (RestorationLimits(strength=1.5), "strength is between 0 and 1, got 1.5"),
+        (RestorationLimits(strength=-0.1), "strength is between 0 and 1, got -0.1"),
+        (RestorationLimits(strength=math.nan), "strength is between 0 and 1, got nan"),
+        (RestorationLimits(max_attenuation_db=-1.0), "0 dB or more, got -1.0"),
+        (RestorationLimits(max_attenuation_db=math.nan), "0 dB or more, got nan"),
+        (RestorationLimits(max_attenuation_db=math.inf), "0 dB or more, got inf"),
     ],
 )
-def test_restraints_out_of_range_are_named(audio: TrainedModel, restraint: Restraint, sentence: str) -> None:
+def test_limits_out_of_range_are_named(audio: TrainedModel, limits: RestorationLimits, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        restraint.check(audio.domain.spec)
+        limits.check(audio.domain.spec)
     with pytest.raises(ValueError, match=sentence):
-        audio.denoise(noise(), strength=restraint.strength, max_attenuation_db=restraint.max_attenuation_db)
+        audio.denoise(noise(), strength=limits.strength, max_attenuation_db=limits.max_attenuation_db)
 
 
 # Another condition
