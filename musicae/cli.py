@@ -1,4 +1,4 @@
-"""The command line: each command opens, makes one call, saves, and prints the path it wrote."""
+"""The command line. Each command opens a file, makes one call, saves the result, and prints the path."""
 
 import errno
 import sys
@@ -12,11 +12,11 @@ from musicae.commands import COMMANDS
 from musicae.errors import MusicaeError
 
 _STOPPED = 130
-"""What shells say of a command that Ctrl-C ended; 1 is a damaged file."""
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
 
 
 class _Group(click.Group):
-    """Imports a command when it is called, and prints what a user can mend as one sentence with its exit code."""
+    """Imports a command when it is called, and prints errors that a user can fix as one sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -30,7 +30,7 @@ class _Group(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the commands by their table, without importing them."""
+        """Lists the commands from the table, without importing them."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence.removesuffix(".")) for name, (_, sentence) in COMMANDS.items()])
@@ -48,7 +48,7 @@ class _Group(click.Group):
             click.echo("Stopped.", err=True)
             ctx.exit(_STOPPED)
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of our output left; click knows what to do
+            if error.errno == errno.EPIPE:  # the reader of our output has ended; click handles that
                 raise
             place = f" ({error.filename})" if error.filename else ""
             click.echo(f"Error: {error.strerror or error}{place}", err=True)

@@ -1,4 +1,4 @@
-"""`make demo`: the main jobs on the starter files, each file printed as it is written."""
+"""`make demo`: the main tasks on the starter files; prints each file that it writes."""
 
 import shutil
 import time
@@ -18,17 +18,17 @@ _DIGIT_STEPS = 1500
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("output/demo"), help="Folder to write.")
 def main(out: Path) -> None:
-    """Morphs two melodies, learns the digits, cleans a sound."""
+    """Interpolates two melodies, learns the digits, denoises a sound."""
     morph_melodies(out / "melodies")
     learn_digits(out / "digits")
     clean_sound(out / "sound")
 
 
 def morph_melodies(out: Path) -> None:
-    """Walks from `a.mid` to `b.mid` with the shipped melody model."""
+    """Interpolates from `a.mid` to `b.mid` with the shipped melody model."""
     click.echo("Melodies: from a.mid to b.mid in 13 steps")
     load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=13).save(out)
-    _say(sorted(out.iterdir()))
+    _print_paths(sorted(out.iterdir()))
 
 
 def learn_digits(out: Path) -> None:
@@ -38,11 +38,11 @@ def learn_digits(out: Path) -> None:
         shutil.rmtree(out)
     trained = train("image", out=out, steps=_DIGIT_STEPS, latent_size=10)
     trained.sample(16, seed=0).save(out / "samples")
-    _say([*sorted((out / "previews").iterdir())[-1:], *sorted((out / "samples").glob("samples*"))])
+    _print_paths([*sorted((out / "previews").iterdir())[-1:], *sorted((out / "samples").glob("samples*"))])
 
 
 def clean_sound(out: Path) -> None:
-    """Cleans the noisy starter sound with the shipped model, and draws both."""
+    """Denoises the starter sound with the shipped model, and draws both."""
     click.echo("Sound: noise taken out of noisy.wav")
     started = time.perf_counter()
     denoiser = load("denoise-16k")
@@ -53,10 +53,10 @@ def clean_sound(out: Path) -> None:
     save_png(report.plot(), out / "cleaned.png")
     for line in report.lines:
         click.echo(f"  {line}")
-    _say(sorted(out.iterdir()))
+    _print_paths(sorted(out.iterdir()))
 
 
-def _say(paths: list[Path]) -> None:
+def _print_paths(paths: list[Path]) -> None:
     for path in paths:
         click.echo(f"  {path}")
 

@@ -1,16 +1,16 @@
-"""`Domain`: the seam between media objects and tensors. It knows neither files' formats nor networks.
+"""`Domain`: the interface between media objects and tensors. It knows neither file formats nor networks.
 
     media object --windows--> batches of tensors --(a model)--> answers --assemble--> media object
     stored examples --tensor--> batch                 examples in a row --compose--> media object
 
-A *media object* (`Picture`, `Piece`, `Sound`) is what a person has, with everything of the original. A domain cuts
-it into windows and turns them into tensors; `assemble` takes what a model made of them, as it comes, and gives a new
-media object in the frame of the old one: what was not addressed is untouched. *Stored* examples are compact numpy
-arrays (uint8 pixels, uint8 tokens, float16 samples) that a data set keeps by the thousand; `tensor` turns a batch of
-them into what the spec promises, on whatever device they lie, and augments when it is given a generator.
+A *media object* (`Picture`, `Piece`, `Sound`) is what a person has, with everything of the original. A domain cuts it
+into windows and turns them into tensors; `assemble` takes the model's outputs one after another, and gives a new media
+object in the frame of the old one: what was not addressed is unchanged. *Stored* examples are compact numpy arrays
+(uint8 pixels, uint8 tokens, float16 samples) in a data set; `tensor` turns a batch of them into the tensors of the spec
+on the same device, and augments them if it is given a generator.
 
-What only one medium can do (follow chords, take a noise profile, stream) is a method of that medium's class; the
-protocols at the end name those methods, so that a caller can ask the object.
+What only one medium can do (follow chords, use a noise profile, stream) is a method of that medium's class. The
+protocols at the end name those methods, so that a caller can check for them with `isinstance`.
 """
 
 from abc import ABC, abstractmethod
@@ -36,7 +36,7 @@ Baseline = Callable[[Tensor, Tensor], Tensor]
 """A corrupted and a clean batch → an estimate of the clean one, same shape."""
 
 NO_LABEL = "(none)"
-"""Stands among labels for an example that has none."""
+"""The label of an example that has none."""
 
 
 class Savable(Protocol):
@@ -51,7 +51,7 @@ class Media(Protocol):
 
     @property
     def name(self) -> str:
-        """What files made from it are named after: its file's name without the ending, or its type's."""
+        """Used in the names of files made from it: its file's name without the ending, or its type's name."""
 
     @property
     def suffix(self) -> str:
@@ -59,24 +59,24 @@ class Media(Protocol):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth knowing of it, for people: which tune was taken, what could not be said."""
+        """Notes for people: which tune was taken, what could not be represented."""
 
     def save(self, path: Path | str, /) -> Path:
-        """Writes a file, whole or not at all; its ending chooses the format."""
+        """Writes a file, atomically; its ending chooses the format."""
 
     def plot(self) -> "Image":
         """Draws it."""
 
     def with_remarks(self, *remarks: str) -> Self:
-        """The same with more remarks."""
+        """A copy with more remarks."""
 
 
 class Batch(NamedTuple):
-    """What a model learns from.
+    """A batch of examples as a model takes it.
 
     Attributes:
         target: `(batch, *spec.shape)`.
-        condition: int64 `(batch, length)` classes that go with it, where the spec has a condition.
+        condition: int64 `(batch, length)`, the classes of the condition, if the spec has one.
     """
 
     target: Tensor
@@ -84,11 +84,11 @@ class Batch(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of a media object, as a model sees it: consecutive windows that go through it together.
+    """Consecutive windows of a media object, which a model processes as one batch.
 
     Attributes:
-        batch: the tensors. A restorer may be shown other sizes than the spec's.
-        place: where they lie, for the domain's own use in `assemble`.
+        batch: the tensors; for a restorer their size may differ from the spec's.
+        place: where the windows are in the media object, for the domain's own use in `assemble`.
     """
 
     batch: Batch
@@ -96,11 +96,11 @@ class Window(NamedTuple):
 
 
 class Answers(Iterable[tuple[Window, Tensor]]):
-    """The windows of a media object with what a function made of each, as they come; each iteration starts anew.
+    """The windows of a media object, each with a function's result, computed while iterating; can be iterated again.
 
     Args:
-        windows: starts the windows from the beginning.
-        function: a batch → the answer, for `assemble`.
+        windows: a function that starts the windows from the beginning.
+        function: a batch → the model's output, for `assemble`.
     """
 
     def __init__(self, windows: Callable[[], Iterator[Window]], function: Callable[[Batch], Tensor]) -> None:
@@ -113,15 +113,14 @@ class Answers(Iterable[tuple[Window, Tensor]]):
 
 @dataclass(frozen=True)
 class Reading:
-    """The stored examples of one file or media object, and why the rest of it was left out.
+    """The stored examples of one file or media object, and the reasons why the rest was left out.
 
     Attributes:
         examples: `(examples, ...)` in the domain's stored form; may have zero rows.
         skipped: reason → number of windows left out for it; a reason reads on its own
             ("fewer than 4 notes", "time signature 5/4 (this model reads 4/4)").
         parts: one line for each track or channel: what it is, and whether it is used.
-        groups: `(examples,)` int64; examples of one group never straddle train and test.
-            None: the whole file is one group.
+        groups: `(examples,)` int64; all examples of a group go into the same split. None: the file is one group.
     """
 
     examples: np.ndarray
@@ -132,11 +131,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Selection:
-    """One example picked from a media object, with what is needed to make something like it.
+    """One example chosen from a media object, with what is needed to compose a similar media object.
 
     Attributes:
         example: `(1, ...)` in stored form.
-        label: which part this is, for people: "bars 5–6 of track 'Violin'".
+        label: which part it is, for people: "bars 5–6 of track 'Violin'".
         frame: the domain's own record (tempo and instrument, sample rate and level), given to `compose`.
     """
 
@@ -172,12 +171,12 @@ class Domain(ABC):
     def configure(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
         """Fills in what the config leaves to the data, such as the size of the pictures.
 
-        Called once before training; the result is what the checkpoint stores.
+        Called once before training; the checkpoint stores the result.
 
         Args:
-            config: of this class's `Config`; what it states is kept.
-            files: some of the files to be read, in their order; none for starter data and arrays.
-            task: what the model is to learn.
+            config: of this class's `Config`; settings that are not None are kept.
+            files: some of the files to be read, in their order; empty for starter data and arrays.
+            task: the task that the model will learn.
         """
         return config
 
@@ -188,10 +187,10 @@ class Domain(ABC):
         """As `configure`, for data in memory.
 
         Args:
-            config: of this class's `Config`; what it states is kept.
-            items: some of them: media objects, or rows of the array that `array_examples` will be given.
-            labels: the class of every item, where they have any.
-            task: what the model is to learn.
+            config: of this class's `Config`; settings that are not None are kept.
+            items: some of the items: media objects, or rows of the array that `array_examples` will be given.
+            labels: the class of every item, if they have any.
+            task: the task that the model will learn.
         """
         del items, labels
         return cls.configure(config, (), task)
@@ -203,13 +202,13 @@ class Domain(ABC):
 
     # media objects
 
-    def open(self, source: Any, **how: Any) -> Any:
+    def open(self, source: Any, **options: Any) -> Any:
         """Opens a media object.
 
         Args:
             source: a path, bytes, a file object, the ecosystem's own type (PIL image, `PrettyMIDI`, samples), or a
-                media object, which is given back as it is.
-            **how: what the class's `open` takes besides, such as `sample_rate_hz` of samples.
+                media object, which is returned as it is.
+            **options: further arguments of the media class's `open`, such as `sample_rate_hz` of samples.
 
         Raises:
             MusicaeError: no such file, a folder, or a file of another medium.
@@ -219,10 +218,10 @@ class Domain(ABC):
             return source
         if isinstance(source, (str, Path)):
             self.check_readable(Path(source))
-        return self.media.open(source, **how)
+        return self.media.open(source, **options)
 
     def check_readable(self, path: Path) -> None:
-        """Raises `MusicaeError` unless a path is a file of this domain, by its name; it is not opened."""
+        """Raises `MusicaeError` unless a path is an existing file with a name of this domain; it is not opened."""
         if not path.exists():
             raise MusicaeError(f"no such file: {path}")
         if path.is_dir():
@@ -235,10 +234,10 @@ class Domain(ABC):
 
     @abstractmethod
     def select(self, item: Any, **choice: Any) -> Selection:
-        """Picks the one example of a media object that represents it best, or the one chosen.
+        """Selects the example that represents a media object best, or the one that is chosen.
 
         Raises:
-            MusicaeError: a choice that this medium does not have, or a part that is not there.
+            MusicaeError: a choice that this medium does not have, or a part that does not exist.
         """
 
     @abstractmethod
@@ -247,10 +246,10 @@ class Domain(ABC):
 
         Args:
             item: of `media`.
-            task: one of `tasks`; restorers are shown what they can use, such as tiles of a picture's own size.
+            task: one of `tasks`; restorers take other windows, such as tiles of a picture's own size.
 
         Raises:
-            MusicaeError: nothing in it that this domain's settings address.
+            MusicaeError: the item has nothing that this domain's settings address.
         """
 
     def unread(self, item: Any) -> str | None:
@@ -260,32 +259,32 @@ class Domain(ABC):
 
     @abstractmethod
     def assemble(self, item: Any, answers: Iterable[tuple[Window, Tensor]], task: str = "reconstruct") -> Any:
-        """A new media object in the frame of an old one; what the windows did not address is untouched.
+        """A new media object in the frame of an old one; what the windows did not address is unchanged.
 
         Args:
-            item: what `windows` cut.
-            answers: its windows in order, each with the model's answer on the CPU. Iterated once, or, where the
-                result is lazy (a long sound), once each time that it is read.
+            item: the media object that `windows` cut.
+            answers: its windows in order, each with the model's output on the CPU. Iterated once; or, if the result is
+                lazy (a long sound), each time that it is read.
             task: as in `windows`.
         """
 
     @abstractmethod
     def compose(self, tensor: Tensor, frame: Any = None) -> Any:
-        """A new media object of `(examples, *spec.shape)`: bars in a row, pictures side by side.
+        """A new media object from `(examples, *spec.shape)`: bars in sequence, pictures side by side.
 
         Args:
             tensor: decoded examples.
-            frame: a `Selection`'s, for the tempo and instrument, or the sample rate and level.
+            frame: that of a `Selection`, with tempo and instrument, or sample rate and level.
         """
 
     @abstractmethod
     def preview(self, rows: dict[str, Tensor], frame: Any = None, *, columns: Sequence[str] = ()) -> dict[str, Savable]:
-        """Named batches for a person to look at and listen to.
+        """Batches as a picture, and as a sound or a score where that helps.
 
         Args:
-            rows: label → `(examples, *spec.shape)`, drawn one beside the other.
+            rows: label → `(examples, *spec.shape)`; each is drawn as a row.
             frame: as in `compose`.
-            columns: labels of the examples of each row, such as the values of a latent number.
+            columns: labels of the columns, such as the values of a latent number.
 
         Returns: file ending → what to write there, the picture (".png") first; a sound or a score where that helps.
         """
@@ -293,21 +292,21 @@ class Domain(ABC):
     # data sets
 
     def reads(self, path: Path) -> bool:
-        """Whether a file of this name is one of this domain's (the file is not opened)."""
+        """Whether a file belongs to this domain, by its name (it is not opened)."""
         return path.name.lower().endswith(self.suffixes)
 
     def companion_files(self, path: Path) -> list[Path]:
-        """Other files that are read with this one, such as its labels; when they change it is read anew."""
+        """Other files that are read with this one, such as its labels; if they change, it is read again."""
         del path
         return []
 
     def official_split(self, path: Path) -> str | None:
-        """The split a file belongs to by its set's own custom: `test`, or None where there is none."""
+        """`test` for a file of an official test split, else None."""
         del path
         return None
 
     def read(self, path: Path) -> Reading:
-        """Reads every example of a file. Raises `DamagedFileError` where it can't be read at all."""
+        """Reads every example of a file. Raises `DamagedFileError` if the file can't be read."""
         return self.examples(self.media.open(path))
 
     @abstractmethod
@@ -319,11 +318,11 @@ class Domain(ABC):
         """Stored examples of an array: pictures `(N, H, W[, C])`, sounds `(N, samples)`, windows of tokens.
 
         Args:
-            array: one row an item.
-            labels: the class of each, where the domain keeps classes.
+            array: one row for each item.
+            labels: the class of each item, if the domain stores classes.
 
         Raises:
-            ValueError: a shape or dtype that is none of this medium's, or values that are not finite.
+            ValueError: a shape or dtype that this medium does not have, or values that are not finite.
         """
 
     @abstractmethod
@@ -332,17 +331,17 @@ class Domain(ABC):
 
         Args:
             stored: `(batch, ...)` stored examples.
-            generator: on the same device; with it the batch is augmented, as in training.
+            generator: on the same device; if given, the batch is augmented as in training.
 
         Returns:
-            `(batch, *spec.shape)`, and the condition where the spec has one.
+            `(batch, *spec.shape)`, and the condition if the spec has one.
         """
 
     @abstractmethod
     def identity(self, examples: np.ndarray) -> np.ndarray:
-        """Stored `(examples, ...)` → uint64 `(examples,)`: equal where the content is the same.
+        """Stored `(examples, ...)` → uint64 `(examples,)`, equal for equal content.
 
-        What augmentation undoes doesn't count: a transposed melody is the same melody.
+        Differences that augmentation makes don't count: a transposed melody is the same melody.
         """
 
     @abstractmethod
@@ -351,7 +350,7 @@ class Domain(ABC):
 
         Args:
             task: one of `tasks`.
-            split: `train`, `validation`, `test` or `all`: recorded corruption (noise files) is split like data.
+            split: `train`, `validation`, `test` or `all`, since recordings of noise are split too.
         """
 
     # scores
@@ -361,72 +360,70 @@ class Domain(ABC):
         """Scores a batch: name → `(batch,)`, units in the names (`psnr_db`).
 
         Args:
-            estimate: `(batch, *spec.shape)`: the model's answer.
+            estimate: `(batch, *spec.shape)`, the model's output.
             target: the clean batch.
-            corrupted: the model's input; the same as `target` for `reconstruct`.
+            corrupted: the model's input; the same object as `target` for `reconstruct`.
         """
 
     def baselines(self, task: str, examples: Tensor | None = None) -> "dict[str, Baseline]":
-        """What a model is measured against: name → function of a corrupted and a clean batch, which gives an estimate.
+        """Baselines that models are compared with: name → function from a corrupted and a clean batch to an estimate.
 
-        Guesses and filters that learn next to nothing, and bounds that know the clean batch. None unless a domain
-        has some.
+        They are simple predictors and filters, and upper bounds that use the clean batch. Empty by default.
 
         Args:
             task: one of `tasks`.
-            examples: some of the training split, `(examples, *spec.shape)`, for those that are fitted; None: without.
+            examples: some of the training split, `(examples, *spec.shape)`; without them no baseline is fitted.
         """
         del task, examples
         return {}
 
     @property
     def primary_metric(self) -> str | None:
-        """The metric, larger is better, by which a model beats a baseline on an example; None without baselines."""
+        """The metric, larger is better, by which a model beats a baseline on an example; None: no baselines."""
         return None
 
     @property
     def example_duration_s(self) -> float | None:
-        """How many seconds an example lasts, where it does."""
+        """Duration of an example in seconds; None if it has none."""
         return None
 
     def labels(self, stored: Tensor) -> dict[str, list[str]]:
-        """Sorts stored examples by what has no order, such as a key or a class: name → `(batch,)` labels.
+        """Categories of stored examples, such as the key or the class: name → `(batch,)` labels.
 
-        `NO_LABEL` where an example has none. None at all unless a domain can.
+        An example without a label has `NO_LABEL`. Empty by default.
         """
         del stored
         return {}
 
     @property
     def has_classes(self) -> bool:
-        """Whether `labels` gives examples' classes, as `label`."""
+        """Whether `labels` gives the examples' classes, as `label`."""
         return False
 
 
 @runtime_checkable
 class RemarksOnConfig(Protocol):
-    """A domain whose `configure` chooses where the files differ, and can say what."""
+    """A domain whose `configure` has to choose if the files differ, and can say what it chose."""
 
     @staticmethod
     def config_remark(files: Sequence[Path]) -> str | None:
-        """What `configure` takes from the files, in words; None where they leave no choice."""
+        """A sentence on what `configure` takes from the files; None if they are all alike."""
 
 
 @runtime_checkable
 class HasAttributes(Protocol):
-    """A domain that measures what people name and want to change, such as density or brightness."""
+    """A domain with attributes that people can name and change, such as density or brightness."""
 
     def attributes(self, tensor: Tensor) -> dict[str, Tensor]:
-        """Name → `(batch,)` of `(batch, *spec.shape)`; each can become a direction in latent space."""
+        """`(batch, *spec.shape)` → for each attribute its name and `(batch,)` values."""
 
 
 class Statistics(NamedTuple):
-    """What a batch of examples is made up of, to compare many with many.
+    """Counts and shares of examples, to compare the distributions of two sets of examples.
 
     Attributes:
         histograms: name → counts, int64 `(examples, bins)`.
-        shares: name → float64 `(examples,)`: 1 where it is true of the example, 0 where it isn't, NaN where
-            the example has nothing that it could be true of.
+        shares: name → float64 `(examples,)`: 1 if something is true of the example, 0 if not, NaN if it can't be said.
     """
 
     histograms: dict[str, np.ndarray]
@@ -435,18 +432,21 @@ class Statistics(NamedTuple):
 
 @runtime_checkable
 class HasStatistics(Protocol):
-    """A domain that knows what its examples are made up of."""
+    """A domain with statistics of examples."""
 
     def statistics(self, tensor: Tensor) -> Statistics:
-        """Of `(batch, *spec.shape)`."""
+        """The statistics of a batch `(batch, *spec.shape)`."""
 
 
 @runtime_checkable
 class TakesCondition(Protocol):
-    """A domain whose models can be given a condition that a person writes, such as chords or a class."""
+    """A domain whose models can take a condition that a person writes, such as chords or a class."""
 
     def condition(self, text: str, windows: int = 1) -> Tensor:
-        """int64 `(windows, length)` of `spec.condition`; text is in the domain's own grammar, spread over the windows.
+        """Reads a condition from text in the domain's own grammar, and spreads it over windows.
+
+        Returns:
+            int64 `(windows, length)`, see `TensorSpec.condition`.
 
         Raises:
             MusicaeError: the text can't be read.
@@ -455,36 +455,36 @@ class TakesCondition(Protocol):
 
 @runtime_checkable
 class TakesNoiseProfile(Protocol):
-    """A domain whose restorations can be helped by a recording of the noise alone."""
+    """A domain whose restorations can use a recording of the noise alone."""
 
     def noise_profile(self, item: Any, profile: Any) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function that holds an answer to what is known of the noise: `(answer, given)` → the answer, no louder.
+        """A function `(model's output, model's input)` → output, attenuated where only noise is expected.
 
         Args:
-            item: what is to be restored.
-            profile: a media object of the noise alone, made as the item was.
+            item: the media object to restore.
+            profile: a media object of the noise alone, recorded as the item was.
         """
 
 
 @runtime_checkable
 class Streams(Protocol):
-    """A domain whose media arrive bit by bit, so that a causal model can work while they do."""
+    """A domain whose media can be streamed through a causal model."""
 
     def open_stream(
         self, mask: Callable[[np.ndarray], np.ndarray], *, channels: int, sample_rate_hz: int | None
     ) -> Any:
-        """A way for blocks of samples through a mask of spectra; None: at the model's own rate."""
+        """A stream that applies a mask of spectra to blocks of samples; the rate is by default the model's."""
 
     def assemble_stream(self, item: Any, masks: Callable[[], Callable[[np.ndarray], np.ndarray]]) -> Any:
-        """As `assemble`, for a causal model: the result is what the stream would have given; `masks` starts it anew."""
+        """As `assemble`, for a causal model: the same result as a stream. `masks` gives a mask for a new stream."""
 
 
 @runtime_checkable
 class MorphsOverTime(Protocol):
-    """A domain whose examples last, so that one can change into another while it does."""
+    """A domain whose examples have a duration, during which one can change into another."""
 
     def morph_over_time(self, path: Tensor, frame: Any = None) -> Any:
-        """A media object as long as an example that goes along a path as time passes.
+        """A media object as long as an example, which follows a path over time.
 
         Args:
             path: `(points, *spec.shape)`.
@@ -494,7 +494,7 @@ class MorphsOverTime(Protocol):
 
 @runtime_checkable
 class HasReport(Protocol):
-    """A domain that measures what a restoration did."""
+    """A domain that can report on a restoration."""
 
     def report(self, before: Any, after: Any, elapsed_s: float) -> Any:
-        """A value with `.lines` for people and `.plot()`, of a media object and what became of it."""
+        """A value with `.lines` of text and `.plot()`, which compares a media object before and after."""

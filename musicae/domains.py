@@ -1,6 +1,6 @@
-"""`DOMAINS`: every domain, imported when it is asked for. A new one is a package and a line here.
+"""`DOMAINS`: every domain, imported when it is used. A new one needs a package and a line here.
 
-Each medium loads without the others: working with music imports no pictures.
+Each medium is imported without the others: working with music imports no code for pictures.
 """
 
 from collections import Counter
@@ -56,13 +56,14 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
         *(".m4a", ".aac"),
     ),
 }
-"""Name → endings of its files, so that a file's domain is found without importing any; else the class is asked."""
+"""Name → endings of its files, to find the domain of a file without importing one. A domain that is not listed here is
+imported and asked."""
 
-_MOST_LOOKED_AT = 10_000
+_MOST_LOOKED_AT = 10_000  # files of a folder
 
 
 def domain_of(path: Path) -> str | None:
-    """The domain of a file, by its name, or the one that most files below a folder have; None without any."""
+    """The domain of a file, by its name, or of most files below a folder; None if there is none."""
     endings = {name: SUFFIXES.get(name) or DOMAINS[name]().suffixes for name in DOMAINS}
     files = islice((file for file in path.rglob("*") if file.is_file()), _MOST_LOOKED_AT) if path.is_dir() else [path]
     found = Counter(name for file in files for name in endings if file.name.lower().endswith(endings[name]))

@@ -1,7 +1,7 @@
-"""The errors a user can mend, each a sentence: what happened, what was expected, what to do next.
+"""Errors that a user can fix; each text says what happened, what was expected, and what to do next.
 
 Callers of the Python API who pass a bad argument get a plain `ValueError`; the classes here are for
-files, folders and models. The command line prints their text and leaves with `exit_code`.
+files, folders and models. The command line prints their text and exits with `exit_code`.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 
 class MusicaeError(Exception):
-    """Something a user can mend: a missing file, an empty folder, a model of another domain."""
+    """An error that a user can fix: a missing file, an empty folder, a model of another domain."""
 
     exit_code = 2
 
@@ -25,7 +25,7 @@ class CheckpointError(MusicaeError):
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
-    """Returns the sentence for a name that is not in a table, with the closest one that is.
+    """The text for a name that is not in a table, with the closest name that is.
 
     Args:
         kind: what was looked up, in the singular: `"model"`, `"config key"`.

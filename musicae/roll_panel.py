@@ -1,4 +1,4 @@
-"""One piano roll as pixels: notes on a pitch axis, drums as hits on lines below it. `musicae.plots` adds the text."""
+"""Draws one piano roll as pixels: notes on a pitch axis, drums on lines below it. `musicae.plots` adds the text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _MOST_PIXELS = 16_000
 
 
 def check_rolls(rolls: Sequence[np.ndarray], drums: int) -> None:
-    """Raises `ValueError` unless each roll has a row a pitch, with so many drums one a drum, or both."""
+    """Raises `ValueError` unless each roll has 128 rows of pitches, `drums` rows of drums, or both."""
     heights = (drums, PITCHES + drums) if drums else (PITCHES,)
     for roll in rolls:
         if roll.ndim != 2 or len(roll) not in heights:
@@ -31,7 +31,7 @@ def check_rolls(rolls: Sequence[np.ndarray], drums: int) -> None:
 
 
 def pitch_range(rolls: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Lowest and highest pitch to show: what sounds, a semitone around it, an octave at least."""
+    """Lowest and highest pitch to show: those that sound and a semitone around them, at least an octave."""
     used = np.zeros(PITCHES, dtype=bool)
     for roll in rolls:
         used |= roll[:PITCHES].any(axis=1)
@@ -44,17 +44,17 @@ def pitch_range(rolls: Sequence[np.ndarray]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class RollPanel:
-    """How the rolls of a plot are drawn, all on the same axes. Sizes are in pixels.
+    """The common axes of all rolls of a plot. Sizes are in pixels.
 
     Attributes:
         low: lowest pitch shown.
-        high: highest pitch shown; below `low` where only drums are.
-        names: of the drums, the lowest line first.
+        high: highest pitch shown; below `low` if there are only drums.
+        names: names of the drums, the lowest line first.
         steps: length of the longest roll.
-        pitch_height: of a semitone.
-        drum_height: of a drum's line.
-        step_width: of `together` steps.
-        together: steps that share a step's width; 1 but for the longest pieces.
+        pitch_height: height of a semitone.
+        drum_height: height of a drum's line.
+        step_width: width of `together` steps.
+        together: number of steps that are drawn as one; 1 except for the longest pieces.
     """
 
     low: int
@@ -68,15 +68,13 @@ class RollPanel:
 
     @classmethod
     def fitting(cls, rolls: Sequence[np.ndarray], names: Sequence[str], *, rows: int, columns: int) -> Self:
-        """A panel for rolls that `check_rolls` let pass.
-
-        Few rolls get room; many are drawn small enough that the plot still fits a page.
+        """The axes for some rolls, which `check_rolls` has accepted. The more rolls there are, the smaller they are.
 
         Args:
-            rolls: all that are drawn.
-            names: of the drums.
-            rows: of panels, one below the other.
-            columns: of panels.
+            rolls: all rolls of the plot.
+            names: names of the drums.
+            rows: number of rows of panels.
+            columns: number of columns of panels.
         """
         pitched = [roll for roll in rolls if len(roll) >= PITCHES]
         low, high = pitch_range(pitched) if pitched else (0, -1)
@@ -100,21 +98,21 @@ class RollPanel:
 
     @property
     def pitched_height(self) -> int:
-        """Of the part with pitches."""
+        """Height of the part with pitches."""
         return (self.high - self.low + 1) * self.pitch_height
 
     @property
     def height(self) -> int:
-        """Of the whole panel."""
+        """Height of the whole panel."""
         return self.pitched_height + len(self.names) * self.drum_height
 
     @property
     def width(self) -> int:
-        """Of the whole panel."""
+        """Width of the whole panel."""
         return self.place(0) + -(-self.steps // self.together) * self.step_width
 
     def place(self, step: int) -> int:
-        """Where a step begins, from the left. A hit is centred on its time, so the first one needs room."""
+        """The x position where a step begins. Hits are centred on their time, so the first one needs space."""
         return (self.step_width // 2 if self.names else 0) + step * self.step_width // self.together
 
     def ticks(self, text_height: int) -> list[tuple[int, str]]:
@@ -148,7 +146,7 @@ class RollPanel:
                 pixels[:, x : x + 1] = _BEAT_LINE
         if self.together > 1:
             roll = np.maximum.reduceat(roll, np.arange(0, roll.shape[1], self.together), axis=1)
-        # Over the lines, or a note that crosses a beat would look like two.
+        # Drawn over the lines, or a note that crosses a beat would look like two.
         if len(roll) >= PITCHES:
             self._draw_notes(pixels, roll)
         if self.names:
@@ -175,7 +173,7 @@ class RollPanel:
                 part[:, sounds] = colour
 
     def _draw_hits(self, pixels: np.ndarray, hits: np.ndarray) -> None:
-        """A diamond each, centred on the moment of the hit."""
+        """Draws each hit as a diamond, centred on its time."""
         radius = max(2, min(self.drum_height // 2 - 3, self.step_width // 2 + 1))
         ramp = np.abs(np.arange(-radius, radius + 1))
         cover = np.clip(radius + 0.5 - ramp[:, None] - ramp, 0, 1)[..., None]

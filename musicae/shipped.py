@@ -1,7 +1,7 @@
-"""Where models are found: the ones that come with the package, by name, and runs, by folder.
+"""Finds models: shipped ones by name, and runs by folder.
 
-Which shipped model serves a medium by default is a row in `SHIPPED_FOR`. Nothing here
-imports torch or pydantic, so that a name that does not exist is refused at once.
+`SHIPPED_FOR` says which shipped model is the default for a medium. Nothing here imports torch or pydantic, so that an
+unknown name is reported at once.
 """
 
 from pathlib import Path
@@ -9,17 +9,17 @@ from pathlib import Path
 from musicae.errors import CheckpointError, unknown_name
 
 WEIGHTS, MANIFEST = "model.safetensors", "config.json"
-"""Of a checkpoint's folder."""
+"""Names of the files in a checkpoint's folder."""
 PRETRAINED = Path(__file__).parent / "pretrained"
 LIVE_MODEL = "denoise-live-16k"
-"""Cleans sound as it arrives."""
+"""The shipped model that denoises sound while it arrives."""
 
 SHIPPED_FOR: dict[str, dict[str, str]] = {
     "reconstruct": {"music": "melody-2bar", "audio": "notes-16k"},
     "denoise": {"audio": "denoise-16k"},
     "upscale": {"audio": "upscale-16k"},
 }
-"""Task → domain → the model that does it where none is named."""
+"""Task → domain → the shipped model that is used if none is named."""
 
 
 def shipped_models() -> list[str]:
@@ -28,10 +28,13 @@ def shipped_models() -> list[str]:
 
 
 def find_model(model: str) -> Path:
-    """A shipped name, a run's folder, or a checkpoint's → the checkpoint's folder.
+    """The folder of a checkpoint.
+
+    Args:
+        model: the name of a shipped model, a run's folder, or a checkpoint's folder.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no such model.
     """
     if (PRETRAINED / model / MANIFEST).is_file():
         return PRETRAINED / model

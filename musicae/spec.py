@@ -1,7 +1,7 @@
-"""`TensorSpec`: the one thing that domains and models both know.
+"""`TensorSpec`: the shape and meaning of tensors, on which domains and models agree.
 
-A domain states the tensors it makes; a model is built for a spec and asks nothing else about where
-the tensors come from. Nothing here knows files, networks or training.
+A domain states the tensors that it makes; a model is built for a spec, and knows nothing else of the data. Nothing here
+knows files, networks or training.
 """
 
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """Layout, shape and likelihood of one example (the batch axis is left out).
+    """Layout, shape and likelihood of one example, without the batch axis.
 
     Attributes:
         layout: `grid` or `steps`.
         shape: grid: `(channels, height, width)`; steps: `(steps, streams)`.
         likelihood: a name in `musicae.likelihoods.LIKELIHOODS`: the decoder's distribution.
         vocabulary: steps only: number of symbols of each stream; empty for grids.
-        correction: how a restoring model's output meets its input: `add` (to the picture), `mask` (multiplied
-            into a complex spectrogram, channels real and imaginary) or `extend` (fills in the upper half of one).
-        segment: steps only: steps of a bar; a decoder may work on such segments side by side. 0: no segments.
-        condition: `(length, classes)` of what a model is given besides z, int64 `(batch, length)` with
-            0 for "none": a chord a step, or one class a picture. None: it takes no condition.
+        correction: how a restorer's output corrects its input: `add` (added to a picture), `mask` (multiplied with a
+            complex spectrogram, whose channels are real and imaginary) or `extend` (fills in its upper half).
+        segment: steps only: steps of a bar; a decoder may decode bars in parallel. 0: no segments.
+        condition: `(length, classes)` of the condition, int64 `(batch, length)` with 0 for "none": one chord for each
+            step, or one class for a picture. None: there is no condition.
     """
 
     layout: Layout
@@ -45,7 +45,7 @@ class TensorSpec:
     condition: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layout", Layout(self.layout))  # "grid" is taken too
+        object.__setattr__(self, "layout", Layout(self.layout))  # accepts "grid" too
         axes = 3 if self.layout is Layout.GRID else 2
         if len(self.shape) != axes or min(self.shape) < 1:
             raise ValueError(f"a {self.layout} spec has {axes} positive sizes, got {self.shape}")
@@ -61,17 +61,17 @@ class TensorSpec:
 
     @property
     def segments(self) -> int:
-        """Number of segments; one where there are none."""
+        """Number of segments; 1 if the steps are not divided."""
         return self.shape[0] // self.segment if self.segment else 1
 
     @property
     def numel(self) -> int:
-        """Numbers in one example."""
+        """How many numbers an example has."""
         return prod(self.shape)
 
     @property
     def evaluation_batch(self) -> int:
-        """Examples scored at a time: as many as keep activations small, 256 at most."""
+        """Number of examples in a batch of evaluation: so many that activations stay small, at most 256."""
         return max(1, min(256, 2_200_000 // self.numel))
 
     def check(self, shape: tuple[int, ...]) -> None:

@@ -1,10 +1,10 @@
-"""The starter data of every domain: files that come with the package, and what is learned without `--data`.
+"""Starter data: files that come with the package, and the data that are learned without `--data`.
 
     image    scikit-learn's 1,797 digits
     music    the tunes of `tunes.abc`, the grooves of `grooves.txt`, or trios put together from both
     audio    the tunes, played by seven instruments
 
-It stands above the media packages, since sound is made of tunes.
+This module is above the media packages, since the starter sounds are rendered tunes.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from musicae.music.config import MusicConfig
 
 _PACKAGE = Path(__file__).parent
-# General MIDI programs of the starter sounds, one tune each in this order.
+# General MIDI programs of the starter sounds; consecutive tunes have them in this order.
 _PROGRAMS = {"piano": 0, "violin": 40, "flute": 73, "guitar": 24, "accordion": 21, "harp": 46, "clarinet": 71}
 _SOUNDS, _SOUND_S = 30, 18.0
 
@@ -40,11 +40,11 @@ def starter_file(name: str) -> Path:
 
 
 class Starter(NamedTuple):
-    """What is learned where no data are given.
+    """The starter data of a domain.
 
     Attributes:
-        read: gives every item, as the domain is set up to read it.
-        training: settings that suit so little data, under those of the user.
+        read: yields every item, read by a domain with its settings.
+        training: defaults of the training settings for this small data set.
     """
 
     read: Callable[[Domain], Iterator[tuple[str, Reading]]]
@@ -52,13 +52,13 @@ class Starter(NamedTuple):
 
 
 def starter_items(domain: Domain) -> Iterator[tuple[str, Reading]]:
-    """Reads the starter data as a domain is set up to.
+    """Reads the starter data of a domain.
 
     Args:
         domain: its settings choose what is read, such as drums or melodies.
 
     Yields:
-        Item name and what it holds.
+        Each item's name, and its examples.
 
     Raises:
         MusicaeError: the domain has no starter data; files or arrays must be given.
@@ -72,8 +72,8 @@ def starter_settings(domain: str, *, timed: bool = False) -> dict[str, Any]:
     """Training settings for the starter data of a domain, by its name.
 
     Args:
-        domain: its name.
-        timed: whether the user says how many minutes to train, so that no number of steps should end it before.
+        domain: the domain's name.
+        timed: whether the user gives a number of minutes; then no number of steps is set.
     """
     settings = STARTERS[domain].training if domain in STARTERS else {}
     return {key: value for key, value in settings.items() if not (timed and key == "steps")}
@@ -89,7 +89,7 @@ def _digits(domain: Domain) -> Iterator[tuple[str, Reading]]:
 
 
 def _pieces(domain: Domain) -> Iterator[tuple[str, Reading]]:
-    """Tunes, grooves, or trios of both: whatever has the instruments that the domain reads."""
+    """Tunes, grooves, or trios of both, depending on the instruments that the domain reads."""
     from musicae.music.starters import starter_pieces
 
     for piece in starter_pieces(cast("MusicConfig", domain.config), starter_file):
@@ -118,4 +118,4 @@ STARTERS: dict[str, Starter] = {
     "music": Starter(_pieces, {}),
     "audio": Starter(_sounds, {}),
 }
-"""A domain's name → its starter data."""
+"""Name of a domain → its starter data."""

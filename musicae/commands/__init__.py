@@ -1,4 +1,4 @@
-"""The commands. `COMMANDS` says where each is and what it does, so that `--help` imports none of them."""
+"""The commands of the command line. `--help` reads the table `COMMANDS` and imports none of them."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train a model."),
@@ -18,4 +18,4 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("inspect", "List the models that come with the package, and those that can be trained."),
     "prepare": ("train", "Read files into the store that training opens."),
 }
-"""Command → its module in this package, and its first sentence."""
+"""Command → its module in this package, and the first sentence of its help."""

@@ -1,4 +1,4 @@
-"""`evaluate`: scores of a model on data it was not trained on."""
+"""`evaluate`: scores a model on data that it was not trained on."""
 
 import json
 from pathlib import Path

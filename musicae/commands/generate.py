@@ -1,4 +1,4 @@
-"""New files by way of latent space: `sample`, `grid`, `interpolate`, `vary`, `shift`."""
+"""New files from latent space: `sample`, `grid`, `interpolate`, `vary`, `shift`."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from musicae.commands.options import (
     check_inputs,
     chords_option,
     echo_remarks,
-    file_place,
     label_option,
     load,
     load_for,
@@ -18,6 +17,7 @@ from musicae.commands.options import (
     model_option,
     name_of,
     out_option,
+    output_path,
     read_choice,
     save_morph,
     seed_option,
@@ -148,7 +148,7 @@ def interpolate(
     name = f"{name_of(a)}-to-{name_of(b)}"
     if morph:
         changed = trained.morph(a, b, method=method, choice_a=choices[0], choice_b=choices[1])
-        click.echo(changed.save(file_place(out, f"{name}-morph{changed.suffix}", force=force)))
+        click.echo(changed.save(output_path(out, f"{name}-morph{changed.suffix}", force=force)))
         echo_remarks(changed.remarks)
     elif whole:
         songs = trained.interpolate_songs(a, b, steps, method=method)
@@ -215,5 +215,5 @@ def shift(
     Example: musicae shift a.mid --attribute density --amount 1.5
     """
     shifted = load_for(model, file, track=track).shift(file, attribute, amount)
-    click.echo(shifted.save(file_place(out, f"{name_of(file)}-shift{shifted.suffix}", force=force)))
+    click.echo(shifted.save(output_path(out, f"{name_of(file)}-shift{shifted.suffix}", force=force)))
     echo_remarks(shifted.remarks)

@@ -1,4 +1,4 @@
-"""What there is: `inspect`, `attributes`, `embed`, `models`."""
+"""Reports on files and models: `inspect`, `attributes`, `embed`, `models`."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from musicae.commands.options import (
     DomainChoice,
     check_inputs,
     echo_remarks,
-    file_place,
     load_for,
     model_for_file_option,
     name_of,
     out_option,
+    output_path,
     parse_settings,
     read_track,
     settings_option,
@@ -56,9 +56,9 @@ def attributes(
     Example: musicae attributes my_midi/ --out table.csv
     """
     check_inputs(paths)
-    place = None if out is None else file_place(out, f"{name_of(paths[0])}-attributes.csv", force=force)
+    target = None if out is None else output_path(out, f"{name_of(paths[0])}-attributes.csv", force=force)
     table = load_for(model, paths[0], track=track).attributes(*paths, each_window=windows)
-    click.echo(table.text() if place is None else table.save(place))
+    click.echo(table.text() if target is None else table.save(target))
     echo_remarks(table.remarks)
 
 
@@ -97,13 +97,13 @@ def embed(
     Example: musicae embed my_midi/ --colour density
     """
     check_inputs(paths)
-    place = file_place(out, f"{name_of(paths[0])}-embed.csv", force=force)
+    target = output_path(out, f"{name_of(paths[0])}-embed.csv", force=force)
     from musicae.inference.embed import check_map
 
-    check_map(place)
+    check_map(target)
     trained = load_for(model, paths[0], track=track)
     found = trained.embed(*paths, colour=colour, method=method, each_file=files, seed=seed)
-    for path in found.save(place):
+    for path in found.save(target):
         click.echo(path)
     echo_remarks(found.remarks)
 

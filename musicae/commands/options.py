@@ -1,6 +1,6 @@
-"""What several commands share: options, how their text is read, and where results go.
+"""Shared by several commands: options, the reading of their values, and the paths of results.
 
-Heavy imports stay inside functions, and inputs are looked for before a model is loaded.
+Heavy imports are inside functions, and missing inputs are reported before a model is loaded.
 """
 
 import json
@@ -16,7 +16,7 @@ _SHIPPED = "[default: melody-2bar; notes-16k for sound]"
 
 
 class DomainChoice(click.Choice[str]):
-    """The names in `DOMAINS`, read when they are wanted."""
+    """The names in `DOMAINS`, imported when they are needed."""
 
     def __init__(self) -> None:
         super().__init__(())
@@ -29,26 +29,26 @@ class DomainChoice(click.Choice[str]):
 
     @choices.setter
     def choices(self, _: Any) -> None:
-        """click assigns its own; the table's stand."""
+        """Ignores what click assigns: the names are those of the table."""
 
 
 def model_option(default: str | None) -> Callable[..., Any]:
-    """`--model`; required where there is no default."""
+    """The option `--model`; required if there is no default."""
     given: dict[str, Any] = {"required": True} if default is None else {"default": default}
     return click.option("--model", metavar="NAME|FOLDER", help="Shipped name, or a run's folder.", **given)
 
 
 def model_for_file_option(text: str = _SHIPPED) -> Callable[..., Any]:
-    """`--model` of a command that finds a shipped model by its file."""
+    """The option `--model` of a command whose default model depends on its file."""
     return click.option("--model", metavar="NAME|FOLDER", help=f"Shipped name, or a run's folder.  {text}")
 
 
 def out_option(metavar: str, default: str) -> Callable[..., Any]:
-    """`--out` and `--force`.
+    """The options `--out` and `--force`.
 
     Args:
         metavar: FILE or FOLDER.
-        default: where a result goes without it, in words, since it depends on the input.
+        default: the path without `--out`, in words, since it depends on the input.
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,8 +102,8 @@ def load(model: str, track: str | None = None) -> Any:
     """Loads a model by name or folder.
 
     Args:
-        model: as a person gave it.
-        track: of files of music, for all that is done with them.
+        model: a shipped name or a folder.
+        track: the track that is read from every file of music.
     """
     from musicae.shipped import find_model
 
@@ -119,12 +119,12 @@ def load(model: str, track: str | None = None) -> Any:
 
 
 def load_for(model: str | None, path: Path, task: str = "reconstruct", track: str | None = None) -> Any:
-    """Loads a model by name or folder; without either, the shipped one for files of this medium.
+    """Loads a model by name or folder; by default the shipped one for files of this medium.
 
     Args:
-        model: as a person gave it.
-        path: a file or a folder, which is looked for first.
-        task: for which a model is wanted.
+        model: a shipped name or a folder; None: the default.
+        path: a file or a folder; it has to exist.
+        task: the task of the default model.
         track: as in `load`.
     """
     check_inputs([path])
@@ -143,14 +143,14 @@ def load_for(model: str | None, path: Path, task: str = "reconstruct", track: st
 
 
 def check_inputs(paths: Iterable[Path]) -> None:
-    """Raises `MusicaeError` for the first path that is not there, before anything heavy is imported."""
+    """Raises `MusicaeError` for the first path that does not exist, before anything heavy is imported."""
     for path in paths:
         if not path.exists():
             raise MusicaeError(f"no such file: {path}")
 
 
 def first_input(paths: Sequence[Path]) -> Path:
-    """The first of several files that is there; raises as `check_inputs` where none is."""
+    """The first of several files that exists. Raises `MusicaeError` if none does."""
     found = next((path for path in paths if path.exists()), None)
     if found is None:
         check_inputs(paths)
@@ -158,12 +158,12 @@ def first_input(paths: Sequence[Path]) -> Path:
 
 
 def read_track(track: str) -> int | str:
-    """A track of digits is a number."""
+    """Text of digits → the number of a track; other text is a name."""
     return int(track) if track.isdigit() else track
 
 
 def read_choice(bar: int | None, track: str | None, start_s: float | None = None) -> dict[str, Any]:
-    """The parts of a file that were chosen."""
+    """The chosen part of a file, as `Domain.select` takes it."""
     chosen: dict[str, Any] = {} if bar is None else {"bar": bar}
     if track is not None:
         chosen["track"] = read_track(track)
@@ -202,30 +202,33 @@ def read_json(path: Path | None) -> dict[str, Any]:
 
 
 def echo_remarks(remarks: Iterable[str]) -> None:
-    """Says on stderr what is worth knowing of a result."""
+    """Prints the remarks of a result on standard error."""
     for remark in remarks:
         click.echo(remark, err=True)
 
 
-def file_place(out: str | None, default: str, *, force: bool) -> Path:
-    """Where a file goes; what is there is not overwritten unless that is asked for.
+def output_path(out: str | None, default: str, *, force: bool) -> Path:
+    """The path that a result is written to.
 
     Args:
-        out: as a person gave it; a folder, or a name that ends with a slash, takes the default's name in it.
-        default: the name without `--out`, in `output/`.
-        force: overwrite.
+        out: the value of `--out`; in a folder, or a name that ends with a slash, the file has the default's name.
+        default: the name in `output/` if there is no `--out`.
+        force: overwrite an existing file; else a number is added to the name.
+
+    Raises:
+        MusicaeError: it can't be written there.
     """
     from musicae.atomic_io import check_writable, free_path
 
-    place = Path("output") / default if out is None else Path(out)
-    if out is not None and (out.endswith("/") or place.is_dir()):
-        place = place / default
-    check_writable(place)
-    return place if force else free_path(place)
+    path = Path("output") / default if out is None else Path(out)
+    if out is not None and (out.endswith("/") or path.is_dir()):
+        path = path / default
+    check_writable(path)
+    return path if force else free_path(path)
 
 
 def save_morph(morph: Any, out: str | None, default: str, *, force: bool) -> None:
-    """Saves a `Morph` into a folder and prints the files of the whole; without `force` none is overwritten."""
+    """Saves a `Morph` into a folder, and prints the files of the whole; arguments as in `output_path`."""
     from musicae.atomic_io import check_writable, free_path
 
     folder = Path("output") / default if out is None else Path(out)
@@ -239,12 +242,12 @@ def save_morph(morph: Any, out: str | None, default: str, *, force: bool) -> Non
 
 
 def name_of(path: Path) -> str:
-    """What results are named after."""
+    """The first part of the names of results."""
     return path.name if path.is_dir() else path.stem
 
 
 def inputs_of(paths: Sequence[Path], domain: Any) -> list[tuple[Path, Path]]:
-    """Files, and those below folders, each with its place below a common folder of results.
+    """Lists files, and those below folders, each with its path relative to a folder of results.
 
     Raises:
         MusicaeError: a folder without files of the domain.

@@ -1,4 +1,4 @@
-"""`denoise -`: raw samples from stdin to stdout, as a part of a pipe. Nothing but samples goes to stdout."""
+"""`denoise -`: raw samples from stdin to stdout, for a pipe. Nothing but samples is written to stdout."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from musicae.commands.options import load
 from musicae.errors import MusicaeError
 
 PIPE = Path("-")
-# FFmpeg's names; the table that reads them brings numpy, which --help does not wait for.
+# FFmpeg's names. The table of formats is not imported here, since --help must not wait for numpy.
 _SAMPLE_FORMATS = ("s16le", "s24le", "s32le", "f32le", "u8")
 _OPTIONS = (
     click.option(
@@ -31,14 +31,14 @@ PIPE_OPTIONS = ("sample_rate_hz", "channels", "sample_format")
 
 
 def pipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what raw samples are."""
+    """Adds the options that describe raw samples."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def is_pipe(files: Sequence[Path], out: str | None) -> bool:
-    """Whether stdin is meant. Raises `click.UsageError` for a pipe and files at once, and for a pipe's options."""
+    """Whether the input is stdin. Raises `click.UsageError` for stdin with files, or files with options of a pipe."""
     context = click.get_current_context()
     default = click.core.ParameterSource.DEFAULT
     given = [name for name in PIPE_OPTIONS if context.get_parameter_source(name) is not default]
@@ -64,7 +64,7 @@ def denoise_pipe(
     noise_profile: Path | None,
     report: bool,
 ) -> None:
-    """Cleans stdin to stdout, block by block."""
+    """Denoises samples from stdin to stdout, block by block."""
     if noise_profile is not None or report:
         raise click.UsageError("--noise-profile and --report go with files; leave them out with -.")
     source, target = sys.stdin.buffer, sys.stdout.buffer

@@ -1,4 +1,4 @@
-"""From a file to a file: `reconstruct`, `denoise`, `upscale`, `render`; of several files, or a folder, one each."""
+"""From a file to a file, also for several files or a folder: `reconstruct`, `denoise`, `upscale`, `render`."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,6 @@ from musicae.commands.options import (
     check_inputs,
     chords_option,
     echo_remarks,
-    file_place,
     first_input,
     inputs_of,
     label_option,
@@ -20,6 +19,7 @@ from musicae.commands.options import (
     model_for_file_option,
     name_of,
     out_option,
+    output_path,
     read_track,
     track_option,
 )
@@ -57,7 +57,7 @@ def reconstruct(
     def restore(file: Path) -> Any:
         return trained.reconstruct(file, chords=chords, label=label)
 
-    _each(files, trained.domain, restore, "reconstruct", out, force)
+    _restore_each(files, trained.domain, restore, "reconstruct", out, force)
 
 
 @click.command()
@@ -94,7 +94,7 @@ def denoise(
     track: str | None,
     out: str | None,
     force: bool,
-    **how: Any,
+    **options: Any,
 ) -> None:
     """Clean sounds or pictures, or repair melodies; the length stays.
 
@@ -108,17 +108,17 @@ def denoise(
 
     Example: arecord -f S16_LE -r 16000 -t raw | musicae denoise - | aplay -f S16_LE -r 16000
     """
-    samples = {name: how.pop(name) for name in PIPE_OPTIONS}
+    samples = {name: options.pop(name) for name in PIPE_OPTIONS}
     if is_pipe(files, out):
-        denoise_pipe(model, **samples, **how, report=report)
+        denoise_pipe(model, **samples, **options, report=report)
         return
-    check_inputs(filter(None, [how["noise_profile"]]))
+    check_inputs(filter(None, [options["noise_profile"]]))
     trained = load_for(model, first_input(files), "denoise", track)
 
     def restore(file: Path) -> Any:
-        return trained.denoise(file, **how)
+        return trained.denoise(file, **options)
 
-    _each(files, trained.domain, restore, "denoise", out, force, report=report)
+    _restore_each(files, trained.domain, restore, "denoise", out, force, report=report)
 
 
 @click.command()
@@ -134,7 +134,7 @@ def upscale(files: tuple[Path, ...], model: str | None, track: str | None, out: 
     Example: musicae upscale eighths.mid --model runs/music-upscale
     """
     trained = load_for(model, first_input(files), "upscale", track)
-    _each(files, trained.domain, trained.upscale, "upscale", out, force)
+    _restore_each(files, trained.domain, trained.upscale, "upscale", out, force)
 
 
 @click.command()
@@ -167,10 +167,10 @@ def render(files: tuple[Path, ...], sample_rate_hz: int, track: str | None, out:
             raise MusicaeError(f"{piece.label} has no notes; choose another file.")
         return piece.render(sample_rate_hz)
 
-    _each(files, domain, play, "render", out, force)
+    _restore_each(files, domain, play, "render", out, force)
 
 
-def _each(
+def _restore_each(
     files: Sequence[Path],
     domain: Any,
     restore: Callable[[Path], Any],
@@ -180,7 +180,7 @@ def _each(
     *,
     report: bool = False,
 ) -> None:
-    """Restores each file and saves it; of several, one that fails is said and the others go on."""
+    """Restores each file and saves the result. If one of several fails, the error is printed and the others go on."""
     inputs = inputs_of(files, domain)
     is_one = len(files) == 1 and not files[0].is_dir()
     first_name = name_of(files[0]) if files[0].is_dir() else "files"
@@ -193,9 +193,9 @@ def _each(
             started = time.perf_counter()
             result = restore(file)
             if is_one:
-                target = file_place(out, f"{file.stem}-{verb}{result.suffix}", force=force)
+                target = output_path(out, f"{file.stem}-{verb}{result.suffix}", force=force)
             else:
-                target = file_place(str(folder / place.with_suffix(result.suffix)), "", force=force)
+                target = output_path(str(folder / place.with_suffix(result.suffix)), "", force=force)
             if target.exists() and target.samefile(file):
                 raise MusicaeError(f"{target} is the input itself; choose another --out.")
             saved = result.save(target)
@@ -214,7 +214,7 @@ def _each(
 
 
 def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:
-    """Measures a file and its result, and draws both under the result's name."""
+    """Prints a report on a file and its result, and draws both as PNG beside the result."""
     from musicae.domain import Domain, HasReport
     from musicae.plots import save_png
 

@@ -1,4 +1,4 @@
-"""`train`: from names, folders and settings to a run; and `prepare`, which reads the data beforehand."""
+"""`train`, and `prepare`, which reads the data beforehand."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from musicae.training.config import TrainConfig
 
 
 def _training_option(key: str, type_: click.ParamType[Any], metavar: str | None, text: str) -> Callable[..., Any]:
-    """An option that is a key of `TrainConfig`, with the default that stands there."""
+    """An option for a key of `TrainConfig`; it shows the default of that key."""
     default = TrainConfig.model_fields[key].default
     said = "no limit" if default is None else default
     return click.option("--" + key.replace("_", "-"), type=type_, metavar=metavar, help=f"{text}  [default: {said}]")
