@@ -1,9 +1,11 @@
-"""Finds models: shipped ones by name, and runs by folder.
+"""Finds models, shipped ones by name and runs by folder, and lists them.
 
 `SHIPPED_FOR` says which shipped model is the default for a medium. Nothing here imports torch or pydantic, so that an
 unknown name is reported at once.
 """
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from musicae.errors import CheckpointError, unknown_name
@@ -45,3 +47,20 @@ def find_model(model: str) -> Path:
     if folder.exists():
         raise CheckpointError(f"{folder} is no model: neither it nor its best/ has a {MANIFEST}.")
     raise CheckpointError(f"{unknown_name('model', model, shipped_models())} Or give a run's folder.")
+
+
+def describe_models() -> Iterator[str]:
+    """Yields a line for each shipped model, then one for each model that can be trained."""
+    from musicae.models import MODELS
+
+    yield "Shipped, for --model and musicae.load:"
+    for name in shipped_models():
+        about = json.loads((PRETRAINED / name / MANIFEST).read_text(encoding="utf-8"))
+        size_mb = (PRETRAINED / name / WEIGHTS).stat().st_size / 1e6
+        scores = ", ".join(f"{key} {value:.4g}" for key, value in about["metrics"].items())
+        yield f"  {name}: {about['domain']}, {about['task']}, {size_mb:.1f} MB; {scores}"
+    yield "Models, for train --model:"
+    for name, entry in MODELS.items():
+        fits = {"reconstructs": entry.reconstructs, "restores": entry.restores}
+        uses = " and ".join(use for use in fits if fits[use])
+        yield f"  {name}: {entry.layout} layout, {uses}; {entry.summary}"

@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "attribute_vectors",
         "training inference",
         "trained",
-        "evaluation inspection demo",
+        "evaluation demo",
         "commands cli",
     )
 )

@@ -15,12 +15,11 @@ from click.testing import CliRunner
 from musicae.audio import stft
 from musicae.audio.sound import Sound
 from musicae.cli import main
-from musicae.inspection import describe_models
-from musicae.manifest import WEIGHTS, read_manifest
 from musicae.music.piece import Piece
-from musicae.shipped import LIVE_MODEL, PRETRAINED, SHIPPED_FOR, shipped_models
+from musicae.shipped import LIVE_MODEL, PRETRAINED, SHIPPED_FOR, WEIGHTS, describe_models, shipped_models
 from musicae.starter import starter_file, starter_items
 from musicae.trained import TrainedModel, load
+from musicae.training.checkpoint import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 A, B = starter_file("a.mid"), starter_file("b.mid")

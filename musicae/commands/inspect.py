@@ -34,8 +34,8 @@ def inspect(paths: tuple[Path, ...], domain: str | None, track: str | None, sett
     Example: musicae inspect my_midi/
     """
     check_inputs(paths)
+    from musicae.data.prepare import inspect_files
     from musicae.domains import domain_of
-    from musicae.inspection import inspect_files
 
     given = parse_settings(settings) | ({} if track is None else {"track": read_track(track)})
     for line in inspect_files(domain or domain_of(paths[0]) or "music", paths, given):
@@ -114,7 +114,7 @@ def models() -> None:
 
     Example: musicae models
     """
-    from musicae.inspection import describe_models
+    from musicae.shipped import describe_models
 
     for line in describe_models():
         click.echo(line)

@@ -1,19 +1,63 @@
-"""Reads files into the store that training opens, and reports in words what it holds and how fast reading was."""
+"""Reports in words on the files of a data set: what would be learned from them; and reads them into the store.
 
+Training opens the same store, so reading it beforehand saves time later.
+"""
+
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from musicae.config import read_config
 from musicae.data.dataset import SPLITS, open_dataset
-from musicae.data.files import Prepared, find_files, prepare_store
+from musicae.data.files import Prepared, describe_skipped, find_files, prepare_store
 from musicae.data.named_sets import locate
+from musicae.data.reading import read_all
 from musicae.data.store import ReadReport
-from musicae.domain import Domain
+from musicae.domain import Domain, Reading
 from musicae.domains import domain_class
+from musicae.errors import DamagedFileError, MusicaeError
 
 _NAMED_DAMAGED = 10
 """Number of damaged files that are listed by name; the store's `report.json` lists all."""
+
+
+def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Reports for each file what would be learned from it, and what is left out and why. Nothing is stored.
+
+    Args:
+        domain: a key of `DOMAINS`.
+        paths: files and folders.
+        settings: keys of the domain's config.
+
+    Yields:
+        Lines of text, the summary last.
+
+    Raises:
+        MusicaeError: a path is missing, or nothing at all is usable; `DamagedFileError` where every
+            file is damaged.
+    """
+    domain_type = domain_class(domain)
+    own = read_config(domain_type.Config, settings, f"{domain} setting")
+    files = find_files(domain_type(own), paths)
+    reader = domain_type(domain_type.configure(own, [path for _, path in files]))
+    examples, used, damaged, skipped = 0, 0, {}, Counter[str]()
+    for name, reading in read_all(reader, files):
+        if isinstance(reading, DamagedFileError):
+            damaged[name] = str(reading)
+            yield f"{name}: refused: {reading}"
+            continue
+        examples += len(reading.examples)
+        used += len(reading.examples) > 0
+        skipped.update(reading.skipped)
+        yield from _describe_reading(name, reading)
+    if len(damaged) == len(files):
+        message = next(iter(damaged.values())) if len(files) == 1 else f"all {len(files)} files are damaged."
+        raise DamagedFileError(message)
+    left_out = describe_skipped(skipped, damaged)
+    if examples == 0:
+        raise MusicaeError(f"nothing to learn from in {len(files)} {domain} file{'s' * (len(files) > 1)}: {left_out}.")
+    yield f"In all: {examples} examples from {used} of {len(files)} files. Left out: {left_out}."
 
 
 def prepare_lines(
@@ -92,3 +136,9 @@ def _speed(prepared: Prepared) -> str:
         f"read {prepared.files_read:,} files in {prepared.seconds:.1f} s by {readers}: "
         f"{files:,.0f} files/s, {examples:,.0f} windows/s{rest}"
     )
+
+
+def _describe_reading(name: str, reading: Reading) -> Iterator[str]:
+    yield f"{name}: {len(reading.examples)} examples"
+    yield from (f"  {part}" for part in reading.parts)
+    yield from (f"  left out: {count} × {reason}" for reason, count in reading.skipped.items())
