@@ -121,10 +121,10 @@ def test_what_parts_remark_is_said_with_their_names() -> None:
 
 
 def test_single_examples_side_by_side_are_one_row_and_stacked_ones_a_row_each() -> None:
-    beside, stacked = WatchedTiles(), StackedTiles()
-    for domain in (beside, stacked):
+    in_a_row, stacked = WatchedTiles(), StackedTiles()
+    for domain in (in_a_row, stacked):
         path_of(domain, 3).preview()
-    assert beside.drawn == [("interpolation", 3)]
+    assert in_a_row.drawn == [("interpolation", 3)]
     assert stacked.drawn == [("step 1", 1), ("step 2", 1), ("step 3", 1)]
 
 
