@@ -46,6 +46,7 @@ _LABEL_COLOURS = (
 )
 _OTHERS = "#b4bcc4"
 _DYNAMIC_RANGE_DB = 80.0
+_SMALLEST_SPREAD = 1e-6  # points that lie closer together are drawn as one
 
 
 def save_png(image: Image.Image, path: Path | str) -> Path:
@@ -277,6 +278,9 @@ def scatter(
             frameon=False,
             markerscale=max(1.0, (30 / size) ** 0.5),  # dots of a large map are too small to tell their colour by
         )  # fmt: skip
+    if np.ptp(points, axis=0).max() < _SMALLEST_SPREAD:  # matplotlib finds no scale for points that coincide
+        x, y = points.mean(axis=0)
+        axes.update_datalim([(x - 0.5, y - 0.5), (x + 0.5, y + 0.5)])
     axes.set(aspect="equal", adjustable="datalim")
     axes.set_title(title, color=_hex(INK), fontsize=11, loc="left")
     axes.set(xlabel=x_label, ylabel=y_label)

@@ -198,10 +198,19 @@ def test_a_map_says_what_it_shows(text):
     assert (np.asarray(said) != np.asarray(without)).any(-1).sum() > 200
 
 
-@pytest.mark.parametrize("points", [np.zeros((1, 2)), np.zeros((5, 2)), np.array([[0.0, 0.0], [1e9, 1e-9]])])
-def test_maps_of_few_or_equal_points_are_drawn(points):
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.zeros((1, 2)),
+        np.zeros((5, 2)),
+        np.full((3, 2), [-2.1e-7, -4e-23]),
+        np.array([[0.0, 0.0], [1e9, 1e-9]]),
+    ],
+)
+def test_maps_of_few_or_equal_points_are_drawn(points, caplog):
     by_label = plots.scatter(points, ["one"] * len(points), title="file")
     assert by_label.size == plots.scatter(points, np.zeros(len(points)), title="density").size
+    assert not caplog.records
 
 
 def test_nothing_to_draw_is_an_error():

@@ -81,6 +81,10 @@ class Picture:
     suffix: ClassVar[str] = ".png"
     """Ending of the file that holds it as it is."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self._image, Image.Image):
+            raise ValueError(f"expected a PIL image, got {type(self._image).__name__}; Picture.open takes the rest")
+
     @classmethod
     def open(cls, source: Any, *, index: int | None = None) -> Self:
         """Opens a picture; of an animation or a document, the first page.

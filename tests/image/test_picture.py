@@ -25,6 +25,12 @@ def png(array: np.ndarray) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.parametrize("source", [np.zeros((8, 8)), np.full((8, 8), np.nan), "tree.png", None])
+def test_the_constructor_takes_only_a_pil_image(source: object) -> None:
+    with pytest.raises(ValueError, match=r"expected a PIL image, got .*; Picture.open takes"):
+        Picture(source)  # type: ignore[arg-type]  # the wrong type is the test
+
+
 def test_a_picture_opens_from_whatever_holds_it(tmp_path: Path) -> None:
     path = tmp_path / "tree.png"
     path.write_bytes(png(pixels()))
