@@ -13,6 +13,7 @@ import soundfile
 from click.testing import CliRunner
 from PIL import Image
 
+from musicae import domains, models
 from musicae.cli import main
 from musicae.starter import starter_file
 
@@ -63,6 +64,9 @@ COMMANDS = sorted({tuple(command) for command in _commands()})
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder that the documents assume, with small files."""
     monkeypatch.chdir(tmp_path)
+    # What a block registers is gone after it.
+    monkeypatch.setattr(domains, "DOMAINS", dict(domains.DOMAINS))
+    monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
     (tmp_path / "data").mkdir()
     samples, rate = soundfile.read(starter_file("noisy.wav"), stop=32_000)
     for place in (tmp_path, tmp_path / "data"):

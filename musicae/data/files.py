@@ -270,7 +270,7 @@ class ReadingProgress:
     """
 
     def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
+        console = console or Console(stderr=True, force_jupyter=False)
         self._visible, self._drawn = console.is_terminal, False
         self._first, self._since = done, time.monotonic()
         columns = (TextColumn("reading"), BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"))

@@ -278,7 +278,7 @@ def test_an_hour_is_cleaned_in_the_memory_of_minutes(tiny_run: Run, tmp_path: Pa
         with soundfile.SoundFile(tmp_path / "in.wav", "w", 8000, 1, "PCM_16") as file:
             for _ in range(minutes):
                 file.write(block)
-        command = [sys.executable, "-c", code, "denoise", "in.wav", "--out", "out.wav"]
+        command = [sys.executable, "-c", code, "denoise", "in.wav", "--out", "out.wav", "--force"]
         command += ["--model", str(tiny_run("audio"))]
         result = subprocess.run(command, capture_output=True, text=True, timeout=250)
         assert result.returncode == 0, result.stderr
