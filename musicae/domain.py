@@ -228,8 +228,8 @@ class Domain(ABC):
             raise MusicaeError(f"{path} is a folder; give one file.")
         if not self.reads(path):
             raise MusicaeError(
-                f"{path.name} is no {self.name} file, and this model takes no other "
-                f"({', '.join(self.suffixes)}); choose another file or --model."
+                f"{path.name} is no {self.name} file, and nothing else is read here; expected "
+                f"{', '.join(self.suffixes)}."
             )
 
     @abstractmethod

@@ -45,7 +45,10 @@ class TrainedModel:
         self, network: Autoencoder, domain: Domain, manifest: Manifest, device: str | None = None,
         folder: Path | None = None,
     ) -> None:  # fmt: skip
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        except RuntimeError:
+            raise ValueError(f'device is one that torch knows, such as "cpu" or "cuda:0", got {device!r}') from None
         self.network = network.to(self.device).eval()
         self.domain = domain
         self.manifest = manifest

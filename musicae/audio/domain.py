@@ -91,7 +91,9 @@ class AudioDomain(Domain):
         """Picks the loudest chunk of a sound, or the one that begins at `start_s` seconds."""
         unknown = [name for name, value in choice.items() if value is not None]
         if unknown:
-            raise MusicaeError(f"a sound has no {unknown[0]!r} to choose; its chunk is chosen by start_s, in seconds.")
+            raise MusicaeError(
+                f"a sound has no {unknown[0]} to choose; only where in it the chunk begins can be chosen."
+            )
         rate_hz, chunk = self.config.sample_rate_hz, self.config.chunk_samples
         start = None if start_s is None else round(start_s * rate_hz)
         if start is not None and not 0 <= start < item.duration_s * rate_hz:

@@ -8,6 +8,7 @@ from musicae.commands.options import (
     FILES,
     DomainChoice,
     check_inputs,
+    domain_in,
     echo_remarks,
     load_for,
     model_for_file_option,
@@ -35,10 +36,9 @@ def inspect(paths: tuple[Path, ...], domain: str | None, track: str | None, sett
     """
     check_inputs(paths)
     from musicae.data.prepare import inspect_files
-    from musicae.domains import domain_of
 
     given = parse_settings(settings) | ({} if track is None else {"track": read_track(track)})
-    for line in inspect_files(domain or domain_of(paths[0]) or "music", paths, given):
+    for line in inspect_files(domain or domain_in(paths[0]), paths, given):
         click.echo(line)
 
 

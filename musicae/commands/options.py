@@ -130,11 +130,10 @@ def load_for(model: str | None, path: Path, task: str = "reconstruct", track: st
     check_inputs([path])
     if model is not None:
         return load(model, track)
-    from musicae.domains import domain_of
     from musicae.shipped import SHIPPED_FOR
 
     shipped = SHIPPED_FOR[task]
-    domain = domain_of(path) or "music"
+    domain = domain_in(path)
     if domain not in shipped:
         raise click.UsageError(
             f"Missing option '--model': a model to {task} comes with musicae for {', '.join(shipped)} only."
@@ -147,6 +146,20 @@ def check_inputs(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise MusicaeError(f"no such file: {path}")
+
+
+def domain_in(path: Path) -> str:
+    """The domain of a file or of most files below a folder, by their names; that of another file is music.
+
+    Raises:
+        MusicaeError: a folder without a file of any domain.
+    """
+    from musicae.domains import domain_of
+
+    found = domain_of(path)
+    if found is None and path.is_dir():
+        raise MusicaeError(f"no pictures, music or sounds in {path}, by the names of its files.")
+    return found or "music"
 
 
 def first_input(paths: Sequence[Path]) -> Path:

@@ -186,6 +186,8 @@ def _restore_each(
     first_name = name_of(files[0]) if files[0].is_dir() else "files"
     folder = Path("output") / f"{first_name}-{verb}" if out is None else Path(out)
     if not is_one:
+        if out is not None and Path(out).suffix.lower() in domain.suffixes and not Path(out).is_dir():
+            raise MusicaeError(f"results of several files go into a folder, and --out {out} is named like a file.")
         _refuse_equal_names([place for _, place in inputs])
     refused: list[MusicaeError] = []
     for file, place in inputs:
@@ -210,7 +212,7 @@ def _restore_each(
             _report(domain, file, saved, time.perf_counter() - started)
         echo_remarks(result.remarks)
     if refused:
-        raise type(refused[0])(f"{len(refused)} of {len(inputs)} files were not restored.")
+        raise type(refused[0])(f"{len(refused)} of {len(inputs)} files gave no result.")
 
 
 def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:

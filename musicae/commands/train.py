@@ -12,6 +12,7 @@ from musicae.commands.options import (
     DomainChoice,
     check_inputs,
     data_option,
+    domain_in,
     parse_settings,
     read_json,
     settings_option,
@@ -161,9 +162,6 @@ def prepare(
     if domain is None:
         check_inputs(paths)  # a named set says its domain itself
     from musicae.data.prepare import prepare_lines
-    from musicae.domains import domain_of
 
-    for line in prepare_lines(
-        domain or domain_of(paths[0]) or "music", paths, parse_settings(settings), processes, unique
-    ):
+    for line in prepare_lines(domain or domain_in(paths[0]), paths, parse_settings(settings), processes, unique):
         click.echo(line)

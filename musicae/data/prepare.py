@@ -14,7 +14,7 @@ from musicae.data.files import Prepared, describe_skipped, find_files, prepare_s
 from musicae.data.named_sets import locate
 from musicae.data.reading import read_all
 from musicae.data.store import ReadReport
-from musicae.domain import Domain, Reading
+from musicae.domain import Domain, Reading, RemarksOnConfig
 from musicae.domains import domain_class
 from musicae.errors import DamagedFileError, MusicaeError
 
@@ -40,7 +40,10 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
     domain_type = domain_class(domain)
     own = read_config(domain_type.Config, settings, f"{domain} setting")
     files = find_files(domain_type(own), paths)
-    reader = domain_type(domain_type.configure(own, [path for _, path in files]))
+    paths_found = [path for _, path in files]
+    if remark := _config_remark(domain_type, paths_found):
+        yield remark
+    reader = domain_type(domain_type.configure(own, paths_found))
     examples, used, damaged, skipped = 0, 0, {}, Counter[str]()
     for name, reading in read_all(reader, files):
         if isinstance(reading, DamagedFileError):
@@ -57,7 +60,9 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
     left_out = describe_skipped(skipped, damaged)
     if examples == 0:
         raise MusicaeError(f"nothing to learn from in {len(files)} {domain} file{'s' * (len(files) > 1)}: {left_out}.")
-    yield f"In all: {examples} examples from {used} of {len(files)} files. Left out: {left_out}."
+    yield f"In all: {_count(examples, 'example')} from {used} of {_count(len(files), 'file')}. Left out: {left_out}."
+    if others := _others(reader, paths, paths_found):
+        yield f"{_count(others, 'other file')} {'is' if others == 1 else 'are'} not read as {domain}."
 
 
 def prepare_lines(
@@ -84,7 +89,9 @@ def prepare_lines(
     """
     if processes is not None and processes < 0:
         raise ValueError(f"processes must be 0 or more, got {processes}.")
-    domain, places = _resolve(domain_name, paths, settings or {})
+    domain, places, remark = _resolve(domain_name, paths, settings or {})
+    if remark:
+        yield remark
     prepared = prepare_store(domain, places, processes=processes)
     dataset = open_dataset(domain, prepared)
     report = dataset.report
@@ -102,12 +109,15 @@ def prepare_lines(
     yield f"store: {prepared.store}"
 
 
-def _resolve(domain_name: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> tuple[Domain, list[Path]]:
-    """The domain as `train` would build it for these files, and their paths."""
+def _resolve(
+    domain_name: str, paths: Sequence[Path], settings: Mapping[str, Any]
+) -> tuple[Domain, list[Path], str | None]:
+    """The domain as `train` would build it for these files, their paths, and a remark on files that differ."""
     domain_type = domain_class(domain_name)
     own = read_config(domain_type.Config, dict(settings), f"{domain_name} setting")
     places = [locate(path, domain_name) for path in paths]
-    return domain_type(domain_type.configure(own, [path for _, path in find_files(domain_type(own), places)])), places
+    files = [path for _, path in find_files(domain_type(own), places)]
+    return domain_type(domain_type.configure(own, files)), places, _config_remark(domain_type, files)
 
 
 def _left_out(report: ReadReport) -> Iterator[str]:
@@ -139,6 +149,22 @@ def _speed(prepared: Prepared) -> str:
 
 
 def _describe_reading(name: str, reading: Reading) -> Iterator[str]:
-    yield f"{name}: {len(reading.examples)} examples"
+    yield f"{name}: {_count(len(reading.examples), 'example')}"
     yield from (f"  {part}" for part in reading.parts)
     yield from (f"  left out: {count} × {reason}" for reason, count in reading.skipped.items())
+
+
+def _config_remark(domain_type: type[Domain], files: Sequence[Path]) -> str | None:
+    """What the settings take from files that differ, such as the commonest size of pictures."""
+    return domain_type.config_remark(files) if files and issubclass(domain_type, RemarksOnConfig) else None
+
+
+def _others(domain: Domain, paths: Sequence[Path], files: Sequence[Path]) -> int:
+    """Number of files below folders that are neither read nor belong to one that is; hidden ones don't count."""
+    read = {*files, *(other for file in files for other in domain.companion_files(file))}
+    below = (file for path in paths if path.is_dir() for file in path.resolve().rglob("*") if file.is_file())
+    return sum(file not in read and not file.name.startswith(".") for file in below)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"

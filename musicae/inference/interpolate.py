@@ -155,9 +155,11 @@ def _decoded_by_window(
 
 def _ends(pipeline: Pipeline, a: Any, b: Any, choices: Sequence[Choice]) -> tuple[Code, Code, Any, list[str]]:
     """The codes of one example of each, the frame of the first, and a remark on which parts they are."""
-    first, last = (pipeline.select(source, choice) for source, choice in zip((a, b), choices, strict=True))
+    items = [pipeline.open(source) for source in (a, b)]
+    first, last = (pipeline.select(item, choice) for item, choice in zip(items, choices, strict=True))
     start, end = (pipeline.encode(pipeline.batch(selection)) for selection in (first, last))
-    return start, end, first.frame, [f"from {first.label} to {last.label}"]
+    said = [remark for item in items for remark in item.remarks]
+    return start, end, first.frame, [*dict.fromkeys(said), f"from {first.label} to {last.label}"]
 
 
 def _same(start: Code, end: Code) -> list[str]:

@@ -115,6 +115,9 @@ class Morph(Sequence[Any]):
     def remarks(self) -> tuple[str, ...]:
         """Notes for people: which bars were taken, which part is silent."""
         own = [f"{name}: {remark}" for name, item in zip(self.names, self, strict=True) for remark in item.remarks]
+        of_parts = {remark for item in self for remark in item.remarks}
+        whole = () if self._parts is None else self.joined.remarks
+        own += [f"{self.name}: {remark}" for remark in whole if remark not in of_parts]
         if self._is_drawn_in_part:
             own.append(
                 f"{self.name} holds all {len(self)} parts; its picture and its sound are of the first {_MOST_DRAWN}"

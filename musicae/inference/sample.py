@@ -28,8 +28,7 @@ def sample(
 ) -> Morph:
     """Decodes draws from the prior; see `TrainedModel.sample`."""
     pipeline.refuse_restorer("sample")
-    if not 1 <= count <= MAX_COUNT:
-        raise ValueError(f"count is between 1 and {MAX_COUNT}, got {count}")
+    _check_count(count)
     check_draw(temperature, top_p)
     windows, remarks = _windows(pipeline, length)
     if count * windows > MAX_WINDOWS:
@@ -54,8 +53,7 @@ def vary(
 ) -> Morph:
     """Decodes an example and variations of it, the reconstruction first; see `TrainedModel.vary`."""
     pipeline.refuse_restorer("vary")
-    if not 1 <= count <= MAX_COUNT:
-        raise ValueError(f"count is between 1 and {MAX_COUNT}, got {count}")
+    _check_count(count)
     check_draw(temperature, 1.0)
     selection = pipeline.select(source, choice)
     code = pipeline.encode(pipeline.batch(selection))
@@ -121,3 +119,8 @@ def _windows(pipeline: Pipeline, length: int | None) -> tuple[int, list[str]]:
         bars = windows * spec.segments
         return windows, [f"{length} bars become {bars}, a multiple of the model's {spec.segments}"]
     return windows, []
+
+
+def _check_count(count: int) -> None:
+    if not isinstance(count, int) or not 1 <= count <= MAX_COUNT:
+        raise ValueError(f"count is a whole number between 1 and {MAX_COUNT}, got {count}")

@@ -56,8 +56,11 @@ def _remarks(means: dict[str, dict[str, float]], vectors: AttributeVectors, attr
     listed = ", ".join(f"{name} {change:+.2f}" for name, change in changes.items())
     remarks.append(f"changes in standard deviations: {listed}")
     usual = vectors.info[attribute].effects[attribute]
-    if amount * changes[attribute] < 0:
+    change = changes[attribute]
+    if amount * change < 0:
         remarks.append(f"{attribute} went the other way; ask for less")
+    elif abs(change) < _WEAK * abs(amount) and usual >= _WEAK:
+        remarks.append(f"{attribute} hardly moved here: by {change:+.2f} standard deviations")
     if usual < _WEAK:
         remarks.append(
             f"this model hardly moves {attribute}: on its training data an amount of 1 changed it by {usual:.2f}"

@@ -29,7 +29,7 @@ from musicae.domain import (
     Statistics,
     Window,
 )
-from musicae.errors import MusicaeError, unknown_name
+from musicae.errors import MusicaeError
 from musicae.music.config import MusicConfig
 from musicae.music.midi import TICKS_PER_QUARTER, VELOCITY, NewTrack, Notes
 from musicae.music.piece import Piece
@@ -124,7 +124,9 @@ class MusicDomain(Domain):
                 not there.
         """
         if choice:
-            raise MusicaeError(unknown_name("choice", next(iter(choice)), ("bar", "track")))
+            raise MusicaeError(f"in music a bar and a track can be chosen, not {next(iter(choice))}.")
+        if bar is not None and not isinstance(bar, int):
+            raise ValueError(f"bar is a whole number from 1, got {bar!r}")
         part = read_part(item, self.config, track)
         if bar is None:
             bar, window = densest_window(part, self.config, item.label)
@@ -190,6 +192,8 @@ class MusicDomain(Domain):
 
     def compose(self, tensor: torch.Tensor, frame: Any = None) -> Piece:
         """Windows `(examples, *spec.shape)` in a row as a piece that ends where they do, silence included."""
+        from musicae.music.render import LONGEST_PREVIEW_S, in_minutes
+
         frame = frame or MusicFrame()
         tokens = self._tokens(tensor)
         quarter, own = TICKS_PER_QUARTER, self.config.signature
@@ -206,6 +210,12 @@ class MusicDomain(Domain):
         if signature not in own.file_bars:
             signature = (own.numerator, own.denominator)
         steps = tokens.shape[0] * tokens.shape[1]
+        remarks = [] if any(len(track.notes.start) for track in tracks) else ["silent: no note anywhere"]
+        lasts_s = steps / STEPS_PER_QUARTER * 60 / frame.tempo_bpm
+        if lasts_s > LONGEST_PREVIEW_S:
+            remarks.append(
+                f"lasts {in_minutes(lasts_s)}; the sound beside it is of the first {in_minutes(LONGEST_PREVIEW_S)}"
+            )
         return Piece.new(
             tracks,
             tempi=((0, frame.tempo_bpm),),
@@ -213,7 +223,7 @@ class MusicDomain(Domain):
             end=steps * quarter // STEPS_PER_QUARTER,
             name="music",
             title=frame.title,
-            remarks=() if any(len(track.notes.start) for track in tracks) else ("silent: no note anywhere",),
+            remarks=remarks,
         )
 
     def preview(

@@ -70,7 +70,7 @@ def content_of(source: Any) -> Content:
         return Content(midi_of(source), "PrettyMIDI")
     raise ValueError(
         f"expected a path, the bytes of a MIDI or ABC file, a file object, a PrettyMIDI or a symusic Score, "
-        f"got {type(source).__name__}"
+        f"got {type(source).__name__}; tokens are given to a model as a torch tensor"
     )
 
 

@@ -81,7 +81,7 @@ def render(
     remarks = piece.remarks
     score = piece.score
     if longest_s is not None and end_s > longest_s:
-        remarks += (f"{piece.name} lasts {_minutes(end_s)}; the sound is of the first {_minutes(longest_s)}",)
+        remarks += (f"{piece.name} lasts {in_minutes(end_s)}; the sound is of the first {in_minutes(longest_s)}",)
         score, end_s = score.clip(0, piece.tick_at(longest_s), clip_end=True), longest_s
     if not piece.note_count:
         return Sound(
@@ -115,7 +115,8 @@ def _frames(end_s: float, sample_rate_hz: int) -> int:
     return round((end_s + TAIL_S) * sample_rate_hz)
 
 
-def _minutes(duration_s: float) -> str:
+def in_minutes(duration_s: float) -> str:
+    """A duration for people: "5 minutes", "40 seconds"."""
     return f"{duration_s / 60:.0f} minutes" if duration_s >= 90 else f"{duration_s:.0f} seconds"
 
 

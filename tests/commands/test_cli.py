@@ -307,7 +307,8 @@ def test_attributes_are_measured_shifted_and_mapped(
     assert (tmp_path / "table.csv").read_text().startswith("file,window,density,height,off_beat\na.mid,1,")
     shifted = musicae("shift", A, "--model", run, "--attribute", "height", "--amount", -1)
     assert shifted.stdout == "output/a-shift.mid\n"
-    assert shifted.stderr.startswith("height: ") and len(shifted.stderr.splitlines()) == 2
+    moved, changes, *_ = shifted.stderr.splitlines()
+    assert moved.startswith("height: ") and changes.startswith("changes in standard deviations: density ")
     unknown = musicae("shift", A, "--model", run, "--attribute", "hight", code=2)
     assert (
         unknown.stderr == "Error: unknown attribute 'hight'. Did you mean 'height'? Valid: density, height, off_beat.\n"
@@ -486,8 +487,19 @@ def test_a_track_is_chosen_wherever_music_is_read(tiny_run: Run, tmp_path: Path)
 def test_inspect_finds_the_domain_by_what_is_in_a_folder(tmp_path: Path) -> None:
     write_chords(tmp_path / "sounds", 3)
     (tmp_path / "sounds" / "a.mid").write_bytes(Path(A).read_bytes())
-    assert "from 3 of 3 files" in musicae("inspect", "sounds").stdout
+    said = musicae("inspect", "sounds").stdout
+    assert "from 3 of 3 files" in said and "1 other file is not read as audio." in said
     (tmp_path / "pictures").mkdir()
     for number in range(2):
         Image.effect_noise((16, 16), 50).save(tmp_path / "pictures" / f"{number}.png")
-    assert "from 2 of 2 files" in musicae("inspect", "pictures").stdout
+    said = musicae("inspect", "pictures").stdout
+    assert "from 2 of 2 files" in said and "other" not in said and "suit" not in said
+    Image.effect_noise((24, 12), 50).save(tmp_path / "pictures" / "wide.png")
+    assert "2 of 3 pictures looked at suit a size of 16" in musicae("inspect", "pictures").stdout
+
+
+def test_a_folder_without_any_medium_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "a.txt").write_text("a")
+    for command in ("inspect", "prepare", "denoise", "embed", "attributes"):
+        assert "no pictures, music or sounds in words" in musicae(command, "words", code=2).stderr

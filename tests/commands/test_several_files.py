@@ -44,6 +44,13 @@ def test_several_files_go_into_a_folder_under_their_names(denoise, tmp_path: Pat
     assert output.splitlines() == ["output/files-denoise/one.wav", "output/files-denoise/two.wav"]
 
 
+def test_a_folder_named_like_a_sound_is_refused(denoise, tmp_path: Path) -> None:
+    files = [write_noise(tmp_path / f"{name}.wav") for name in ("one", "two")]
+    code, output = denoise(*files, "--out", "both.wav")
+    assert code == 2 and "go into a folder" in output
+    assert not (tmp_path / "both.wav").exists()
+
+
 def test_files_of_one_name_are_refused(denoise, tmp_path: Path) -> None:
     code, output = denoise(write_noise(tmp_path / "one.wav"), write_noise(tmp_path / "other" / "one.wav"))
     assert code == 2
@@ -65,7 +72,7 @@ def test_a_damaged_file_is_said_and_the_others_are_restored(denoise, tmp_path: P
     bad.write_bytes(b"RIFF and nothing more")
     code, output = denoise(bad, good, "--out", "clean")
     assert code == 1
-    assert "bad.wav" in output and "1 of 2 files were not restored" in output
+    assert "bad.wav" in output and "1 of 2 files gave no result" in output
     assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == ["good.wav"]
 
 

@@ -156,6 +156,19 @@ def test_the_tempo_of_the_first_piece_is_kept(music: TrainedModel) -> None:
         assert [tempo.qpm for tempo in Score.from_midi(piece.data).tempos] == pytest.approx([71.0], abs=1e-3)
 
 
+def test_of_very_slow_music_the_beginning_is_played_and_the_path_says_so(music: TrainedModel) -> None:
+    slow = Score(str(A))
+    slow.tempos[0].qpm = 3.6
+    path = music.interpolate(slow, B, steps=13)
+    assert path.preview()[".wav"].duration_s < 310
+    assert path.remarks[-1] == "interpolation: lasts 29 minutes; the sound beside it is of the first 5 minutes"
+
+
+def test_what_was_said_of_the_files_is_said_of_the_path(music: TrainedModel) -> None:
+    mended = music.domain.open(A).with_remarks("a.mid: something was mended")
+    assert music.interpolate(mended, B, steps=2).remarks[0] == "a.mid: something was mended"
+
+
 def test_the_parts_that_were_taken_are_remarked(music: TrainedModel) -> None:
     path = music.interpolate(A, B, steps=2, choice_a={"bar": 3})
     assert path.remarks[0].startswith("from bars 3–4 of track ")

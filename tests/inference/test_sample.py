@@ -70,8 +70,9 @@ def test_a_low_top_p_draws_what_is_most_probable(music: TrainedModel) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"count": 0}, "count is between 1 and 1000, got 0"),
-        ({"count": 1001}, "count is between 1 and 1000, got 1001"),
+        ({"count": 1.5}, "count is a whole number between 1 and 1000, got 1.5"),
+        ({"count": 0}, "count is a whole number between 1 and 1000, got 0"),
+        ({"count": 1001}, "count is a whole number between 1 and 1000, got 1001"),
         ({"temperature": -0.1}, "temperature is a number of 0 or more, got -0.1"),
         ({"temperature": float("inf")}, "temperature is a number of 0 or more, got inf"),
         ({"temperature": float("nan")}, "temperature is a number of 0 or more, got nan"),
@@ -204,7 +205,7 @@ def test_a_seed_fixes_the_variations_and_temperature_draws_their_symbols(music: 
     [
         ({"amount": -0.1}, "amount is between 0 and 1"),
         ({"amount": 1.1}, "amount is between 0 and 1"),
-        ({"count": 0}, "count is between 1 and 1000, got 0"),
+        ({"count": 0}, "count is a whole number between 1 and 1000, got 0"),
         ({"temperature": -1.0}, "temperature is a number of 0 or more, got -1"),
     ],
 )

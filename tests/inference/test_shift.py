@@ -66,6 +66,13 @@ def test_an_attribute_out_of_reach_is_said_to_be(counted: TrainedModel, vectors:
     assert said not in counted.shift(A, "density", 1.0).remarks
 
 
+def test_an_attribute_that_hardly_moves_here_is_said_to(counted: TrainedModel, vectors: AttributeVectors) -> None:
+    vectors._replace(vectors={name: 1e-4 * vector for name, vector in vectors.vectors.items()}).save(counted.folder)
+    assert any(
+        remark.startswith("density hardly moved here: by +0.0") for remark in counted.shift(A, "density", 1.0).remarks
+    )
+
+
 def test_an_attribute_that_went_the_other_way_is_said_to_have(counted: TrainedModel, vectors: AttributeVectors) -> None:
     said = "density went the other way; ask for less"
     assert said not in counted.shift(A, "density", 1.0).remarks

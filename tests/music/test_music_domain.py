@@ -204,7 +204,7 @@ def test_a_pretty_midi_object_is_selected_and_read_like_its_file(domain: MusicDo
         ({"bar": 5}, "bar 5 of a.mid is in 3/4"),
         ({"track": "oboe"}, "no track 'oboe'"),
         ({"track": 4}, "no track 4"),
-        ({"bars": 4}, "unknown choice 'bars'"),
+        ({"bars": 4}, "a bar and a track can be chosen, not bars"),
     ],
 )
 def test_a_wrong_choice_says_what_there_is(domain: MusicDomain, tmp_path: Path, choice: dict, message: str) -> None:
