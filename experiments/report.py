@@ -400,8 +400,16 @@ def start_up() -> str:
         [f"`{command}`", f"{row['wall_s']:.2f} s", f"{row['processor_s']:.2f} s", str(row["modules"])]
         for command, row in found["commands"].items()
     ]
+    alone = found["import_torch"]
+    rows.append(["`python -c 'import torch'`", f"{alone['wall_s']:.2f} s", f"{alone['processor_s']:.2f} s", "0"])
     rows.append(
-        ["`interpolate a.mid b.mid`, before the packages were laid out by medium", f"{before['cold_s']:.2f} s", "", ""]
+        [
+            "`interpolate a.mid b.mid`, before the packages were laid out by medium "
+            f"(`import torch` {before['import_torch_s']:.2f} s)",
+            f"{before['cold_s']:.2f} s",
+            "",
+            "",
+        ]
     )
     wall = f"median wall time, load average {found['machine']['load']}"
     return table(["command, in a process of its own", wall, "processor time", "modules of musicae loaded"], rows)

@@ -78,7 +78,9 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 
 @click.command(help=__doc__)
-@click.argument("names", nargs=-1, required=True, type=click.Choice([*RECIPES, *MEASUREMENTS, "all"]))
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", type=click.Choice([*RECIPES, *MEASUREMENTS, "all"])
+)
 @click.option("--sets", type=click.Path(path_type=Path, exists=True), help="Folder of unpacked data sets.")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs/experiments"), show_default=True,

@@ -1,7 +1,8 @@
 """How long commands take from a cold start, and how much of the package they load.
 
 Each command runs in a process of its own. Times are medians: of wall time, which a busy machine makes longer, and of
-processor time. The modules are those of `musicae` in `sys.modules` when the command ends.
+processor time. The modules are those of `musicae` in `sys.modules` when the command ends. `import torch` alone is timed
+beside them: it is the larger part of every command that uses a model, and says how fast the machine was.
 """
 
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,9 +58,11 @@ def measure(sets: Path, runs: Path, *, rounds: int = ROUNDS) -> dict[str, Any]:
     del sets, runs
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     found: dict[str, list[Seconds]] = {shown: [] for shown in COMMANDS}
+    torch: list[Seconds] = []
     for _ in range(rounds):  # in turns, so that a busy moment of the machine affects all of them
         for shown, command in COMMANDS.items():
             found[shown].append(run_timed(command))
+        torch.append(run_timed(Command(()), [sys.executable, "-c", "import torch"]))
     commands = {
         shown: {
             "wall_s": statistics.median(seconds.wall for seconds in found[shown]),
@@ -67,14 +71,19 @@ def measure(sets: Path, runs: Path, *, rounds: int = ROUNDS) -> dict[str, Any]:
         }
         for shown, command in COMMANDS.items()
     }
-    return {"commands": commands, "rounds": rounds, "machine": {"cores": os.cpu_count(), "load": load}}
+    alone = {
+        "wall_s": statistics.median(seconds.wall for seconds in torch),
+        "processor_s": statistics.median(seconds.processor for seconds in torch),
+    }
+    machine = {"cores": os.cpu_count(), "load": load}
+    return {"commands": commands, "import_torch": alone, "rounds": rounds, "machine": machine}
 
 
-def run_timed(command: Command) -> Seconds:
-    """Runs a command in a process and a folder of its own."""
+def run_timed(command: Command, program: Sequence[str] = (sys.executable, str(ROOT / "cli.py"))) -> Seconds:
+    """Runs a command, of `musicae` or another program, in a process and a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         started, before = time.perf_counter(), _processor_s()
-        _run([sys.executable, str(ROOT / "cli.py")], command, folder)
+        _run(list(program), command, folder)
         return Seconds(time.perf_counter() - started, _processor_s() - before)
 
 

@@ -108,6 +108,6 @@ def test_sound_that_is_rebuilt_has_no_picture_baselines(tmp_path):
     settings |= {"steps": 2, "evaluate_every": 2, "batch_size": 2, "precision": "no"}
     data = write_chords(tmp_path / "chords", 4)
     trained = musicae.train("audio", data=data, model="conv", out=tmp_path / "run", log_with=(), **settings)
-    scores = evaluate_files(trained, [])
+    scores = evaluate_files(trained, [write_chords(tmp_path / "others", 2)], split="all")
     assert scores["log_mel_l1"] > scores["log_mel_l1_copy_synthesis"] > 0
     assert not any(name.startswith(("pca", "ridge", "knn")) for name in scores)

@@ -22,4 +22,5 @@ def test_each_command_is_measured_and_counted(start_up: ModuleType, monkeypatch:
     assert set(found["commands"]) == {"--help"}
     row = found["commands"]["--help"]
     assert 0 < row["processor_s"] < row["wall_s"] + 0.1 < 60
+    assert row["wall_s"] < found["import_torch"]["wall_s"]
     assert 1 <= found["commands"]["--help"]["modules"] <= 12
