@@ -1,4 +1,4 @@
-"""What happens to clean sound before training: levels, polarity, rooms, company, colour and silence, as told."""
+"""What happens to clean sound before training: levels, polarity, rooms, company, colour and silence, as asked for."""
 
 import torch
 

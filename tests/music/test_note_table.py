@@ -59,5 +59,5 @@ def test_what_a_file_is_told_of_costs_nothing_until_somebody_looks() -> None:
 
 def test_lines_are_made_once() -> None:
     lines = iter(["one", "two"])
-    told = LazyLines(lambda: lines)
-    assert (list(told), told[-1], told[:1], len(told)) == (["one", "two"], "two", ("one",), 2)
+    lazy = LazyLines(lambda: lines)
+    assert (list(lazy), lazy[-1], lazy[:1], len(lazy)) == (["one", "two"], "two", ("one",), 2)

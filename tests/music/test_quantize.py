@@ -1,4 +1,4 @@
-"""The grid, the metre, the choice of a track and the skyline, against grids made by hand."""
+"""The grid, the time signature, the choice of a track and the skyline, against grids made by hand."""
 
 import cmath
 
