@@ -84,7 +84,7 @@ class MusicDomain(Domain):
     suffixes: ClassVar[tuple[str, ...]] = MIDI_SUFFIXES + ABC_SUFFIXES
     stacks_rows: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
-    # At β = 1 a melody is hardly told from another; the rate of the shipped models is what reconstructions need.
+    # At β = 1 two melodies can hardly be told apart; the rate of the shipped models is what reconstructions need.
     training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 192, "beta": 0.35}
     Config: ClassVar[type[DomainConfig]] = MusicConfig
     config: MusicConfig
