@@ -12,8 +12,6 @@ from musicae.plots import save_png
 from musicae.starter import starter_file
 from musicae.trained import load, train
 
-_DIGIT_STEPS = 1500
-
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("output/demo"), help="Folder to write.")
@@ -36,7 +34,7 @@ def learn_digits(out: Path) -> None:
     click.echo("Digits: a VAE learns 8 x 8 digits")
     if out.exists():
         shutil.rmtree(out)
-    trained = train("image", out=out, steps=_DIGIT_STEPS, latent_size=10)
+    trained = train("image", out=out, latent_size=10)
     trained.sample(16, seed=0).save(out / "samples")
     _print_paths([*sorted((out / "previews").iterdir())[-1:], *sorted((out / "samples").glob("samples*"))])
 
