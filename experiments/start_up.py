@@ -3,6 +3,8 @@
 Each command runs in a process of its own. Times are medians: of wall time, which a busy machine makes longer, and of
 processor time. The modules are those of `musicae` in `sys.modules` when the command ends. `import torch` alone is timed
 beside them: it is the larger part of every command that uses a model, and says how fast the machine was.
+
+    python experiments/start_up.py CHECKOUT     times `interpolate` of another checkout, such as an earlier revision's
 """
 
 import json
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
+_IMPORT_TORCH = (sys.executable, "-c", "import torch")
 _COUNTING = """
 import atexit, json, sys
 from pathlib import Path
@@ -62,7 +65,7 @@ def measure(sets: Path, runs: Path, *, rounds: int = ROUNDS) -> dict[str, Any]:
     for _ in range(rounds):  # in turns, so that a busy moment of the machine affects all of them
         for shown, command in COMMANDS.items():
             found[shown].append(run_timed(command))
-        torch.append(run_timed(Command(()), [sys.executable, "-c", "import torch"]))
+        torch.append(run_timed(Command(()), _IMPORT_TORCH))
     commands = {
         shown: {
             "wall_s": statistics.median(seconds.wall for seconds in found[shown]),
@@ -79,12 +82,29 @@ def measure(sets: Path, runs: Path, *, rounds: int = ROUNDS) -> dict[str, Any]:
     return {"commands": commands, "import_torch": alone, "rounds": rounds, "machine": machine}
 
 
-def run_timed(command: Command, program: Sequence[str] = (sys.executable, str(ROOT / "cli.py"))) -> Seconds:
+def run_timed(
+    command: Command, program: Sequence[str] = (sys.executable, str(ROOT / "cli.py")), root: Path = ROOT
+) -> Seconds:
     """Runs a command, of `musicae` or another program, in a process and a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         started, before = time.perf_counter(), _processor_s()
-        _run(list(program), command, folder)
+        _run(list(program), command, folder, root)
         return Seconds(time.perf_counter() - started, _processor_s() - before)
+
+
+def measure_checkout(checkout: Path, *, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Median wall time of `interpolate` of another checkout, and of `import torch`, by turns."""
+    tunes = (str(ROOT / "data" / "a.mid"), str(ROOT / "data" / "b.mid"))
+    cold, torch = [], []
+    for _ in range(rounds):
+        cold.append(run_timed(Command(("interpolate", *tunes)), [sys.executable, str(checkout / "cli.py")], checkout))
+        torch.append(run_timed(Command(()), _IMPORT_TORCH))
+    return {
+        "cold_s": statistics.median(seconds.wall for seconds in cold),
+        "import_torch_s": statistics.median(seconds.wall for seconds in torch),
+        "rounds": rounds,
+        "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)},
+    }
 
 
 def _processor_s() -> float:
@@ -102,10 +122,16 @@ def modules_loaded(command: Command) -> list[str]:
         return found
 
 
-def _run(program: list[str], command: Command, folder: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+def _run(program: list[str], command: Command, folder: str, root: Path = ROOT) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
     line = [*program, *command.arguments]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != command.code:
         arguments = " ".join(command.arguments)
         raise RuntimeError(f"musicae {arguments} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+
+
+if __name__ == "__main__":
+    import stored
+
+    print(stored.write("start-up-before", measure_checkout(Path(sys.argv[1]).resolve())))

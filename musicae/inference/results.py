@@ -6,6 +6,7 @@ files are written atomically.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -106,9 +107,12 @@ class Morph(Sequence[Any]):
             return None
         return self._parts[:, 0] if self._parts.shape[1] == 1 else self._parts
 
-    @property
+    @cached_property
     def joined(self) -> Any:
-        """All parts in sequence as one media object; None if the parts are whole media objects."""
+        """All parts in sequence as one media object; None if the parts are whole media objects.
+
+        Composed once: of sound it takes as long as all parts together.
+        """
         return None if self._parts is None else self._domain.compose(self._parts.flatten(0, 1), self._frame)
 
     @property

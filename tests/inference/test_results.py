@@ -57,6 +57,11 @@ def names(folder: Path) -> list[str]:
 # A sequence
 
 
+def test_the_whole_is_composed_once() -> None:
+    path = path_of(TileDomain(), 3)
+    assert path.joined is path.joined
+
+
 def test_parts_are_media_objects_in_order_and_the_tensor_is_theirs() -> None:
     morph = path_of(TileDomain(), 5)
     assert len(morph) == 5
