@@ -8,7 +8,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.t
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test soak lint docs bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
@@ -16,6 +16,9 @@ demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
 
 test: $(STAMP)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+
+soak: $(STAMP)  ## the long checks: kills, fuzzing, several hosts, data beyond memory (about two hours)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --soak -m soak -n 2
 
 lint: $(STAMP)  ## style, format and types
 	$(PY) -m ruff check .
