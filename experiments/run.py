@@ -33,6 +33,7 @@ from calibration import calibrate
 from recipes import RECIPES, SHIPPED, Recipe, chain
 
 from musicae.evaluation.evaluate import evaluate_files
+from musicae.shipped import checkpoint_of, find_model
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 
@@ -100,7 +101,9 @@ def main(names: tuple[str, ...], sets: Path | None, runs: Path, ships: bool) -> 
             assert sets is not None
             train_and_score(name, sets, runs)
             if ships and RECIPES[name].shipped_as is not None:
-                click.echo(ship.ship(name, runs / name / "best", lambda model, name=name: score(model, name, sets)))
+                click.echo(
+                    ship.ship(name, find_model(str(runs / name)), lambda model, name=name: score(model, name, sets))
+                )
         else:
             click.echo(stored.write(name, MEASUREMENTS[name].measure(sets or Path(), runs)))
     report.main.callback(check=False)  # type: ignore[misc]  # click keeps the function
@@ -109,7 +112,7 @@ def main(names: tuple[str, ...], sets: Path | None, runs: Path, ships: bool) -> 
 def train_and_score(name: str, sets: Path, runs: Path) -> None:
     """Trains the legs of a recipe that are not there yet, scores each new one and the last, and stores the results."""
     for leg in chain(name):
-        is_new = not (runs / leg / "best").is_dir()
+        is_new = checkpoint_of(runs / leg, "best") is None
         if is_new:
             train(leg, sets, runs)
         if is_new or leg == name:

@@ -1,7 +1,7 @@
 """Atomic writes of files and folders, and one clear error where a place cannot be written to.
 
-The content is written under a temporary name and renamed when it is complete. So a reader never finds half a file, and
-an interrupted write leaves the old file as it was.
+The content is written under a temporary name, flushed to the disk (fsync), and renamed when it is complete. So a reader
+never finds half a file, and a write that is interrupted, even by a power failure, leaves the old file as it was.
 """
 
 import os
@@ -27,7 +27,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        sync_file(partial)
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from None
     finally:
@@ -37,15 +39,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder. It replaces `folder` if the block succeeds, and is removed if it fails."""
+    """Yields a temporary folder. It replaces `folder` if the block succeeds, and is removed if it fails.
+
+    A kill between the two renames of a replacement leaves the old folder under another name; `recover_folder` brings it
+    back.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    recover_folder(folder)
     temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
+        sync_files(temporary)
         if folder.exists():
-            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+            old = _replaced(folder)
+            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
             try:
                 temporary.rename(folder)
@@ -55,8 +64,22 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             temporary.rename(folder)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Brings back a folder whose replacement was cut short between its two renames; otherwise does nothing."""
+    # Former versions added the number of the process.
+    for old in (_replaced(folder), *folder.parent.glob(f".{folder.name}.old-*")):
+        if not folder.exists() and old.is_dir():
+            with suppress(OSError):  # another process did it, or may
+                old.rename(folder)
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 @contextmanager
@@ -80,10 +103,38 @@ def atomic_files(folder: Path) -> Iterator[Path]:
             folder.mkdir(exist_ok=True)
             for file in sorted(temporary.iterdir()):
                 file.replace(folder / file.name)
+            sync_folder(folder)
         except OSError as error:
             raise unwritable(folder, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_file(path: Path) -> None:
+    """Waits until a file's content is on the disk (fsync)."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until a folder's names are on the disk. Windows, and some network drives, can't and needn't."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_files(folder: Path) -> None:
+    """Waits until a folder and the files in it, which nobody writes any more, are on the disk."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            sync_file(path)
+    sync_folder(folder)
 
 
 def partial_path(path: Path) -> Path:

@@ -6,12 +6,16 @@ unknown name is reported at once.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from musicae.errors import CheckpointError, unknown_name
 
 WEIGHTS, MANIFEST = "model.safetensors", "config.json"
 """Names of the files in a checkpoint's folder."""
+POINTER = "run.json"
+"""Name of the file in a run's folder that says which checkpoint is the best and which the last."""
+_POINTER_BYTES = 10_000
 PRETRAINED = Path(__file__).parent / "pretrained"
 LIVE_MODEL = "denoise-live-16k"
 """The shipped model that denoises sound while it arrives."""
@@ -41,12 +45,60 @@ def find_model(model: str) -> Path:
     if (PRETRAINED / model / MANIFEST).is_file():
         return PRETRAINED / model
     folder = Path(model)
-    for candidate in (folder, folder / "best", folder / "last"):
+    for candidate in _places(folder):
         if (candidate / MANIFEST).is_file():
             return candidate
     if folder.exists():
-        raise CheckpointError(f"{folder} is no model: neither it nor its best/ has a {MANIFEST}.")
+        raise CheckpointError(f"{folder} is no model: neither it nor its best checkpoint has a {MANIFEST}.")
     raise CheckpointError(f"{unknown_name('model', model, shipped_models())} Or give a run's folder.")
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    """Where the checkpoint of a folder may be: itself, or what `RUN`, `RUN/best` or `RUN/last` mean."""
+    yield folder
+    for run, name in ((folder, "best"), (folder, "last"), (folder.parent, folder.name)):
+        place = checkpoint_of(run, name)
+        if place is not None:
+            yield place
+
+
+def checkpoint_of(run: Path, name: str) -> Path | None:
+    """The folder of a run's checkpoint.
+
+    Args:
+        run: the run's folder.
+        name: `best` or `last`.
+
+    Returns:
+        None where the run has none of that name, or the folder is no run.
+    """
+    place = read_pointer(run).get(name)
+    if place is not None:
+        return run / place
+    # Runs of former versions have folders of these names, and no pointer.
+    former = run / name
+    return former if name in ("best", "last") and (former / MANIFEST).is_file() else None
+
+
+def read_pointer(run: Path) -> dict[str, str]:
+    """Reads a run's pointer: name → folder, relative to the run's. Empty where there is none.
+
+    Raises:
+        CheckpointError: it is damaged, or points outside of the run's folder.
+    """
+    path = run / POINTER
+    if not path.is_file():
+        return {}
+    pointer: object = None
+    with suppress(OSError, ValueError, RecursionError), path.open("rb") as file:
+        pointer = json.loads(file.read(_POINTER_BYTES))
+    if not isinstance(pointer, dict) or not all(isinstance(place, str) for place in pointer.values()):
+        raise CheckpointError(f"{path} is damaged; give one of the folders in {run / 'checkpoints'} as the model.")
+    for place in pointer.values():
+        parts = PurePosixPath(place)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in place or ":" in place or "\0" in place:
+            raise CheckpointError(f"{path} points outside of its folder, to {place!r}; it is no run of musicae's.")
+    return pointer
 
 
 def describe_models() -> Iterator[str]:

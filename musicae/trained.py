@@ -56,7 +56,8 @@ class TrainedModel:
 
     def __repr__(self) -> str:
         place = self.folder or Path(self.manifest.model)
-        name = place.parent.name if place.name == "best" else place.name  # of a run, its own name
+        run = place.parent.parent if place.parent.name == "checkpoints" else place.parent
+        name = run.name if place.name == "best" or place.parent.name == "checkpoints" else place.name
         return f"<TrainedModel {name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
 
     @property

@@ -17,6 +17,7 @@ from musicae.domain import Batch, Domain
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.music.domain import MusicDomain
 from musicae.pipeline import Pipeline
+from musicae.shipped import find_model
 from musicae.trained import TrainedModel, load
 
 Run = Callable[[str], Path]
@@ -161,7 +162,7 @@ def test_a_model_shifts_batches_by_the_vectors_in_its_checkpoint(
     counted: Counted, tiny_run: Run, tmp_path: Path
 ) -> None:
     pipeline, _, vectors = counted
-    folder = shutil.copytree(tiny_run("music") / "best", tmp_path / "best")
+    folder = shutil.copytree(find_model(str(tiny_run("music"))), tmp_path / "best")
     vectors.save(folder)
     trained = TrainedModel(pipeline.network, pipeline.domain, load(folder).manifest, "cpu", folder)
     assert trained.attribute_vectors is not None

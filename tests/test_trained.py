@@ -23,7 +23,7 @@ from musicae.domains import DOMAINS
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.image.picture import Picture
 from musicae.music.piece import Piece
-from musicae.shipped import PRETRAINED, shipped_models
+from musicae.shipped import PRETRAINED, find_model, shipped_models
 from musicae.starter import starter_file
 from musicae.trained import TrainedModel, load
 
@@ -323,7 +323,7 @@ def test_an_unknown_name_lists_the_shipped_ones(tmp_path: Path, monkeypatch: pyt
 def test_shipped_names_are_the_folders_with_a_manifest(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(tiny_run("image") / "best", tmp_path / "digits-tiny")
+    shutil.copytree(find_model(str(tiny_run("image"))), tmp_path / "digits-tiny")
     (tmp_path / "unfinished").mkdir()
     monkeypatch.setattr(shipped, "PRETRAINED", tmp_path)
     assert shipped_models() == ["digits-tiny"]

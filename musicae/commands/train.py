@@ -130,9 +130,9 @@ def train(
     dataset = experiment.read()
     if is_main_process():
         click.echo(_describe(dataset.report), err=True)
-    best = experiment.run(folder, dataset, resume=resume is not None)
+    experiment.run(folder, dataset, resume=resume is not None)
     if is_main_process():
-        click.echo(best)
+        click.echo(folder)
 
 
 def _describe(report: Any) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoints, and the state from which a run is resumed: folders of safetensors and JSON; no pickle anywhere.
+"""Checkpoints: folders of safetensors and JSON; no pickle anywhere.
 
 A checkpoint is `model.safetensors` and `config.json`; the JSON rebuilds the model *and* the domain, see `Manifest`.
 Folders are written atomically. Weights are stored in float32, float16 or int8, and always loaded as float32.
@@ -12,30 +12,25 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from musicae import __version__
 from musicae.atomic_io import atomic_folder
-from musicae.config import Config, read_config
+from musicae.config import Config, read_config, read_json
 from musicae.domain import Domain
 from musicae.domains import domain_class
-from musicae.errors import CheckpointError, MusicaeError
+from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of, unknown_name
 from musicae.models import build_model, model_name
-from musicae.models.autoencoder import Autoencoder
+from musicae.models.autoencoder import Autoencoder, check_weights, optional_weights, shapes_only
 from musicae.shipped import MANIFEST, WEIGHTS
+from musicae.tensor_files import MOST_NUMBERS, TensorFile, halved, quantise, write_tensors
 
 FORMAT_VERSION = 1
 """Version of the folder's layout; a newer one is refused."""
+_MOST_OPTIONAL = 2**24
+"""Numbers of a tensor that former checkpoints lack, and that is made at its default."""
 
 StoredAs = Literal["float32", "float16", "int8"]
-
-_SCALE = ".int8_scale"
-"""Suffix: the scales of tensor `NAME` are stored as `NAME.int8_scale`."""
-_STATE_TENSORS, _STATE_COUNTERS = "state.safetensors", "state.json"
-_LEAST_QUANTISED = 4096
-"""Tensors of fewer numbers stay float16: they take little space, and biases and norms suffer from rounding."""
 
 RENAMED = {
     r"\bshrink\b": "downsample",
@@ -103,14 +98,20 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise CheckpointError(f"{folder} is no model: it has no {MANIFEST}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version = content["format_version"]
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged; train or copy the model anew.") from error
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({sentence_of(error.strerror or error)}).") from error
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f" ({sentence_of(error, 200)})" if type(error) is ValueError else ""
+        raise CheckpointError(f"{path} is damaged{reason}; train or copy the model anew.") from error
+    if type(version) is not int or version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format {version}, this musicae {__version__} reads up to {FORMAT_VERSION}; upgrade musicae."
+            f"{path} has format {in_short(version)}, this musicae {__version__} reads up to {FORMAT_VERSION}; upgrade "
+            "musicae."
         )
+    if version < 1:
+        raise CheckpointError(f"{path} is damaged (format {in_short(version)}); train or copy the model anew.")
     try:
         return read_config(Manifest, content, "config.json key")
     except CheckpointError:
@@ -120,14 +121,24 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def save_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, weights: StoredAs = "float32") -> None:
-    """Writes a checkpoint, replacing one of the same name.
+    """Writes a checkpoint, replacing one of the same name. Arguments as in `write_checkpoint`.
+
+    Raises:
+        MusicaeError: the weights cannot be written, as when no space is left.
+    """
+    with atomic_folder(folder) as temporary:
+        write_checkpoint(temporary, model, manifest, weights=weights)
+
+
+def write_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, weights: StoredAs = "float32") -> None:
+    """Writes the files of a checkpoint into an empty folder.
 
     Args:
         folder: the checkpoint's folder.
         model: whose weights to store.
         manifest: the rest.
-        weights: how they are stored, for shipping: `float16`, or `int8` for large ones (see `quantise`) and float16
-            for the others.
+        weights: how they are stored, for shipping: `float16`, or `int8` for large ones (see
+            `musicae.tensor_files.quantise`) and float16 for the others.
 
     Raises:
         MusicaeError: the weights cannot be written, as when no space is left.
@@ -136,14 +147,10 @@ def save_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, wei
     if weights == "int8":
         tensors = quantise(tensors)
     if weights != "float32":
-        tensors = {
-            name: value.half() if value.is_floating_point() and not name.endswith(_SCALE) else value
-            for name, value in tensors.items()
-        }
-    with atomic_folder(folder) as temporary:
-        _write_tensors(temporary / WEIGHTS, tensors, place=folder)
-        content = json.dumps(manifest.model_dump(mode="json"), indent=2)
-        (temporary / MANIFEST).write_text(content + "\n", encoding="utf-8")
+        tensors = halved(tensors)
+    content = json.dumps(manifest.model_dump(mode="json"), indent=2)
+    (folder / MANIFEST).write_text(content + "\n", encoding="utf-8")
+    write_tensors(folder / WEIGHTS, tensors)
 
 
 def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) -> tuple[Autoencoder, Domain, Manifest]:
@@ -160,19 +167,79 @@ def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) 
     _check_class(folder, manifest.model, model_class)
     try:
         domain = manifest.build_domain()
-        model = build_model(model_class or manifest.model, domain.spec, manifest.model_settings)
+        if manifest.task not in domain.tasks:
+            raise MusicaeError(unknown_name("task", manifest.task, domain.tasks))
+        with shapes_only():
+            model = build_model(model_class or manifest.model, domain.spec, manifest.model_settings)
     except CheckpointError:
         raise
-    except (MusicaeError, ValueError) as error:
-        raise CheckpointError(f"{folder / MANIFEST} does not fit musicae {__version__}: {error}") from error
-    tensors = with_present_names(read_tensors(folder / WEIGHTS))
+    except (MusicaeError, ValueError, RuntimeError, ArithmeticError) as error:
+        reason = sentence_of(error, 2000)
+        raise CheckpointError(f"{folder / MANIFEST} does not fit musicae {__version__}: {reason}.") from error
+    with TensorFile(folder / WEIGHTS) as file:
+        stored = _fitting(folder, model, file)
+        weights = {
+            name: _laid_out(file.read(stored[name]), like)
+            for name, like in model.state_dict().items()
+            if name in stored
+        }
+    is_complete = model_class is None
+    if not is_complete:  # a class of the user's own may make more in its `__init__` than its state holds
+        model = build_model(model_class or manifest.model, domain.spec, manifest.model_settings)
     try:
-        model.load_state_dict({name: _as_float32(value) for name, value in tensors.items()})
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the weights in {folder} are not those of its config.json; train or copy it anew."
-        ) from error
+        model.load_state_dict(weights, assign=is_complete)
+        check_weights(model)
+    except (RuntimeError, ValueError) as error:
+        raise _other_weights(folder, sentence_of(error)) from error
     return model.eval(), domain, manifest
+
+
+def _fitting(folder: Path, model: Autoencoder, file: TensorFile) -> dict[str, str]:
+    """Compares a model's names and shapes with those of a file, before memory is taken for either.
+
+    Args:
+        folder: the checkpoint's.
+        model: built of shapes only.
+        file: its weights.
+
+    Returns:
+        Name of each of the model's tensors → its name in the file; those that may be missing may be left out.
+
+    Raises:
+        CheckpointError: another name, shape or type, or more weights than are loaded.
+    """
+    stored = {present_name(name): name for name in file.shapes}
+    own = model.state_dict()
+    if len(stored) < len(file.shapes):
+        raise _other_weights(folder, "two of them have one name")
+    for name, value in own.items():
+        if name not in stored:
+            if name in optional_weights(model) and value.numel() <= _MOST_OPTIONAL:
+                continue
+            raise _other_weights(folder, f"they have no {name}")
+        shape = file.shapes[stored[name]]
+        if shape != tuple(value.shape):
+            raise _other_weights(folder, f"{name} is {in_short(shape)}, expected {in_short(tuple(value.shape))}")
+        if file.is_float(stored[name]) != value.is_floating_point():
+            raise _other_weights(folder, f"{name} is stored as another type")
+    for name in stored:
+        if name not in own:
+            raise _other_weights(folder, f"the model has no {in_short(name)}")
+    numbers = sum(value.numel() for value in own.values())
+    if numbers > MOST_NUMBERS:
+        raise CheckpointError(f"{folder} holds a model of {numbers:,} weights; at most {MOST_NUMBERS:,} are loaded.")
+    return stored
+
+
+def _other_weights(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the weights in {folder} are not those of its config.json ({reason}); train or copy it anew."
+    )
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """A copy of a stored tensor in the type and memory format of a model's own."""
+    return torch.empty_strided(like.size(), like.stride(), dtype=like.dtype).copy_(value)
 
 
 def _check_class(folder: Path, stored: str, given: type[Autoencoder] | None) -> None:
@@ -212,112 +279,42 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         CheckpointError: no such checkpoint, or nothing in it fits.
     """
     own = model.state_dict()
-    stored = with_present_names(read_tensors(folder / WEIGHTS))
-    fits = {name: name in own and value.shape == own[name].shape for name, value in stored.items()}
-    is_same = stored.keys() == own.keys() and all(fits.values())
-    weights = {
-        name: _as_float32(value)
-        for name, value in stored.items()
-        if is_same or (fits[name] and not name.startswith("latent."))
-    }
+    with TensorFile(folder / WEIGHTS) as file:
+        stored = {present_name(name): name for name in file.shapes}
+        fits = {
+            name: name in own
+            and file.shapes[there] == tuple(own[name].shape)
+            and file.is_float(there) == own[name].is_floating_point()
+            for name, there in stored.items()
+        }
+        is_same = stored.keys() == own.keys() and all(fits.values())
+        weights = {
+            name: file.read(there)
+            for name, there in stored.items()
+            if is_same or (fits[name] and not name.startswith("latent."))
+        }
     if not weights:
         raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same type and sizes.")
     model.load_state_dict(weights, strict=False)
+    try:
+        check_weights(model)
+    except ValueError as error:
+        raise _other_weights(folder, sentence_of(error)) from error
     return len(weights)
 
 
-def write_state(
-    folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, counters: Mapping[str, float]
-) -> None:
-    """Writes what a run needs to continue exactly, replacing an earlier state.
-
-    No random state is kept, since the loop seeds every step anew.
+def read_tensors(path: Path, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
+    """Reads a whole tensor file; int8 tensors become float32.
 
     Args:
-        folder: the state's folder.
-        model: its weights as they are trained.
-        average: their moving average.
-        optimizer: its state for each parameter.
-        counters: plain numbers, such as the step.
+        path: the file.
+        most_numbers: refuse a file with more.
 
     Raises:
-        MusicaeError: it cannot be written, as when no space is left.
+        CheckpointError: it is missing or damaged, or holds numbers that are not finite.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items()}
-    with atomic_folder(folder) as temporary:
-        _write_tensors(temporary / _STATE_TENSORS, tensors, place=folder)
-        (temporary / _STATE_COUNTERS).write_text(json.dumps(counters))
-
-
-def read_state(folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Reads what `write_state` wrote into model, average and optimizer, and returns the counters.
-
-    A state of an older version is read if only the names of layers differ.
-
-    Raises:
-        CheckpointError: there is no state, or it is damaged or of another model.
-    """
-    if not (folder / _STATE_COUNTERS).is_file():
-        raise CheckpointError(f"nothing to resume in {folder.parent}: it has no {folder.name}/.")
-    try:
-        return _fill_from(folder, model, average, optimizer)
-    except (RuntimeError, KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"{folder} is damaged, or of another model ({error}); start a new run.") from error
-
-
-def _fill_from(folder: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    tensors = with_present_names(read_tensors(folder / _STATE_TENSORS))
-    model.load_state_dict(_below("model.", tensors))
-    average.load_state_dict(_below("average.", tensors))
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, value in _below("optimizer.", tensors).items():
-        index, slot = name.split(".", 1)
-        parameter = parameters[int(index)].detach()
-        # The fused update goes through memory in order, so a slot needs the memory format of its parameter.
-        laid_out = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-        slots.setdefault(int(index), {})[slot] = laid_out
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-    counters: dict[str, Any] = json.loads((folder / _STATE_COUNTERS).read_text())
-    return counters
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor], *, place: Path) -> None:
-    """Writes a safetensors file.
-
-    Args:
-        path: the file, perhaps in a temporary folder.
-        tensors: by name, on any device.
-        place: the folder that an error names.
-
-    Raises:
-        MusicaeError: it cannot be written, as when no space is left.
-    """
-    try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
-    except SafetensorError as error:
-        raise MusicaeError(f"cannot write {place}: {error}; free some space or choose another folder.") from error
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads a safetensors file; int8 tensors become float32.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; the model folder is incomplete.")
-    try:
-        return dequantise(load_file(path))
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); train or copy the model anew.") from error
+    with TensorFile(path) as file:
+        return file.read_all(most_numbers)
 
 
 def with_present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -326,47 +323,11 @@ def with_present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         tensors: by name; a prefix such as "average.module." may stand before the model's own names.
     """
-    return {_present_name(name): value for name, value in tensors.items()}
+    return {present_name(name): value for name, value in tensors.items()}
 
 
-def _present_name(name: str) -> str:
+def present_name(name: str) -> str:
+    """What a layer's tensor is called today."""
     for pattern, present in RENAMED.items():
         name = re.sub(pattern, present, name)
     return name
-
-
-def quantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Quantises large matrices and kernels to int8, symmetrically, with a float32 scale for each output channel.
-
-    A weight is stored as round(w / s) with s = max |w| / 127 over its channel, the first axis: the error is at most
-    s / 2 (Krishnamoorthi, 2018, "Quantizing deep convolutional networks for efficient inference", section 3.1).
-
-    Returns:
-        The tensors, int8 where large, and for each of these its scales, named `NAME.int8_scale`.
-    """
-    stored = {}
-    for name, value in tensors.items():
-        if not value.is_floating_point() or value.dim() < 2 or value.numel() < _LEAST_QUANTISED:
-            stored[name] = value
-            continue
-        scale = (value.flatten(1).abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
-        stored[name] = (value / _along_first(scale, value)).round().to(torch.int8)
-        stored[name + _SCALE] = scale
-    return stored
-
-
-def dequantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `quantise`, up to rounding; other tensors as they are."""
-    return {
-        name: value if name + _SCALE not in tensors else value.float() * _along_first(tensors[name + _SCALE], value)
-        for name, value in tensors.items()
-        if not name.endswith(_SCALE)
-    }
-
-
-def _along_first(scale: Tensor, like: Tensor) -> Tensor:
-    return scale.view(-1, *(1 for _ in like.shape[1:]))
-
-
-def _as_float32(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() else value

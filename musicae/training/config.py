@@ -31,6 +31,7 @@ class TrainConfig(Config):
     patience: int = Field(default=20, ge=1)  # evaluations without improvement before stopping
     bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
     seed: int = Field(default=0, ge=0, lt=2**31)
+    equal_draws: bool = True  # each process draws for the whole batch, so that losses don't depend on their number
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     unique: bool = False  # learn from the first of equal training examples only (melodies: up to transposition)
     start_from: str | None = None  # shipped name or run: its settings are the defaults, its weights the first ones

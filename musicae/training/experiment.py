@@ -6,16 +6,17 @@ model or the training, whichever has it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from musicae.atomic_io import atomic_write, free_path
+from musicae.atomic_io import free_path
 from musicae.config import Config, has_key, read_config
 from musicae.data.arrays import InMemory, is_in_memory
-from musicae.data.dataset import DataSet, load_dataset
+from musicae.data.dataset import DataSet, load_dataset, split_of_run
 from musicae.data.files import find_files
 from musicae.data.named_sets import locate
 from musicae.domain import Domain, RemarksOnConfig
@@ -25,14 +26,15 @@ from musicae.models import MODELS, build_model, default_model, model_classes, mo
 from musicae.models.autoencoder import Autoencoder
 from musicae.pipeline import Pipeline
 from musicae.precision import resolve_precision
-from musicae.shipped import MANIFEST, find_model
+from musicae.shipped import find_model
 from musicae.starter import starter_settings
 from musicae.training.callbacks import Callback, check_callbacks
-from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, take_over
+from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, take_over, write_checkpoint
 from musicae.training.config import TrainConfig
 from musicae.training.fit_prior import fit_prior
 from musicae.training.loop import TrainingRun, train
 from musicae.training.process import is_main_process
+from musicae.training.run_folder import RunFolder
 from musicae.training.run_log import check_trackers
 
 _TOTALS = ("minutes_in_all", "updates_in_all")
@@ -109,6 +111,7 @@ class Experiment:
         check_trackers(config.log_with)
         refuse_misfit(chosen, built.spec, sizes.model_dump(mode="json"))
         about: dict[str, Any] = {"paths": [str(path.resolve()) for path in places] if isinstance(places, tuple) else []}
+        about["split"] = "content"
         if isinstance(places, InMemory):
             about["in_memory"] = len(places.items)
         if start is not None:
@@ -138,7 +141,7 @@ class Experiment:
             CheckpointError: the folder holds no run.
             MusicaeError: data or class must be given again, and are missing or different.
         """
-        manifest = read_manifest(folder / "last")
+        manifest = read_manifest(RunFolder(folder).last)
         config = read_config(TrainConfig, manifest.training, "training setting")
         if manifest.model not in MODELS and model is None:
             raise MusicaeError(
@@ -162,10 +165,11 @@ class Experiment:
         Raises:
             MusicaeError: nothing usable, with the reasons counted; or one item, which leaves none to validate on.
         """
+        split_by = split_of_run(self.manifest.data)
         if isinstance(self.data, InMemory):
-            dataset = self.data.read(self.domain, unique=self.config.unique)
+            dataset = self.data.read(self.domain, unique=self.config.unique, split_by=split_by)
         else:
-            dataset = load_dataset(self.domain, self.data, unique=self.config.unique)
+            dataset = load_dataset(self.domain, self.data, unique=self.config.unique, split_by=split_by)
         if dataset.report.items < 2:
             raise MusicaeError(
                 "only one item: training needs at least two, one of them to validate on. Add more files."
@@ -183,7 +187,7 @@ class Experiment:
         """
         check_callbacks(callbacks)
         counts = {split: len(indices) for split, indices in dataset.splits.items()}
-        data = {**self.manifest.data, "fingerprint": dataset.fingerprint, "examples": counts}
+        data = {**self.manifest.data, "fingerprint": dataset.fingerprint, "content": dataset.content, "examples": counts}
         if not all(counts[split] for split in ("train", "validation")):
             # Only an official split can do this: other sets are split into both.
             raise MusicaeError("the data has only test files; give the set's training files too.")
@@ -196,29 +200,36 @@ class Experiment:
         model = build_model(self.model, self.domain.spec, manifest.model_settings)
         if config.start_from is not None and not resume:
             take_over(model, find_model(config.start_from))
-        run = train(
-            self.domain, model, dataset, config, manifest, folder,
-            resume=resume, callbacks=callbacks, remarks=self.remarks,
-        )  # fmt: skip
-        if run.is_main:  # only one of several processes needs to
-            self._finish(run, dataset)
+        place = RunFolder(folder)
+        with place.locked() if is_main_process() else nullcontext():
+            if is_main_process() and not resume and place.holds_a_run:  # made since the folder was chosen
+                raise _holds_a_run(folder)
+            run = train(
+                self.domain, model, dataset, config, manifest, folder,
+                resume=resume, callbacks=callbacks, remarks=self.remarks,
+            )  # fmt: skip
+            if run.is_main:  # only one of several processes needs to
+                self._finish(run, dataset)
         run.wait()
         return run.best_folder
 
     def _finish(self, run: TrainingRun, dataset: DataSet) -> None:
-        """Fits the prior and the attribute vectors, and stores how long the training took in all."""
+        """Adds to the best checkpoint the fitted prior, the attribute vectors, and the time that training took."""
         from musicae import attribute_vectors
 
-        folder, own = run.best_folder, self.model if isinstance(self.model, type) else None
-        fit_prior(folder, dataset, model=own)
-        network, domain, manifest = load_checkpoint(folder, own)
+        place, own = RunFolder(run.folder), self.model if isinstance(self.model, type) else None
+        network, domain, manifest = load_checkpoint(place.best, own)
+        if place.is_finished and run.totals.items() <= manifest.data.items():
+            return
+        manifest = fit_prior(network.to(run.device), domain, manifest, dataset)
         manifest = manifest.model_copy(update={"data": {**manifest.data, **run.totals}})
-        with atomic_write(folder / MANIFEST) as partial:
-            partial.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+        vectors = None
         if not network.restores:
-            pipeline = Pipeline(network.to(run.device), domain, manifest.task, run.device)
-            vectors = attribute_vectors.fit(pipeline, dataset)
-            if vectors.vectors:
+            vectors = attribute_vectors.fit(Pipeline(network, domain, manifest.task, run.device), dataset)
+        name = place.best.name.partition("-final")[0]
+        with place.new_checkpoint(f"{name}-final", points=("best", "finished")) as folder:
+            write_checkpoint(folder, network, manifest)
+            if vectors is not None and vectors.vectors:
                 vectors.save(folder)
 
 
@@ -284,9 +295,13 @@ def run_folder(domain: str, task: str, out: Path | str | None = None, *, resume:
     if out is None:
         return free_path(Path("runs") / f"{domain}-{task}")
     # Only the first of several processes checks: the others could find what it has already written.
-    if not resume and is_main_process() and any((Path(out) / name).exists() for name in ("best", "last")):
-        raise MusicaeError(f"{out} already holds a run; continue it with --resume {out}, or choose another --out.")
+    if not resume and is_main_process() and RunFolder(Path(out)).holds_a_run:
+        raise _holds_a_run(Path(out))
     return Path(out)
+
+
+def _holds_a_run(folder: Path) -> MusicaeError:
+    return MusicaeError(f"{folder} already holds a run; continue it with --resume {folder}, or choose another --out.")
 
 
 def _starting_manifest(start_from: str | None, domain: str) -> Manifest | None:

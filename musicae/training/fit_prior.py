@@ -1,18 +1,18 @@
-"""Fits the prior of a trained model to the codes of its training data, and stores it with the checkpoint.
+"""Fits the prior of a trained model to the codes of its training data.
 
 This is ex-post density estimation (Ghosh et al., 2020). Only priors that are `is_fitted_afterwards` are fitted.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from musicae.data.dataset import DataSet
+from musicae.domain import Domain
 from musicae.models.autoencoder import Autoencoder
 from musicae.nn.latent import GaussianLatent, Posterior
-from musicae.training.checkpoint import load_checkpoint, save_checkpoint
+from musicae.training.checkpoint import Manifest
 
 _MOST_EXAMPLES = 20_000
 _FITTED = "prior_fitted"
@@ -22,20 +22,23 @@ _METRICS_OF_THE_PRIOR = ("loss", "kl_bits", "elbo_nats")
 
 
 @torch.no_grad()
-def fit_prior(folder: Path, dataset: DataSet, *, model: type[Autoencoder] | None = None) -> bool:
-    """Fits the prior of a checkpoint, see `Prior.fit`; returns whether that changed it.
+def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset: DataSet) -> Manifest:
+    """Fits the prior of a model, see `Prior.fit`.
 
     Args:
-        folder: the checkpoint's.
-        dataset: what it was trained on.
-        model: its class, where that is the user's own.
+        network: changed in place.
+        domain: makes tensors of examples.
+        manifest: the checkpoint's.
+        dataset: what the model was trained on.
+
+    Returns:
+        The manifest without the metrics that no longer hold; the same one if nothing was fitted.
     """
-    network, domain, manifest = load_checkpoint(folder, model)
     latent = network.latent
     if not isinstance(latent, GaussianLatent) or not latent.prior.is_fitted_afterwards:
-        return False
+        return manifest
     if {_FITTED, _FORMER_FITTED} & manifest.metrics.keys():
-        return False
+        return manifest
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device)
     indices = dataset.splits["train"][:: math.ceil(len(dataset.splits["train"]) / _MOST_EXAMPLES)]
@@ -46,7 +49,6 @@ def fit_prior(folder: Path, dataset: DataSet, *, model: type[Autoencoder] | None
         posteriors.append(network.encode(batch.target.to(device), condition))
     generator = torch.Generator(device).manual_seed(manifest.training.get("seed", 0))
     if not latent.prior.fit(Posterior.joined(posteriors), generator):
-        return False
+        return manifest
     metrics = {name: value for name, value in manifest.metrics.items() if name not in _METRICS_OF_THE_PRIOR}
-    save_checkpoint(folder, network, manifest.model_copy(update={"metrics": {**metrics, _FITTED: 1.0}}))
-    return True
+    return manifest.model_copy(update={"metrics": {**metrics, _FITTED: 1.0}})

@@ -23,16 +23,19 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
-from musicae.data.dataset import DataSet, ExampleTable
+from musicae.data.dataset import DataSet
+from musicae.data.table import ExampleTable
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.models.autoencoder import Autoencoder, Loss
+from musicae.nn.layers import Share, share_of_batch
 from musicae.plots import save_png
 from musicae.precision import resolve_precision
 from musicae.training.callbacks import Callback, RunStatus
-from musicae.training.checkpoint import Manifest, read_state, save_checkpoint, write_state
+from musicae.training.checkpoint import Manifest
 from musicae.training.config import TrainConfig
 from musicae.training.process import interrupt_flag, keep_freed_memory
+from musicae.training.run_folder import RunFolder, RunState, cut_metrics
 from musicae.training.run_log import RunLog
 
 _SEED_STRIDE = 1_000_003  # keeps the seeds of neighbouring steps and processes apart
@@ -61,9 +64,9 @@ def train(
         dataset: its `train` and `validation` splits are used.
         config: the settings.
         manifest: goes into the checkpoints, with the metrics filled in.
-        folder: the run's folder: `best/`, `last/`, `state/`, `previews/`, `tensorboard/`, `metrics.jsonl`. Of several
-            processes the first one's counts.
-        resume: continue from `folder/state`.
+        folder: the run's folder, see `run_folder.py`, which the caller has locked. Of several processes the first
+            one's counts.
+        resume: continue from its last checkpoint.
         callbacks: called after steps and evaluations and at the end, in this order.
         remarks: printed when training begins.
 
@@ -77,7 +80,7 @@ def train(
     if resume:
         run.restore()
     else:
-        run.save_last()
+        run.save()
     run.start_trackers()
     with RunLog(run.folder, visible=run.is_main, track=run.track) as log, interrupt_flag() as interrupted:
         for sentence in (run.place, *remarks):
@@ -89,11 +92,11 @@ def train(
             if run.step % config.evaluate_every == 0 or run.finished:
                 started = time.perf_counter()
                 run.evaluate(log)
-                run.save_last()
+                run.save()
                 run.call("on_evaluation")
                 is_interrupted |= run.agree(time.perf_counter() - started, interrupted.is_set())
             if is_interrupted:
-                run.save_last()
+                run.save()
                 log.say(f"stopped at step {run.step}; continue with --resume")
                 break
         if run.is_stopped:
@@ -149,14 +152,16 @@ class TrainingRun:
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.batch_size = min(config.batch_size, len(self.train_table))
-        self.batch_size -= self.batch_size % self.accelerator.num_processes  # equal shares
-        if self.batch_size == 0:
-            raise MusicaeError(f"fewer examples a batch than processes ({self.accelerator.num_processes}); use fewer.")
+        if self.batch_size < self.accelerator.num_processes:
+            raise MusicaeError(
+                f"{self.accelerator.num_processes} processes can't share batches of {self.batch_size}; start fewer."
+            )
         self.step, self.elapsed_s = 0, 0.0
         self.best_total, self.stale_evaluations = math.inf, 0
         self.bad_in_a_row = self.bad_updates = 0
         self.examples_per_s = 0.0
         self.metrics: dict[str, float] = {}
+        self._evaluated_step = self._best_step = self._saved_step = -1  # none yet
         self._stop, self.is_stopped = Event(), False  # set by a callback in this process; in any process
         self._permutation: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -190,7 +195,7 @@ class TrainingRun:
     @property
     def best_folder(self) -> Path:
         """The folder of the best checkpoint; of the last, where the run was stopped before the first evaluation."""
-        return self.folder / "best" if (self.folder / "best").exists() else self.folder / "last"
+        return RunFolder(self.folder).best
 
     @property
     def totals(self) -> dict[str, float]:
@@ -202,18 +207,19 @@ class TrainingRun:
     def update(self, log: RunLog) -> None:
         """One step: draw, corrupt, lower the loss."""
         started = time.perf_counter()
-        generator = self._generator(self.step, self.accelerator.process_index)
-        target, condition = self.domain.tensor(self.train_table.batch(self._rows()), generator)
-        corrupted = target if self.corruption is None else self.corruption(target, generator)
+        generator, share, target, corrupted, condition = self._training_batch()
         learning_rate = self.config.learning_rate_at(self.step, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.model.train()
         beta, free_nats = self.config.beta_at(self.progress), self.config.free_bits / _BITS_PER_NAT
         weights = {"beta": beta, "free_nats": free_nats, "sparsity": self.config.sparsity}
-        loss: Loss = self.model(corrupted, target, **weights, generator=generator, condition=condition)
-        # Divided by the size of an example, gradients and the clip mean the same in every domain.
-        self.accelerator.backward(loss.total / self.domain.spec.numel)
+        with share_of_batch(share):
+            loss: Loss = self.model(corrupted, target, **weights, generator=generator, condition=condition)
+        # Divided by the size of an example, gradients and the clip mean the same in every domain. The gradients of
+        # several processes are averaged, so a share counts by its size.
+        part_of_batch = len(target) * self.accelerator.num_processes / self.batch_size
+        self.accelerator.backward(loss.total / (self.domain.spec.numel / part_of_batch))
         is_finite = math.isfinite(self._clip_gradients())
         if is_finite or self.accelerator.scaler is not None:
             self.optimizer.step()  # in float16 the scaler skips a bad update itself, and lowers its scale
@@ -227,11 +233,13 @@ class TrainingRun:
         spent = time.perf_counter() - started
         self.examples_per_s += 0.05 * (self.batch_size / spent - self.examples_per_s)
         if self.step % 20 == 0:
-            parts = {"loss": loss.total.item(), "reconstruction": loss.reconstruction.item(), "kl": loss.kl.item()}
+            sums = len(target) * torch.stack([part.detach().double() for part in loss])
+            whole = Loss(*(self._gather(sums).sum(0) / self.batch_size))
+            parts = {"loss": whole.total.item(), "reconstruction": whole.reconstruction.item(), "kl": whole.kl.item()}
             if self._raw_model.latent.has_penalty:
-                parts["penalty"] = loss.penalty.item()
+                parts["penalty"] = whole.penalty.item()
             if self.config.sparsity:
-                parts["sparsity"] = loss.sparsity.item()
+                parts["sparsity"] = whole.sparsity.item()
             speed = {"examples/s": self.examples_per_s, "learning_rate": learning_rate, "beta": beta}
             log.show(self.progress, self.step, {**parts, "examples/s": self.examples_per_s})
             log.record(self.step, {f"train/{name}": value for name, value in {**parts, **speed}.items()})
@@ -262,6 +270,7 @@ class TrainingRun:
             "skipped_updates": self.bad_updates,
             "minutes": self.elapsed_s / 60,
         }
+        self._evaluated_step = self.step
         log.record(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
         names = ("loss", "reconstruction_nats", "penalty" if model.latent.has_penalty else "kl_bits")
         shown = "  ".join(f"{name} {self.metrics[name]:,.5g}" for name in names)
@@ -269,8 +278,7 @@ class TrainingRun:
         if model.latent.has_density and kl * _BITS_PER_NAT < 0.1 and self.progress > self.config.kl_warmup:
             log.say("the latent has collapsed (KL below 0.1 bit): lower --beta or raise --free-bits")
         if math.isfinite(total) and total < self.best_total:
-            self.best_total, self.stale_evaluations = total, 0
-            self._save(self.folder / "best", self.metrics)
+            self.best_total, self.stale_evaluations, self._best_step = total, 0, self.step
         else:
             self.stale_evaluations += 1
         if self.is_main:
@@ -326,18 +334,36 @@ class TrainingRun:
         """Waits until every process has reached this call."""
         self.accelerator.wait_for_everyone()
 
-    def save_last(self) -> None:
-        """Writes `last/`: a checkpoint and everything `restore` needs."""
-        if not self.is_main:
+    def save(self) -> None:
+        """Writes a checkpoint of the averaged weights, and everything that `restore` needs."""
+        if not self.is_main or self._saved_step == self.step:
             return
-        self._save(self.folder / "last", {})
-        counters = {name: getattr(self, name) for name in _COUNTERS}
-        write_state(self.folder / "state", self._raw_model, self.average, self.optimizer, counters)
+        is_evaluated, is_best = self._evaluated_step == self.step, self._best_step == self.step
+        manifest = self.manifest.model_copy(
+            update={"metrics": self.metrics if is_evaluated else {}, "data": {**self.manifest.data, **self.totals}}
+        )
+        RunFolder(self.folder).save(
+            f"step-{self.step:06d}",
+            self.evaluated_model,
+            manifest,
+            points=("last", "best") if is_best else ("last",),
+            state=self._state,
+        )
+        self._saved_step = self.step
 
     def restore(self) -> None:
-        """Continues from what `save_last` wrote. Raises `MusicaeError` where there is nothing."""
-        for name, value in read_state(self.folder / "state", self._raw_model, self.average, self.optimizer).items():
-            setattr(self, name, value)
+        """Continues from what `save` wrote last. Raises `MusicaeError` where there is nothing."""
+        counters = RunFolder(self.folder).read_state(self._state)
+        for name in _COUNTERS:
+            setattr(self, name, counters[name])
+        self._saved_step = self.step
+        if self.is_main:
+            cut_metrics(self.folder / "metrics.jsonl", self.step)
+
+    @property
+    def _state(self) -> RunState:
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        return RunState(self._raw_model, self.average, self.optimizer, counters)
 
     @property
     def _raw_model(self) -> Autoencoder:
@@ -350,14 +376,26 @@ class TrainingRun:
         return cast(Tensor, self.accelerator.gather(own[None]))
 
     def _rows(self) -> Tensor:
-        """Row numbers of this step, this process's share of them."""
+        """Row numbers of this step's batch, the same for any number of processes."""
         per_epoch = len(self.train_table) // self.batch_size
         epoch, place = divmod(self.step, per_epoch)
         if self._permutation[0] != epoch:
             shuffler = torch.Generator().manual_seed(self.config.seed * _SEED_STRIDE + epoch)
             self._permutation = (epoch, torch.randperm(len(self.train_table), generator=shuffler))
-        rows = self._permutation[1][place * self.batch_size : (place + 1) * self.batch_size]
-        return rows[self.accelerator.process_index :: self.accelerator.num_processes]
+        return self._permutation[1][place * self.batch_size : (place + 1) * self.batch_size]
+
+    def _training_batch(self) -> tuple[torch.Generator, Share | None, Tensor, Tensor, Tensor | None]:
+        """The step's generator, the share of the batch that is this process's, its target, its input and condition."""
+        rows, index, count = self._rows(), self.accelerator.process_index, self.accelerator.num_processes
+        own = slice(index * len(rows) // count, (index + 1) * len(rows) // count)
+        is_divided = count > 1 and self.config.equal_draws  # drawn for the whole batch, of which the own part is taken
+        generator = self._generator(self.step, 0 if is_divided else index)
+        target, condition = self.domain.tensor(self.train_table.batch(rows if is_divided else rows[own]), generator)
+        corrupted = target if self.corruption is None else self.corruption(target, generator)
+        if not is_divided:
+            return generator, None, target, corrupted, condition
+        share = Share(target, own.start, own.stop - own.start)
+        return generator, share, target[own], corrupted[own], None if condition is None else condition[own]
 
     def _generator(self, step: int, part: int) -> torch.Generator:
         """A generator seeded by step and part; torch's global one is seeded too, for dropout."""
@@ -392,12 +430,6 @@ class TrainingRun:
         target, condition = self.domain.tensor(self.validation_table.batch(rows))
         corrupted = target if self.validation_corruption is None else self.validation_corruption(target, generator)
         return target, corrupted, condition
-
-    def _save(self, folder: Path, metrics: dict[str, float]) -> None:
-        if self.is_main:
-            data = {**self.manifest.data, **self.totals}
-            manifest = self.manifest.model_copy(update={"metrics": metrics, "data": data})
-            save_checkpoint(folder, self.evaluated_model, manifest)
 
     def _preview(self, model: Autoencoder) -> None:
         """Writes reconstructions of a few validation examples: `previews/step-000500.png`, and sound or music."""

@@ -17,6 +17,7 @@ from PIL import Image
 from tiny_models import write_chords
 
 from musicae.cli import main
+from musicae.shipped import find_model
 from musicae.starter import starter_file
 
 Run = Callable[[str], Path]
@@ -107,7 +108,7 @@ def test_a_model_of_another_domain_is_named(tiny_run: Run, tmp_path: Path) -> No
 def test_a_damaged_model_is_named(tiny_run: Run, tmp_path: Path) -> None:
     import shutil
 
-    shutil.copytree(tiny_run("music") / "best", tmp_path / "model")
+    shutil.copytree(find_model(str(tiny_run("music"))), tmp_path / "model")
     weights = (tmp_path / "model" / "model.safetensors").read_bytes()
     (tmp_path / "model" / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     assert "model.safetensors is damaged" in refused("reconstruct", A, "--model", "model", code=2)

@@ -24,6 +24,7 @@ from musicae.commands import COMMANDS
 from musicae.data.dataset import load_dataset
 from musicae.domains import DOMAINS
 from musicae.models import MODELS
+from musicae.shipped import find_model
 from musicae.starter import starter_file
 from musicae.trained import load
 
@@ -154,7 +155,7 @@ def test_settings_come_from_a_file_and_options_win(tmp_path: Path) -> None:
 
 def test_pictures_from_training_to_samples(tmp_path: Path) -> None:
     trained = musicae("train", "--domain", "image", "--out", "run", "--seed", 1, *TINY_TRAINING)
-    assert trained.stdout.splitlines()[-1] == str(Path("run") / "best")
+    assert trained.stdout.splitlines()[-1] == "run"
     assert "1797 examples from 1797 items" in trained.stderr
     scores = json.loads(musicae("evaluate", "--model", "run", "--json").stdout)
     assert {"mse", "psnr_db", "ssim", "kl_bits", "active_units", "elbo_nats", "pca_mse"} <= set(scores)
@@ -179,7 +180,7 @@ def test_a_run_is_continued_only_when_asked(tmp_path: Path) -> None:
     refused = musicae("train", "--domain", "image", "--out", "run", *TINY_TRAINING, code=2)
     assert refused.stderr == "Error: run already holds a run; continue it with --resume run, or choose another --out.\n"
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
-    assert "best" in musicae("train", "--resume", "run").stdout
+    assert musicae("train", "--resume", "run").stdout == "run\n"
     ignored = musicae("train", "--resume", "run", "--steps", 20, code=2)
     assert "leave the other options out" in ignored.stderr
 
@@ -297,7 +298,7 @@ def test_attributes_are_measured_shifted_and_mapped(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(DOMAINS, "music", lambda: CountedMusic)
-    run = shutil.copytree(tiny_run("music") / "best", tmp_path / "run")
+    run = shutil.copytree(find_model(str(tiny_run("music"))), tmp_path / "run")
     trained = load(run)
     fit(trained.pipeline, load_dataset(trained.domain, ())).save(run)
     table = musicae("attributes", A, B, "--model", run).stdout.splitlines()

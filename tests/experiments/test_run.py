@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors import safe_open
 
+from musicae.shipped import find_model
 from musicae.trained import load
 from musicae.training.checkpoint import read_manifest
 
@@ -71,15 +72,15 @@ def test_legs_are_trained_in_order_and_their_minutes_and_updates_added_up(
 def test_a_run_that_was_trained_is_scored_again_and_not_trained(run: ModuleType, sets: Path, tmp_path: Path) -> None:
     run.train_and_score("tiny-start", sets, tmp_path / "runs")
     before = run.stored.read("runs")["tiny-start"]
-    weights = (tmp_path / "runs" / "tiny-start" / "best" / "model.safetensors").read_bytes()
+    weights = (find_model(str(tmp_path / "runs" / "tiny-start")) / "model.safetensors").read_bytes()
     run.train_and_score("tiny-start", sets, tmp_path / "runs")
-    assert (tmp_path / "runs" / "tiny-start" / "best" / "model.safetensors").read_bytes() == weights
+    assert (find_model(str(tmp_path / "runs" / "tiny-start")) / "model.safetensors").read_bytes() == weights
     assert run.stored.read("runs")["tiny-start"]["mse"] == pytest.approx(before["mse"])
 
 
 def test_a_shipped_model_is_small_names_no_folder_and_has_a_card(run: ModuleType, sets: Path, tmp_path: Path) -> None:
     run.train_and_score("tiny", sets, tmp_path / "runs")
-    best, shipped = tmp_path / "runs" / "tiny" / "best", tmp_path / "pretrained" / "tiny"
+    best, shipped = find_model(str(tmp_path / "runs" / "tiny")), tmp_path / "pretrained" / "tiny"
     line = run.ship.ship("tiny", best, lambda model: run.score(model, "tiny", sets), shipped.parent)
     assert line.startswith(str(shipped))
     with safe_open(shipped / "model.safetensors", framework="numpy") as weights:

@@ -111,9 +111,10 @@ def test_a_checkpoint_is_safetensors_and_json_and_no_pickle(saved, tiny_run):
     assert sorted(path.name for path in saved.iterdir()) == [MANIFEST, WEIGHTS]
     run = tiny_run("image")
     files = [path for path in run.rglob("*") if path.is_file()]
-    assert {"best", "last", "state"} <= {path.parent.name for path in files}
+    assert {"run.json", WEIGHTS, MANIFEST, "state.safetensors", "state.json"} <= {path.name for path in files}
     for path in files:
-        assert path.suffix in {".safetensors", ".json", ".jsonl", ".png"} or path.parent.name == "tensorboard"
+        is_other = path.parent.name == "tensorboard" or path.name == ".lock"
+        assert path.suffix in {".safetensors", ".json", ".jsonl", ".png"} or is_other
         head = path.read_bytes()[:2]
         assert head != b"PK" and head[:1] != b"\x80", f"{path} looks like a pickle"
 

@@ -21,6 +21,7 @@ from musicae.errors import CheckpointError, MusicaeError
 from musicae.models import MODELS, model_classes
 from musicae.models.conv import ConvAutoencoder
 from musicae.models.unet import UNet
+from musicae.shipped import find_model
 from musicae.training.checkpoint import load_checkpoint, read_manifest
 from musicae.training.config import TrainConfig
 from musicae.training.experiment import Experiment
@@ -40,7 +41,7 @@ def experiment(**settings) -> Experiment:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_checkpoint(folder)[0].state_dict()
+    return load_checkpoint(find_model(str(folder)))[0].state_dict()
 
 
 def train(folder: Path, *, resume: bool = False, **settings) -> Path:
@@ -58,7 +59,7 @@ def test_training_lowers_the_loss_and_leaves_a_model_and_a_preview(tmp_path):
     history = losses(tmp_path / "run")
     assert len(history) == 6
     assert history[120] < 0.8 * history[20]
-    assert best == tmp_path / "run" / "best"
+    assert best == find_model(str(tmp_path / "run")) == find_model(str(tmp_path / "run" / "best"))
     assert read_manifest(best).metrics["loss"] == pytest.approx(min(history.values()))
     with Image.open(tmp_path / "run" / "previews" / "step-000020.png") as preview:
         assert preview.size == (SIDE, 2 * SIDE)
@@ -117,7 +118,7 @@ def test_ctrl_c_saves_and_exits_cleanly(tmp_path):
     assert "training on the CPU in 1 process" in err
     assert "continue with --resume" in err
     assert "Traceback" not in err
-    assert read_manifest(tmp_path / "run" / "last").domain == "image"
+    assert read_manifest(find_model(str(tmp_path / "run" / "last"))).domain == "image"
 
 
 def test_a_resume_without_a_run_says_so(tmp_path):
@@ -183,7 +184,7 @@ def test_training_works_outside_the_main_thread(tmp_path):
     worker = threading.Thread(target=lambda: train(tmp_path / "run", steps=5))
     worker.start()
     worker.join()
-    assert read_manifest(tmp_path / "run" / "best").task == "reconstruct"
+    assert read_manifest(find_model(str(tmp_path / "run" / "best"))).task == "reconstruct"
 
 
 def test_the_first_line_says_where_it_trains(tmp_path, capsys):
@@ -222,7 +223,7 @@ def test_a_resumed_run_counts_its_updates_once(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ConvAutoencoder, "forward", interrupted_at_7)
         train(tmp_path / "run", steps=20, evaluate_every=5, start_from=str(tmp_path / "start"))
-    assert read_manifest(tmp_path / "run" / "last").data["updates_in_all"] == 17
+    assert read_manifest(find_model(str(tmp_path / "run" / "last"))).data["updates_in_all"] == 17
     assert read_manifest(train(tmp_path / "run", resume=True)).data["updates_in_all"] == 30
 
 
@@ -238,7 +239,7 @@ def test_a_model_to_start_from_gives_its_settings_and_its_weights(tmp_path):
         data=TILES,
         settings={**fresh, "start_from": str(tmp_path / "first"), "steps": 1, "learning_rate": 1e-30},
     )
-    assert started.manifest.model_settings == read_manifest(tmp_path / "first" / "best").model_settings
+    assert started.manifest.model_settings == read_manifest(find_model(str(tmp_path / "first"))).model_settings
     assert started.domain.config.brightest == 240
     assert started.config.steps == 1
     best = started.run(tmp_path / "second", started.read())
