@@ -1,14 +1,20 @@
-# Each target makes .venv first if it is missing or its requirements changed.
+# Each target makes .venv first if it is missing or its requirements changed. Packages are installed from locks/dev.txt, and
+# a file with another SHA-256 than the lock's is refused. torch alone is taken by its version: tools/lock.py says why.
 PYTHON ?= python3
 # Folder of the unpacked data sets, one sub-folder each, for bench.
 SETS ?= data/sets
+# Index that torch is taken from, where it isn't pip's own: https://download.pytorch.org/whl/cpu has it without CUDA.
+TORCH_INDEX ?=
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check --quiet -c constraints.txt
+INSTALL := -m pip install --disable-pip-version-check --quiet
+# The lock is complete, so pip need not look for what packages require. A wheel runs no code when it is installed.
+LOCKED := --no-deps --only-binary :all: --require-hashes
 STAMP := $(VENV)/.installed
-DOCS_STAMP := $(VENV)/.installed-docs
+TOOLS := build/tools
+TOOLS_STAMP := $(TOOLS)/.installed
 
-.PHONY: demo test soak lint docs bench clean
+.PHONY: demo test soak lint docs bench lock audit licences release clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
@@ -25,24 +31,40 @@ lint: $(STAMP)  ## style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-docs: $(DOCS_STAMP)  ## the documentation, into build/site; a warning is an error
+docs: $(STAMP)  ## the documentation, into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
 	@echo build/site/index.html
 
 bench: $(STAMP)  ## trains and scores every quoted model (many hours): make bench SETS=FOLDER
 	$(PY) experiments/run.py --sets $(SETS) all
 
+lock: $(TOOLS_STAMP)  ## constraints.txt and locks/, after a change of pyproject.toml; make lock UPGRADE=numpy: its newest version
+	$(TOOLS)/bin/python tools/lock.py --uv $(TOOLS)/bin/uv $(if $(UPGRADE),--upgrade $(UPGRADE))
+
+audit: $(TOOLS_STAMP)  ## asks PyPI whether a locked version has a known vulnerability; a package it can't tell of is an error
+	$(TOOLS)/bin/python tools/audit.py
+
+licences: $(STAMP)  ## docs/licences.md, from what is installed
+	$(PY) tools/licences.py
+
+release: $(STAMP) $(TOOLS_STAMP)  ## builds and checks sdist and wheel in dist/; uploads nothing
+	$(PY) tools/release.py --tools $(TOOLS)/bin
+
 clean:  ## everything that was made, but neither data nor trained models
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "musicae needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[dev]'
+	$(PY) $(INSTALL) $(LOCKED) -r locks/dev.txt
+	$(PY) $(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(PY) $(INSTALL) --no-deps --no-build-isolation -e .
+	$(PY) -m pip check
 	@touch $@
 
-$(DOCS_STAMP): $(STAMP)
-	$(PIP) -e '.[docs]'
+$(TOOLS_STAMP): locks/release.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python $(INSTALL) $(LOCKED) -r locks/release.txt
 	@touch $@

@@ -1,6 +1,5 @@
 """Fixtures for all tests: seeds, threads, small trained models, and real data where it lies beside the checkout."""
 
-import fcntl
 import importlib
 import os
 import sys
@@ -11,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from filelock import FileLock
 from tiny_models import train_tiny
 
 from musicae.data.dataset import DataSet, load_dataset
@@ -61,13 +61,12 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     folder.mkdir(exist_ok=True)
 
     def run(name: str) -> Path:
-        with (folder / f"{name}.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(folder / f"{name}.lock"), pytest.MonkeyPatch.context() as patch:
             finished = folder / f"{name}.finished"
             if not finished.exists():
                 patch.setenv("MUSICAE_CACHE", str(folder / f"{name}-cache"))
-                finished.write_text(str(train_tiny(name, folder)))
-        return Path(finished.read_text())
+                finished.write_text(str(train_tiny(name, folder)), encoding="utf-8")
+        return Path(finished.read_text(encoding="utf-8"))
 
     return run
 

@@ -8,7 +8,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,8 @@ from packaging.utils import canonicalize_name
 import musicae
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, RELEASE_TOOLS = PYPROJECT["project"], PYPROJECT["dependency-groups"]["release"]
 STARTER_FILES = ("a.mid", "b.mid", "grooves.txt", "noisy.wav", "tunes.abc")
 MOST_WHEEL_BYTES = 52 * 2**20
 
@@ -102,9 +103,28 @@ def test_the_sdist_holds_sources_tests_and_starter_files(built):
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {f"data/{name}" for name in STARTER_FILES}
-    expected |= {"Makefile", "constraints.txt", "LICENSE", "README.md", "cli.py", "tests/test_packaging.py"}
+    expected |= {"Makefile", "constraints.txt", "LICENSE", "README.md", "cli.py"}
+    expected |= {"tests/test_packaging.py", "tools/lock.py", "locks/dev.txt"}
     assert expected <= names
     assert not [name for name in names if name.startswith(("data/cache", "runs/", ".venv", "shared/"))]
+
+
+def test_another_build_gives_the_same_bytes(built, tmp_path):
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (other,) = tmp_path.iterdir()
+    for path in [other, *other.rglob("*")]:
+        os.utime(path, (10**9, 10**9))
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    changed = {**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(other)]
+    options = {"umask": 0o077} if os.name == "posix" else {}
+    subprocess.run(command, cwd=tmp_path, env=changed, check=True, capture_output=True, timeout=240, **options)
+    names = sorted(path.name for path in built.iterdir())
+    assert len(names) == 2
+    for name in names:
+        assert (built / name).read_bytes() == (tmp_path / "dist" / name).read_bytes(), f"{name} differs"
 
 
 def test_starter_files_and_shipped_models_are_found_from_another_folder(site, tmp_path):
@@ -137,26 +157,78 @@ def test_every_import_is_declared():
     foreign = imported - set(sys.stdlib_module_names) - {"musicae"} - OPTIONAL_IMPORTS
     declared = {IMPORT_NAMES.get(Requirement(line).name, Requirement(line).name) for line in PROJECT["dependencies"]}
     assert len(foreign) >= 12, foreign
-    assert foreign <= declared, "declare it in pyproject.toml and constraints.txt"
+    assert foreign <= declared, "declare it in pyproject.toml, then make lock"
 
 
-def test_constraints_pin_every_direct_dependency_within_its_bounds():
+def _declared() -> dict[str, Requirement]:
+    """Every direct requirement, extras and release tools included."""
+    extras = PROJECT["optional-dependencies"].values()
+    return _requirements([*PROJECT["dependencies"], *(line for group in extras for line in group), *RELEASE_TOOLS])
+
+
+def _constraints() -> dict[str, str]:
+    """Name → version, of constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins), "name==version, no local version, no URL"
-    pinned = _requirements(pins)
-    declared = _requirements(
-        [*PROJECT["dependencies"], *(line for group in PROJECT["optional-dependencies"].values() for line in group)]
-    )
+    return {canonicalize_name(name): version for name, version in (pin.split("==") for pin in pins)}
+
+
+def _locked(name: str) -> dict[str, str]:
+    """Name → version in a lock, of what is installed on this Python and system."""
+    text = (ROOT / "locks" / name).read_text(encoding="utf-8").replace("\\\n", "")
+    found = [Requirement(line.split("--hash")[0]) for line in text.splitlines() if line and not line.startswith("#")]
+    here = [line for line in found if line.marker is None or line.marker.evaluate()]
+    assert len(here) == len({line.name for line in here}), "one version of a package"
+    return {canonicalize_name(line.name): next(iter(line.specifier)).version for line in here}
+
+
+def test_constraints_pin_every_direct_dependency_within_its_bounds():
+    pinned, declared = _constraints(), _declared()
     assert len(declared) >= 25
-    assert set(pinned) == set(declared)
+    assert set(pinned) == set(declared), "make lock"
     for name, requirement in declared.items():
-        (pin,) = pinned[name].specifier
-        assert pin.version in requirement.specifier, f"{pinned[name]} is outside {requirement}"
+        assert pinned[name] in requirement.specifier, f"{name} {pinned[name]} is outside {requirement}"
+
+
+@pytest.mark.parametrize("name", ["dev.txt", "extras.txt", "release.txt"])
+def test_a_lock_holds_hashes_and_no_addresses(name):
+    text = (ROOT / "locks" / name).read_text(encoding="utf-8")
+    entries = [line for line in text.replace("\\\n", "").splitlines() if line and not line.startswith("#")]
+    assert len(entries) >= 30
+    for entry in entries:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; [^@]+?)? ( *--hash=sha256:[0-9a-f]{64} ?)+", entry), entry[:100]
+    assert "://" not in text
+    assert not [entry for entry in entries if entry.startswith(("torch==", "nvidia", "triton", "cuda"))]
+
+
+def test_locks_have_the_versions_of_the_constraints():
+    pinned, locked = _constraints(), {name: _locked(name) for name in ("dev.txt", "extras.txt", "release.txt")}
+    assert set(pinned) - {"torch"} <= set().union(*locked.values()), "make lock"
+    for name, versions in locked.items():
+        assert {package: versions[package] for package in versions.keys() & pinned.keys()} == {
+            package: pinned[package] for package in versions.keys() & pinned.keys()
+        }, f"locks/{name} and constraints.txt differ; make lock"
+
+
+def test_the_lock_holds_all_that_its_packages_require():
+    """The installation takes the lock as it is, without looking for what else a package needs."""
+    locked, missing, looked_at = _locked("dev.txt"), [], 0
+    for package in [*locked, "torch"]:
+        for line in requires(package) or ():
+            needed = Requirement(line)
+            name = canonicalize_name(needed.name)
+            if name == "torch" or (needed.marker is not None and not needed.marker.evaluate({"extra": ""})):
+                continue
+            looked_at += 1
+            # CUDA's libraries come with torch's CUDA build only, which pins them itself.
+            if name not in locked and not (package == "torch" and name.startswith(("nvidia-", "cuda-", "triton"))):
+                missing.append(f"{package} needs {line}")
+    assert looked_at > 100
+    assert not missing, "make lock"
 
 
 def test_torch_and_torchaudio_are_the_tested_pair():
-    pinned = _requirements([line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line])
+    pinned = _constraints()
     for name in ("torch", "torchaudio"):
-        (pin,) = pinned[name].specifier
-        assert version(name).split("+")[0] == pin.version
+        assert version(name).split("+")[0] == pinned[name]

@@ -36,12 +36,12 @@ class Tile:
             raise ValueError(f"expected a path or an array, got {type(source).__name__}")
         path = Path(source)
         try:
-            return cls(np.array(json.loads(path.read_text()), np.uint8), path.stem)
+            return cls(np.array(json.loads(path.read_text(encoding="utf-8")), np.uint8), path.stem)
         except ValueError as error:
             raise DamagedFileError(f"{path.name} is no tile") from error
 
     def save(self, path: Path | str) -> Path:
-        Path(path).write_text(json.dumps(self.array.tolist()))
+        Path(path).write_text(json.dumps(self.array.tolist()), encoding="utf-8")
         return Path(path)
 
     def plot(self) -> Image.Image:

@@ -81,7 +81,7 @@ def test_bad_profiles_are_one_sentence(tiny_run, tmp_path: Path, monkeypatch) ->
     soundfile.write("silent.wav", np.zeros(8_000), 8_000)
     soundfile.write("short.wav", np.ones(100), 8_000)
     soundfile.write("nan.wav", np.full(8_000, np.nan), 8_000, subtype="FLOAT")
-    Path("text.wav").write_text("not a sound")
+    Path("text.wav").write_text("not a sound", encoding="utf-8")
     for name, sentence, code in (
         ("gone.wav", "no such file: gone.wav", 2),
         ("silent.wav", "silent is silent; expected a recording of the noise alone", 2),

@@ -209,7 +209,7 @@ def write_bad(path: Path, what: str) -> None:
         "empty": None,
     }[what]
     if samples is None:
-        path.write_text("Dear diary, this is a text file.\n" * 50 if what == "text" else "")
+        path.write_text("Dear diary, this is a text file.\n" * 50 if what == "text" else "", encoding="utf-8")
     else:
         soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
 

@@ -145,7 +145,7 @@ def test_bars_in_another_time_signature_are_said_by_every_command_on_whole_files
 
 def test_the_first_of_many_tunes_is_said_by_every_command(model: list[object]) -> None:
     tune = "X:{0}\nT:{1}\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|cBAG|\n"
-    Path("tunes.abc").write_text(tune.format(1, "One") + "\n" + tune.format(2, "Two"))
+    Path("tunes.abc").write_text(tune.format(1, "One") + "\n" + tune.format(2, "Two"), encoding="utf-8")
     said = "tunes.abc holds 2 tunes; the first, One, is taken\n"
     assert musicae("reconstruct", "tunes.abc", *model).stderr == said
     assert said in musicae("shift", "tunes.abc", "--attribute", "density", *model).stderr
@@ -247,7 +247,7 @@ def test_an_amount_that_is_no_number_moves_nothing(amount: str) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_called_by_its_own_name(model: list[object]) -> None:
-    Path("file").write_text("mine")
+    Path("file").write_text("mine", encoding="utf-8")
     for command, place in (
         (["sample", *model, "--count", 1], "file/deep.mid"),
         (["reconstruct", A, *model], "file/deep.mid"),
@@ -255,7 +255,7 @@ def test_a_place_that_cannot_be_written_is_called_by_its_own_name(model: list[ob
     ):
         refused = musicae(*command, "--out", place, code=2).stderr
         assert "since file is a file" in refused and ".writing" not in refused
-    assert Path("file").read_text() == "mine"
+    assert Path("file").read_text(encoding="utf-8") == "mine"
 
 
 # Silence, and what is read back
