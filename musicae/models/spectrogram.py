@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import ModelConfig
+from musicae.models.autoencoder import MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
 from musicae.nn.convolution import (
     ConvDecoder,
@@ -24,6 +24,7 @@ from musicae.nn.convolution import (
     use_channels_last,
 )
 from musicae.nn.latent import Posterior
+from musicae.nn.layers import draw_rows
 from musicae.nn.prior import Prior, SequencePrior, StandardPrior
 from musicae.spec import TensorSpec
 
@@ -37,10 +38,11 @@ class SpectrogramConfig(ModelConfig):
     """Sizes of the autoencoder of sound."""
 
     prior: Literal["standard", "sequence"] = "sequence"  # type: ignore[assignment]  # its code is no plain vector
-    latent_size: int = Field(default=64, ge=1, le=65536)  # numbers of the pooled vector
-    moment_size: int = Field(default=12, ge=0)  # channels of a moment; each has one number for every coarse frequency
-    widths: tuple[int, ...] = Field(default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1)
-    blocks: int = Field(default=1, ge=0)  # residual blocks of each level
+    latent_size: Width = 64  # numbers of the pooled vector
+    # Channels of a moment; each has one number for every coarse frequency.
+    moment_size: int = Field(default=12, ge=0, le=MOST_WIDTH)
+    widths: tuple[Width, ...] = Field(default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1, max_length=16)
+    blocks: Depth = 1  # residual blocks of each level
     # Share of training examples whose moments are set to zero, so that what all moments have in common is stored in the
     # pooled vector.
     moments_dropped: float = Field(default=0.1, ge=0, lt=1)
@@ -99,7 +101,8 @@ class SpectrogramAutoencoder(GridAutoencoder):
         cells = self.from_pooled(pooled).unflatten(1, (-1, coarse, 1)).expand(-1, -1, -1, moments)
         if self.from_moments is not None:
             if self.training and self.config.moments_dropped:
-                kept = torch.rand(len(z), 1, device=z.device) >= self.config.moments_dropped
+                drawn = draw_rows(lambda shape: torch.rand(shape, device=z.device), (len(z), 1))
+                kept = drawn >= self.config.moments_dropped
                 rest = rest * kept
             cells = cells + self.from_moments(rest.unflatten(1, (-1, coarse, moments)))
         return from_patches(self.decoder(cells, self.sizes), _PATCH, self.height, self.width)

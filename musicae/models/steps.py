@@ -22,10 +22,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.models.autoencoder import Autoencoder, ModelConfig
+from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, Depth, ModelConfig, Width
 from musicae.nn.causal import CausalStack, SymbolEmbedding, word_dropout
 from musicae.nn.latent import Posterior, init_with_small_variance
-from musicae.nn.layers import AttentionStack, ResidualMLP
+from musicae.nn.layers import AttentionStack, ResidualMLP, own_rows, whole_batch
 from musicae.spec import TensorSpec
 
 _PHRASE_BARS = 2
@@ -34,16 +34,17 @@ _PHRASE_BARS = 2
 class StepsConfig(ModelConfig):
     """Sizes of the default music model."""
 
-    latent_size: int = Field(default=256, ge=1, le=65536)
+    latent_size: Width = 256
     prior: Literal["standard", "flow", "mixture"] = "flow"
-    embedding: int = Field(default=48, ge=1)  # size of the encoder's symbol embeddings
-    width: int = Field(default=768, ge=1)  # of the MLPs
-    depth: int = Field(default=1, ge=0)  # residual blocks in each of them
-    phrase_size: int = Field(default=256, ge=4, multiple_of=4)  # size of a phrase's code in a longer piece
+    embedding: Width = 48  # size of the encoder's symbol embeddings
+    width: Width = 768  # of the MLPs
+    depth: Depth = 1  # residual blocks in each of them
+    # Size of a phrase's code in a longer piece.
+    phrase_size: int = Field(default=256, ge=4, le=MOST_WIDTH, multiple_of=4)
     side_by_side: bool = False  # z of a longer piece is its phrases' codes, concatenated, plus a learned change
-    phrase_layers: int = Field(default=2, ge=0)  # attention among the phrases, in encoder and decoder each
-    unrolled: int = Field(default=64, ge=1)  # features of each step that a phrase's code is decoded to
-    step_width: int = Field(default=128, ge=1)  # of the causal stack
+    phrase_layers: Depth = 2  # attention among the phrases, in encoder and decoder each
+    unrolled: Width = 64  # features of each step that a phrase's code is decoded to
+    step_width: Width = 128  # of the causal stack
     replaced: float = Field(default=0.1, ge=0.0, le=1.0)  # share of earlier symbols replaced in training
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)  # in the MLPs
 
@@ -143,9 +144,11 @@ class StepsAutoencoder(Autoencoder):
 
     def _forced(self, features: Tensor, target: Tensor) -> Tensor:
         """Features `(batch · bars, bar steps, step width)` → logits; each step is given the target's earlier steps."""
-        before = self.previous_embedding.previous(self._as_bars(target))
         if self.training and self.config.replaced > 0:
-            before = word_dropout(before, self.config.replaced)
+            known = self.previous_embedding.previous(self._as_bars(whole_batch(target)))
+            before = own_rows(word_dropout(known, self.config.replaced))
+        else:
+            before = self.previous_embedding.previous(self._as_bars(target))
         hidden = self.causal(features + self.previous_embedding(before))
         return self.head(hidden).unflatten(0, (-1, self.bars)).flatten(1, 2)
 
@@ -153,7 +156,7 @@ class StepsAutoencoder(Autoencoder):
         self, features: Tensor, temperature: float, top_p: float, generator: torch.Generator | None
     ) -> Tensor:
         """Features `(batch · bars, bar steps, step width)` → symbols `(batch, steps, streams)`."""
-        symbols = self.previous_embedding.start.expand(len(features), -1)
+        symbols = self.previous_embedding.start(len(features), features.device)
         memory = self.causal.start()
         decoded = []
         for step in range(self.bar_steps):
@@ -195,7 +198,7 @@ class RestorerConfig(StepsConfig):
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     prior: Literal["standard", "flow", "mixture"] = "standard"
-    reach: int = Field(default=8, ge=0)  # corrupted steps before and after a step that its decoder is given
+    reach: int = Field(default=8, ge=0, le=256)  # corrupted steps before and after a step that its decoder is given
 
 
 class StepsRestorer(StepsAutoencoder):

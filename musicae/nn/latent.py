@@ -17,7 +17,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from musicae.errors import MusicaeError
+from musicae.nn.layers import draw_rows
 from musicae.nn.prior import Prior
+from musicae.precision import in_float32
 
 LOG_VARIANCE_BOUND = 8.0
 
@@ -59,7 +61,10 @@ class Posterior:
         """Draws z by the reparameterisation mean + σ·ε; the code itself for a point."""
         if self.log_variance is None:
             return self.mean
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        noise = draw_rows(
+            lambda shape: torch.randn(shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype),
+            tuple(self.mean.shape),
+        )
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
     def kl(self) -> Tensor:
@@ -236,6 +241,7 @@ class AdversarialLatent(PointLatent):
             nn.Linear(self.HIDDEN, 1),
         )  # fmt: skip
 
+    @in_float32
     def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """-log of the probability that the discriminator takes a code for a draw, minus log 2: 0 if it guesses."""
         fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
@@ -243,7 +249,7 @@ class AdversarialLatent(PointLatent):
         encoder_loss = F.softplus(-logit) - math.log(2)
         if not torch.is_grad_enabled():
             return encoder_loss
-        drawn = torch.randn(z.shape, generator=generator, device=z.device)
+        drawn = draw_rows(lambda shape: torch.randn(shape, generator=generator, device=z.device), tuple(z.shape))
         of_drawn, of_codes = self.discriminator(torch.cat([drawn, z.detach()])).float().squeeze(1).chunk(2)
         discriminator_loss = F.softplus(-of_drawn) + F.softplus(of_codes)
         return encoder_loss + discriminator_loss - discriminator_loss.detach()

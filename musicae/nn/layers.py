@@ -1,8 +1,92 @@
-"""Dense residual layers and attention: few and wide matrix products, which a CPU with few cores computes best."""
+"""Dense residual layers and attention: few and wide matrix products, which a CPU with few cores computes best.
+
+Where several processes share a batch, the random numbers of a layer are those of the whole batch, of which each process
+takes the rows of its own examples (`Share`, `draw_rows`). So a loss doesn't depend on the number of processes.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class Share(NamedTuple):
+    """The examples of a batch that this process computes.
+
+    Attributes:
+        batch: the targets of all processes, `(batch, *spec.shape)`.
+        first: row of the batch that is this process's first.
+        rows: how many it has.
+        is_first: whether they are computed first, of those of a process that computes its share in parts.
+    """
+
+    batch: Tensor
+    first: int
+    rows: int
+    is_first: bool = True
+
+
+_share: Share | None = None
+
+
+@contextmanager
+def share_of_batch(share: Share | None) -> Iterator[None]:
+    """Inside, random draws are made for the whole batch; None changes nothing."""
+    global _share
+    before, _share = _share, share
+    try:
+        yield
+    finally:
+        _share = before
+
+
+def whole_batch(target: Tensor) -> Tensor:
+    """The targets of all processes; `target` itself where no batch is shared."""
+    return target if _share is None else _share.batch
+
+
+def begins_step() -> bool:
+    """Whether a step of training begins, and does not go on with another part of its batch."""
+    return _share is None or _share.is_first
+
+
+def own_rows(x: Tensor) -> Tensor:
+    """What belongs to this process's examples, of `(batch · n, ...)` for all processes: `(rows · n, ...)`."""
+    if _share is None:
+        return x
+    each = len(x) // len(_share.batch)
+    return x[_share.first * each : (_share.first + _share.rows) * each]
+
+
+def draw_rows(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...]) -> Tensor:
+    """`draw(shape)`; of a shared batch the own rows of what is drawn for all of it.
+
+    Args:
+        draw: makes random numbers of a shape.
+        shape: `(rows · n, ...)`.
+    """
+    if _share is None:
+        return draw(shape)
+    return own_rows(draw((shape[0] // _share.rows * len(_share.batch), *shape[1:])))
+
+
+class Dropout(nn.Dropout):
+    """torch's, with the mask of the whole batch where several processes share it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(rows · n, ...)` → the same."""
+        if _share is None or not self.training or self.p == 0:
+            return super().forward(x)
+        return x * draw_rows(lambda shape: F.dropout(x.new_ones(shape), self.p), tuple(x.shape))
+
+
+def one_hot(classes: Tensor, count: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """int64 `(...)` → `(..., count)`; as torch's, but nothing is checked, for which the host would have to wait."""
+    zeros = torch.zeros(*classes.shape, count, dtype=dtype, device=classes.device)
+    return zeros.scatter_(-1, classes.unsqueeze(-1), 1.0)
 
 
 class ResidualBlock(nn.Module):
@@ -13,7 +97,7 @@ class ResidualBlock(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, width)
         self.activation = nn.GELU()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.narrow = nn.Linear(width, width)
         nn.init.zeros_(self.narrow.bias)
         nn.init.normal_(self.narrow.weight, std=0.1 / width**0.5)
@@ -82,7 +166,7 @@ class AttentionStack(nn.Module):
         super().__init__()
         blocks = blocks if positions > 1 else 0
         self.blocks = nn.Sequential(*(AttentionBlock(width, heads) for _ in range(blocks)))
-        self.position_embedding = nn.Parameter(0.02 * torch.randn(positions, width)) if blocks else None
+        self.position_embedding = nn.Parameter(torch.randn(positions, width).mul_(0.02)) if blocks else None
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, positions, width)` → the same."""

@@ -17,6 +17,9 @@ class TrainConfig(Config):
     steps: int = Field(default=4000, ge=1)  # updates; the learning rate's schedule ends here
     minutes: float | None = Field(default=None, gt=0)  # wall time; training stops when either limit is reached
     batch_size: int = Field(default=128, ge=1)  # examples an update, over all processes
+    # Examples that the network takes at once, in a process; their gradients add up to those of the batch. None: all of
+    # a batch, and halves of it where the memory is short.
+    micro_batch: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     warmup_steps: int = Field(default=100, ge=0)  # but at most a tenth of `steps`
     weight_decay: float = Field(default=0.0, ge=0)
@@ -33,6 +36,7 @@ class TrainConfig(Config):
     seed: int = Field(default=0, ge=0, lt=2**31)
     equal_draws: bool = True  # each process draws for the whole batch, so that losses don't depend on their number
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    compile: bool = False  # whether torch compiles the network: minutes at the start, for faster steps
     unique: bool = False  # learn from the first of equal training examples only (melodies: up to transposition)
     start_from: str | None = None  # shipped name or run: its settings are the defaults, its weights the first ones
     log_with: tuple[str, ...] = ("tensorboard",)  # trackers, besides metrics.jsonl; see musicae.training.run_log
