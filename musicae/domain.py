@@ -4,10 +4,9 @@
     stored examples --tensor--> batch                 examples in a row --compose--> media object
 
 A *media object* (`Picture`, `Piece`, `Sound`) is what a person has, with everything of the original. A domain cuts it
-into windows and turns them into tensors; `assemble` takes the model's outputs one after another, and gives a new media
-object in the frame of the old one: what was not addressed is unchanged. *Stored* examples are compact numpy arrays
-(uint8 pixels or tokens, float16 samples) in a data set; `tensor` turns a batch of them into the tensors of the spec on
-the same device, and augments them if given a generator.
+into windows and turns them into tensors; `assemble` takes the model's outputs and gives a new media object in the frame
+of the old one: what was not addressed is unchanged. *Stored* examples are compact numpy arrays (uint8 pixels or tokens,
+float16 samples) in a data set; `tensor` turns a batch of them into the spec's tensors, augmented if given a generator.
 
 What only one medium can do (follow chords, use a noise profile, stream) is a method of that medium's class. The
 protocols at the end name those methods, so that a caller can check for them with `isinstance`.
@@ -120,12 +119,14 @@ class Reading:
         skipped: reason → number of windows left out for it; a reason reads on its own: "fewer than 4 notes".
         parts: one line for each track or channel: what it is, and whether it is used.
         groups: `(examples,)` int64; all examples of a group go into the same split. None: the file is one group.
+        content: a hash of the file's bytes, whatever its name; empty where there is no file.
     """
 
     examples: np.ndarray
     skipped: dict[str, int] = field(default_factory=dict)
     parts: Sequence[str] = ()
     groups: np.ndarray | None = None
+    content: bytes = b""
 
 
 @dataclass(frozen=True)

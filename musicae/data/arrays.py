@@ -1,7 +1,8 @@
 """Data in memory: arrays, torch and Hugging Face data sets, and sequences of media objects, split like files.
 
-Each row or object is an item. Its name is its number, and a hash of that chooses its split. Nothing is written to
-disk, so a run is resumed by giving the same data again; a fingerprint of the content tells whether they are the same.
+Each row or object is an item. A hash of its examples chooses its split; in runs of earlier versions, a hash of its
+number, which is its name. Nothing is written to disk, so a run is resumed by giving the same data again; a fingerprint
+of the content tells whether they are the same.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicae.data.dataset import DataSet, split_dataset
+from musicae.data.dataset import DataSet, SplitBy, split_dataset
 from musicae.data.files import describe_skipped
 from musicae.data.reading import Block, Outcome, gather_blocks
 from musicae.data.store import ReadReport, Stored, refuse_if_unusable
@@ -67,12 +68,13 @@ class InMemory:
         looked_at = [_opened(plain, item) for item in self.items[::every]]
         return domain.configure_items(config, looked_at, self.labels, task)
 
-    def read(self, domain: Domain, *, unique: bool = False) -> DataSet:
+    def read(self, domain: Domain, *, unique: bool = False, split_by: SplitBy = "content") -> DataSet:
         """Encodes every item in the domain's stored form, and splits them.
 
         Args:
             domain: with the config that `configure` gave.
             unique: keep only the first of the training examples that are the same.
+            split_by: what chooses an item's split.
 
         Raises:
             ValueError: an array or an object that the domain does not take.
@@ -81,7 +83,7 @@ class InMemory:
         stored = _joined(gather_blocks(domain, self._outcomes(domain)))
         report = stored.report
         refuse_if_unusable(report, domain.name, describe_skipped(report.skipped, report.damaged))
-        return split_dataset(stored, _fingerprint(domain, stored), unique=unique)
+        return split_dataset(stored, _fingerprint(domain, stored), unique=unique, split_by=split_by)
 
     def _outcomes(self, domain: Domain) -> Iterator[Outcome]:
         if self.array is not None:
@@ -179,11 +181,13 @@ def _joined(blocks: Iterable[Block]) -> Stored:
     """Joins blocks in memory, as a store would hold them."""
     gathered = list(blocks)
     items: list[str] = []
-    owners, skipped = [], Counter[str]()
+    owners, files, read, skipped = [], [], 0, Counter[str]()
     damaged: dict[str, str] = {}
     for block in gathered:
         owners.append(block.owner + len(items))
+        files.append(block.file + read)
         items += block.items
+        read += block.files
         skipped.update(block.skipped)
         damaged |= block.damaged
     filled = [block.examples for block in gathered if len(block.examples)]
@@ -191,7 +195,8 @@ def _joined(blocks: Iterable[Block]) -> Stored:
     identity = np.concatenate([block.identity for block in gathered])
     duplicates = len(identity) - len(np.unique(identity))
     report = ReadReport(len(items), len(examples), dict(skipped), damaged, duplicates=duplicates)
-    return Stored(examples, identity, np.concatenate(owners), items, report)
+    content = np.concatenate([block.content for block in gathered])
+    return Stored(examples, identity, np.concatenate(owners), items, content, np.concatenate(files), report)
 
 
 def _fingerprint(domain: Domain, stored: Stored) -> str:

@@ -1,17 +1,20 @@
 """Data sets: folders and named sets, read once into a memory-mapped store, split by item.
 
-All examples of an item (a song, a recording, a picture) go into one split. The split is chosen by a hash of the
-item's name, so adding a file moves no other. Nothing here knows models.
+All examples of an item (a song, a recording, a picture) go into one split. The split is chosen by a hash of the item's
+content: adding a file moves no other, a renamed or moved file stays where it was, and copies are in one split. The hash
+is of the file's bytes and not of the examples read from them, so that a song is held out by every model, whatever its
+settings and whatever version reads it. Models of earlier versions were trained with a split by names, and keep it.
+Nothing here knows models.
 """
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from musicae.data.files import Prepared, prepare_store
 from musicae.data.store import ReadReport, Stored, open_store
@@ -19,6 +22,14 @@ from musicae.domain import Domain
 
 SPLITS = ("train", "validation", "test")
 _VALIDATION_SHARE, _TEST_SHARE = 0.05, 0.05
+
+SplitBy = Literal["content", "names"]
+"""What chooses an item's split."""
+
+
+def split_of_run(data: Mapping[str, Any]) -> SplitBy:
+    """How the data of a run were split, by the `data` of its manifest: runs of earlier versions don't say."""
+    return "content" if data.get("split") == "content" else "names"
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,8 @@ class DataSet:
     Attributes:
         examples: `(examples, ...)`, memory-mapped, the domain's stored form.
         splits: split name → int64 indices into `examples`.
-        fingerprint: names the content: equal for equal files read with equal settings.
+        fingerprint: equal for the same files, unchanged by their names, sizes and times, read with equal settings.
+        content: a hash of what all items hold, whatever their names and order and the settings.
         report: what was read and what was left out.
         identity: uint64 `(examples,)`, what `Domain.identity` gave; None where it is not stored.
         owner: int64 `(examples,)`: the number of the item each comes from; None where it is not stored.
@@ -37,6 +49,7 @@ class DataSet:
     examples: np.ndarray
     splits: dict[str, np.ndarray]
     fingerprint: str
+    content: str
     report: ReadReport
     identity: np.ndarray | None = None
     owner: np.ndarray | None = None
@@ -53,6 +66,7 @@ def load_dataset(
     cache: Path | None = None,
     processes: int | None = None,
     unique: bool = False,
+    split_by: SplitBy = "content",
 ) -> DataSet:
     """Reads a data set, or opens the store that an earlier call wrote.
 
@@ -62,40 +76,58 @@ def load_dataset(
         cache: where stores are kept; by default `cache_folder()`.
         processes: number of reading processes; see `prepare_store`.
         unique: keep only the first of the training examples that are the same (up to augmentation).
+        split_by: what chooses an item's split. For a trained model: `split_of_run(manifest.data)`.
 
     Raises:
         MusicaeError: nothing usable, with the reasons counted.
     """
-    return open_dataset(domain, prepare_store(domain, paths, cache=cache, processes=processes), unique=unique)
+    prepared = prepare_store(domain, paths, cache=cache, processes=processes)
+    return open_dataset(domain, prepared, unique=unique, split_by=split_by)
 
 
-def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False) -> DataSet:
+def open_dataset(domain: Domain, prepared: Prepared, *, unique: bool = False, split_by: SplitBy = "content") -> DataSet:
     """Opens a complete store and splits its items."""
     stored = open_store(prepared.store)
-    test_files = {name for name, path in prepared.files if domain.official_split(path) == "test"}
-    test_items = {item for item in stored.items if item.rpartition("#")[0] in test_files or item in test_files}
-    return split_dataset(stored, prepared.store.name, test_items=frozenset(test_items), unique=unique)
+    test_files = [number for number, (_, path) in enumerate(prepared.files) if domain.official_split(path) == "test"]
+    is_test = np.isin(stored.file, test_files)
+    return split_dataset(stored, prepared.store.name, is_test=is_test, unique=unique, split_by=split_by)
 
 
 def split_dataset(
-    stored: Stored, fingerprint: str, *, test_items: frozenset[str] = frozenset(), unique: bool = False
+    stored: Stored,
+    fingerprint: str,
+    *,
+    is_test: np.ndarray | None = None,
+    unique: bool = False,
+    split_by: SplitBy = "content",
 ) -> DataSet:
-    """Splits the items of stored examples; see `split_items`."""
-    assigned = split_items(sorted(set(stored.items)), test_items)
-    split_codes = {item: code for code, split in enumerate(SPLITS) for item in assigned[split]}
-    split_code = np.array([split_codes[item] for item in stored.items], np.int8)
+    """Splits the items of stored examples; see `split_items`.
+
+    Args:
+        stored: the examples and their items.
+        fingerprint: of the data set.
+        is_test: bool `(items,)`, those of an official test split; None: there is none.
+        unique: as in `load_dataset`.
+        split_by: as in `load_dataset`.
+    """
+    names = stored.items if split_by == "names" else [f"{content:016x}" for content in stored.content.tolist()]
+    test_names = frozenset() if is_test is None else frozenset(names[item] for item in np.flatnonzero(is_test))
+    assigned = split_items(sorted(set(names)), test_names)
+    split_codes = {name: code for code, split in enumerate(SPLITS) for name in assigned[split]}
+    split_code = np.array([split_codes[name] for name in names], np.int8)
     splits = {split: np.flatnonzero(split_code[stored.owner] == code) for code, split in enumerate(SPLITS)}
     if unique:
         _, first = np.unique(stored.identity[splits["train"]], return_index=True)
         splits["train"] = splits["train"][np.sort(first)]
-    return DataSet(stored.examples, splits, fingerprint, stored.report, stored.identity, stored.owner)
+    content = hashlib.blake2b(np.sort(stored.content).tobytes(), digest_size=10).hexdigest()
+    return DataSet(stored.examples, splits, fingerprint, content, stored.report, stored.identity, stored.owner)
 
 
 def split_items(names: Sequence[str], test_names: frozenset[str] = frozenset()) -> dict[str, list[str]]:
     """Splits items by the hash of their names.
 
     Args:
-        names: unique item names.
+        names: unique; what stands for an item's content, or its own name.
         test_names: items of an official test split; if there are any, no other item is used for testing.
 
     Returns:
@@ -132,35 +164,6 @@ def unseen(domain: Domain, dataset: DataSet, split: str) -> np.ndarray:
     else:
         known, asked = domain.identity(dataset.examples[train]), domain.identity(dataset.examples[indices])
     return indices[~np.isin(asked, known)]
-
-
-class ExampleTable:
-    """Stored examples of one split, from which batches are taken by index.
-
-    A split that fits is kept on the device as one tensor; a larger one is read from the memory map, batch by batch.
-
-    Args:
-        examples: `(examples, ...)` of all splits, in stored form.
-        indices: int64, those of this split.
-        device: where batches are wanted.
-        budget_bytes: size up to which the split is kept on the device.
-    """
-
-    def __init__(self, examples: np.ndarray, indices: np.ndarray, device: torch.device, budget_bytes: int) -> None:
-        self.device = device
-        self._examples = examples
-        self._indices = torch.from_numpy(indices)
-        size = len(indices) * (examples.nbytes // max(1, len(examples)))
-        self._resident = torch.from_numpy(np.array(examples[indices])).to(device) if size <= budget_bytes else None
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def batch(self, rows: torch.Tensor) -> torch.Tensor:
-        """int64 `(batch,)` row numbers on the CPU → stored `(batch, ...)` on the device."""
-        if self._resident is not None:
-            return self._resident[rows.to(self.device)]
-        return torch.from_numpy(np.array(self._examples[self._indices[rows].numpy()])).to(self.device)
 
 
 def _hash(text: str) -> int:

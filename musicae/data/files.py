@@ -1,13 +1,15 @@
 """Files of a data set: found, and read once into a store that is named by a fingerprint of them.
 
-A folder of many files is read by several processes, and an interrupted reading continues where it stopped. Nothing
-here knows splits or models.
+A folder of many files is read by several processes, and an interrupted reading continues where it stopped. A store that
+is not as it was written is made again from the files. Nothing here knows splits or models.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -21,15 +23,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from musicae import __version__
+from musicae.atomic_io import partial_path
+from musicae.data.checksums import damage
 from musicae.data.pool import Guard, is_sendable, read_in_processes
-from musicae.data.reading import Block, gather_blocks, read_all
-from musicae.data.store import StoreWriter, is_complete, publish, refuse_if_unusable, writing_folder
+from musicae.data.reading import Block, Outcome, gather_blocks, read_all
+from musicae.data.store import StoreWriter, publish, refuse_if_unusable, writing_folder
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.starter import starter_items
 
-_STORE_VERSION = 2
-"""Version of the layout of stores; it is part of the fingerprint, so a store of another version is read anew."""
+_FINGERPRINT_VERSION = 2
+"""Part of the fingerprint. It stays, so that a run that began with an older store can still be continued."""
 _MANY_FILES, _MANY_BYTES = 10_000, 200 * 2**20
 """From this many files or bytes on, reading in other processes is worth the seconds that they take to start."""
 _MOST_PROCESSES = 16
@@ -48,6 +52,7 @@ class Prepared:
         files_read: by this call, and not by an earlier one.
         examples_read: number of examples in these files.
         seconds: wall time of the reading.
+        remarks: what was wrong with an earlier store, or with the place for it. It was said on standard error too.
     """
 
     store: Path
@@ -56,6 +61,7 @@ class Prepared:
     files_read: int = 0
     examples_read: int = 0
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
 
 def find_files(domain: Domain, paths: Sequence[Path]) -> list[tuple[str, Path]]:
@@ -126,28 +132,61 @@ def prepare_store(
     Args:
         domain: reads the files.
         paths: folders and files; none for the domain's starter data.
-        cache: where stores are kept; by default `cache_folder()`.
+        cache: where stores are kept; by default `cache_folder()`, or the user's where that can't be written.
         processes: number of reading processes, in which each file is guarded; 0: read in this process, unguarded. By
             default `$MUSICAE_PROCESSES`, else one for each core if there are many files.
         guard: limits for one file in such a process; by default `default_guard()`.
         journal_s: seconds of work that an interruption may lose.
 
     Raises:
-        MusicaeError: nothing usable, with the reasons counted.
+        MusicaeError: nothing usable, with the reasons counted; or no place where a store can be written.
     """
     guard = guard or default_guard()
     files = find_files(domain, paths)
     states = [path.stat() for _, path in files]
-    store = (cache or cache_folder()) / _fingerprint(domain, files, states, guard)
+    fingerprint = _fingerprint(domain, files, states, guard)
     if processes is None:
         processes = default_processes(len(files), sum(state.st_size for state in states))
     if not files or not is_sendable(domain):
         processes = 0
-    prepared = Prepared(store, files, processes)
-    if is_complete(store):
-        return prepared
-    with writing_folder(store) as folder:
+    places = [cache] if cache else list(dict.fromkeys((cache_folder(), user_cache_folder())))
+    remarks: list[str] = []
+    for place in places:
+        store = place / fingerprint
+        if store.is_dir():
+            if (fault := damage(store)) is None:
+                return Prepared(store, files, processes, remarks=tuple(remarks))
+            remarks.append(f"the store {store} is not used: {fault}. It is made again from the files.")
+            _say(remarks[-1])
+    place, refused = _writable(places)
+    if refused is not None:
+        remarks.append(f"{refused} can't be written, so the store is kept in {place}.")
+        _say(remarks[-1])
+    prepared = Prepared(place / fingerprint, files, processes, remarks=tuple(remarks))
+    with writing_folder(prepared.store, _say) as folder:
         return prepared if folder is None else _write_store(domain, prepared, folder, guard, journal_s)
+
+
+def _writable(places: Sequence[Path]) -> tuple[Path, Path | None]:
+    """The first place that can be written, and the first one that can't, if that came before."""
+    refused: Path | None = None
+    for place in places:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            probe = partial_path(place / "probe")  # access rights alone don't tell, as for a read-only disk
+            probe.touch()
+            probe.unlink()
+        except OSError:
+            refused = refused or place
+            continue
+        return place, refused
+    raise MusicaeError(
+        f"no store can be written in {' or in '.join(map(str, places))}; set MUSICAE_CACHE to a folder that can."
+    )
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def default_processes(files: int, size_bytes: int) -> int:
@@ -195,6 +234,11 @@ def cache_folder() -> Path:
     checkout = Path(__file__).parents[2]
     if (checkout / "pyproject.toml").is_file() and os.access(checkout / "data", os.W_OK):
         return checkout / "data" / "cache"
+    return user_cache_folder()
+
+
+def user_cache_folder() -> Path:
+    """Where the system keeps what programs can make again, such as `~/.cache/musicae`."""
     import pooch
 
     return Path(pooch.os_cache("musicae"))
@@ -214,7 +258,7 @@ def _fingerprint(domain: Domain, files: list[tuple[str, Path]], states: list[os.
         for other in domain.companion_files(path):
             state = other.stat()
             row += [other.name, state.st_size, state.st_mtime_ns]
-    content = [__version__, _STORE_VERSION, domain.name, domain.config.model_dump(mode="json"), listing]
+    content = [__version__, _FINGERPRINT_VERSION, domain.name, domain.config.model_dump(mode="json"), listing]
     # With other limits, files may be read that were given up before.
     content += [] if guard == Guard() else [asdict(guard)]
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=10).hexdigest()
@@ -232,6 +276,11 @@ def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard,
             report = writer.finish()
         refuse_if_unusable(report, domain.name, describe_skipped(report.skipped, report.damaged, report.stopped))
         publish(folder, prepared.store)
+    except OSError as error:
+        keep = writer.worth_keeping
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _no_space(writer, prepared) from error
     except MusicaeError:  # the next call would fail in the same way
         raise
     except BaseException:  # mostly Ctrl-C
@@ -241,6 +290,15 @@ def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard,
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     return replace(prepared, files_read=writer.files - files, examples_read=writer.examples - examples, seconds=seconds)
+
+
+def _no_space(writer: StoreWriter, prepared: Prepared) -> MusicaeError:
+    share = writer.files / len(prepared.files) if prepared.files else 1.0
+    needed = f"about {writer.nbytes * (1 / share - 1) / 2**20 + 1:,.0f} MB" if share else "an unknown number of MB"
+    return MusicaeError(
+        f"no space is left in {prepared.store.parent} for the store of {len(prepared.files):,} files: {needed} more "
+        "are needed. Free space, or set MUSICAE_CACHE to a folder on another disk, and run the same again."
+    )
 
 
 def _read_into(writer: StoreWriter, domain: Domain, prepared: Prepared, guard: Guard) -> None:
@@ -256,8 +314,13 @@ def _blocks(domain: Domain, prepared: Prepared, done: int, guard: Guard) -> Gene
     if prepared.processes:
         yield from read_in_processes(domain, files, prepared.processes, guard)
     else:
-        outcomes = read_all(domain, files) if prepared.files else islice(starter_items(domain), done, None)
-        yield from gather_blocks(domain, outcomes)
+        yield from gather_blocks(domain, read_all(domain, files) if prepared.files else _starters(domain, done))
+
+
+def _starters(domain: Domain, done: int) -> Iterator[Outcome]:
+    """Starter data have no files, and their names don't change: they stand for the content."""
+    for name, reading in islice(starter_items(domain), done, None):
+        yield name, replace(reading, content=name.encode())
 
 
 class ReadingProgress:

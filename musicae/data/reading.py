@@ -4,10 +4,11 @@ A block holds the examples of some consecutive files. Blocks joined in the order
 wherever they begin and end. Nothing here knows processes, splits or the store on disk.
 """
 
+import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ class Block:
         identity: uint64 `(examples,)` of `Domain.identity`.
         owner: int64 `(examples,)` indices into `items`.
         items: names of the items; all examples of one go into the same split.
+        content: uint64 `(items,)`, a hash of what each item holds, whatever its name. It depends on the file's bytes
+            alone and not on the domain's settings, so that a song is in the same split for every model.
+        file: int64 `(items,)`, which of the block's files each item comes from.
         skipped: reason → number of windows that were left out.
         damaged: file name → the error's sentence, for every file that could not be read.
         stopped: reason → number of the damaged files that were given up while they were read.
@@ -44,6 +48,8 @@ class Block:
     identity: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
     owner: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     items: list[str] = field(default_factory=list)
+    content: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
+    file: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     skipped: dict[str, int] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     stopped: dict[str, int] = field(default_factory=dict)
@@ -58,7 +64,10 @@ def read_all(domain: Domain, files: Iterable[tuple[str, Path]]) -> Iterator[Outc
     """Reads files one by one; for a damaged file the error is yielded, and reading continues."""
     for name, path in files:
         try:
-            yield name, domain.read(path)
+            reading = domain.read(path)
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, _hash).digest()
+            yield name, replace(reading, content=content)
         except DamagedFileError as error:
             yield name, error
 
@@ -82,7 +91,9 @@ def _join(domain: Domain, outcomes: list[Outcome]) -> Block:
     skipped: defaultdict[str, int] = defaultdict(int)
     examples: list[np.ndarray] = []
     owners: list[np.ndarray] = []
-    for name, reading in outcomes:
+    contents: list[int] = []
+    files: list[int] = []
+    for number, (name, reading) in enumerate(outcomes):
         if isinstance(reading, DamagedFileError):
             block.damaged[name] = str(reading)
             continue
@@ -94,12 +105,34 @@ def _join(domain: Domain, outcomes: list[Outcome]) -> Block:
         if reading.groups is None:
             owners.append(np.full(len(reading.examples), len(block.items), np.int64))
             block.items.append(name)
+            contents.append(_number(reading.content or reading.examples.tobytes()))
         else:
             groups, inverse = np.unique(reading.groups, return_inverse=True)
             owners.append(inverse + len(block.items))
             block.items.extend(f"{name}#{group}" for group in groups)
+            contents += _group_contents(reading, groups, inverse)
+        files += [number] * (len(block.items) - len(files))
     block.skipped = dict(skipped)
+    block.content, block.file = np.array(contents, np.uint64), np.array(files, np.int64)
     if examples:
         block.examples, block.owner = np.concatenate(examples), np.concatenate(owners)
         block.identity = domain.identity(block.examples)
     return block
+
+
+def _group_contents(reading: Reading, groups: np.ndarray, inverse: np.ndarray) -> list[int]:
+    """A hash for each group: of the file's bytes and the group's number; without a file, of the group's examples."""
+    if reading.content:
+        return [_number(reading.content + b"#%d" % group) for group in groups]
+    rows = np.argsort(inverse, kind="stable")
+    parts = np.split(rows, np.cumsum(np.bincount(inverse))[:-1])
+    return [_number(reading.examples[part].tobytes()) for part in parts]
+
+
+def _hash() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=16)
+
+
+def _number(content: bytes) -> int:
+    """A hash of 64 bits."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")

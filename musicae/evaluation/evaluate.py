@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.data.dataset import DataSet, ExampleTable, load_dataset, unseen
+from musicae.data.dataset import DataSet, load_dataset, split_of_run, unseen
 from musicae.data.named_sets import locate
+from musicae.data.table import ExampleTable
 from musicae.domain import Baseline, Batch
 from musicae.errors import MusicaeError
 from musicae.evaluation.bootstrap import mean_intervals
@@ -231,8 +232,8 @@ def evaluate_files(
 
     Args:
         trained: the model and its domain.
-        paths: files and folders, named as in training (the names of folder and file choose the split), and names in
-            `NAMED_SETS`; empty: the model's own training data.
+        paths: files and folders, split as training split them: by content, or by the names of folder and file for a
+            model of an earlier version; and names in `NAMED_SETS`; empty: the model's own training data.
         settings: keys of the domain's config to change, such as the noise.
         split: as in `evaluate`, or `all` for files that the model never saw.
         limit, seed, importance, samples, pairs: as in `evaluate`.
@@ -254,7 +255,7 @@ def evaluate_files(
         sets = ", ".join(trained.manifest.data["sets"])
         raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
     places = [locate(path, domain.name) for path in paths or map(Path, trained.manifest.data.get("paths", ()))]
-    dataset = load_dataset(domain, places)
+    dataset = load_dataset(domain, places, split_by=split_of_run(trained.manifest.data))
     if split == "all":
         if dataset.fingerprint == trained.manifest.data.get("fingerprint"):
             raise MusicaeError("these are the files the model was trained on; leave out split 'all', or give others.")

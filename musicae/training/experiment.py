@@ -187,7 +187,12 @@ class Experiment:
         """
         check_callbacks(callbacks)
         counts = {split: len(indices) for split, indices in dataset.splits.items()}
-        data = {**self.manifest.data, "fingerprint": dataset.fingerprint, "content": dataset.content, "examples": counts}
+        data = {
+            **self.manifest.data,
+            "fingerprint": dataset.fingerprint,
+            "content": dataset.content,
+            "examples": counts,
+        }
         if not all(counts[split] for split in ("train", "validation")):
             # Only an official split can do this: other sets are split into both.
             raise MusicaeError("the data has only test files; give the set's training files too.")

@@ -19,12 +19,12 @@ from musicae.audio.domain import AudioDomain
 from musicae.data.dataset import (
     SPLITS,
     DataSet,
-    ExampleTable,
     load_dataset,
     split_items,
     unseen,
 )
 from musicae.data.files import cache_folder, find_files
+from musicae.data.table import ExampleTable
 from musicae.errors import MusicaeError
 from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.music.domain import MusicDomain
@@ -131,14 +131,14 @@ def test_test_files_alone_can_be_scored_but_not_trained_on(tmp_path):
 def test_unseen_drops_transposed_duplicates(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 60)
     domain = MusicDomain()
-    dataset = load_dataset(domain, [folder])
+    dataset = load_dataset(domain, [folder], split_by="names")
     assert len(unseen(domain, dataset, "test")) == len(dataset.splits["test"]) > 1
     names = [name for name, _ in find_files(domain, [folder])]
     trained_on = names[dataset.splits["train"][0] // 2]
     tested_on = names[dataset.splits["test"][0] // 2]
     score = Score(str(tmp_path / trained_on))
     score.shift_pitch(5).dump_midi(str(tmp_path / tested_on))
-    dataset = load_dataset(domain, [folder])
+    dataset = load_dataset(domain, [folder], split_by="names")
     kept = unseen(domain, dataset, "test")
     assert set(dataset.splits["test"]) - set(kept) == set(dataset.splits["test"][:2])
     train_identity = domain.identity(dataset.examples[dataset.splits["train"]])
