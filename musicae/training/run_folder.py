@@ -10,6 +10,7 @@ is atomic: before that the run is what it was, after it everything is new. What 
 at any instant leaves a run that can be loaded and resumed. Nothing here knows the loop.
 """
 
+import errno
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -33,6 +34,7 @@ _STATE_TENSORS, _STATE_COUNTERS = "state.safetensors", "state.json"
 _FORMER_STATE = "state"
 """Former runs have the folders `best`, `last` and `state`, and no pointer."""
 _FORMER = ("best", "last", _FORMER_STATE)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _STATE_BYTES = 1_000_000
 """Largest `state.json`."""
 
@@ -79,19 +81,21 @@ class RunFolder:
         Raises:
             MusicaeError: another process trains here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / _LOCK)
         try:
-            lock.acquire(timeout=0)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with suppress(NotImplementedError):  # the file system has no locks
+                lock.acquire(timeout=0)
+            self._recover()
+            yield
         except Timeout:
             raise MusicaeError(
                 f"another process is training in {self.path}; wait until it ends, or choose another --out."
             ) from None
-        except (NotImplementedError, OSError):  # the file system has no locks
-            pass
-        try:
-            self._recover()
-            yield
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            raise MusicaeError(self._unsaved(error)) from None
         finally:
             lock.release()
 
@@ -136,9 +140,7 @@ class RunFolder:
             sync_folder(folder.parent)
             sync_folder(self.path)
             self._point(folder, points)
-        except OSError as error:
-            raise MusicaeError(self._unsaved(error)) from None
-        except MusicaeError as error:
+        except (OSError, MusicaeError) as error:
             raise MusicaeError(self._unsaved(error)) from None
         finally:
             if folder.name not in {place.rpartition("/")[2] for place in read_pointer(self.path).values()}:
@@ -146,11 +148,13 @@ class RunFolder:
         self._remove_unused()
 
     def _unsaved(self, error: Exception) -> str:
-        free = shutil.disk_usage(next(place for place in (self.path, *self.path.parents) if place.exists())).free
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        place = next(place for place in (self.path, *self.path.parents) if place.exists())
+        reason = str(error).rstrip(".")
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.filename or self.path}: {error.strerror}"
         return (
-            f"a checkpoint could not be written in {self.path} ({reason}; {free / 1e6:.1f} MB are free); the run is as "
-            "it was at its last save. Free some space, then continue it with --resume."
+            f"{self.path} cannot be written ({reason}; {shutil.disk_usage(place).free / 1e6:.1f} MB are free there); "
+            "the run is as it was when it was last saved. Free some space, then continue it with --resume."
         )
 
     def _point(self, folder: Path, names: Collection[str]) -> None:
