@@ -111,7 +111,9 @@ def without_paths(manifest: Manifest, name: str) -> Manifest:
     if "started_from" in data:
         data["started_from"] = RECIPES[name].start_from
     training = {**manifest.training, "start_from": RECIPES[name].start_from}
-    return manifest.model_copy(update={"domain_settings": settings, "data": data, "training": training})
+    environments = tuple({key: row[key] for key in row if key != "command"} for row in manifest.environments)
+    changed = {"domain_settings": settings, "data": data, "training": training, "environments": environments}
+    return manifest.model_copy(update=changed)
 
 
 def card(name: str, manifest: Manifest, scores: Mapping[str, float], stored: str) -> str:

@@ -2,6 +2,7 @@
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train a model."),
+    "reproduce": ("train", "Train a run again, and compare."),
     "evaluate": ("evaluate", "Score a model on data it was not trained on."),
     "interpolate": ("generate", "Morph from file A to file B through latent space."),
     "vary": ("generate", "Write variations of a file, at a chosen distance from it."),

@@ -1,4 +1,4 @@
-"""`train`, and `prepare`, which reads the data beforehand."""
+"""`train`, `reproduce`, and `prepare`, which reads the data beforehand."""
 
 import json
 from collections.abc import Callable
@@ -133,6 +133,31 @@ def train(
     experiment.run(folder, dataset, resume=resume is not None)
     if is_main_process():
         click.echo(folder)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder.  [default: RUN-reproduced]"
+)
+def reproduce(run: Path, out: Path | None) -> None:
+    """Train a run again, and compare.
+
+    Reads the same data with the same settings, and says whether the weights are equal bit for bit, how the scores
+    differ, and what of the machine and the versions changed. Ends with 0 if the weights, or all scores up to a
+    thousandth, are equal, else with 1.
+
+    Example: musicae reproduce runs/digits
+    """
+    from musicae.atomic_io import free_path
+    from musicae.training.reproduce import reproduce as train_again
+
+    compared = train_again(run, out or free_path(run.absolute().with_name(f"{run.absolute().name}-reproduced")))
+    for line in compared.lines:
+        click.echo(line, err=True)
+    click.echo(compared.folder)
+    if not compared.is_equal:
+        raise click.exceptions.Exit(1)
 
 
 def _describe(report: Any) -> str:

@@ -69,6 +69,7 @@ class Manifest(Config):
         training: the training config.
         data: paths, fingerprint and counts of what it was trained on.
         metrics: scores at the time of saving.
+        environments: versions, commit, command and device; one for the beginning, and one for each resumption.
     """
 
     format_version: int = FORMAT_VERSION
@@ -81,6 +82,7 @@ class Manifest(Config):
     training: dict[str, Any] = Field(default={})
     data: dict[str, Any] = Field(default={})
     metrics: dict[str, float] = Field(default={})
+    environments: tuple[dict[str, Any], ...] = ()
 
     def build_domain(self) -> Domain:
         """Builds the domain. Raises `MusicaeError` for a name or a setting that this version does not know."""

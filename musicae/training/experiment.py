@@ -187,16 +187,12 @@ class Experiment:
         """
         check_callbacks(callbacks)
         counts = {split: len(indices) for split, indices in dataset.splits.items()}
-        data = {
-            **self.manifest.data,
-            "fingerprint": dataset.fingerprint,
-            "content": dataset.content,
-            "examples": counts,
-        }
+        found = {"fingerprint": dataset.fingerprint, "content": dataset.content, "examples": counts}
+        data = {**self.manifest.data, **found}
         if not all(counts[split] for split in ("train", "validation")):
             # Only an official split can do this: other sets are split into both.
             raise MusicaeError("the data has only test files; give the set's training files too.")
-        if resume and self.manifest.data.get("fingerprint") != dataset.fingerprint:
+        if resume and not _are_same_data(self.manifest.data, found):
             raise MusicaeError("the data changed since the run began, so it can't be continued; start a new one.")
         # The precision is resolved once and stored, so that a resumed run computes as it began.
         config = self.config.model_copy(update={"precision": resolve_precision(self.config.precision)})
@@ -224,15 +220,16 @@ class Experiment:
 
         place, own = RunFolder(run.folder), self.model if isinstance(self.model, type) else None
         network, domain, manifest = load_checkpoint(place.best, own)
-        if place.is_finished and run.totals.items() <= manifest.data.items():
+        added = {**run.totals, "complete": run.finished}
+        if place.is_final and added.items() <= manifest.data.items():
             return
         manifest = fit_prior(network.to(run.device), domain, manifest, dataset)
-        manifest = manifest.model_copy(update={"data": {**manifest.data, **run.totals}})
+        manifest = manifest.model_copy(update={"data": {**manifest.data, **added}})
         vectors = None
         if not network.restores:
             vectors = attribute_vectors.fit(Pipeline(network, domain, manifest.task, run.device), dataset)
         name = place.best.name.partition("-final")[0]
-        with place.new_checkpoint(f"{name}-final", points=("best", "finished")) as folder:
+        with place.new_checkpoint(f"{name}-final", points=("best", "final")) as folder:
             write_checkpoint(folder, network, manifest)
             if vectors is not None and vectors.vectors:
                 vectors.save(folder)
@@ -303,6 +300,12 @@ def run_folder(domain: str, task: str, out: Path | str | None = None, *, resume:
     if not resume and is_main_process() and RunFolder(Path(out)).holds_a_run:
         raise _holds_a_run(Path(out))
     return Path(out)
+
+
+def _are_same_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a run's data are what they were: files may have been moved, copied or touched since."""
+    key = "content" if "content" in then else "fingerprint"
+    return bool(then.get(key) == now[key] and then.get("examples", now["examples"]) == now["examples"])
 
 
 def _holds_a_run(folder: Path) -> MusicaeError:

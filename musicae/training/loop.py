@@ -10,17 +10,17 @@ given a domain, a model and a data set.
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any, cast
+from typing import cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration, broadcast_object_list
-from PIL import Image
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel
 
 from musicae.data.dataset import DataSet
@@ -28,22 +28,25 @@ from musicae.data.table import ExampleTable
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.models.autoencoder import Autoencoder, Loss
-from musicae.nn.layers import Share, share_of_batch
-from musicae.plots import save_png
-from musicae.precision import resolve_precision
+from musicae.nn.layers import Share
+from musicae.precision import best_device, resolve_precision
 from musicae.training.callbacks import Callback, RunStatus
 from musicae.training.checkpoint import Manifest
 from musicae.training.config import TrainConfig
-from musicae.training.process import interrupt_flag, keep_freed_memory
+from musicae.training.preview import write_preview
+from musicae.training.environment import environment_now
+from musicae.training.process import ends_with_the_others, interrupt_flag, keep_freed_memory, refuse_wrong_count
 from musicae.training.run_folder import RunFolder, RunState, cut_metrics
 from musicae.training.run_log import RunLog
+from musicae.training.trouble import divergence, halved, until_it_fits
+from musicae.training.update import Examples, add_gradients, clip_gradients, mean_loss, update_average
 
 _SEED_STRIDE = 1_000_003  # keeps the seeds of neighbouring steps and processes apart
 _PREVIEW_EXAMPLES = 8
 _BITS_PER_NAT = 1 / math.log(2)
-_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
+@ends_with_the_others()
 def train(
     domain: Domain,
     model: Autoencoder,
@@ -129,10 +132,13 @@ class TrainingRun:
         self.precision = resolve_precision(config.precision)
         self.accelerator = Accelerator(
             mixed_precision=self.precision,
-            cpu=not torch.cuda.is_available(),  # of the accelerators, only CUDA has the double precision of scores
+            cpu=best_device().type == "cpu",
             log_with=list(config.log_with) or None,
             project_config=ProjectConfiguration(str(folder), str(folder / "tensorboard")),
         )
+        own = environment_now(self.accelerator.device, self.accelerator.num_processes)
+        self.manifest = manifest.model_copy(update={"environments": (*manifest.environments, own)})
+        refuse_wrong_count(self.accelerator.num_processes)
         # Only the first process may choose a numbered folder: later ones would find that name taken.
         self.folder = Path(broadcast_object_list([str(folder)])[0])
         self.device = self.accelerator.device
@@ -146,7 +152,11 @@ class TrainingRun:
         self.validation_table = ExampleTable(dataset.examples, validation, self.device, budget)
         self.corruption = domain.corruption(manifest.task, split="train")
         self.validation_corruption = domain.corruption(manifest.task, split="validation")
-        self.average = AveragedModel(model.to(self.device), multi_avg_fn=self._average)
+        self.average = AveragedModel(model.to(self.device))
+        if config.compile:
+            from musicae.training.compiled import compile_networks
+
+            compile_networks(model, self.device)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -156,8 +166,11 @@ class TrainingRun:
             raise MusicaeError(
                 f"{self.accelerator.num_processes} processes can't share batches of {self.batch_size}; start fewer."
             )
+        self.micro_batch = min(config.micro_batch or self.batch_size, self.batch_size)
+        self.evaluation_batch = domain.spec.evaluation_batch
         self.step, self.elapsed_s = 0, 0.0
-        self.best_total, self.stale_evaluations = math.inf, 0
+        self.first_total = self.best_total = math.inf
+        self.stale_evaluations = 0
         self.bad_in_a_row = self.bad_updates = 0
         self.examples_per_s = 0.0
         self.metrics: dict[str, float] = {}
@@ -207,24 +220,18 @@ class TrainingRun:
     def update(self, log: RunLog) -> None:
         """One step: draw, corrupt, lower the loss."""
         started = time.perf_counter()
-        generator, share, target, corrupted, condition = self._training_batch()
         learning_rate = self.config.learning_rate_at(self.step, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.model.train()
         beta, free_nats = self.config.beta_at(self.progress), self.config.free_bits / _BITS_PER_NAT
         weights = {"beta": beta, "free_nats": free_nats, "sparsity": self.config.sparsity}
-        with share_of_batch(share):
-            loss: Loss = self.model(corrupted, target, **weights, generator=generator, condition=condition)
-        # Divided by the size of an example, gradients and the clip mean the same in every domain. The gradients of
-        # several processes are averaged, so a share counts by its size.
-        part_of_batch = len(target) * self.accelerator.num_processes / self.batch_size
-        self.accelerator.backward(loss.total / (self.domain.spec.numel / part_of_batch))
-        is_finite = math.isfinite(self._clip_gradients())
+        loss, examples = self._gradients(log, weights)
+        self.accelerator.unscale_gradients()
+        is_finite = math.isfinite(clip_gradients(self.model.parameters(), self.config.gradient_clip))
         if is_finite or self.accelerator.scaler is not None:
             self.optimizer.step()  # in float16 the scaler skips a bad update itself, and lowers its scale
         if is_finite:
-            self.average.update_parameters(self._raw_model)
+            update_average(self.average, self._raw_model, self._average_decay)
             self.bad_in_a_row = 0
         else:
             self._count_bad_update()
@@ -233,31 +240,69 @@ class TrainingRun:
         spent = time.perf_counter() - started
         self.examples_per_s += 0.05 * (self.batch_size / spent - self.examples_per_s)
         if self.step % 20 == 0:
-            sums = len(target) * torch.stack([part.detach().double() for part in loss])
-            whole = Loss(*(self._gather(sums).sum(0) / self.batch_size))
-            parts = {"loss": whole.total.item(), "reconstruction": whole.reconstruction.item(), "kl": whole.kl.item()}
+            whole = self._loss_of_batch(loss, examples)
+            parts = {"loss": whole["total"], "reconstruction": whole["reconstruction"], "kl": whole["kl"]}
             if self._raw_model.latent.has_penalty:
-                parts["penalty"] = whole.penalty.item()
+                parts["penalty"] = whole["penalty"]
             if self.config.sparsity:
-                parts["sparsity"] = whole.sparsity.item()
+                parts["sparsity"] = whole["sparsity"]
             speed = {"examples/s": self.examples_per_s, "learning_rate": learning_rate, "beta": beta}
             log.show(self.progress, self.step, {**parts, "examples/s": self.examples_per_s})
             log.record(self.step, {f"train/{name}": value for name, value in {**parts, **speed}.items()})
         if self.callbacks:
-            self.call("on_step", Loss(*(part.detach() for part in loss)))
+            self.call("on_step", loss)
+
+    def _gradients(self, log: RunLog, weights: dict[str, float]) -> tuple[Loss, int]:
+        """Computes the gradients of a batch; halves the micro-batches until they fit into the memory.
+
+        Returns:
+            The loss without gradients, and over how many examples it is averaged: those of this process.
+        """
+
+        def attempt() -> tuple[Loss, int]:
+            batch = self._training_batch()
+            # Divided by the size of an example, gradients and the clip mean the same in every domain. The gradients of
+            # several processes are averaged, so a share counts by its size.
+            share = len(batch.target) * self.accelerator.num_processes / self.batch_size
+
+            def backward(loss: Tensor, part: float) -> None:
+                self.accelerator.backward(loss / (self.domain.spec.numel / (share * part)))
+
+            unsynchronised = partial(self.accelerator.no_sync, self.model)
+            loss = add_gradients(
+                self.model, batch, self.micro_batch, weights, backward=backward, unsynchronised=unsynchronised
+            )
+            return loss, len(batch.target)
+
+        def ask_for_less() -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            # Of several processes others wait with their gradients for this one, so none can begin anew alone.
+            smaller = halved(self.micro_batch) if self.accelerator.num_processes == 1 else 0
+            if not smaller:
+                raise MusicaeError(
+                    f"a step doesn't fit into the memory, with {self.micro_batch} examples at a time (micro_batch); "
+                    f"lower that or --batch-size (now {self.batch_size}), or the sizes of the model or its examples."
+                )
+            self.micro_batch = smaller
+            log.say(f"out of memory: from step {self.step} on a batch is computed in parts of {smaller} examples")
+
+        self.model.train()
+        return until_it_fits(attempt, ask_for_less)
+
+    def _loss_of_batch(self, loss: Loss, examples: int) -> dict[str, float]:
+        """The parts of the loss, averaged over the batch of all processes; they are read all at once."""
+        parts = torch.stack(list(loss))
+        if self.accelerator.num_processes > 1:
+            parts = self._gather(examples * parts).sum(0) / self.batch_size
+        return dict(zip(Loss._fields, parts.tolist(), strict=True))
 
     def evaluate(self, log: RunLog) -> None:
         """Scores the averaged weights on the validation split; keeps them if they are the best."""
         model, count = self.evaluated_model, len(self.validation_table)
-        sums = torch.zeros(len(Loss._fields), dtype=torch.float64, device=self.device)
+        sums = torch.zeros(len(Loss._fields), dtype=torch.float64, device=self._exact_device)
         parts = torch.arange(count).split(self.domain.spec.evaluation_batch)
-        with torch.no_grad():
-            for index in range(self.accelerator.process_index, len(parts), self.accelerator.num_processes):
-                generator = self._generator(0, index)
-                target, corrupted, condition = self._validation_batch(parts[index], generator)
-                weights = {"beta": self.config.beta, "sparsity": self.config.sparsity}
-                loss = model(corrupted, target, **weights, generator=generator, condition=condition)
-                sums += len(parts[index]) * torch.stack([part.double() for part in loss])
+        for index in range(self.accelerator.process_index, len(parts), self.accelerator.num_processes):
+            sums += len(parts[index]) * torch.stack(list(self._score(log, index, parts[index])))
         # Added up in one order in all processes, so that they come to the same decisions.
         total, reconstruction, kl, penalty, size = (self._gather(sums).sum(0) / count).tolist()
         self.metrics = {
@@ -275,6 +320,10 @@ class TrainingRun:
         names = ("loss", "reconstruction_nats", "penalty" if model.latent.has_penalty else "kl_bits")
         shown = "  ".join(f"{name} {self.metrics[name]:,.5g}" for name in names)
         log.say(f"step {self.step}  validation  {shown}")
+        if sentence := divergence(total, self.first_total, self.best_total, self.domain.spec.numel):
+            log.say(sentence)
+        if not math.isfinite(self.first_total):
+            self.first_total = total
         if model.latent.has_density and kl * _BITS_PER_NAT < 0.1 and self.progress > self.config.kl_warmup:
             log.say("the latent has collapsed (KL below 0.1 bit): lower --beta or raise --free-bits")
         if math.isfinite(total) and total < self.best_total:
@@ -283,6 +332,35 @@ class TrainingRun:
             self.stale_evaluations += 1
         if self.is_main:
             self._preview(model)
+
+    def _score(self, log: RunLog, index: int, rows: Tensor) -> Loss:
+        """The loss of one part of the validation split, in float64; in smaller parts where the memory is short.
+
+        A GPU computes it in the precision of training. On a CPU it is exact: scores of several machines are compared.
+        """
+        weights = {"beta": self.config.beta, "sparsity": self.config.sparsity}
+        precision = nullcontext if self.device.type == "cpu" else self.accelerator.autocast
+
+        def attempt() -> Loss:
+            batch = self._validation_batch(rows, self._generator(0, index))
+            size, device = self.evaluation_batch, self._exact_device
+            return mean_loss(self.evaluated_model, batch, size, weights, precision=precision, device=device)
+
+        def ask_for_less() -> None:
+            smaller = halved(min(self.evaluation_batch, len(rows)))
+            if not smaller:
+                raise MusicaeError(
+                    "validation doesn't fit into the memory; lower the sizes of the model or its examples."
+                )
+            self.evaluation_batch = smaller
+            log.say(f"out of memory: validation goes on in parts of {smaller} examples")
+
+        return until_it_fits(attempt, ask_for_less)
+
+    @property
+    def _exact_device(self) -> torch.device:
+        """Where sums are made in double precision, which Apple's GPUs don't have."""
+        return torch.device("cpu") if self.device.type == "mps" else self.device
 
     @property
     def evaluated_model(self) -> Autoencoder:
@@ -297,6 +375,9 @@ class TrainingRun:
         """
         self.elapsed_s += spent_s
         own = (self.elapsed_s, float(is_interrupted), float(self._stop.is_set()))
+        if self.accelerator.num_processes == 1:  # nothing is sent to a GPU to be read back
+            self.is_stopped = self._stop.is_set()
+            return is_interrupted
         gathered = self._gather(torch.tensor(own, device=self.device, dtype=torch.float64))
         self.elapsed_s, interrupted, stopped = gathered.amax(0).tolist()
         self.is_stopped = stopped > 0
@@ -330,6 +411,7 @@ class TrainingRun:
         for tracker in self.accelerator.trackers:
             tracker.finish()
 
+    @ends_with_the_others()
     def wait(self) -> None:
         """Waits until every process has reached this call."""
         self.accelerator.wait_for_everyone()
@@ -355,7 +437,9 @@ class TrainingRun:
         """Continues from what `save` wrote last. Raises `MusicaeError` where there is nothing."""
         counters = RunFolder(self.folder).read_state(self._state)
         for name in _COUNTERS:
-            setattr(self, name, counters[name])
+            setattr(self, name, counters.get(name, getattr(self, name)))  # a former version kept fewer
+        if self.accelerator.scaler is not None and "scaler" in counters:
+            self.accelerator.scaler.load_state_dict(counters["scaler"])
         self._saved_step = self.step
         if self.is_main:
             cut_metrics(self.folder / "metrics.jsonl", self.step)
@@ -363,6 +447,8 @@ class TrainingRun:
     @property
     def _state(self) -> RunState:
         counters = {name: getattr(self, name) for name in _COUNTERS}
+        if self.accelerator.scaler is not None:
+            counters["scaler"] = self.accelerator.scaler.state_dict()
         return RunState(self._raw_model, self.average, self.optimizer, counters)
 
     @property
@@ -375,27 +461,31 @@ class TrainingRun:
             return own[None]
         return cast(Tensor, self.accelerator.gather(own[None]))
 
-    def _rows(self) -> Tensor:
-        """Row numbers of this step's batch, the same for any number of processes."""
+    def _rows(self, step: int) -> Tensor:
+        """Row numbers of a step's batch, the same for any number of processes."""
         per_epoch = len(self.train_table) // self.batch_size
-        epoch, place = divmod(self.step, per_epoch)
+        epoch, place = divmod(step, per_epoch)
         if self._permutation[0] != epoch:
             shuffler = torch.Generator().manual_seed(self.config.seed * _SEED_STRIDE + epoch)
             self._permutation = (epoch, torch.randperm(len(self.train_table), generator=shuffler))
         return self._permutation[1][place * self.batch_size : (place + 1) * self.batch_size]
 
-    def _training_batch(self) -> tuple[torch.Generator, Share | None, Tensor, Tensor, Tensor | None]:
-        """The step's generator, the share of the batch that is this process's, its target, its input and condition."""
-        rows, index, count = self._rows(), self.accelerator.process_index, self.accelerator.num_processes
+    def _training_batch(self) -> Examples:
+        """This process's share of the step's batch."""
+        rows, index, count = self._rows(self.step), self.accelerator.process_index, self.accelerator.num_processes
         own = slice(index * len(rows) // count, (index + 1) * len(rows) // count)
         is_divided = count > 1 and self.config.equal_draws  # drawn for the whole batch, of which the own part is taken
         generator = self._generator(self.step, 0 if is_divided else index)
-        target, condition = self.domain.tensor(self.train_table.batch(rows if is_divided else rows[own]), generator)
+        wanted = slice(None) if is_divided else own
+        stored = self.train_table.batch(rows[wanted])
+        self.train_table.prefetch(self._rows(self.step + 1)[wanted])
+        target, condition = self.domain.tensor(stored, generator)
         corrupted = target if self.corruption is None else self.corruption(target, generator)
         if not is_divided:
-            return generator, None, target, corrupted, condition
+            return Examples(generator, None, target, corrupted, condition)
         share = Share(target, own.start, own.stop - own.start)
-        return generator, share, target[own], corrupted[own], None if condition is None else condition[own]
+        own_condition = None if condition is None else condition[own]
+        return Examples(generator, share, target[own], corrupted[own], own_condition)
 
     def _generator(self, step: int, part: int) -> torch.Generator:
         """A generator seeded by step and part; torch's global one is seeded too, for dropout."""
@@ -403,19 +493,12 @@ class TrainingRun:
         torch.manual_seed(seed % 2**63)
         return torch.Generator(self.device).manual_seed(seed % 2**63)
 
-    def _clip_gradients(self) -> float:
-        """Scales the gradients down if their norm is too large; returns the norm before that."""
-        self.accelerator.unscale_gradients()
-        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = get_total_norm([cast(Tensor, parameter.grad) for parameter in parameters])
-        if norm + 1e-6 > self.config.gradient_clip:  # where clip_grad_norm_'s factor is below one
-            clip_grads_with_norm_(parameters, self.config.gradient_clip, norm)
-        return float(norm)
-
-    def _average(self, averaged: _Tensors, current: _Tensors, _: Tensor | int) -> None:
-        """Exponential moving average. Its decay grows with the run, so that short runs are averaged too."""
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+    @property
+    def _average_decay(self) -> float:
+        """Of the averaged weights; it grows with the run, so that short runs are averaged too. 0 before any update."""
+        if self.step == self.bad_updates:
+            return 0.0
+        return min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
 
     def _count_bad_update(self) -> None:
         self.bad_updates += 1
@@ -425,30 +508,22 @@ class TrainingRun:
                 f"{self.bad_in_a_row} updates in a row were not finite; lower --learning-rate or use --precision no."
             )
 
-    def _validation_batch(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Target, input and condition."""
+    def _validation_batch(self, rows: Tensor, generator: torch.Generator) -> Examples:
         target, condition = self.domain.tensor(self.validation_table.batch(rows))
         corrupted = target if self.validation_corruption is None else self.validation_corruption(target, generator)
-        return target, corrupted, condition
+        return Examples(generator, None, target, corrupted, condition)
 
     def _preview(self, model: Autoencoder) -> None:
         """Writes reconstructions of a few validation examples: `previews/step-000500.png`, and sound or music."""
         rows = torch.arange(min(_PREVIEW_EXAMPLES, len(self.validation_table)))
-        target, corrupted, condition = self._validation_batch(rows, self._generator(0, 0))
+        _, _, target, corrupted, condition = self._validation_batch(rows, self._generator(0, 0))
         with torch.no_grad():
             answer = model.reconstruct(corrupted, condition=condition)
         shown = {"original": target, "corrupted": corrupted, "model": answer}
         if self.corruption is None:
             del shown["corrupted"]
-        folder = self.folder / "previews"
-        folder.mkdir(parents=True, exist_ok=True)
-        preview: dict[str, Any] = dict(self.domain.preview({label: tensor.cpu() for label, tensor in shown.items()}))
-        for ending, item in preview.items():
-            path = folder / f"step-{self.step:06d}{ending}"
-            if isinstance(item, Image.Image):
-                save_png(item, path)
-            else:
-                item.save(path)
+        write_preview(self.domain, self.folder / "previews", self.step, shown)
 
 
-_COUNTERS = ("step", "elapsed_s", "best_total", "stale_evaluations", "bad_in_a_row", "bad_updates", "examples_per_s")
+_COUNTERS = ("step", "elapsed_s", "first_total", "best_total", "stale_evaluations", "bad_in_a_row", "bad_updates")
+_COUNTERS += ("examples_per_s", "micro_batch", "evaluation_batch")

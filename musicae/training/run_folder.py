@@ -114,7 +114,7 @@ class RunFolder:
             name: of the checkpoint, such as `step-000500`; a number is added where it is taken.
             model: whose weights to store.
             manifest: the rest.
-            points: which of the names `best`, `last` and `finished` mean this checkpoint from now on.
+            points: which of the names `best`, `last` and `final` mean this checkpoint from now on.
             state: what resuming needs.
 
         Returns:
@@ -160,8 +160,8 @@ class RunFolder:
     def _point(self, folder: Path, names: Collection[str]) -> None:
         place = folder.relative_to(self.path).as_posix()
         pointer = {**self._pointer(), **dict.fromkeys(names, place)}
-        if pointer.get("finished") != pointer.get("best"):
-            pointer.pop("finished", None)
+        if pointer.get("final") != pointer.get("best"):
+            pointer.pop("final", None)
         with atomic_write(self.path / POINTER) as partial:
             partial.write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
 
@@ -172,10 +172,10 @@ class RunFolder:
         return pointer or former
 
     @property
-    def is_finished(self) -> bool:
+    def is_final(self) -> bool:
         """Whether the best checkpoint has everything that is added after training."""
         pointer = read_pointer(self.path)
-        return bool(pointer) and pointer.get("finished") == pointer.get("best", pointer.get("last"))
+        return bool(pointer) and pointer.get("final") == pointer.get("best", pointer.get("last"))
 
     def _recover(self) -> None:
         for name in _FORMER:
