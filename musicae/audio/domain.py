@@ -20,6 +20,7 @@ from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
 from musicae.audio.baselines import denoising_baselines
 from musicae.audio.config import LEVEL_RMS, UPSCALE, AudioConfig, corruption_of, for_task
+from musicae.audio.excerpts import find_excerpt, mono_samples, root_mean_square, sounding_chunks
 from musicae.audio.formats import SOUND_SUFFIXES
 from musicae.audio.loudness import fade_ends, highest_allowed, true_peak
 from musicae.audio.metrics import restoration_scores, synthesis_scores
@@ -27,14 +28,11 @@ from musicae.audio.noise_profile import noise_profile
 from musicae.audio.overlap_add import Framing, Spectra
 from musicae.audio.report import Report, compare
 from musicae.audio.representation import FORMS, MagnitudeForm
-from musicae.audio.sound import Sound
+from musicae.audio.sound import Sound, checked_rate
 from musicae.audio.streaming import MaskFunction, SoundStream, through_stream
 from musicae.domain import Baseline, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
 from musicae.spec import TensorSpec
-
-# A chunk this far below the whole sound's RMS holds nothing to learn from.
-SILENCE_DB = -50.0
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ class AudioDomain(Domain):
     def open_stream(self, mask: MaskFunction, *, channels: int, sample_rate_hz: int | None = None) -> SoundStream:
         """A way for blocks of samples through a mask; None: at the model's own rate."""
         own_hz = self.config.sample_rate_hz
-        rate_hz = sample_rate_hz or own_hz
+        rate_hz = own_hz if sample_rate_hz is None else checked_rate(sample_rate_hz)
         return SoundStream(
             mask, n_fft=self.config.n_fft, mask_rate_hz=own_hz, sample_rate_hz=rate_hz, channels=channels
         )
@@ -230,8 +228,8 @@ class AudioDomain(Domain):
     def examples(self, item: Sound) -> Reading:
         """Overlapping chunks of a sound, mixed to mono and brought to one level; silent ones are left out."""
         channels = "one channel" if item.channels == 1 else f"{item.channels} channels mixed to one"
-        part = f"{channels}, {item.sample_rate_hz} Hz, {item.duration_s:.1f} s"
-        samples = item.mono().resample(self.config.sample_rate_hz).samples
+        samples = mono_samples(item, self.config.sample_rate_hz)
+        part = f"{channels}, {item.sample_rate_hz} Hz, {len(samples) / self.config.sample_rate_hz:.1f} s"
         sounding, silent = sounding_chunks(samples, self.config.chunk_samples)
         skipped = {"silent": silent} if silent else {}
         return Reading(self._stored(sounding, root_mean_square(samples)), skipped, (part,))
@@ -319,83 +317,6 @@ class AudioDomain(Domain):
         for row, chunk in zip(stored, chunks, strict=True):
             row[: len(chunk)] = chunk * (LEVEL_RMS / rms if rms > 0 else 0.0)
         return stored
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """A part of a sound.
-
-    Attributes:
-        samples: `(samples,)`, at the sound's own level; fewer than asked for where the sound is shorter.
-        start: its first sample.
-        rms: of the whole sound.
-    """
-
-    samples: np.ndarray
-    start: int
-    rms: float
-
-
-def root_mean_square(samples: np.ndarray) -> float:
-    """RMS of all of an array; 0 for an empty one."""
-    return float(np.sqrt(np.square(samples, dtype=np.float64).mean())) if samples.size else 0.0
-
-
-def sounding_chunks(samples: np.ndarray, size: int) -> tuple[list[np.ndarray], int]:
-    """Cuts `(samples,)` into chunks that overlap by half, the last one ending with the sound.
-
-    Returns:
-        The chunks that are not silent, views of `samples`, and the number of silent ones left out. A sound
-        shorter than `size` is one shorter chunk.
-    """
-    starts = list(range(0, max(1, len(samples) - size + 1), size // 2))
-    if starts[-1] + size < len(samples):
-        starts.append(len(samples) - size)
-    threshold = root_mean_square(samples) * 10 ** (SILENCE_DB / 20)
-    chunks = [samples[start : start + size] for start in starts]
-    sounding = [chunk for chunk in chunks if root_mean_square(chunk) > threshold]
-    return sounding, len(chunks) - len(sounding)
-
-
-def find_excerpt(blocks: Iterable[np.ndarray], size: int, *, start: int | None = None) -> Excerpt:
-    """Finds `size` samples in a stream: the loudest, at multiples of half of `size`, or those at `start`.
-
-    Args:
-        blocks: the sound in order, each `(samples,)`.
-        size: samples wanted.
-        start: where to begin; None looks for the loudest.
-
-    Raises:
-        ValueError: the sound ends before `start`.
-    """
-    step = max(1, size // 2)
-    waiting, position, energy = np.zeros(0, np.float32), 0, 0.0
-    best, best_start, best_energy = np.zeros(0, np.float32), 0, -1.0
-    for block in blocks:
-        energy += float(np.square(block, dtype=np.float64).sum())
-        waiting = np.concatenate((waiting, block))
-        while len(waiting) >= size + step:
-            if start is None:
-                window_energy = float(np.square(waiting[:size]).sum())
-                if window_energy > best_energy:
-                    best, best_start, best_energy = waiting[:size].copy(), position, window_energy
-            elif position <= start < position + step:
-                offset = start - position
-                best, best_start = waiting[offset : offset + size].copy(), start
-            waiting, position = waiting[step:], position + step
-    total = position + len(waiting)
-    rms = float((energy / total) ** 0.5) if total else 0.0
-    if start is None:
-        last = waiting[max(0, len(waiting) - size) :]
-        first = waiting[:size]
-        for candidate, begin in ((first, position), (last, total - len(last))):
-            if float(np.square(candidate).sum()) > best_energy:
-                best, best_start, best_energy = candidate, begin, float(np.square(candidate).sum())
-    elif start >= position:
-        if start >= total and total:
-            raise ValueError(f"expected a start before the end of the sound, {total}, got {start}")
-        best, best_start = waiting[start - position :][:size], start
-    return Excerpt(best, best_start, rms)
 
 
 def _faded(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:

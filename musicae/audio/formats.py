@@ -1,14 +1,13 @@
 """Sound files: which decoder reads one, what can be written, and how.
 
-libsndfile reads most formats; what it can't open (m4a, for one) goes to audioread, which asks FFmpeg or the operating
-system; each way of failing becomes one sentence. A result is of its source's format as far as its name's ending can
-hold it: 24-bit FLAC stays 24-bit FLAC, Vorbis stays Vorbis; what has no equal gets the nearest that loses nothing, or
-the finest there is. What a format can't hold is said before anything is computed. Nothing here knows what the samples
-are for.
+A file is recognised by its first bytes (`musicae.audio.containers`). libsndfile reads most formats; what it doesn't
+(m4a, for one) goes to FFmpeg where that is installed. Each way of failing becomes one sentence. A result is of its
+source's format as far as its name's ending can hold it: 24-bit FLAC stays 24-bit FLAC, Vorbis stays Vorbis; what has no
+equal gets the nearest that loses nothing, or the finest there is. What a format can't hold is said before anything is
+computed. Nothing here knows what the samples are for.
 """
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,12 @@ import numpy as np
 import soundfile
 
 from musicae.atomic_io import atomic_write, check_writable
-from musicae.audio.sound import BLOCK_FRAMES
+from musicae.audio.containers import Container, container_of
+from musicae.audio.sound import BLOCK_FRAMES, FASTEST_RATE_HZ, MOST_CHANNELS, SLOWEST_RATE_HZ
 from musicae.errors import DamagedFileError, MusicaeError
 
 if TYPE_CHECKING:
+    from musicae.audio.ffmpeg import FFmpegStream
     from musicae.audio.sound import Sound
 
 SOUND_SUFFIXES = (
@@ -177,7 +178,7 @@ def read_blocks(source: Path | bytes, *, block_frames: int = BLOCK_FRAMES) -> It
     """Yields a file's samples, float32 `(frames, channels)` where full scale is 1, in order.
 
     Args:
-        source: the path of a file that libsndfile or audioread reads, or all bytes of one that libsndfile reads.
+        source: the path of a file that libsndfile or FFmpeg reads, or all bytes of one that libsndfile reads.
         block_frames: most frames in a block.
 
     Raises:
@@ -269,89 +270,90 @@ class _SndfileFile:
             yield block
 
 
-class _AudioreadFile:
-    """A file that one of audioread's decoders opened; its samples are 16-bit."""
+class _FFmpegFile:
+    """A file that FFmpeg is decoding."""
 
-    def __init__(self, file: Any, path: Path) -> None:
-        self._file = file
-        self._path = path
+    def __init__(self, stream: "FFmpegStream", path: Path) -> None:
+        self.blocks = stream.blocks
+        # FFmpeg states a length in hundredths of a second, or none.
         self.info = SoundInfo(
-            int(file.samplerate),
-            int(file.channels),
-            None,  # FFmpeg states a length in tenths of a second, or none
-            "PCM_16",
-            path.suffix.removeprefix(".").upper(),
+            stream.sample_rate_hz, stream.channels, None, "PCM_16", path.suffix.removeprefix(".").upper()
         )
-
-    def blocks(self, block_frames: int) -> Iterator[np.ndarray]:
-        import audioread
-
-        # Decoders give packets of any size, which may end between two channels; files are compared block by block.
-        waiting, rest = np.zeros((0, self.info.channels), np.float32), b""
-        size = 2 * self.info.channels
-        try:
-            for data in self._file:
-                rest += data
-                whole = len(rest) // size * size
-                samples = np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32_768
-                rest = rest[whole:]
-                waiting = np.concatenate((waiting, samples.reshape(-1, self.info.channels)))
-                while len(waiting) >= block_frames:
-                    yield waiting[:block_frames]
-                    waiting = waiting[block_frames:]
-            if len(waiting):
-                yield waiting
-        except audioread.DecodeError as error:
-            raise DamagedFileError(f"{self._path} breaks off in the middle; fetch it again.") from error
 
 
 @contextmanager
-def _opened(source: Path | bytes) -> Iterator[_SndfileFile | _AudioreadFile]:
+def _opened(source: Path | bytes) -> Iterator["_SndfileFile | _FFmpegFile"]:
     """Opens a file with the decoder that takes it."""
     if isinstance(source, Path):
         if not source.exists():
             raise MusicaeError(f"no such file: {source}")
         if not source.is_file():
             raise MusicaeError(f"{source} is not a file; expected a sound such as {', '.join(SOUND_SUFFIXES[:4])}.")
-    if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
-        raise DamagedFileError(f"{_name(source)} is empty (0 bytes); fetch it again.")
-    try:
-        opened = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (soundfile.SoundFileError, OSError) as error:
-        if isinstance(source, bytes):
-            raise DamagedFileError(
-                f"{_name(source)} is not a sound that can be read ({_reason(error)}); m4a and aac are read by a path."
-            ) from error
-        with _open_with_audioread(source, error) as file:
-            yield file
-        return
-    with opened:
-        yield _SndfileFile(opened, source)
+    container = _container_of(source)
+    reason = f"its codec is not one that libsndfile reads in {container.name}"
+    if container.is_plain:
+        try:
+            opened = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: it is called .raw
+            reason = _reason(error)
+        else:
+            with opened:
+                file = _SndfileFile(opened, source)
+                _refuse_absurd(source, file.info)
+                yield file
+            return
+    if isinstance(source, bytes):
+        raise DamagedFileError(
+            f"{_name(source)} is not a sound that can be read ({reason}); m4a and aac are read by a path."
+        )
+    with _opened_by_ffmpeg(source, container, reason) as foreign:
+        yield foreign
+
+
+def _container_of(source: Path | bytes) -> Container:
+    """What a file is, by its first bytes."""
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        if not file.read(1):
+            raise DamagedFileError(f"{_name(source)} is empty (0 bytes); fetch it again.")
+        container = container_of(file)
+    if container is None:
+        raise DamagedFileError(
+            f"{_name(source)} is not a sound that can be read (it begins as no such file does); expected one of "
+            f"{', '.join(SOUND_SUFFIXES)}."
+        )
+    return container
 
 
 @contextmanager
-def _open_with_audioread(path: Path, first_error: Exception) -> Iterator[_AudioreadFile]:
-    import audioread
+def _opened_by_ffmpeg(path: Path, container: Container, reason: str) -> Iterator["_FFmpegFile"]:
+    from musicae.audio.ffmpeg import FFmpegStream, is_installed  # for few files
 
-    # Its plain readers take anything that begins like a WAV; libsndfile has refused those for a reason.
     try:
-        opened = audioread.audio_open(str(path), backends=_decoders())
-    except (audioread.DecodeError, OSError, EOFError) as error:
+        if not is_installed():
+            raise FileNotFoundError("there is no such program")
+        stream = FFmpegStream(path, container.demuxer)
+    except (DamagedFileError, OSError) as error:
         raise DamagedFileError(
-            f"{path} is not a sound that can be read ({_reason(first_error)}); expected one of "
-            f"{', '.join(SOUND_SUFFIXES)}, and for .m4a or .aac that FFmpeg is installed."
+            f"{path} is not a sound that can be read ({reason}); expected one of {', '.join(SOUND_SUFFIXES)}, and for "
+            f".m4a or .aac that FFmpeg is installed."
         ) from error
-    with opened:
-        yield _AudioreadFile(opened, path)
+    with stream:
+        file = _FFmpegFile(stream, path)
+        _refuse_absurd(path, file.info)
+        yield file
 
 
-def _decoders() -> list[Any]:
-    import audioread
-
-    with warnings.catch_warnings():
-        # Asking imports modules that Python 3.13 removed; audioread knows, and does without them there.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return [backend for backend in audioread.available_backends() if backend.__name__ != "RawAudioFile"]
+def _refuse_absurd(source: Path | bytes, info: SoundInfo) -> None:
+    """Rates at which a small file would become hours, and channels by the hundred, are no recordings."""
+    if not SLOWEST_RATE_HZ <= info.sample_rate_hz <= FASTEST_RATE_HZ:
+        raise DamagedFileError(
+            f"{_name(source)} claims {info.sample_rate_hz:,} Hz; sounds of {SLOWEST_RATE_HZ:,} to {FASTEST_RATE_HZ:,} "
+            f"Hz are read; its header is probably damaged, so fetch it again."
+        )
+    if info.channels > MOST_CHANNELS:
+        raise DamagedFileError(
+            f"{_name(source)} claims {info.channels:,} channels; up to {MOST_CHANNELS} are read; fetch it again."
+        )
 
 
 def _name(source: Path | bytes) -> str:

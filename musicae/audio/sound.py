@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 BLOCK_FRAMES = 65_536
 """Frames of a block, unless somebody asks for another size."""
 MOST_CHANNELS = 64
+SLOWEST_RATE_HZ, FASTEST_RATE_HZ = 1_000, 768_000
+"""Rates of sounds: at 1 Hz a file of 32 KB would be hours, and no converter is faster than the other."""
 PLAIN_SUFFIX = ".wav"
 _PLAIN_SUBTYPE = "PCM_16"
 _PLAIN_LIMIT_BYTES = 2**32 - 2**16
@@ -99,7 +101,7 @@ class Sound:
         """
         held = _as_frames(samples)
         held.flags.writeable = False
-        self.sample_rate_hz = _checked_rate(sample_rate_hz)
+        self.sample_rate_hz = checked_rate(sample_rate_hz)
         self.channels = held.shape[1]
         self.subtype, self.container, self.suffix = subtype, container, suffix
         self.name, self.remarks = name or "sound", tuple(remarks)
@@ -136,7 +138,7 @@ class Sound:
             remarks: for people.
         """
         sound = cls.__new__(cls)
-        sound.sample_rate_hz, sound.channels = _checked_rate(sample_rate_hz), channels
+        sound.sample_rate_hz, sound.channels = checked_rate(sample_rate_hz), channels
         sound.subtype, sound.container, sound.suffix = subtype, container, suffix
         sound.name, sound.remarks, sound.path = name or "sound", tuple(remarks), None
         sound._held, sound._frames, sound._start = None, frames, start_blocks
@@ -189,6 +191,11 @@ class Sound:
         """Its length; counted, which takes as long as reading it, where nothing states it."""
         if self._frames is None:
             self._frames = sum(map(len, self._start()))
+        return self._frames
+
+    @property
+    def stated_frames(self) -> int | None:
+        """Its length as far as it is known without reading it, by a file's header; None where nothing states it."""
         return self._frames
 
     @property
@@ -266,7 +273,7 @@ class Sound:
 
     def resample(self, sample_rate_hz: int) -> "Sound":
         """The same sound at another rate: its length is `frames · new / old`, rounded; time 0 stays where it is."""
-        rate_hz = _checked_rate(sample_rate_hz)
+        rate_hz = checked_rate(sample_rate_hz)
         if rate_hz == self.sample_rate_hz:
             return self
         frames = None if self._frames is None else round(self._frames * rate_hz / self.sample_rate_hz)
@@ -380,12 +387,6 @@ class Sound:
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in (repr(self), *self.remarks))
         return f"<div>{lines}{as_html(self.plot())}<br>{self.player_html()}</div>"
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether a plain WAV holds it."""
-        is_usual = self.subtype == _PLAIN_SUBTYPE and self.container != "RF64" and self.channels <= 2
-        return is_usual and self._frames is not None and 2 * self._frames * self.channels < _PLAIN_LIMIT_BYTES
-
     def _derived(
         self, start: Callable[[], Iterable[np.ndarray]], rate_hz: int, channels: int, frames: int | None
     ) -> "Sound":
@@ -487,7 +488,11 @@ def _as_frames(samples: Any) -> np.ndarray:
     return frames
 
 
-def _checked_rate(sample_rate_hz: int) -> int:
-    if isinstance(sample_rate_hz, bool) or not isinstance(sample_rate_hz, (int, np.integer)) or sample_rate_hz <= 0:
-        raise ValueError(f"sample_rate_hz is a positive whole number, got {sample_rate_hz!r}")
+def checked_rate(sample_rate_hz: int) -> int:
+    """A rate that a sound can have. Raises `ValueError`, one sentence, for any other."""
+    is_number = isinstance(sample_rate_hz, (int, np.integer)) and not isinstance(sample_rate_hz, bool)
+    if not is_number or not SLOWEST_RATE_HZ <= sample_rate_hz <= FASTEST_RATE_HZ:
+        raise ValueError(
+            f"sample_rate_hz is a whole number from {SLOWEST_RATE_HZ:,} to {FASTEST_RATE_HZ:,}, got {sample_rate_hz!r}"
+        )
     return int(sample_rate_hz)

@@ -100,8 +100,6 @@ def stream(
         raise MusicaeError(
             f"this model looks ahead and cannot stream; take {LIVE_MODEL!r}, or train one with --model causal."
         )
-    if sample_rate_hz is not None and sample_rate_hz < 1:
-        raise ValueError(f"sample_rate_hz is a positive number, got {sample_rate_hz}")
     from musicae.audio.streaming import StreamedBlocks  # only sound has blocks
 
     domain = _streaming(pipeline.domain)

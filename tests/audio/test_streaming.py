@@ -255,7 +255,7 @@ def test_what_is_no_sound_is_refused_in_one_sentence(live: TrainedModel) -> None
         list(live.stream([np.zeros((2, 4_096), np.float32)]))
     with pytest.raises(ValueError, match="one of 2 channels"):
         list(live.stream([np.zeros((5, 2), np.float32), np.zeros(5, np.float32)]))
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="from 1,000 to 768,000"):
         live.stream([], sample_rate_hz=0)
 
 
