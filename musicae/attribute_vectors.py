@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import Field
 from torch import Tensor
 
 from musicae.atomic_io import atomic_write
-from musicae.config import Config, read_config
+from musicae.config import Config, load_json, read_config
 from musicae.domain import Batch, HasAttributes
-from musicae.errors import CheckpointError, MusicaeError
+from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of
 from musicae.pipeline import Pipeline
+from musicae.tensor_files import TensorFile, write_tensors
 
 if TYPE_CHECKING:
     from musicae.data.dataset import DataSet
@@ -55,7 +55,7 @@ class AttributeInfo(Config):
     """
 
     mean: float
-    deviation: float
+    deviation: float = Field(gt=0)
     explained: float
     kind: Literal["plain", "clean", "corrected"]
     effects: dict[str, float]
@@ -76,38 +76,54 @@ class AttributeVectors(NamedTuple):
     windows: int
 
     def save(self, folder: Path) -> Path:
-        """Writes `attributes.safetensors` into a checkpoint's folder; the rest is JSON in its header."""
+        """Writes `attributes.safetensors` into a checkpoint's folder; the rest is JSON in its header.
+
+        The same vectors give the same bytes.
+        """
         described = {name: info.model_dump(mode="json") for name, info in self.info.items()}
         path = folder / FILE
-        tensors = {name: vector.detach().cpu().contiguous() for name, vector in self.vectors.items()}
-        try:
-            with atomic_write(path) as partial:
-                save_file(tensors, partial, {"attributes": json.dumps(described), "windows": str(self.windows)})
-        except SafetensorError as error:
-            raise MusicaeError(f"{path} cannot be written ({error}); free some space.") from error
+        with atomic_write(path) as partial:
+            write_tensors(partial, self.vectors, {"attributes": json.dumps(described), "windows": str(self.windows)})
         return path
 
     @classmethod
-    def load(cls, folder: Path) -> "AttributeVectors | None":
+    def load(cls, folder: Path, latent_shape: tuple[int, ...] | None = None) -> "AttributeVectors | None":
         """Reads what `save` wrote; None where there is none.
 
+        Args:
+            folder: a checkpoint's.
+            latent_shape: of the model whose codes they move; None: any, but the same for all.
+
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: the file is damaged, or of another model.
         """
         path = folder / FILE
         if not path.is_file():
             return None
-        try:
-            with safe_open(path, "pt") as file:
-                vectors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-                header = file.metadata()
-            described = json.loads(header["attributes"])
-            info = {name: read_config(AttributeInfo, row, "attribute key") for name, row in described.items()}
-            if set(info) != set(vectors):
-                raise ValueError(f"names {sorted(info)} and vectors {sorted(vectors)} differ")
-            return cls(info, {name: vectors[name] for name in info}, int(header["windows"]))
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, MusicaeError) as error:
-            raise CheckpointError(f"{path} is damaged ({error}); copy the model anew.") from error
+        with TensorFile(path) as file:
+            try:
+                described, windows = load_json(file.metadata["attributes"]), int(file.metadata["windows"])
+                info = {name: read_config(AttributeInfo, row, "attribute key") for name, row in described.items()}
+                _check(info, windows, file, latent_shape)
+            except (ValueError, KeyError, TypeError, AttributeError, MusicaeError) as error:
+                raise CheckpointError(f"{path} is damaged ({sentence_of(error, 300)}); copy the model anew.") from error
+            return cls(info, {name: file.read(name).float() for name in info}, windows)
+
+
+def _check(
+    info: Mapping[str, AttributeInfo], windows: int, file: TensorFile, latent_shape: tuple[int, ...] | None
+) -> None:
+    """Raises `ValueError` unless measurements and vectors belong together."""
+    if info.keys() != file.shapes.keys():
+        raise ValueError(f"names {in_short(sorted(info))} and vectors {in_short(sorted(file.shapes))} differ")
+    expected = next(iter(file.shapes.values()), ()) if latent_shape is None else latent_shape
+    for name, measured in info.items():
+        if file.shapes[name] != expected or not file.is_float(name):
+            raise ValueError(f"{in_short(name)} is no vector of shape {expected}")
+        if measured.effects.keys() != info.keys():
+            raise ValueError(f"the effects of {in_short(name)} are not those on every attribute")
+    if windows < 1:
+        raise ValueError(f"fitted on {windows} windows")
 
 
 def fit(pipeline: Pipeline, dataset: "DataSet", *, limit: int = _MOST_WINDOWS) -> AttributeVectors:

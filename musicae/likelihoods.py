@@ -14,8 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.errors import unknown_name
-from musicae.nn.correction import compressed
+from musicae.precision import in_float32
 from musicae.spec import TensorSpec
+
+# Loudness is perceived on a compressed scale; 0.3 is the usual exponent for speech enhancement
+# (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
+# speech enhancement").
+MAGNITUDE_EXPONENT = 0.3
+
+
+def compressed(spectrum: Tensor) -> Tensor:
+    """Complex spectrum `(batch, 2, frequency, time)` → compressed magnitude `(batch, 1, frequency, time)`."""
+    # The small constant keeps the gradient of a power below one finite at zero.
+    return (spectrum.pow(2).sum(1, keepdim=True) + 1e-8).pow(MAGNITUDE_EXPONENT / 2)
 
 
 class Likelihood(nn.Module, ABC):
@@ -84,6 +95,7 @@ def _bounded_logarithm(scaled: Tensor) -> Tensor:
 class Bernoulli(Likelihood):
     """Grey values in 0…1, read as probabilities of white; parameters are logits."""
 
+    @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         return -F.binary_cross_entropy_with_logits(parameters, target, reduction="none").flatten(1).sum(1)
 
@@ -115,6 +127,7 @@ class Gaussian(Likelihood):
         """Natural logarithm of the standard deviation, scalar; smoothly kept above -6."""
         return _bounded_logarithm(self.scaled_log_sigma)
 
+    @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         error = (parameters - target).flatten(1).pow(2).sum(1)
         constant = target[0].numel() * (self.log_sigma + 0.5 * math.log(2 * math.pi))
@@ -147,6 +160,7 @@ class DiscretisedLogistic(Likelihood):
     def width(self) -> int:
         return 2 * self.spec.shape[0]
 
+    @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         return self._each(parameters, target).flatten(1).sum(1)
 
@@ -195,6 +209,7 @@ class Categorical(Likelihood):
     def width(self) -> int:
         return sum(self.spec.vocabulary)
 
+    @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         streams = zip(self._logits(parameters), target.unbind(-1), strict=True)
         costs = [F.cross_entropy(logits.mT, symbols, reduction="none").sum(1) for logits, symbols in streams]
@@ -264,6 +279,7 @@ class Spectral(Estimate):
     _FLOOR = 1e-3
     _SILENCE = 1e-4  # mean square of a cell; a typical one has about 1
 
+    @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         complex_part = self._log_variance(parameters, target)
         compressed_part = self._log_variance(compressed(parameters), compressed(target))
@@ -289,6 +305,7 @@ class LogSpectral(Estimate):
     _LEAST_POWER = 1e-6
     _FLOOR = 0.03  # nepers
 
+    @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         ours, theirs = (self._log_magnitude(spectrum) for spectrum in (parameters, target))
         distance = ((ours - theirs).square().mean(1) + self._FLOOR**2).sqrt()  # (batch, time)
@@ -316,6 +333,7 @@ class Magnitude(Likelihood):
         self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
         self.scaled_log_scale = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
 
+    @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         ours = self.mean(parameters)
         log_sigma = _bounded_logarithm(self.scaled_log_sigma)
@@ -337,16 +355,19 @@ class Magnitude(Likelihood):
         return self.mean(parameters)
 
     def _log_bands(self, root: Tensor) -> Tensor:
-        weights = band_weights(root.shape[2], self.BANDS).to(root)
+        weights = band_weights(root.shape[2], self.BANDS, device=root.device).to(root)
         return torch.log(torch.einsum("bft,fn->bnt", root[:, 0].square(), weights) + self._FLOOR)
 
 
 @lru_cache(maxsize=8)
-def band_weights(frequencies: int, bands: int) -> Tensor:
+def band_weights(frequencies: int, bands: int, *, device: torch.device | None = None) -> Tensor:
     """Overlapping triangles, even below a twelfth of the band and logarithmic above, `(frequencies, bands)`.
 
     The shape of the mel scale for any sample rate, since a tensor doesn't state its own. A band's weights add up to 1.
+    They are kept on the device, since a copy in every step would make the host wait for it.
     """
+    if device is not None and device.type != "cpu":
+        return band_weights(frequencies, bands).to(device)
     corner = frequencies / 12
     place = torch.log1p(torch.arange(frequencies) / corner)  # (frequencies,)
     edges = torch.linspace(0, float(place[-1]), bands + 2)

@@ -365,10 +365,14 @@ class TrainedModel:
 
     @property
     def attribute_vectors(self) -> "AttributeVectors | None":
-        """The attribute vectors stored with the checkpoint; None if it has none."""
+        """The attribute vectors stored with the checkpoint; None if it has none.
+
+        Raises:
+            CheckpointError: they are damaged, or of another model.
+        """
         from musicae.attribute_vectors import AttributeVectors
 
-        return None if self.folder is None else AttributeVectors.load(self.folder)
+        return None if self.folder is None else AttributeVectors.load(self.folder, self.network.latent_shape)
 
     def embed(
         self, *sources: Any, colour: str | None = None, method: str = "pca", each_file: bool = False, seed: int = 0

@@ -15,6 +15,8 @@ from musicae.errors import MusicaeError
 LEVEL_RMS = 0.1
 # `upscale` fills in what lies above half of the model's band: 8 kHz becomes 16, 16 becomes 32.
 UPSCALE = 2
+# The longest example: 87 s at 48 kHz, 16 million numbers as spectra.
+_MOST_CHUNK_SAMPLES = 2**22
 _CLEAN_SHARE = 0.05
 # Of the noises that are learned, and that are scored on: what was recorded differs more than what is made.
 _RECORDED_SHARE_LEARNED, _RECORDED_SHARE = 0.65, 0.5
@@ -47,6 +49,11 @@ class AudioConfig(DomainConfig):
             raise ValueError(f"n_fft is 256, 512, 1024, 2048 or 4096, got {self.n_fft}")
         if self.snr_db_low > self.snr_db_high:
             raise ValueError(f"snr_db_low={self.snr_db_low} lies above snr_db_high={self.snr_db_high}")
+        if self.chunk_samples > _MOST_CHUNK_SAMPLES:
+            raise ValueError(
+                f"chunk_s={self.chunk_s} at {self.sample_rate_hz} Hz is {self.chunk_samples:,} samples, more than "
+                f"{_MOST_CHUNK_SAMPLES:,}"
+            )
         if self.frames < 16:
             raise ValueError(f"chunk_s={self.chunk_s} is too short for n_fft={self.n_fft}: {self.frames} frames of 16")
         unknown = [name for name in self.families if name not in NOISES]

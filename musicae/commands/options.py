@@ -3,14 +3,13 @@
 Heavy imports are inside functions, and missing inputs are reported before a model is loaded.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from musicae.errors import MusicaeError
+from musicae.errors import MusicaeError, in_short, sentence_of
 
 _SHIPPED = "[default: melody-2bar; notes-16k for sound]"
 
@@ -187,13 +186,15 @@ def read_choice(bar: int | None, track: str | None, start_s: float | None = None
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
     """KEY=VALUE pairs → a mapping; a value that is JSON is read as JSON, else as text."""
+    from musicae.config import load_json
+
     parsed: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise click.UsageError(f"--set wants KEY=VALUE, got {setting!r}.")
+            raise click.UsageError(f"--set wants KEY=VALUE, got {in_short(setting)}.")
         try:
-            parsed[key] = json.loads(value)
+            parsed[key] = load_json(value)
         except ValueError:
             parsed[key] = value
     return parsed
@@ -203,12 +204,14 @@ def read_json(path: Path | None) -> dict[str, Any]:
     """A file with settings → a mapping; no file, no settings."""
     if path is None:
         return {}
+    from musicae import config
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = config.read_json(path)
     except FileNotFoundError:
         raise MusicaeError(f"no such file: {path}") from None
     except ValueError as error:
-        raise MusicaeError(f"{path} is not JSON: {error}") from None
+        raise MusicaeError(f"{path} is not JSON: {sentence_of(error)}.") from None
     if not isinstance(content, dict):
         raise MusicaeError(f"{path} holds no settings; expected one JSON object of keys and values.")
     return content

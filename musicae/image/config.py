@@ -35,7 +35,9 @@ class ImageConfig(DomainConfig):
     likelihood: Literal["bernoulli", "gaussian", "discretised_logistic"] | None = None
     binarised: bool = False  # whether each pixel is drawn black or white, grey being the probability of white
     labels: bool = False  # whether the model is given each picture's class: its sub-folder, or its set's label
-    classes: tuple[str, ...] | None = None  # their names; if there are any, each picture is stored with its class
+    # Their names, fewer than five times as many as the largest set has; if there are any, a picture is stored with its
+    # class.
+    classes: tuple[str, ...] | None = Field(default=None, max_length=100_000)
     corruption: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # for `denoise`
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle

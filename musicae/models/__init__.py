@@ -167,12 +167,12 @@ def build_model(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Ma
 def refuse_misfit(model: "str | type[Autoencoder]", spec: TensorSpec, settings: Mapping[str, Any]) -> None:
     """Raises `MusicaeError` where `build_model` would fail, before data are read.
 
-    The model is built on torch's `meta` device: no memory is used for weights, and no random number is drawn.
+    Only the shapes of the model are built: no memory is used for weights, and no random number is drawn.
     """
-    import torch
+    from musicae.models.autoencoder import shapes_only
 
     try:
-        with torch.device("meta"):
+        with shapes_only():
             build_model(model, spec, settings)
     except ValueError as error:
         raise MusicaeError(f"{error}.") from None

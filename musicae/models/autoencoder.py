@@ -27,12 +27,14 @@ config, and names the config's class as `Config`:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from musicae.config import Config
 from musicae.likelihoods import build_likelihood
@@ -40,12 +42,22 @@ from musicae.nn.latent import LATENTS, Posterior
 from musicae.nn.prior import PRIORS, Prior
 from musicae.spec import Layout, TensorSpec
 
+MOST_WIDTH = 65_536
+"""Most numbers of a layer's output: several times what the largest networks have."""
+Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+"""Numbers or channels of a layer's output."""
+Depth = Annotated[int, Field(ge=0, le=32)]
+"""Layers of a kind, one after the other. A layer takes time to build, whatever its width; deeper networks than these
+don't learn in the time that one machine has."""
+Levels = Annotated[tuple[Width, ...], Field(min_length=1, max_length=16)]
+"""Channels of each level, finest first. After 12 halvings of its sides the largest grid is a single cell."""
+
 
 class ModelConfig(Config):
     """The settings that all models share; each model adds its own sizes."""
 
     latent: Literal["deterministic", "gaussian", "adversarial"] = "gaussian"
-    latent_size: int = Field(default=32, ge=1, le=65536)  # numbers in a vector latent, channels in a spatial one
+    latent_size: Width = 32  # numbers in a vector latent, channels in a spatial one
     prior: Literal["standard", "flow", "mixture"] = "standard"  # of a Gaussian latent: N(0, I), or learned
 
     @model_validator(mode="before")
@@ -299,6 +311,51 @@ class Autoencoder(nn.Module, ABC):
             z = posterior.sample(generator)
             log_likelihood = self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
             yield log_likelihood + self.latent.log_prob(z) - posterior.log_prob(z)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what fills new weights: on `meta` it has no effect, and for some of it torch loads its compiler."""
+
+    _DRAWS = (torch.randn, torch.rand)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs.get("tensor")
+        if func in self._DRAWS:
+            return torch.empty(*args, **{name: value for name, value in kwargs.items() if name != "generator"})
+        if func is torch.randperm:
+            return torch.empty(args[0], dtype=torch.int64)
+        if func is torch.eye:
+            return torch.empty(args[0], args[-1])
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Inside, models are built on torch's `meta` device: with names and shapes, and without memory or random draws."""
+    with torch.device("meta"), _Unfilled():
+        yield
+
+
+def optional_weights(model: nn.Module) -> set[str]:
+    """Names of a model's tensors that former checkpoints lack, and that its layers then set to a default."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in getattr(module, "OPTIONAL_WEIGHTS", ())
+    }
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raises `ValueError` where a layer cannot compute with its weights, whatever its input."""
+    for module in model.modules():
+        check = getattr(module, "check_weights", None)
+        if check is not None:
+            check()
 
 
 def _described(value: object) -> str:

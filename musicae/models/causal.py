@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Decoded, ModelConfig
+from musicae.models.autoencoder import Decoded, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
 from musicae.nn.causal import DilatedStack, running_sum
 from musicae.nn.correction import MaskCorrection
@@ -35,10 +35,10 @@ class CausalConfig(ModelConfig):
     """Sizes of the causal restorer; 2.8 million parameters with n_fft=512."""
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
-    latent_size: int = Field(default=128, ge=1)  # numbers of each frame's code
-    width: int = Field(default=256, ge=1)
+    latent_size: Width = 128  # numbers of each frame's code
+    width: Width = 256
     layers: int = Field(default=5, ge=1, le=12)  # in encoder and decoder each; 5 look back over 1 s with n_fft=512
-    level_frames: int = Field(default=250, ge=1)  # time constant of the level; 2 s with n_fft=512 at 16 kHz
+    level_frames: int = Field(default=250, ge=1, le=1_000_000)  # time constant of the level; 2 s at 16 kHz
 
 
 class CausalState(NamedTuple):

@@ -3,12 +3,13 @@
 Their base `GridAutoencoder` is that of all models of pictures and spectrograms.
 """
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from musicae.models.autoencoder import Autoencoder, ModelConfig
+from musicae.models.autoencoder import Autoencoder, Depth, Levels, ModelConfig, Width
 from musicae.nn.convolution import (
     ConvDecoder,
     ConvEncoder,
@@ -18,28 +19,31 @@ from musicae.nn.convolution import (
     use_channels_last,
 )
 from musicae.nn.latent import Posterior
-from musicae.nn.layers import ResidualMLP
+from musicae.nn.layers import ResidualMLP, one_hot
 from musicae.spec import TensorSpec
+
+Patch = Annotated[int, Field(ge=1, le=64)]
+"""Side of the squares of cells that a network takes as one."""
 
 
 class ConvConfig(ModelConfig):
     """Sizes of a convolutional autoencoder with a vector latent."""
 
-    widths: tuple[int, ...] = Field(default=(32, 64, 128), min_length=1)  # channels of each level, finest first
-    patch: int = Field(default=1, ge=1)  # side of the squares of pixels that the network takes, and gives, as one cell
-    blocks: int = Field(default=1, ge=0)  # residual blocks of each level
+    widths: Levels = (32, 64, 128)  # channels of each level, finest first
+    patch: Patch = 1  # side of the squares of pixels that the network takes, and gives, as one cell
+    blocks: Depth = 1  # residual blocks of each level
     # Residual dense blocks between the coarsest cells and the code, in encoder and decoder each; with 0, one matrix
     # product. A code of few numbers needs a strongly non-linear map to cells, and only such a map lets a condition and
     # the code act together. None: 2 where there is a condition, else 0.
-    dense_blocks: int | None = Field(default=None, ge=0)
-    dense_width: int = Field(default=512, ge=1)
+    dense_blocks: Depth | None = None
+    dense_width: Width = 512
 
 
 class MLPConfig(ModelConfig):
     """Sizes of a residual MLP on the flattened grid, the fastest model to train on small pictures on a CPU."""
 
-    width: int = Field(default=1024, ge=1)
-    depth: int = Field(default=2, ge=0)  # residual blocks, in encoder and decoder each
+    width: Width = 1024
+    depth: Depth = 2  # residual blocks, in encoder and decoder each
 
 
 class GridAutoencoder(Autoencoder):
@@ -86,8 +90,8 @@ class GridAutoencoder(Autoencoder):
             return numbers
         if condition is None:
             condition = torch.zeros(len(numbers), self.spec.condition[0], dtype=torch.int64, device=numbers.device)
-        ones = F.one_hot(condition, self.spec.condition[1]).flatten(1)
-        return torch.cat([numbers, ones.to(numbers.dtype)], dim=1)
+        ones = one_hot(condition, self.spec.condition[1], dtype=numbers.dtype).flatten(1)
+        return torch.cat([numbers, ones], dim=1)
 
 
 class ConvAutoencoder(GridAutoencoder):

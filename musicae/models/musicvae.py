@@ -11,29 +11,32 @@ that training needs no loop over steps.
 """
 
 import math
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.models.autoencoder import Autoencoder, ModelConfig
+from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, ModelConfig, Width
 from musicae.nn.latent import Posterior
+from musicae.nn.layers import begins_step, one_hot
 from musicae.spec import TensorSpec
 
 _States = list[tuple[Tensor, Tensor]]
+_MOST_LAYERS = 16  # of LSTMs; deep ones learn badly
 
 
 class MusicVAEConfig(ModelConfig):
     """Sizes of `cat-mel_2bar_small`."""
 
-    latent_size: int = Field(default=256, ge=1, le=65536)
-    encoder_width: int = Field(default=512, ge=1)  # units of each direction
-    encoder_layers: int = Field(default=1, ge=1)
-    conductor_width: int = Field(default=0, ge=0)  # 0: flat, no conductor
-    conductor_layers: int = Field(default=2, ge=1)
-    decoder_width: int = Field(default=256, ge=1)  # units; each stream has a decoder of its own
-    decoder_layers: int = Field(default=2, ge=1)
+    latent_size: Width = 256
+    encoder_width: Width = 512  # units of each direction
+    encoder_layers: int = Field(default=1, ge=1, le=_MOST_LAYERS)
+    conductor_width: int = Field(default=0, ge=0, le=MOST_WIDTH)  # 0: flat, no conductor
+    conductor_layers: int = Field(default=2, ge=1, le=_MOST_LAYERS)
+    decoder_width: Width = 256  # units; each stream has a decoder of its own
+    decoder_layers: int = Field(default=2, ge=1, le=_MOST_LAYERS)
     sampling_rate: float = Field(
         default=1000.0, ge=0
     )  # k in k / (k + exp(step / k)), the share of teacher-forced steps; 0: all
@@ -87,6 +90,8 @@ class MusicVAE(Autoencoder):
         self.decoders = nn.ModuleList(CodeLSTM(code, size + code, width, layers) for size in spec.vocabulary)
         self.heads = nn.ModuleList(nn.Linear(width, size) for size in spec.vocabulary)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        # The same number on the host, which would have to wait for the device's in every step; None: not read yet.
+        self._known_updates: int | None = 0
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -106,7 +111,9 @@ class MusicVAE(Autoencoder):
         code, target = self._codes(z), target.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
         if self.training and self.config.sampling_rate > 0:
             forced_share = self._teacher_forced_share()
-            self.updates += 1
+            if begins_step():
+                self._known_updates = self._read_updates() + 1
+                self.updates += 1
             if forced_share < 0.999:
                 with torch.no_grad():
                     drawn = self.likelihood.sample(self._logits(code, target).float())
@@ -153,8 +160,8 @@ class MusicVAE(Autoencoder):
         """Logits of all streams, concatenated; each step is given the symbol before it."""
         given = code.unsqueeze(1).expand(-1, self.bar_steps, -1)
         logits = []
-        for decoder, head, one_hot in zip(self._decoders(), self.heads, self._one_hot(symbols), strict=True):
-            before = F.pad(one_hot, (0, 0, 1, 0))[:, :-1]
+        for decoder, head, known in zip(self._decoders(), self.heads, self._one_hot(symbols), strict=True):
+            before = F.pad(known, (0, 0, 1, 0))[:, :-1]
             hidden, _ = decoder(torch.cat([before, given], -1), decoder.first_state(code))
             logits.append(head(hidden))
         return torch.cat(logits, -1)
@@ -162,13 +169,22 @@ class MusicVAE(Autoencoder):
     def _teacher_forced_share(self) -> float:
         """Share of the steps that are given the target's symbol: the inverse sigmoid schedule."""
         rate = self.config.sampling_rate
-        exponent = min(float(self.updates) / rate, 700.0)
+        exponent = min(self._read_updates() / rate, 700.0)
         return rate / (rate + math.exp(exponent))
+
+    def _read_updates(self) -> int:
+        if self._known_updates is None:
+            self._known_updates = int(self.updates)
+        return self._known_updates
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._known_updates = None
 
     def _one_hot(self, symbols: Tensor) -> list[Tensor]:
         """int64 `(batch, steps, streams)` → for each stream a float `(batch, steps, vocabulary)`."""
         streams = zip(symbols.unbind(-1), self.spec.vocabulary, strict=True)
-        return [F.one_hot(stream, size).float() for stream, size in streams]
+        return [one_hot(stream, size) for stream, size in streams]
 
     def _decoders(self) -> list[CodeLSTM]:
         return [decoder for decoder in self.decoders if isinstance(decoder, CodeLSTM)]

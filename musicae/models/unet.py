@@ -10,8 +10,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Decoded, ModelConfig
-from musicae.models.conv import GridAutoencoder
+from musicae.models.autoencoder import Decoded, Depth, Levels, ModelConfig, Width
+from musicae.models.conv import GridAutoencoder, Patch
 from musicae.nn.convolution import (
     ConvDecoder,
     ConvEncoder,
@@ -31,10 +31,10 @@ class UNetConfig(ModelConfig):
     """Sizes of the U-Net."""
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
-    latent_size: int = Field(default=128, ge=1)  # channels of the spatial latent
-    widths: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1)
-    patch: int = Field(default=2, ge=1)  # side of the squares of pixels that are one cell; 1 is four times as slow as 2
-    blocks: int = Field(default=1, ge=0)
+    latent_size: Width = 128  # channels of the spatial latent
+    widths: Levels = (32, 64, 96, 128)
+    patch: Patch = 2  # side of the squares of pixels that are one cell; 1 is four times as slow as 2
+    blocks: Depth = 1
     # How many of the downsamplings, from the finest level on, halve both sides; the others halve only the height. None:
     # all halve both. In a spectrum the height is frequency: to recognise a sound takes the whole band, but little time.
     square_halvings: int | None = Field(default=None, ge=0)

@@ -17,18 +17,20 @@ class SymbolEmbedding(nn.Module):
     """The sum of one embedding for each stream, int64 `(..., streams)` → `(..., width)`.
 
     Args:
-        vocabulary: number of symbols of each stream; each table has one more row, `start`, for "nothing yet".
+        vocabulary: number of symbols of each stream; each table has one more row for "nothing yet", see `start`.
         width: size of an embedding.
     """
 
-    start: Tensor
-
     def __init__(self, vocabulary: Sequence[int], width: int) -> None:
         super().__init__()
+        self.vocabulary = tuple(vocabulary)
         self.tables = nn.ModuleList(nn.Embedding(size + 1, width) for size in vocabulary)
         for table in self.tables:
             nn.init.normal_(table.get_parameter("weight"), std=0.3)
-        self.register_buffer("start", torch.tensor(list(vocabulary)), persistent=False)
+
+    def start(self, rows: int, device: torch.device) -> Tensor:
+        """The symbols before the first step, "nothing yet", int64 `(rows, streams)`."""
+        return torch.stack([torch.full((rows,), size, device=device) for size in self.vocabulary], 1)
 
     def forward(self, symbols: Tensor) -> Tensor:
         """int64 `(..., streams)` → `(..., width)`."""
@@ -43,8 +45,8 @@ class SymbolEmbedding(nn.Module):
         Returns:
             The same shape; the first step is `start`.
         """
-        start = self.start.expand(symbols.shape[0], 1, -1)
-        return torch.cat([start, symbols[:, :-1]], dim=1)
+        start = self.start(len(symbols), symbols.device)
+        return torch.cat([start.unsqueeze(1), symbols[:, :-1]], dim=1)
 
 
 def word_dropout(symbols: Tensor, share: float) -> Tensor:

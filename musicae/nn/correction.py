@@ -9,16 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-# Loudness is perceived on a compressed scale; 0.3 is the usual exponent for speech enhancement
-# (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
-# speech enhancement").
-MAGNITUDE_EXPONENT = 0.3
-
-
-def compressed(spectrum: Tensor) -> Tensor:
-    """Complex spectrum `(batch, 2, frequency, time)` → compressed magnitude `(batch, 1, frequency, time)`."""
-    # The small constant keeps the gradient of a power below one finite at zero.
-    return (spectrum.pow(2).sum(1, keepdim=True) + 1e-8).pow(MAGNITUDE_EXPONENT / 2)
+from musicae.likelihoods import compressed
 
 
 class Correction(nn.Module):

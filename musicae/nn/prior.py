@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from musicae.precision import in_float32
+
 _LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -156,6 +158,11 @@ class AffineCoupling(nn.Module):
         z = torch.cat([kept, (moved - shift) * torch.exp(-log_scale)], 1)
         return z[:, torch.argsort(self.order)]
 
+    def check_weights(self) -> None:
+        """Raises `ValueError` where the order is no permutation, as in a damaged checkpoint."""
+        if not torch.equal(self.order.sort().values, torch.arange(len(self.order), device=self.order.device)):
+            raise ValueError("the order of a flow's numbers is no permutation")
+
     def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = self.net(kept).float().chunk(2, 1)
         return self.LARGEST_LOG_SCALE * torch.tanh(raw / self.LARGEST_LOG_SCALE), shift
@@ -177,13 +184,16 @@ class FlowPrior(Prior):
             AffineCoupling(math.prod(shape), self.HIDDEN, generator) for _ in range(self.COUPLINGS)
         )
 
+    @in_float32
     def log_prob(self, z: Tensor) -> Tensor:
         base, log_determinant = self._forward(z)
         return log_determinant + standard_log_prob(base)
 
+    @in_float32
     def to_base(self, z: Tensor) -> Tensor:
         return self._forward(z)[0].view_as(z)
 
+    @in_float32
     def from_base(self, base: Tensor) -> Tensor:
         z = base.flatten(1)
         for coupling in reversed(self.couplings):
@@ -210,10 +220,11 @@ class MixturePrior(Prior):
         numbers = math.prod(shape)
         generator = torch.Generator().manual_seed(0)
         # Random, or all components would learn the same.
-        self.mean = nn.Parameter(0.5 * torch.randn(self.COMPONENTS, numbers, generator=generator))
+        self.mean = nn.Parameter(torch.randn(self.COMPONENTS, numbers, generator=generator).mul_(0.5))
         self.log_sigma = nn.Parameter(torch.zeros(self.COMPONENTS, numbers))
         self.weight_logits = nn.Parameter(torch.zeros(self.COMPONENTS))
 
+    @in_float32
     def log_prob(self, z: Tensor) -> Tensor:
         z, precision = z.flatten(1).float(), torch.exp(-2 * self.log_sigma)
         # Σ (z - m)² / σ², as matrix products.
@@ -253,6 +264,9 @@ class SequencePrior(Prior):
     moment_mean: Tensor
     moment_scale: Tensor
 
+    OPTIONAL_WEIGHTS: ClassVar[tuple[str, ...]] = ("pooled_mean", "whitening", "moment_mean", "moment_scale")
+    """Buffers that models lack which were stored before priors were fitted after training."""
+
     HIDDEN = 256
     BASES = 6  # functions of time; means over time are mixtures of them
     _LARGEST_LOG_SCALE = 4.0
@@ -265,21 +279,31 @@ class SequencePrior(Prior):
         self.net = nn.Sequential(nn.Linear(pooled, self.HIDDEN), nn.GELU(), nn.Linear(self.HIDDEN, outputs))
         for parameter in self.net[-1].parameters():
             nn.init.zeros_(parameter)
-        time = torch.linspace(0, 1, moments)
+        # On the CPU wherever the rest is built: operations on `meta` make torch load its compiler.
+        time = torch.linspace(0, 1, moments, device="cpu")
         # The first is constant, the others begin as decays of different lengths.
-        decays = torch.exp(-time / torch.logspace(-1.5, 0.5, self.BASES - 1)[:, None])
-        self.bases = nn.Parameter(torch.cat([torch.ones(1, moments), decays]))
+        lengths = torch.logspace(-1.5, 0.5, self.BASES - 1, device="cpu")
+        constant = torch.ones(1, moments, device="cpu")
+        self.bases = nn.Parameter(torch.cat([constant, torch.exp(-time / lengths[:, None])]))
         # Mean and scale of all codes; the network predicts pooled numbers and moments brought to mean 0 and scale 1.
         for name, value in self._identity().items():
             self.register_buffer(name, value)
 
+    def check_weights(self) -> None:
+        """Raises `ValueError` where a scale is not positive, or the whitening has no inverse."""
+        if not (self.moment_scale > 0).all() or not (self.whitening.diagonal() > 0).all():
+            raise ValueError("the scales of a fitted prior are not positive")
+
+    @in_float32
     def log_prob(self, z: Tensor) -> Tensor:
         base, log_scale = self._to_base(z)
         return standard_log_prob(base) - log_scale
 
+    @in_float32
     def to_base(self, z: Tensor) -> Tensor:
         return self._to_base(z)[0]
 
+    @in_float32
     def from_base(self, base: Tensor) -> Tensor:
         pooled, noise = self._split(base)
         mean, log_first, log_scale, memory = self._expected(pooled)
@@ -350,9 +374,10 @@ class SequencePrior(Prior):
         }
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Adds the buffers that models lack which were stored before priors were fitted after training."""
-        for name, value in self._identity().items():
-            state_dict.setdefault(prefix + name, value)
+        """Adds the buffers that a former checkpoint lacks."""
+        if any(prefix + name not in state_dict for name in self.OPTIONAL_WEIGHTS):
+            for name, value in self._identity().items():
+                state_dict.setdefault(prefix + name, value)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,18 +10,21 @@ from pydantic import Field
 
 from musicae.config import Config
 
+_MANY = 10**9
+"""Bound on counts: more than any run has, and few enough for every type of integer."""
+
 
 class TrainConfig(Config):
     """The settings of a training run."""
 
-    steps: int = Field(default=4000, ge=1)  # updates; the learning rate's schedule ends here
+    steps: int = Field(default=4000, ge=1, le=_MANY)  # updates; the learning rate's schedule ends here
     minutes: float | None = Field(default=None, gt=0)  # wall time; training stops when either limit is reached
-    batch_size: int = Field(default=128, ge=1)  # examples an update, over all processes
+    batch_size: int = Field(default=128, ge=1, le=_MANY)  # examples an update, over all processes
     # Examples that the network takes at once, in a process; their gradients add up to those of the batch. None: all of
     # a batch, and halves of it where the memory is short.
-    micro_batch: int | None = Field(default=None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1, le=_MANY)
     learning_rate: float = Field(default=1e-3, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)  # but at most a tenth of `steps`
+    warmup_steps: int = Field(default=100, ge=0, le=_MANY)  # but at most a tenth of `steps`
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0)  # largest norm, of the loss per number of the example
     ema_decay: float = Field(default=0.999, ge=0, lt=1)  # of the averaged weights, which are evaluated and stored
@@ -29,10 +32,10 @@ class TrainConfig(Config):
     free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
     sparsity: float = Field(default=0.0, ge=0)  # weight of the sum of the code's absolute values
     kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
-    evaluate_every: int = Field(default=500, ge=1)  # steps
-    evaluate_examples: int = Field(default=2048, ge=1)  # at most, of the validation split
-    patience: int = Field(default=20, ge=1)  # evaluations without improvement before stopping
-    bad_updates: int = Field(default=50, ge=1)  # non-finite updates in a row before giving up
+    evaluate_every: int = Field(default=500, ge=1, le=_MANY)  # steps
+    evaluate_examples: int = Field(default=2048, ge=1, le=_MANY)  # at most, of the validation split
+    patience: int = Field(default=20, ge=1, le=_MANY)  # evaluations without improvement before stopping
+    bad_updates: int = Field(default=50, ge=1, le=_MANY)  # non-finite updates in a row before giving up
     seed: int = Field(default=0, ge=0, lt=2**31)
     equal_draws: bool = True  # each process draws for the whole batch, so that losses don't depend on their number
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"

@@ -1,0 +1,212 @@
+"""Tensor files: safetensors, read with the care that a file from anywhere needs, and written reproducibly.
+
+A header may claim anything. So its size is compared with the file's before it is parsed, types and shapes are known
+before memory is taken for a tensor, tensors are read one at a time, and numbers that are not finite are refused. What
+the shapes should be is known to the caller, who compares first and reads then.
+
+Large matrices may be stored in eight bits. Nothing here knows models.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save, save_file
+from torch import Tensor
+
+from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of
+
+MOST_HEADER_BYTES = 2**23
+"""Largest header that is parsed, 8 MiB: about 80,000 tensors."""
+MOST_NUMBERS = 1_000_000_000
+"""Most numbers that are read of a file unless more are expected: 4 GB in float32."""
+_MOST_AXES = 8
+_LONGEST_AXIS = 2**48
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_COUNTS = {"I64", "I32", "I16", "I8", "U8", "BOOL"}
+
+_SCALE = ".int8_scale"
+"""Suffix: the scales of tensor `NAME` are stored as `NAME.int8_scale`."""
+_LEAST_QUANTISED = 4096
+"""Tensors of fewer numbers stay float16: they take little space, and biases and norms suffer from rounding."""
+
+
+class TensorFile:
+    """A safetensors file whose header has been checked. Use it in a `with`.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        shapes: shape of each tensor, by name; scales of int8 tensors are left out.
+        metadata: the texts in the header.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            if not path.is_file():
+                raise CheckpointError(f"{path} is missing; the model folder is incomplete.")
+            _check_header_size(path)
+            self._file: Any = safe_open(path, "pt")
+            self.metadata: dict[str, str] = dict(self._file.metadata() or {})
+            slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118 - it is no mapping
+            self._types: dict[str, str] = {name: part.get_dtype() for name, part in slices.items()}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            for name, shape in shapes.items():
+                _check_tensor(name, shape, self._types[name])
+            self._scaled = {name for name in shapes if name + _SCALE in shapes}
+            for name in self._scaled:
+                _check_scale(name, shapes, self._types)
+        except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+            raise self._damaged(error) from error
+        scales = {name + _SCALE for name in self._scaled}
+        self.shapes = {name: shape for name, shape in shapes.items() if name not in scales}
+
+    def __enter__(self) -> "TensorFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, traceback)
+
+    def is_float(self, name: str) -> bool:
+        """Whether a tensor holds real numbers, in any precision, and no counts."""
+        return self._types[name] in _FLOATS or name in self._scaled
+
+    def read(self, name: str) -> Tensor:
+        """A tensor as it is stored; one in eight bits as float32.
+
+        Raises:
+            CheckpointError: it can't be read, or holds a number that is not finite.
+        """
+        try:
+            value: Tensor = self._file.get_tensor(name)
+            if name in self._scaled:
+                value = value.float() * _along_first(self._file.get_tensor(name + _SCALE).float(), value)
+        except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+            raise self._damaged(error) from error
+        if value.is_floating_point() and not _is_finite(value):
+            raise CheckpointError(
+                f"{self.path} holds numbers that are not finite, in {in_short(name)}; copy the model anew, or train it "
+                "with a lower learning_rate."
+            )
+        return value
+
+    def read_all(self, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
+        """All tensors by name; see `read`.
+
+        Args:
+            most_numbers: refuse a file with more.
+        """
+        numbers = sum(math.prod(shape) for shape in self.shapes.values())
+        if numbers > most_numbers:
+            raise self._damaged(f"it holds {numbers:,} numbers, more than the {most_numbers:,} expected")
+        return {name: self.read(name) for name in self.shapes}
+
+    def _damaged(self, reason: object) -> CheckpointError:
+        if isinstance(reason, OSError):
+            return CheckpointError(f"{self.path} cannot be read ({sentence_of(reason.strerror or reason)}).")
+        return CheckpointError(f"{self.path} is damaged ({sentence_of(reason, 200)}); train or copy the model anew.")
+
+
+def _check_header_size(path: Path) -> None:
+    """Raises `ValueError` where a header is too large, or larger than its file."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    size, left = int.from_bytes(start, "little"), path.stat().st_size - 8
+    if len(start) < 8 or size > left:
+        raise ValueError("it ends before its header does")
+    if size > MOST_HEADER_BYTES:
+        raise ValueError(f"its header has {size:,} bytes, more than {MOST_HEADER_BYTES:,}")
+
+
+def _check_tensor(name: str, shape: tuple[int, ...], stored: str) -> None:
+    if stored not in _FLOATS | _COUNTS:
+        raise ValueError(f"{in_short(name)} is stored as {stored}")
+    if len(shape) > _MOST_AXES or any(size > _LONGEST_AXIS for size in shape):
+        raise ValueError(f"{in_short(name)} has the shape {in_short(shape)}")
+
+
+def _check_scale(name: str, shapes: Mapping[str, tuple[int, ...]], types: Mapping[str, str]) -> None:
+    if types[name] != "I8" or types[name + _SCALE] not in _FLOATS or shapes[name + _SCALE] != shapes[name][:1]:
+        raise ValueError(f"the scales of {in_short(name)} do not fit it")
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether all numbers are finite. The smallest and the largest are NaN where any number is: one pass, no mask."""
+    return not value.numel() or all(math.isfinite(float(end)) for end in torch.aminmax(value))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes a safetensors file, with the permissions of other files; the same content gives the same bytes.
+
+    Args:
+        path: the file.
+        tensors: by name, on any device.
+        metadata: texts for the header.
+
+    Raises:
+        MusicaeError: it cannot be written, as when no space is left.
+    """
+    contents = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    path.touch()
+    mode = path.stat().st_mode  # by the user's umask; safetensors lets nobody else read its files
+    try:
+        if metadata:
+            path.write_bytes(_with_sorted_header(save(contents, dict(metadata))))
+        else:
+            save_file(contents, path)
+    except (SafetensorError, OSError) as error:
+        size_mb = sum(value.numel() * value.element_size() for value in contents.values()) / 1e6
+        raise MusicaeError(f"cannot write {path}, of {size_mb:.1f} MB: {error}; free some space.") from error
+    path.chmod(mode)
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """The file with its header's keys in order; safetensors writes texts in another order in each process."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
+def quantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Quantises large matrices and kernels to int8, symmetrically, with a float32 scale for each output channel.
+
+    A weight is stored as round(w / s) with s = max |w| / 127 over its channel, the first axis: the error is at most
+    s / 2 (Krishnamoorthi, 2018, "Quantizing deep convolutional networks for efficient inference", section 3.1).
+
+    Returns:
+        The tensors, int8 where large, and for each of these its scales, named `NAME.int8_scale`.
+    """
+    stored = {}
+    for name, value in tensors.items():
+        if not value.is_floating_point() or value.dim() < 2 or value.numel() < _LEAST_QUANTISED:
+            stored[name] = value
+            continue
+        scale = (value.flatten(1).abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
+        stored[name] = (value / _along_first(scale, value)).round().to(torch.int8)
+        stored[name + _SCALE] = scale
+    return stored
+
+
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Float tensors as float16, but for the scales of `quantise`."""
+    return {
+        name: value.half() if value.is_floating_point() and not name.endswith(_SCALE) else value
+        for name, value in tensors.items()
+    }
+
+
+def _along_first(scale: Tensor, like: Tensor) -> Tensor:
+    return scale.view(-1, *(1 for _ in like.shape[1:]))
