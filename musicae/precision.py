@@ -1,12 +1,23 @@
-"""The floating-point format to train, sample and restore in: bfloat16 where the machine is faster with it."""
+"""The floating-point format to train, sample and restore in: bfloat16 where the machine is faster with it.
+
+Autocast is for networks. A log-probability sums thousands of numbers, and a change of variables goes through every
+layer of a flow: in bfloat16 they are wrong by whole nats. Such methods are marked `in_float32`.
+"""
 
 import math
 import os
 import time
-from functools import cache
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+_ROUNDED = (torch.bfloat16, torch.float16)
 
 
 def resolve_precision(wanted: str) -> str:
@@ -28,6 +39,31 @@ def resolve_precision(wanted: str) -> str:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return "no"  # processes that measure for themselves could disagree
     return _cpu_precision()
+
+
+@cache
+def best_device() -> torch.device:
+    """The device that is computed on where none is named: a CUDA GPU, else one of Apple's (MPS), else the CPU.
+
+    `MUSICAE_DEVICE` (`cpu`, `cuda`, `mps`) decides otherwise. MPS is used only if the transforms that sound needs run
+    on it, which older versions of macOS lack.
+    """
+    if chosen := os.environ.get("MUSICAE_DEVICE"):
+        return torch.device(chosen)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available() and _transforms_run(torch.device("mps")):
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _transforms_run(device: torch.device) -> bool:
+    try:
+        wave = torch.ones(1, 64, device=device)
+        torch.stft(wave, 16, 4, window=torch.hann_window(16, device=device), return_complex=True).abs().sum().item()
+    except (RuntimeError, NotImplementedError, TypeError):
+        return False
+    return True
 
 
 MANY_DRAWS = 256
@@ -57,6 +93,39 @@ def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocas
     """
     fast = by_mask and device.type == "cpu" and _cpu_precision() == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+def in_float32(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Decorates a method that must not be rounded: it computes without autocast and TF32, and takes no half precision.
+
+    Args:
+        method: its tensors are given as arguments; the half-precise ones are turned into float32.
+    """
+
+    @wraps(method)
+    def unrounded(*args: Any, **kwargs: Any) -> _Result:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        device = tensors[0].device.type if tensors else "cpu"
+        is_rounding = device != "meta" and torch.is_autocast_enabled(device)
+        products = torch.backends.cuda.matmul
+        is_rounding |= device == "cuda" and products.fp32_precision != "ieee"  # "none" is what torch decides elsewhere
+        if not is_rounding and not any(tensor.dtype in _ROUNDED for tensor in tensors):
+            return method(*args, **kwargs)
+        with ExitStack() as stack:
+            if device != "meta":
+                stack.enter_context(torch.autocast(device, enabled=False))
+            if device == "cuda":
+                stack.callback(setattr, products, "fp32_precision", products.fp32_precision)
+                products.fp32_precision = "ieee"
+            return method(
+                *(_as_float32(value) for value in args), **{key: _as_float32(value) for key, value in kwargs.items()}
+            )
+
+    return unrounded
+
+
+def _as_float32(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype in _ROUNDED else value
 
 
 @cache

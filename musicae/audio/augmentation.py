@@ -7,7 +7,7 @@ learns from many. Nothing here knows files or settings.
 import torch
 from torch import Tensor
 
-from musicae.audio.noise import convolved, room_response, uniform
+from musicae.audio.noise import convolved, host_generator, room_response, row_index, rows_below, uniform
 
 GAIN_DB = 9.0
 COLOUR_DB = 6.0
@@ -42,11 +42,11 @@ def augmented(
     sign = torch.where(uniform((rows, 1), generator) < 0.5, -1.0, 1.0)
     present = torch.where(uniform((rows, 1), generator) < silent_share, 0.0, 1.0)
     changed = waveform * gain * sign * present
-    in_room = uniform((rows,), generator) < room_share
-    if in_room.any():
+    if in_room := rows_below(room_share, rows, host_generator(generator)):
         length = min(samples, round(_ROOM_S * sample_rate_hz))
-        response = room_response(int(in_room.sum()), length, generator, sample_rate_hz=sample_rate_hz)
-        changed[in_room] = convolved(changed[in_room], response)
+        response = room_response(len(in_room), length, generator, sample_rate_hz=sample_rate_hz)
+        index = row_index(in_room, changed.device)
+        changed[index] = convolved(changed[index], response)
     return changed
 
 

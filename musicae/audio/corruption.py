@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
-from musicae.audio.noise import NOISES, gusts, uniform
+from musicae.audio.noise import NOISES, gusts, host_generator, row_index, rows_below, uniform
 from musicae.audio.noise_recordings import NoiseRecordings
 
 # A frame this far below the loudest one is a pause; pauses don't count towards the signal's power, or a
@@ -107,35 +107,33 @@ class AddNoise:
 
     def _noise(self, rows: int, generator: torch.Generator) -> Tensor:
         """`(rows, samples)` of RMS about 1."""
-        noise = self._one_source(rows, generator)
-        second = uniform((rows,), generator) < self.SECOND_SHARE
-        if second.any():
-            strength = uniform((int(second.sum()), 1), generator)
-            noise[second] += strength * self._one_source(len(strength), generator)
-        wandering = uniform((rows,), generator) < self.GUSTS_SHARE
-        if wandering.any():
-            count = int(wandering.sum())
-            noise[wandering] *= gusts(count, self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz)
+        host = host_generator(generator)
+        noise = self._one_source(rows, generator, host)
+        if second := rows_below(self.SECOND_SHARE, rows, host):
+            strength = uniform((len(second), 1), generator)
+            noise[row_index(second, noise.device)] += strength * self._one_source(len(second), generator, host)
+        if wandering := rows_below(self.GUSTS_SHARE, rows, host):
+            level = gusts(len(wandering), self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz)
+            noise[row_index(wandering, noise.device)] *= level
         return noise
 
-    def _one_source(self, rows: int, generator: torch.Generator) -> Tensor:
-        """`(rows, samples)` of RMS about 1, each row from one source."""
+    def _one_source(self, rows: int, generator: torch.Generator, host: torch.Generator) -> Tensor:
+        """`(rows, samples)` of RMS about 1, each row from one source; which one is drawn by the host."""
         share_beside_families = self._recorded_share if self._families else 1.0
-        is_recorded = uniform((rows,), generator) < (0.0 if self._recordings is None else share_beside_families)
-        family_number = torch.randint(
-            max(1, len(self._families)), (rows,), generator=generator, device=generator.device
-        )
+        recorded = rows_below(0.0 if self._recordings is None else share_beside_families, rows, host)
+        family_numbers = torch.randint(max(1, len(self._families)), (rows,), generator=host).tolist()
+        made = sorted(set(range(rows)).difference(recorded))
         noise = torch.empty((rows, self._chunk_samples), device=generator.device)
         for number, family in enumerate(self._families):
-            chosen = ((family_number == number) & ~is_recorded).nonzero()[:, 0]
-            if len(chosen):
-                noise[chosen] = NOISES[family](
+            if chosen := [row for row in made if family_numbers[row] == number]:
+                noise[row_index(chosen, noise.device)] = NOISES[family](
                     len(chosen), self._chunk_samples, generator, sample_rate_hz=self._sample_rate_hz
                 )
-        chosen = is_recorded.nonzero()[:, 0]
-        if len(chosen):
+        if recorded:
             assert self._recordings is not None
-            noise[chosen] = self._recordings.crop(len(chosen), self._chunk_samples, generator, varied=self._varied)
+            noise[row_index(recorded, noise.device)] = self._recordings.crop(
+                len(recorded), self._chunk_samples, generator, varied=self._varied
+            )
         return noise
 
 

@@ -5,7 +5,8 @@ parameters, on the generator's device. Of few recordings many are made by `speed
 faster, and coloured as by other places and microphones. Nothing here knows levels, files or settings.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -155,6 +156,30 @@ def recoloured(waveform: Tensor, varied: Tensor, generator: torch.Generator, *, 
 def uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator) -> Tensor:
     """Numbers in 0…1 on the generator's device."""
     return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def host_generator(generator: torch.Generator) -> torch.Generator:
+    """A generator on the CPU, for draws that decide which rows are worked on.
+
+    Were they drawn on a GPU, the host would have to wait for them before it could start the work. On a CPU it is the
+    generator itself; elsewhere one that is seeded from the state of the generator, which then moves on, so that the
+    next one is another. The state is kept by the host: to read it takes no waiting.
+    """
+    if generator.device.type == "cpu":
+        return generator
+    state = hashlib.blake2b(bytes(generator.get_state().tolist()), digest_size=7).digest()
+    uniform((1,), generator)
+    return torch.Generator().manual_seed(int.from_bytes(state, "big"))
+
+
+def rows_below(share: float, rows: int, host: torch.Generator) -> list[int]:
+    """Draws the rows to which something happens, each with a probability; `host` is a generator on the CPU."""
+    return [row for row, drawn in enumerate(uniform((rows,), host).tolist()) if drawn < share]
+
+
+def row_index(rows: Sequence[int], device: torch.device) -> Tensor:
+    """Numbers of rows as an int64 tensor on the device; the host doesn't wait for the copy."""
+    return torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
 
 
 def _coloured(rows: int, samples: int, generator: torch.Generator, fall: Tensor, sample_rate_hz: int) -> Tensor:

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musicae.audio.excerpts import mono_samples
 from musicae.audio.formats import SOUND_SUFFIXES
-from musicae.audio.noise import recoloured, speeds, varied_rows
+from musicae.audio.noise import host_generator, recoloured, speeds, varied_rows
 from musicae.audio.sound import Sound
 from musicae.errors import DamagedFileError, MusicaeError
 
@@ -93,8 +94,7 @@ class NoiseRecordings:
         recordings, folders = [], []
         for path in files:
             try:
-                samples = Sound.open(path).mono().resample(sample_rate_hz).samples
-                active = without_silence(samples, sample_rate_hz)
+                active = without_silence(mono_samples(Sound.open(path), sample_rate_hz), sample_rate_hz)
             except DamagedFileError:
                 continue  # one bad clip in a folder of noise changes nothing that is reported
             if len(active):
@@ -115,16 +115,17 @@ class NoiseRecordings:
         """
         device = generator.device
         if self._samples.device != device:
-            self._samples, self._lengths, self._starts, self._weights = (
-                tensor.to(device) for tensor in (self._samples, self._lengths, self._starts, self._weights)
+            self._samples, self._lengths, self._starts = (
+                tensor.to(device) for tensor in (self._samples, self._lengths, self._starts)
             )
-        which = torch.multinomial(self._weights, rows, replacement=True, generator=generator)
+        which = torch.multinomial(self._weights, rows, replacement=True, generator=host_generator(generator))
+        which = which.to(device, non_blocking=True)
         if not varied:
             steps = torch.arange(samples, device=device)
             return self._at(which, self._begin(which, torch.full_like(which, samples), generator) + steps)
         changed = varied_rows(rows, generator)
         # Double precision: a place is a sample's number and how far it is to the next.
-        steps = torch.arange(samples, dtype=torch.float64, device=device) * speeds(changed, generator)
+        steps = torch.arange(samples, dtype=_finest(device), device=device) * speeds(changed, generator)
         below = steps.floor().long()
         begin = self._begin(which, below[:, -1] + 2, generator)
         nearest = self._at(which, begin + below)
@@ -136,7 +137,7 @@ class NoiseRecordings:
         """Where pieces of `needed` samples begin, int64 `(rows, 1)`: anywhere in recordings that are shorter."""
         length = self._lengths[which]
         places = torch.where(length > needed, length - needed + 1, length)
-        drawn = torch.rand(len(which), generator=generator, device=generator.device, dtype=torch.float64)
+        drawn = torch.rand(len(which), generator=generator, device=generator.device, dtype=_finest(generator.device))
         return (drawn * places).long().clamp_max(places - 1)[:, None]
 
     def _at(self, which: Tensor, place: Tensor) -> Tensor:
@@ -148,9 +149,14 @@ def without_silence(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Drops the silent pieces of `(samples,)`; nothing is left of a silent recording."""
     piece = max(1, round(_PIECE_S * sample_rate_hz))
     padded = np.pad(samples, (0, -len(samples) % piece)).reshape(-1, piece)
-    level = np.sqrt((padded.astype(np.float64) ** 2).mean(1))
+    level = np.sqrt(np.einsum("ij,ij->i", padded, padded, dtype=np.float64) / piece)
     active = level > max(level.max(initial=0.0) * 10 ** (_SILENCE_DB / 20), 1e-7)
     return samples[np.repeat(active, piece)[: len(samples)]]
+
+
+def _finest(device: torch.device) -> torch.dtype:
+    """Apple's GPUs have no double precision: there the last samples of hours of noise are drawn in steps."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _at_rms_one(samples: np.ndarray) -> np.ndarray:

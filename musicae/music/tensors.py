@@ -29,19 +29,20 @@ def draw_shift(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
     pitched = [index for index, stream in enumerate(part.streams) if not stream.is_drums]
     if not pitched:
         return None
-    notes = tokens[..., pitched].flatten(1)
+    notes = torch.cat([tokens[..., index] for index in pitched], 1)
     onset = notes >= FIRST_ONSET
     lowest = torch.where(onset, notes, LINE_VOCABULARY - 1).amin(dim=1)  # (batch,)
     highest = torch.where(onset, notes, FIRST_ONSET).amax(dim=1)
     down = (FIRST_ONSET - lowest).clamp(min=-TRANSPOSE_DOWN)
     up = (LINE_VOCABULARY - 1 - highest).clamp(max=TRANSPOSE_UP)
-    draw = torch.rand(len(tokens), generator=generator, device=tokens.device, dtype=torch.float64)
+    exact = torch.float32 if tokens.device.type == "mps" else torch.float64  # Apple's GPUs have no double precision
+    draw = torch.rand(len(tokens), generator=generator, device=tokens.device, dtype=exact)
     return torch.minimum(down + (draw * (up - down + 1)).long(), up)
 
 
 def transposed(tokens: torch.Tensor, part: Part, shift: torch.Tensor) -> torch.Tensor:
     """Moves the notes of `(batch, steps, streams)` by `(batch,)` semitones."""
-    movable = torch.tensor([not stream.is_drums for stream in part.streams], device=tokens.device)
+    movable = torch.tensor([not stream.is_drums for stream in part.streams]).to(tokens.device, non_blocking=True)
     return torch.where((tokens >= FIRST_ONSET) & movable, tokens + shift[:, None, None], tokens)
 
 

@@ -10,7 +10,6 @@ given a domain, a model and a data set.
 import math
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -33,16 +32,15 @@ from musicae.precision import best_device, resolve_precision
 from musicae.training.callbacks import Callback, RunStatus
 from musicae.training.checkpoint import Manifest
 from musicae.training.config import TrainConfig
-from musicae.training.preview import write_preview
 from musicae.training.environment import environment_now
 from musicae.training.process import ends_with_the_others, interrupt_flag, keep_freed_memory, refuse_wrong_count
 from musicae.training.run_folder import RunFolder, RunState, cut_metrics
-from musicae.training.run_log import RunLog
-from musicae.training.trouble import divergence, halved, until_it_fits
-from musicae.training.update import Examples, add_gradients, clip_gradients, mean_loss, update_average
+from musicae.training.run_log import RunLog, describe_place
+from musicae.training.trouble import divergence, halved, refuse_to_halve_less, until_it_fits
+from musicae.training.update import Examples, add_gradients, clip_gradients, update_average
+from musicae.training.validation import Validation
 
 _SEED_STRIDE = 1_000_003  # keeps the seeds of neighbouring steps and processes apart
-_PREVIEW_EXAMPLES = 8
 _BITS_PER_NAT = 1 / math.log(2)
 
 
@@ -149,9 +147,14 @@ class TrainingRun:
         validation = dataset.splits["validation"]
         # A stride keeps every part of the split in the share that is evaluated.
         validation = validation[:: max(1, math.ceil(len(validation) / config.evaluate_examples))]
-        self.validation_table = ExampleTable(dataset.examples, validation, self.device, budget)
         self.corruption = domain.corruption(manifest.task, split="train")
-        self.validation_corruption = domain.corruption(manifest.task, split="validation")
+        self.validation = Validation(
+            domain,
+            ExampleTable(dataset.examples, validation, self.device, budget),
+            domain.corruption(manifest.task, split="validation"),
+            generator=partial(self._generator, 0),
+            precision=self.accelerator.autocast,
+        )
         self.average = AveragedModel(model.to(self.device))
         if config.compile:
             from musicae.training.compiled import compile_networks
@@ -167,7 +170,6 @@ class TrainingRun:
                 f"{self.accelerator.num_processes} processes can't share batches of {self.batch_size}; start fewer."
             )
         self.micro_batch = min(config.micro_batch or self.batch_size, self.batch_size)
-        self.evaluation_batch = domain.spec.evaluation_batch
         self.step, self.elapsed_s = 0, 0.0
         self.first_total = self.best_total = math.inf
         self.stale_evaluations = 0
@@ -197,13 +199,8 @@ class TrainingRun:
     @property
     def place(self) -> str:
         """How many processes take part, and on which device, in words."""
-        count, threads = self.accelerator.num_processes, torch.get_num_threads()
-        processes = f"{count} process{'es' * (count > 1)}"
-        if self.device.type == "cuda":
-            place = f"training on {torch.cuda.get_device_name(self.device)} in {processes}, a GPU each"
-        else:
-            place = f"training on the CPU in {processes} of {threads} thread{'s' * (threads > 1)}"
-        return f"{place}, precision {'float32' if self.precision == 'no' else self.precision}"
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return describe_place(device, self.accelerator.num_processes, torch.get_num_threads(), self.precision)
 
     @property
     def best_folder(self) -> Path:
@@ -242,10 +239,8 @@ class TrainingRun:
         if self.step % 20 == 0:
             whole = self._loss_of_batch(loss, examples)
             parts = {"loss": whole["total"], "reconstruction": whole["reconstruction"], "kl": whole["kl"]}
-            if self._raw_model.latent.has_penalty:
-                parts["penalty"] = whole["penalty"]
-            if self.config.sparsity:
-                parts["sparsity"] = whole["sparsity"]
+            shown = {"penalty": self._raw_model.latent.has_penalty, "sparsity": self.config.sparsity > 0}
+            parts |= {name: whole[name] for name, is_shown in shown.items() if is_shown}
             speed = {"examples/s": self.examples_per_s, "learning_rate": learning_rate, "beta": beta}
             log.show(self.progress, self.step, {**parts, "examples/s": self.examples_per_s})
             log.record(self.step, {f"train/{name}": value for name, value in {**parts, **speed}.items()})
@@ -278,11 +273,11 @@ class TrainingRun:
             self.optimizer.zero_grad(set_to_none=True)
             # Of several processes others wait with their gradients for this one, so none can begin anew alone.
             smaller = halved(self.micro_batch) if self.accelerator.num_processes == 1 else 0
-            if not smaller:
-                raise MusicaeError(
-                    f"a step doesn't fit into the memory, with {self.micro_batch} examples at a time (micro_batch); "
-                    f"lower that or --batch-size (now {self.batch_size}), or the sizes of the model or its examples."
-                )
+            refuse_to_halve_less(
+                smaller,
+                f"a step with {self.micro_batch} examples at a time (micro_batch)",
+                f"that, --batch-size (now {self.batch_size}), or ",
+            )
             self.micro_batch = smaller
             log.say(f"out of memory: from step {self.step} on a batch is computed in parts of {smaller} examples")
 
@@ -298,11 +293,10 @@ class TrainingRun:
 
     def evaluate(self, log: RunLog) -> None:
         """Scores the averaged weights on the validation split; keeps them if they are the best."""
-        model, count = self.evaluated_model, len(self.validation_table)
-        sums = torch.zeros(len(Loss._fields), dtype=torch.float64, device=self._exact_device)
-        parts = torch.arange(count).split(self.domain.spec.evaluation_batch)
-        for index in range(self.accelerator.process_index, len(parts), self.accelerator.num_processes):
-            sums += len(parts[index]) * torch.stack(list(self._score(log, index, parts[index])))
+        model, count = self.evaluated_model, len(self.validation.table)
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        weights = {"beta": self.config.beta, "sparsity": self.config.sparsity}
+        sums = self.validation.summed_loss(model, weights, log.say, share=share)
         # Added up in one order in all processes, so that they come to the same decisions.
         total, reconstruction, kl, penalty, size = (self._gather(sums).sum(0) / count).tolist()
         self.metrics = {
@@ -331,36 +325,7 @@ class TrainingRun:
         else:
             self.stale_evaluations += 1
         if self.is_main:
-            self._preview(model)
-
-    def _score(self, log: RunLog, index: int, rows: Tensor) -> Loss:
-        """The loss of one part of the validation split, in float64; in smaller parts where the memory is short.
-
-        A GPU computes it in the precision of training. On a CPU it is exact: scores of several machines are compared.
-        """
-        weights = {"beta": self.config.beta, "sparsity": self.config.sparsity}
-        precision = nullcontext if self.device.type == "cpu" else self.accelerator.autocast
-
-        def attempt() -> Loss:
-            batch = self._validation_batch(rows, self._generator(0, index))
-            size, device = self.evaluation_batch, self._exact_device
-            return mean_loss(self.evaluated_model, batch, size, weights, precision=precision, device=device)
-
-        def ask_for_less() -> None:
-            smaller = halved(min(self.evaluation_batch, len(rows)))
-            if not smaller:
-                raise MusicaeError(
-                    "validation doesn't fit into the memory; lower the sizes of the model or its examples."
-                )
-            self.evaluation_batch = smaller
-            log.say(f"out of memory: validation goes on in parts of {smaller} examples")
-
-        return until_it_fits(attempt, ask_for_less)
-
-    @property
-    def _exact_device(self) -> torch.device:
-        """Where sums are made in double precision, which Apple's GPUs don't have."""
-        return torch.device("cpu") if self.device.type == "mps" else self.device
+            self.validation.write_preview(model, self.folder / "previews", self.step)
 
     @property
     def evaluated_model(self) -> Autoencoder:
@@ -508,22 +473,8 @@ class TrainingRun:
                 f"{self.bad_in_a_row} updates in a row were not finite; lower --learning-rate or use --precision no."
             )
 
-    def _validation_batch(self, rows: Tensor, generator: torch.Generator) -> Examples:
-        target, condition = self.domain.tensor(self.validation_table.batch(rows))
-        corrupted = target if self.validation_corruption is None else self.validation_corruption(target, generator)
-        return Examples(generator, None, target, corrupted, condition)
 
-    def _preview(self, model: Autoencoder) -> None:
-        """Writes reconstructions of a few validation examples: `previews/step-000500.png`, and sound or music."""
-        rows = torch.arange(min(_PREVIEW_EXAMPLES, len(self.validation_table)))
-        _, _, target, corrupted, condition = self._validation_batch(rows, self._generator(0, 0))
-        with torch.no_grad():
-            answer = model.reconstruct(corrupted, condition=condition)
-        shown = {"original": target, "corrupted": corrupted, "model": answer}
-        if self.corruption is None:
-            del shown["corrupted"]
-        write_preview(self.domain, self.folder / "previews", self.step, shown)
-
-
-_COUNTERS = ("step", "elapsed_s", "first_total", "best_total", "stale_evaluations", "bad_in_a_row", "bad_updates")
-_COUNTERS += ("examples_per_s", "micro_batch", "evaluation_batch")
+_COUNTERS = (
+    *("step", "elapsed_s", "first_total", "best_total", "stale_evaluations", "bad_in_a_row", "bad_updates"),
+    *("examples_per_s", "micro_batch"),
+)

@@ -38,6 +38,23 @@ def check_trackers(names: Sequence[str]) -> None:
             raise MusicaeError(f"log_with {name} needs a package that is not installed: pip install {TRACKERS[name]}.")
 
 
+def describe_place(device: str, processes: int, threads: int, precision: str) -> str:
+    """How many processes take part in a run, and on which device, in words.
+
+    Args:
+        device: "cpu", "mps", or a GPU's name.
+        processes: how many there are.
+        threads: of each.
+        precision: as Accelerate names it.
+    """
+    several = f"{processes} process{'es' * (processes > 1)}"
+    if device == "cpu":
+        place = f"the CPU in {several} of {threads} thread{'s' * (threads > 1)}"
+    else:
+        place = f"{'a GPU of Apple' if device == 'mps' else device} in {several}{', a GPU each' * (device != 'mps')}"
+    return f"training on {place}, precision {'float32' if precision == 'no' else precision}"
+
+
 class RunLog:
     """Writes a run's numbers to its folder, and shows them while it runs.
 
