@@ -5,6 +5,7 @@ package is reported before any data are read.
 """
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,6 +97,8 @@ class RunLog:
             return
         self._lines.write(json.dumps({"step": step, **numbers}) + "\n")
         self._lines.flush()
+        if any(name.startswith("validation/") for name in numbers):  # the checkpoint that follows is flushed as well
+            os.fsync(self._lines.fileno())
         self._track(numbers, step)
 
     def say(self, sentence: str) -> None:
