@@ -34,7 +34,7 @@ from torch import Tensor
 from musicae.audio import stft as signal
 from musicae.audio.baselines import noisereduced, oracle_mask, wiener_filtered
 from musicae.audio.sound import Sound
-from musicae.data.dataset import load_dataset, unseen
+from musicae.data.dataset import load_dataset, split_of_run, unseen
 from musicae.evaluation.bootstrap import mean_intervals
 from musicae.evaluation.linear import fitted_pca, pca_restored
 from musicae.inference.interpolate import changes
@@ -217,7 +217,7 @@ def notes(sets: Path, runs: Path) -> dict[str, Any]:
     """
     trained = trained_model(runs, "notes-16k")
     domain = trained.domain
-    dataset = load_dataset(domain, [sets / "notes16k"])
+    dataset = load_dataset(domain, [sets / "notes16k"], split_by=split_of_run(trained.manifest.data))
     test = unseen(domain, dataset, "test")
     stored = torch.from_numpy(np.array(dataset.examples[test]))
     target = domain.tensor(stored).target

@@ -18,12 +18,14 @@ from musicae.audio.domain import AudioDomain
 from musicae.audio.metrics import perceptual_scores
 from musicae.audio.noise_recordings import without_silence
 from musicae.audio.sound import Sound
-from musicae.data.dataset import split_items
+from musicae.data.dataset import SplitBy, content_key, split_items, split_of_run
 from musicae.data.files import find_files
 from musicae.errors import DamagedFileError
 from musicae.trained import TrainedModel
 
 RATE_HZ = 16_000
+SPLIT_BY: SplitBy = "names"
+"""How the shipped denoisers' data were split, so which clips no model heard; `restored` refuses models of another."""
 _LONGEST_S = 8.0
 _REAL_MUSIC = ("Hungarian", "Lets_Go_Fishin", "Sugar_Plum", "Vibe_Ace", "trumpet")
 _N_FFT = 1024
@@ -134,7 +136,13 @@ def score(estimate: np.ndarray, clean: np.ndarray, *, is_speech: bool) -> dict[s
 
 
 def restored(trained: TrainedModel, noisy: np.ndarray) -> np.ndarray:
-    """`(samples,)` as `musicae denoise` cleans it."""
+    """`(samples,)` as `musicae denoise` cleans it.
+
+    Raises:
+        ValueError: the model's data were split in another way, so it may have heard these clips; change `SPLIT_BY`.
+    """
+    if split_of_run(trained.manifest.data) != SPLIT_BY:
+        raise ValueError(f"the clips are held out by {SPLIT_BY}, and the model's data were not; change SPLIT_BY")
     answer: np.ndarray = trained.denoise(Sound(noisy, RATE_HZ, subtype="FLOAT")).samples
     return answer
 
@@ -167,8 +175,9 @@ def sound_files(folder: Path) -> list[Path]:
 def held_out(folder: Path, split: str) -> list[Path]:
     """The files of a folder that training kept for a split."""
     found = find_files(AudioDomain(), [folder])
-    names = set(split_items([name for name, _ in found])[split])
-    return [path for name, path in found if name in names]
+    keys = [name if SPLIT_BY == "names" else content_key(path) for name, path in found]
+    chosen = set(split_items(sorted(set(keys)))[split])
+    return [path for key, (_, path) in zip(keys, found, strict=True) if key in chosen]
 
 
 def _files(sets: Path, split: str) -> Iterator[tuple[str, Path]]:

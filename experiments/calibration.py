@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from musicae.audio.domain import AudioDomain
-from musicae.data.dataset import load_dataset
+from musicae.data.dataset import load_dataset, split_of_run
 from musicae.models import Autoencoder
 from musicae.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -38,7 +38,8 @@ def calibrate(folder: Path) -> dict[float, float]:
     corruption = AudioDomain(domain.config.model_copy(update=kept_for_validation)).corruption(
         "denoise", split="validation"
     )
-    dataset = load_dataset(domain, [Path(path) for path in manifest.data["paths"]])
+    paths = [Path(path) for path in manifest.data["paths"]]
+    dataset = load_dataset(domain, paths, split_by=split_of_run(manifest.data))
     rows = dataset.splits["validation"]
     rows = rows[:: max(1, len(rows) // _EXAMPLES)]
     generator, sums = torch.Generator().manual_seed(0), dict.fromkeys(SHIFTS, 0.0)

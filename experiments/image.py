@@ -14,7 +14,7 @@ from stored import trained_model
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from musicae.data.dataset import DataSet, load_dataset, unseen
+from musicae.data.dataset import DataSet, load_dataset, split_of_run, unseen
 from musicae.evaluation.linear import fitted_pca, fitted_ridge, pca_restored, ridge_restored, tensors
 from musicae.evaluation.probes import class_accuracy
 from musicae.image.config import ImageConfig
@@ -63,7 +63,8 @@ def drawn(sets: Path, runs: Path) -> dict[str, float]:
     """Fréchet distances of draws to the test digits, and how often the judge agrees with the label asked for."""
     models = {name: trained_model(runs, name) for name in DRAWN}
     conditional = models["mnist-conditional"]
-    dataset = load_dataset(conditional.domain, [sets / "mnist"])
+    split_by = split_of_run(conditional.manifest.data)
+    dataset = load_dataset(conditional.domain, [sets / "mnist"], split_by=split_by)
     train, test = (_labelled(conditional, dataset, dataset.splits[split]) for split in ("train", "test"))
     judge = train_classifier(*train)
     wanted = judge.describe(test[0])
@@ -121,13 +122,14 @@ def elsewhere(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     for name in ELSEWHERE:
         model = trained_model(runs, name)
         domain, task = model.domain, model.manifest.task
-        learned = load_dataset(domain, [sets / "mnist"])
+        split_by = split_of_run(model.manifest.data)
+        learned = load_dataset(domain, [sets / "mnist"], split_by=split_by)
         train = learned.splits["train"]
         pca = fitted_pca(domain, learned, train, model.network.latent_shape[0]) if task == "reconstruct" else None
         ridge = None if pca is not None else fitted_ridge(domain, learned, train, task, seed=1)
         row: dict[str, float] = {}
         for place, data, split in (("digits", "mnist", "test"), ("satellite", "eurosat64", "train")):
-            dataset = load_dataset(domain, [sets / data])
+            dataset = load_dataset(domain, [sets / data], split_by=split_by)
             kept = unseen(domain, dataset, "test") if split == "test" else dataset.splits[split]
             target = tensors(domain, dataset, kept)
             if pca is not None:

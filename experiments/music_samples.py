@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from stored import trained_model
 
-from musicae.data.dataset import load_dataset
+from musicae.data.dataset import load_dataset, split_of_run
 from musicae.evaluation.evaluate import evaluate_files
 from musicae.music.chords import NO_CHORD, TRIADS, parse_progression, spread
 from musicae.music.quantize import STEPS_PER_QUARTER
@@ -124,7 +124,7 @@ def chords(sets: Path, runs: Path, *, count: int = _MELODIES, seed: int = 0) -> 
     given = [in_chord(drawn[text], classes[text]) for text in PROGRESSIONS]
     others = [in_chord(drawn[text], classes[other]) for text in PROGRESSIONS for other in PROGRESSIONS if other != text]
     plain = _symbols(trained.sample(count, seed=seed))
-    dataset = load_dataset(trained.domain, [sets / "openewld"])
+    dataset = load_dataset(trained.domain, [sets / "openewld"], split_by=split_of_run(trained.manifest.data))
     stored = dataset.examples[dataset.splits["test"]].astype(np.int64)
     return {
         "samples_in_given_chord": float(np.mean(given)),

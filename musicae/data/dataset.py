@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from musicae.data.files import Prepared, prepare_store
+from musicae.data.reading import file_content
 from musicae.data.store import ReadReport, Stored, open_store
 from musicae.domain import Domain
 
@@ -110,7 +111,7 @@ def split_dataset(
         unique: as in `load_dataset`.
         split_by: as in `load_dataset`.
     """
-    names = stored.items if split_by == "names" else [f"{content:016x}" for content in stored.content.tolist()]
+    names = stored.items if split_by == "names" else [_key(content) for content in stored.content.tolist()]
     test_names = frozenset() if is_test is None else frozenset(names[item] for item in np.flatnonzero(is_test))
     assigned = split_items(sorted(set(names)), test_names)
     split_codes = {name: code for code, split in enumerate(SPLITS) for name in assigned[split]}
@@ -156,6 +157,11 @@ def split_items(names: Sequence[str], test_names: frozenset[str] = frozenset()) 
     return assigned
 
 
+def content_key(path: Path) -> str:
+    """What stands for a file in a split by content, if all of it is one item."""
+    return _key(file_content(path))
+
+
 def unseen(domain: Domain, dataset: DataSet, split: str) -> np.ndarray:
     """Indices of a split's examples whose content (up to augmentation) is not in the training split."""
     indices, train = dataset.splits[split], dataset.splits["train"]
@@ -164,6 +170,10 @@ def unseen(domain: Domain, dataset: DataSet, split: str) -> np.ndarray:
     else:
         known, asked = domain.identity(dataset.examples[train]), domain.identity(dataset.examples[indices])
     return indices[~np.isin(asked, known)]
+
+
+def _key(content: int) -> str:
+    return f"{content:016x}"
 
 
 def _hash(text: str) -> int:

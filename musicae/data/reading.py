@@ -64,10 +64,7 @@ def read_all(domain: Domain, files: Iterable[tuple[str, Path]]) -> Iterator[Outc
     """Reads files one by one; for a damaged file the error is yielded, and reading continues."""
     for name, path in files:
         try:
-            reading = domain.read(path)
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, _hash).digest()
-            yield name, replace(reading, content=content)
+            yield name, replace(domain.read(path), content=_digest(path))
         except DamagedFileError as error:
             yield name, error
 
@@ -129,8 +126,14 @@ def _group_contents(reading: Reading, groups: np.ndarray, inverse: np.ndarray) -
     return [_number(reading.examples[part].tobytes()) for part in parts]
 
 
-def _hash() -> "hashlib.blake2b":
-    return hashlib.blake2b(digest_size=16)
+def file_content(path: Path) -> int:
+    """The `content` of the one item of a file; see `Block`."""
+    return _number(_digest(path))
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
 
 
 def _number(content: bytes) -> int:

@@ -81,9 +81,13 @@ def open_store(store: Path) -> Stored:
     layout = json.loads((store / "items.json").read_bytes())
     report = ReadReport(**json.loads((store / "report.json").read_bytes()))
     examples = np.memmap(store / "examples.bin", dtype=layout["dtype"], mode="r", shape=tuple(layout["shape"]))
-    identity, owner = np.fromfile(store / "identity.bin", np.uint64), np.fromfile(store / "owner.bin", np.int64)
+    identity, owner = _mapped(store / "identity.bin", np.uint64), _mapped(store / "owner.bin", np.int64)
     content, file = np.fromfile(store / "content.bin", np.uint64), np.fromfile(store / "file.bin", np.int64)
     return Stored(examples, identity, owner, layout["items"], content, file, report)
+
+
+def _mapped(path: Path, dtype: type) -> np.ndarray:
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)  # an empty file can't be mapped
 
 
 class _Layout(NamedTuple):
