@@ -47,8 +47,8 @@ audit: $(TOOLS_STAMP)  ## asks PyPI whether a locked version has a known vulnera
 licences: $(STAMP)  ## docs/licences.md, from what is installed
 	$(PY) tools/licences.py
 
-release: $(STAMP) $(TOOLS_STAMP)  ## builds and checks sdist and wheel in dist/; uploads nothing
-	$(PY) tools/release.py --tools $(TOOLS)/bin
+release: $(TOOLS_STAMP)  ## builds and checks sdist and wheel in dist/; uploads nothing. REHEARSE=1: before all is ready
+	$(TOOLS)/bin/python tools/release.py $(if $(REHEARSE),--rehearse)
 
 clean:  ## everything that was made, but neither data nor trained models
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

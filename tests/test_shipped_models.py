@@ -1,6 +1,5 @@
 """The models that come with the package: they load by name, and do what their cards say."""
 
-import resource
 import subprocess
 import sys
 import time
@@ -216,6 +215,7 @@ def test_a_narrow_tune_becomes_wide(tmp_path):
 @pytest.mark.slow
 def test_the_first_command_of_the_readme_is_quick(tmp_path):
     """Ten seconds of wall time on two idle cores; the processor's time is what a busy one can be held to."""
+    resource = pytest.importorskip("resource", reason="reads the processor's time of a child")
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = [sys.executable, str(ROOT / "cli.py"), "interpolate", str(A), str(B), "--out", str(tmp_path / "x")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -1,7 +1,6 @@
 """A sound comes out as it went in: container, subtype, rate, channels and length."""
 
-import resource
-import signal
+import os
 import subprocess
 import sys
 import textwrap
@@ -161,10 +160,9 @@ def test_what_cannot_be_written_becomes_a_wav_with_a_remark(tmp_path: Path, monk
     assert Sound.open(tmp_path / "A.FLAC").remarks == ()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files with the resource module")
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3"])
 def test_a_full_disk_leaves_no_half_of_an_encoded_file(tmp_path: Path, name: str) -> None:
-    assert hasattr(signal, "SIGXFSZ")
-    assert resource.RLIMIT_FSIZE is not None
     code = f"""
     import resource, signal
     import numpy as np
