@@ -11,6 +11,7 @@ that training needs no loop over steps.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, ModelConfig, Width
 from musicae.nn.latent import Posterior
-from musicae.nn.layers import begins_step, one_hot
+from musicae.nn.layers import begins_step, draw_rows, one_hot
 from musicae.spec import TensorSpec
 
 _States = list[tuple[Tensor, Tensor]]
@@ -117,7 +118,8 @@ class MusicVAE(Autoencoder):
             if forced_share < 0.999:
                 with torch.no_grad():
                     drawn = self.likelihood.sample(self._logits(code, target).float())
-                own = torch.rand(target.shape[:2], device=target.device) >= forced_share
+                uniform = draw_rows(partial(torch.rand, device=target.device), tuple(target.shape[:2]))
+                own = uniform >= forced_share
                 target = torch.where(own.unsqueeze(-1), drawn, target)
         return self._as_steps(self._logits(code, target))
 

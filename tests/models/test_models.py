@@ -12,6 +12,7 @@ from musicae.models import MODELS, build_model, default_model, model_name, refus
 from musicae.models.autoencoder import Autoencoder
 from musicae.models.conv import MLPAutoencoder, MLPConfig
 from musicae.nn.causal import CausalStack, running_sum
+from musicae.nn.layers import Share, share_of_batch
 from musicae.spec import Layout, TensorSpec
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
@@ -78,6 +79,28 @@ def test_gradient_reaches_every_parameter(name):
     model(batch, batch, generator=torch.Generator().manual_seed(0)).total.backward()
     without = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
     assert without == []
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "adversarial"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_loss_of_a_batch_is_that_of_the_shares_of_several_processes(name, latent):
+    if latent == "adversarial" and MODELS[name].restores:
+        pytest.skip("a restorer has no adversarial latent")
+    random = {"steps": {"replaced": 0.3, "dropout": 0.2}, "restorer": {"replaced": 0.3, "dropout": 0.2}}
+    random |= {"spectrogram": {"moments_dropped": 0.5}, "musicvae": {"sampling_rate": 1.0}}
+    model, batch = small(name, latent=latent, **random.get(name, {})).train(), batch_of(spec_of(name), 7)
+    if name == "musicvae":
+        model.updates += 10_000  # by now it is given its own symbols
+
+    def loss(share: Share | None) -> torch.Tensor:
+        rows = slice(None) if share is None else slice(share.first, share.first + share.rows)
+        torch.manual_seed(3)
+        with share_of_batch(share):
+            return model(batch[rows], batch[rows], generator=torch.Generator().manual_seed(3)).total
+
+    shares = [Share(batch, 0, 2), Share(batch, 2, 2), Share(batch, 4, 3)]
+    summed = sum(share.rows / 7 * loss(share) for share in shares)
+    torch.testing.assert_close(summed, loss(None), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
