@@ -30,7 +30,7 @@ import numpy as np
 GROUPS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))
 LIMITS = ("memory.limit_in_bytes", "memory.max")
 PEAKS = ("memory.max_usage_in_bytes", "memory.peak")
-ROUNDS, STEPS = 8, 6
+ROUNDS, STEPS = 6, 5
 RESIDENT_BYTES = 64 * 10**6
 
 

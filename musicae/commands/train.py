@@ -174,19 +174,34 @@ def _describe(report: Any) -> str:
     "--processes", type=click.IntRange(0), metavar="N", help="That read; 0: only this one.  [default: by the files]"
 )
 @click.option("--unique", is_flag=True, help="Also say what is left of training without duplicates.")
+@click.option("--shard", metavar="K/N", help="Read every N-th file only, from the K-th on, as one of N machines.")
+@click.option(
+    "--merge", type=click.IntRange(1), metavar="N", help="Join the stores of N shards into that of all files."
+)
 @settings_option
 def prepare(
-    paths: tuple[Path, ...], domain: str | None, processes: int | None, unique: bool, settings: tuple[str, ...]
+    paths: tuple[Path, ...],
+    domain: str | None,
+    processes: int | None,
+    unique: bool,
+    shard: str | None,
+    merge: int | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Read files into the store that training opens, and say what it holds.
 
     After Ctrl-C or a crash, the same command goes on from where it was.
 
     Example: musicae prepare my_midi/ --processes 4
+
+    Example: musicae prepare my_midi/ --shard 3/16
     """
+    if shard is not None and merge is not None:
+        raise click.UsageError("--shard reads a part of the files, and --merge joins the parts; give one of them.")
     if domain is None:
         check_inputs(paths)  # a named set says its domain itself
     from musicae.data.prepare import prepare_lines
 
-    for line in prepare_lines(domain or domain_in(paths[0]), paths, parse_settings(settings), processes, unique):
+    given = parse_settings(settings)
+    for line in prepare_lines(domain or domain_in(paths[0]), paths, given, processes, unique, shard, merge):
         click.echo(line)

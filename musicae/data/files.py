@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -27,7 +27,8 @@ from musicae.atomic_io import partial_path
 from musicae.data.checksums import damage
 from musicae.data.pool import Guard, is_sendable, read_in_processes
 from musicae.data.reading import Block, Outcome, gather_blocks, read_all
-from musicae.data.store import StoreWriter, publish, refuse_if_unusable, writing_folder
+from musicae.data.shards import Shard, merged
+from musicae.data.store import JOURNAL, Stored, StoreWriter, open_store, publish, refuse_if_unusable, writing_folder
 from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.starter import starter_items
@@ -126,6 +127,8 @@ def prepare_store(
     processes: int | None = None,
     guard: Guard | None = None,
     journal_s: float = 5.0,
+    shard: Shard | None = None,
+    merge: int | None = None,
 ) -> Prepared:
     """Reads files into a store. Continues an interrupted reading; does nothing if the store is complete.
 
@@ -137,14 +140,23 @@ def prepare_store(
             default `$MUSICAE_PROCESSES`, else one for each core if there are many files.
         guard: limits for one file in such a process; by default `default_guard()`.
         journal_s: seconds of work that an interruption may lose.
+        shard: read only this part of the files, into a store of its own.
+        merge: the number of shards, whose stores are merged instead of reading the files.
 
     Raises:
-        MusicaeError: nothing usable, with the reasons counted; or no place where a store can be written.
+        MusicaeError: nothing usable, with the reasons counted; no place where a store can be written; or a shard that
+            isn't read yet.
     """
     guard = guard or default_guard()
     files = find_files(domain, paths)
     states = [path.stat() for _, path in files]
     fingerprint = _fingerprint(domain, files, states, guard)
+    count = shard.count if shard is not None else merge or 0
+    if count > len(files):
+        raise MusicaeError(f"{len(files)} files can't be divided into {count} shards; give fewer shards.")
+    name = fingerprint
+    if shard is not None:
+        files, states, name = shard.part(files), shard.part(states), shard.store_name(fingerprint)
     if processes is None:
         processes = default_processes(len(files), sum(state.st_size for state in states))
     if not files or not is_sendable(domain):
@@ -152,7 +164,7 @@ def prepare_store(
     places = [cache] if cache else list(dict.fromkeys((cache_folder(), user_cache_folder())))
     remarks: list[str] = []
     for place in places:
-        store = place / fingerprint
+        store = place / name
         if store.is_dir():
             if (fault := damage(store)) is None:
                 return Prepared(store, files, processes, remarks=tuple(remarks))
@@ -162,9 +174,31 @@ def prepare_store(
     if refused is not None:
         remarks.append(f"{refused} can't be written, so the store is kept in {place}.")
         _say(remarks[-1])
-    prepared = Prepared(place / fingerprint, files, processes, remarks=tuple(remarks))
+    prepared = Prepared(place / name, files, processes, remarks=tuple(remarks))
+    shards = None if merge is None else _open_shards(places, fingerprint, merge)
     with writing_folder(prepared.store, _say) as folder:
-        return prepared if folder is None else _write_store(domain, prepared, folder, guard, journal_s)
+        if folder is None:
+            return prepared
+        blocks = None if shards is None else merged(shards, len(files))
+        return _write_store(domain, prepared, folder, guard, journal_s, blocks, may_be_empty=shard is not None)
+
+
+def _open_shards(places: Sequence[Path], fingerprint: str, count: int) -> list[Stored]:
+    """Opens the stores of all shards, wherever they are. Raises `MusicaeError` if some aren't there."""
+    found, missing = [], []
+    for shard in Shard.all_of(count):
+        stores = [place / shard.store_name(fingerprint) for place in places]
+        store = next((store for store in stores if store.is_dir()), None)
+        if store is None:
+            missing.append(str(shard))
+        else:
+            found.append(open_store(store))
+    if missing:
+        raise MusicaeError(
+            f"{len(missing)} of {count} shards are not read yet, or other files were read: {', '.join(missing[:20])}. "
+            f"Read each with: musicae prepare ... --shard {missing[0]}."
+        )
+    return found
 
 
 def _writable(places: Sequence[Path]) -> tuple[Path, Path | None]:
@@ -264,17 +298,33 @@ def _fingerprint(domain: Domain, files: list[tuple[str, Path]], states: list[os.
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=10).hexdigest()
 
 
-def _write_store(domain: Domain, prepared: Prepared, folder: Path, guard: Guard, journal_s: float) -> Prepared:
-    """Reads into `folder` what an earlier call did not, and renames it when it is complete."""
+def _write_store(
+    domain: Domain,
+    prepared: Prepared,
+    folder: Path,
+    guard: Guard,
+    journal_s: float,
+    blocks: Iterable[Block] | None,
+    *,
+    may_be_empty: bool,
+) -> Prepared:
+    """Reads into `folder` what an earlier call did not, or copies blocks, and renames it when it is complete."""
+    if blocks is not None:  # what is copied in seconds isn't continued but begun anew
+        (folder / JOURNAL).unlink(missing_ok=True)
     since, keep = time.perf_counter(), False
     writer = StoreWriter(folder, journal_s)
     files, examples = writer.files, writer.examples
     try:
         with writer:
-            _read_into(writer, domain, prepared, guard)
+            if blocks is None:
+                _read_into(writer, domain, prepared, guard)
+            else:
+                for block in blocks:
+                    writer.write(block)
             seconds = time.perf_counter() - since
             report = writer.finish()
-        refuse_if_unusable(report, domain.name, describe_skipped(report.skipped, report.damaged, report.stopped))
+        if not may_be_empty:
+            refuse_if_unusable(report, domain.name, describe_skipped(report.skipped, report.damaged, report.stopped))
         publish(folder, prepared.store)
     except OSError as error:
         keep = writer.worth_keeping

@@ -13,7 +13,8 @@ from musicae.data.dataset import SPLITS, open_dataset
 from musicae.data.files import Prepared, describe_skipped, find_files, prepare_store
 from musicae.data.named_sets import locate
 from musicae.data.reading import read_all
-from musicae.data.store import ReadReport
+from musicae.data.shards import Shard
+from musicae.data.store import ReadReport, open_store
 from musicae.domain import Domain, Reading, RemarksOnConfig
 from musicae.domains import domain_class
 from musicae.errors import DamagedFileError, MusicaeError
@@ -71,6 +72,8 @@ def prepare_lines(
     settings: Mapping[str, Any] | None = None,
     processes: int | None = None,
     unique: bool = False,
+    shard: str | None = None,
+    merge: int | None = None,
 ) -> Iterator[str]:
     """Reads files into a store, continuing an interrupted reading, and reports what it holds.
 
@@ -80,6 +83,8 @@ def prepare_lines(
         settings: keys of the domain's config.
         processes: number of reading processes; see `musicae.data.files.prepare_store`.
         unique: also report what is left of the training split without duplicates.
+        shard: read only this part of the files, such as "3/16".
+        merge: the number of shards, whose stores are merged.
 
     Yields:
         Lines of text.
@@ -92,7 +97,15 @@ def prepare_lines(
     domain, places, remark = _resolve(domain_name, paths, settings or {})
     if remark:
         yield remark
-    prepared = prepare_store(domain, places, processes=processes)
+    part = None if shard is None else Shard.parse(shard)
+    prepared = prepare_store(domain, places, processes=processes, shard=part, merge=merge)
+    if part is not None:
+        report = open_store(prepared.store).report
+        yield f"shard {part}: {report.examples:,} examples of {report.items:,} items in {len(prepared.files):,} files"
+        yield from _left_out(report)
+        yield _speed(prepared)
+        yield f"store: {prepared.store}"
+        return
     dataset = open_dataset(domain, prepared)
     report = dataset.report
     files = f" in {len(prepared.files):,} files" if prepared.files else ", the starter data"

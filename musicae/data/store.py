@@ -34,6 +34,7 @@ from musicae.data.reading import Block
 from musicae.errors import DamagedFileError, MusicaeError
 
 _ARRAYS = ("examples", "identity", "owner")
+JOURNAL = "journal.jsonl"
 _NONE = np.zeros(0)
 _WAIT_S = 0.2
 _SAID_AFTER_S = 2.0
@@ -80,13 +81,13 @@ def open_store(store: Path) -> Stored:
         raise DamagedFileError(f"the store {store} is damaged: {fault}. Read the files again: musicae prepare.")
     layout = json.loads((store / "items.json").read_bytes())
     report = ReadReport(**json.loads((store / "report.json").read_bytes()))
-    examples = np.memmap(store / "examples.bin", dtype=layout["dtype"], mode="r", shape=tuple(layout["shape"]))
+    examples = _mapped(store / "examples.bin", layout["dtype"]).reshape(layout["shape"])
     identity, owner = _mapped(store / "identity.bin", np.uint64), _mapped(store / "owner.bin", np.int64)
     content, file = np.fromfile(store / "content.bin", np.uint64), np.fromfile(store / "file.bin", np.int64)
     return Stored(examples, identity, owner, layout["items"], content, file, report)
 
 
-def _mapped(path: Path, dtype: type) -> np.ndarray:
+def _mapped(path: Path, dtype: str | type) -> np.ndarray:
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)  # an empty file can't be mapped
 
 
@@ -128,7 +129,7 @@ class StoreWriter:
         self.worth_keeping = complete > 0  # whether a later writer would find an entry
         self._pending: list[list[Any]] = []  # since the last entry: blocks without their arrays
         self._pending_crc = dict.fromkeys(_ARRAYS, 0)  # and the CRC-32 of what was added to their arrays
-        self._journal = (folder / "journal.jsonl").open("r+b" if complete else "wb")
+        self._journal = (folder / JOURNAL).open("r+b" if complete else "wb")
         self._journal.truncate(complete)
         self._journal.seek(complete)
         self._outputs = {name: (folder / f"{name}.bin").open("r+b" if complete else "wb") for name in _ARRAYS}
@@ -224,7 +225,7 @@ class StoreWriter:
         # There may be no journal, or its writer ended in the middle of a line.
         with suppress(OSError, ValueError), ExitStack() as stack:
             stored = {name: stack.enter_context((self._folder / f"{name}.bin").open("rb")) for name in _ARRAYS}
-            for line in (self._folder / "journal.jsonl").read_bytes().splitlines(keepends=True):
+            for line in (self._folder / JOURNAL).read_bytes().splitlines(keepends=True):
                 if not line.endswith(b"\n") or int(line[:8], 16) != crc32(line[9:-1]):
                     break
                 entry = json.loads(line[9:])
@@ -310,7 +311,7 @@ def publish(folder: Path, store: Path) -> None:
     Where another process has written the same store in the meantime, that one stays.
     """
     with suppress(FileNotFoundError):
-        (folder / "journal.jsonl").unlink()
+        (folder / JOURNAL).unlink()
     sync_files(folder)
     if store.is_dir() and damage(store) is not None:
         aside = store.with_name(f".damaged-{store.name}-{uuid4().hex[:8]}")
