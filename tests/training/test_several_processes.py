@@ -23,7 +23,7 @@ from musicae.training.process import is_main_process, refuse_wrong_count
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("reconstruct", "denoise")
-# Neither batches nor the parts of the validation split (two of at most 256) can be divided evenly among three processes.
+# Neither batches nor the parts of the validation split (two) can be divided evenly among three processes.
 SETTINGS = {"widths": (8,), "latent": "gaussian", "latent_size": 4, "batch_size": 32, "warmup_steps": 2, "steps": 12}
 SETTINGS |= {"precision": "no", "evaluate_every": 2, "log_with": ()}
 TILES = tiles(7000)
@@ -55,6 +55,10 @@ def losses(folder: Path) -> dict[tuple[int, str], float]:
     found = {(line["step"], name): line[name] for line in lines for name in line if name.endswith("/loss")}
     assert len(found) == len(lines)
     return found
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(find_model(f"{folder}/last"))[0].state_dict()
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -139,10 +143,8 @@ def test_three_processes_lose_what_one_does_and_end_together(tmp_path):
     alone = losses(tmp_path / "reconstruct-1")
     for name in ("begun-with-1", "begun-with-3"):
         assert losses(tmp_path / name) == pytest.approx(alone, rel=1e-5)
-        ends = [
-            load_checkpoint(find_model(f"{tmp_path / run}/last"))[0].state_dict() for run in (name, "reconstruct-1")
-        ]
-        assert all(torch.allclose(ends[0][key], ends[1][key], rtol=1e-3, atol=1e-5) for key in ends[1])
+        went_on, unbroken = (last_weights(tmp_path / run) for run in (name, "reconstruct-1"))
+        assert all(torch.allclose(went_on[key], unbroken[key], rtol=1e-3, atol=1e-5) for key in unbroken)
     # Scores and callbacks that differ.
     for name, step in (("stop", 7), ("part", 12)):
         ends = [json.loads((tmp_path / f"{name}-{rank}.json").read_text(encoding="utf-8")) for rank in range(3)]
@@ -154,9 +156,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    begin = (
-        "import sys; from pathlib import Path; from test_several_processes import train; from musicae.errors import *\n"
-    )
+    begin = "import sys; from pathlib import Path; from test_several_processes import MusicaeError, train\n"
     begin += "try: train(Path('run'), steps=10**6)\nexcept MusicaeError as error: sys.exit(str(error))"
     processes = [
         subprocess.Popen(
