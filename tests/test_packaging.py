@@ -103,10 +103,11 @@ def test_the_sdist_holds_sources_tests_and_starter_files(built):
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {f"data/{name}" for name in STARTER_FILES}
-    expected |= {"Makefile", "constraints.txt", "LICENSE", "README.md", "cli.py"}
+    expected |= {"Makefile", "constraints.txt", "LICENSE", "README.md", "SECURITY.md", "cli.py"}
     expected |= {"tests/test_packaging.py", "tools/lock.py", "locks/dev.txt"}
     assert expected <= names
     assert not [name for name in names if name.startswith(("data/cache", "runs/", ".venv", "shared/"))]
+    assert not [name for name in names if name.endswith((".sf2", ".sf3"))]
 
 
 def test_another_build_gives_the_same_bytes(built, tmp_path):

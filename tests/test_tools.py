@@ -1,6 +1,7 @@
 """The tools of maintainers: the licences are complete, and a checkout that isn't ready is not released."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,18 @@ def test_a_lock_is_read_whole(tool):
     for path in lock.LOCKS.glob("*.txt"):
         lines = path.read_text(encoding="utf-8").splitlines()
         assert len(list(lock.locked(path.name))) == sum("==" in line and not line.startswith("#") for line in lines)
+
+
+# Security
+
+
+def test_every_promise_of_security_names_a_test_that_exists():
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    promised = text.partition("## What is promised")[2].partition("## What is not promised")[0]
+    rows = [line for line in promised.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
+    assert len(rows) >= 15
+    for row in rows:
+        names = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
+        assert names, row
+        for path, name in names:
+            assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path} has no {name}"

@@ -12,7 +12,7 @@ import argparse
 import re
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, PackagePath, distribution
 
 from lock import ROOT, locked
 from packaging.requirements import Requirement
@@ -112,9 +112,11 @@ BUNDLED = {
     "libxcb-xfixes": ("XCB", "MIT"),
     "libzmq": ("ZeroMQ", "MPL-2.0"),
     "libzstd": ("Zstandard", "BSD-3-Clause OR GPL-2.0-only"),
+    "abc2midi": ("abcMIDI, programs", "GPL-2.0-or-later"),
+    "midi2abc": ("abcMIDI, programs", "GPL-2.0-or-later"),
     "TimGM6mb": ("TimGM6mb, a sound font", "GPL-2.0"),
 }
-"""A shared library or sound font inside a wheel, without version and hash → what it is, its licence."""
+"""A shared library, program or sound font inside a wheel, without version and hash → what it is, its licence."""
 
 BUILT_IN = (
     ("matplotlib", "FreeType", "FTL OR GPL-2.0-only"),
@@ -126,7 +128,7 @@ BUILT_IN = (
 )
 """Libraries that are compiled into a wheel's own modules, where no file shows them: wheel, library, licence."""
 
-OWN = {"debugpy", "setuptools", "torch"}
+OWN = {"debugpy", "setuptools", "tensorboard-data-server", "torch"}
 """Packages whose shared libraries and programs, but for libgomp, are their own code."""
 
 _LIBRARY = re.compile(r"\.(so(\.[\d.]+)?|dylib|dll|sf2|sf3)$")
@@ -154,14 +156,22 @@ def licence(package: str) -> str | None:
 
 
 def bundled(package: str) -> list[str]:
-    """Names of the libraries and sound fonts in an installed package, without version and hash."""
+    """Names of the libraries, programs and sound fonts in an installed package, without version and hash."""
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:
         return []
     libraries = [file.name for file in files if _LIBRARY.search(file.name) and not _MODULE.search(file.name)]
     names = {_SUFFIX.sub("", name) for name in libraries}
+    names |= {
+        file.stem for file in files if file.parent.name == "bin" and file.suffix in ("", ".exe") and _inside(file)
+    }
     return sorted(name for name in names if package not in OWN or name == "libgomp")
+
+
+def _inside(file: PackagePath) -> bool:
+    """Whether a file lies in the package's own folder, and not among the environment's scripts."""
+    return ".." not in file.parts
 
 
 def model_licences() -> dict[str, str]:
@@ -259,8 +269,8 @@ Wheels for Linux bring these as files, or compiled into their modules; wheels fo
   installed it, to render sound, and never copies it: a test holds that wheel and sdist have no sound font.
 - **Codecs under the GPL.** The wheel of `av` calls its FFmpeg LGPL-3.0-or-later, and brings x264 and x265, which are
   GPL-2.0-or-later. `av` is optional; who passes it on to others should look at that.
-- **Programs that are called if they are there:** `ffmpeg`, FluidSynth and `abc2midi` (GPL or LGPL). musicae doesn't
-  bring them.
+- **A program under the GPL.** `symusic` brings `abc2midi`, which musicae runs as another program to read ABC files.
+- **Programs that are used if they are there:** `ffmpeg` and FluidSynth (LGPL or GPL). No package brings them.
 
 """
 
