@@ -17,6 +17,7 @@ from musicae.commands.options import (
     read_json,
     settings_option,
 )
+from musicae.data.remote import is_remote
 from musicae.training.config import TrainConfig
 
 
@@ -199,6 +200,8 @@ def prepare(
     if shard is not None and merge is not None:
         raise click.UsageError("--shard reads a part of the files, and --merge joins the parts; give one of them.")
     if domain is None:
+        if any(is_remote(path) for path in paths):
+            raise click.UsageError("give --domain with a URL: its files aren't looked at before they are copied.")
         check_inputs(paths)  # a named set says its domain itself
     from musicae.data.prepare import prepare_lines
 

@@ -219,6 +219,11 @@ def _writable(places: Sequence[Path]) -> tuple[Path, Path | None]:
     )
 
 
+def writable_cache() -> Path:
+    """`cache_folder()`, or the user's where that can't be written."""
+    return _writable([cache_folder(), user_cache_folder()])[0]
+
+
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Data sets known by name, downloaded once with their checksums. It knows no tensors."""
+"""Data sets known by name, downloaded once with their checksums, and those at a URL. It knows no tensors."""
 
 import shutil
 import tarfile
@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from musicae.atomic_io import atomic_write
+from musicae.data.remote import fetch, is_remote
 from musicae.errors import MusicaeError
 
 
@@ -58,15 +59,19 @@ NAMED_SETS: dict[str, NamedSet] = {
 
 
 def locate(place: Path, domain: str) -> Path:
-    """Turns a set's name into the folder of its files, downloading what is missing; leaves paths alone.
+    """Turns a set's name or a URL into the folder of its files, downloading what is missing; leaves paths alone.
 
     Args:
-        place: a name or a path. An existing file or folder of that name comes first.
+        place: a name, a path or a URL. An existing file or folder of that name comes first.
         domain: a key of `DOMAINS`.
 
     Raises:
         MusicaeError: the download failed, its checksum is wrong, or there is no room for it.
     """
+    if is_remote(place) and not place.exists():
+        from musicae.data.files import writable_cache
+
+        return fetch(place, writable_cache())
     known = NAMED_SETS.get(str(place))
     if known is None or known.domain != domain or place.exists():
         return place

@@ -5,6 +5,7 @@ the step is computed. What is read is the same in both cases, bit for bit.
 """
 
 import os
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -74,6 +75,7 @@ class _Rows:
         if isinstance(examples, np.memmap) and examples.filename is not None and hasattr(os, "preadv"):
             self._readers = ThreadPoolExecutor(_READERS, "rows")
             self._file = os.open(Path(str(examples.filename)), os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
             with suppress(OSError, AttributeError):  # advice alone; not every system has it
                 os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
 
@@ -83,7 +85,7 @@ class _Rows:
             return np.array(self._examples[indices])
         read = np.empty((len(indices), *self._examples.shape[1:]), self._examples.dtype)
         order = np.argsort(indices, kind="stable")
-        parts = np.array_split(order, min(_READERS, len(order)))
+        parts = np.array_split(order, max(1, min(_READERS, len(order))))
         list(self._readers.map(lambda part: self._fill(read, indices, part), parts))
         return read
 

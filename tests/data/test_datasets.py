@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from symusic import Score
 from tile_domain import TileDomain
@@ -24,7 +23,6 @@ from musicae.data.dataset import (
     unseen,
 )
 from musicae.data.files import cache_folder, find_files
-from musicae.data.table import ExampleTable
 from musicae.errors import MusicaeError
 from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.music.domain import MusicDomain
@@ -228,14 +226,6 @@ def test_a_domain_without_starter_data_says_so():
 def test_a_checkout_keeps_its_stores_in_its_own_data_folder(monkeypatch):
     monkeypatch.delenv("MUSICAE_CACHE")
     assert cache_folder() == ROOT / "data" / "cache"
-
-
-@pytest.mark.parametrize("budget_bytes", [0, 10**9])
-def test_a_table_gives_the_rows_of_its_split(budget_bytes):
-    examples = np.arange(40, dtype=np.uint8).reshape(10, 4)
-    table = ExampleTable(examples, np.array([7, 2, 5]), torch.device("cpu"), budget_bytes)
-    assert len(table) == 3
-    assert table.batch(torch.tensor([2, 0])).tolist() == [[20, 21, 22, 23], [28, 29, 30, 31]]
 
 
 def test_sounds_keep_to_their_file(tmp_path):
