@@ -52,7 +52,8 @@ _RATES_HZ = {
 }
 _MOST_CHANNELS = {"MPEG_LAYER_III": 2, "FLAC": 8, "ALAC": 8}
 
-
+# Floats may be scaled as whole numbers of 32 bits are; what is far beyond that overflows where it is squared.
+_LOUDEST = 2.0**33
 # libsndfile's Vorbis encoder puts a whole block on its stack: a large one ends the process.
 _ENCODED_FRAMES = 4_096
 
@@ -188,9 +189,10 @@ def read_blocks(source: Path | bytes, *, block_frames: int = BLOCK_FRAMES) -> It
     frames = 0
     with _opened(source) as file:
         for block in file.blocks(block_frames):
-            if not np.isfinite(block).all():
+            if not np.abs(block).max(initial=0.0) <= _LOUDEST:  # NaN is neither
                 raise DamagedFileError(
-                    f"{_name(source)} holds samples that are not finite numbers; export it again from its source."
+                    f"{_name(source)} holds samples that are not finite numbers, or billions of times full scale; "
+                    f"export it again from its source."
                 )
             frames += len(block)
             yield block

@@ -23,11 +23,12 @@ from musicae.image.pixels import (
     GREY_MODES,
     check_size,
     checked_pixels,
-    cropped_square,
     eight_bits,
     image_of,
     opened,
     plain,
+    plain_array,
+    plain_square,
     square_of,
     upright,
 )
@@ -209,7 +210,7 @@ class Picture:
     @cached_property
     def array(self) -> np.ndarray:
         """uint8 `(height, width)` of a grey picture, `(height, width, 3)` of one in colour; transparency on white."""
-        pixels = np.asarray(plain(self._image, "L" if self.is_grey else "RGB"))
+        pixels = plain_array(self._image, "L" if self.is_grey else "RGB")
         pixels.flags.writeable = False
         return pixels
 
@@ -231,7 +232,7 @@ class Picture:
         """
         if self._content is not None and self.format == "JPEG":
             return square_of(self._content, self.name, size=size, channels=channels)
-        return cropped_square(plain(self._image, "L" if channels == 1 else "RGB"), size)
+        return plain_square(self._image, size=size, channels=channels)
 
     def to_pil(self) -> Image.Image:
         """A copy as a PIL image, upright, in its own mode, with its colour profile and EXIF in `info`."""

@@ -1,7 +1,8 @@
 """Pixels of pictures: opens them with Pillow, rotates them upright, puts them on white, crops them to a square.
 
-It also converts images to arrays and back. The size is checked in the header before a pixel is decoded. Nothing here
-knows `Picture`, tensors or domains.
+It also converts images to arrays and back. The size is checked in the header before a pixel is decoded, and what is
+large is converted strip by strip: a file of a few kilobytes can hold 120 million pixels, and each copy takes half a
+gigabyte. Nothing here knows `Picture`, tensors or domains.
 """
 
 import warnings
@@ -21,6 +22,9 @@ MAX_PIXELS = 120_000_000
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of a part, as Pillow has it."""
+_STRIP_PIXELS = 2**21
 # Named, since Pillow would otherwise try every format that it knows.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
@@ -47,7 +51,7 @@ def square_of(source: Path | bytes, called: str | None = None, *, size: int, cha
     with opened(source, called or str(source)) as image:
         # A JPEG can be decoded at a fraction of its size; twice the wanted size is enough for the Lanczos filter.
         image.draft(None, (2 * size, 2 * size))
-        return cropped_square(plain(upright(image), "L" if channels == 1 else "RGB"), size)
+        return plain_square(upright(image), size=size, channels=channels)
 
 
 def header_of(path: Path) -> tuple[int, int, bool]:
@@ -65,8 +69,9 @@ def has_colours(path: Path) -> bool:
     """Whether any pixel of a file is not grey."""
     with opened(path, str(path)) as image:
         image.draft(None, (256, 256))
-        pixels = np.asarray(plain(upright(image), "RGB"))
-        return bool((pixels != pixels[..., :1]).any())
+        image.load()
+        strips = (np.asarray(strip) for strip, _ in _plain_strips(image, "RGB", (0, 0, *image.size)))
+        return any(bool((pixels != pixels[..., :1]).any()) for pixels in strips)
 
 
 def resized_squares(pictures: np.ndarray, *, size: int, channels: int) -> np.ndarray:
@@ -164,47 +169,107 @@ def opened(source: Path | bytes, called: str) -> Iterator[Image.Image]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Decodes an image, and rotates it as its EXIF data say."""
+    """Decodes an image, and gives a copy that is rotated as its EXIF data say; the one that was given is closed."""
     image.load()
     try:
-        return ImageOps.exif_transpose(image)
+        whole = ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block can raise many types; the pixels are fine
         whole = image.copy()
         whole.info.pop("exif", None)
-        return whole
+    image.close()
+    return whole
 
 
-def plain(image: Image.Image, mode: str) -> Image.Image:
-    """Converts an image to mode `L` or `RGB`, with transparency on white."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(eight_bits(np.asarray(image)))
-    if image.mode in ALPHA_MODES or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode not in ("L", "RGB"):
-        image = image.convert("RGB")
-    return image.convert(mode)
+def plain(image: Image.Image, mode: str, box: Box | None = None) -> Image.Image:
+    """Converts an image, or a part of it, to mode `L` or `RGB`, with transparency on white."""
+    whole = (0, 0, *image.size)
+    box = box or whole
+    if image.mode == mode and "transparency" not in image.info:
+        return image if box == whole else image.crop(box)
+    result = Image.new(mode, (box[2] - box[0], box[3] - box[1]))
+    result.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    for strip, top in _plain_strips(image, mode, box):
+        result.paste(strip, (0, top))
+    return result
+
+
+def plain_array(image: Image.Image, mode: str) -> np.ndarray:
+    """As `plain`, uint8 `(height, width)` or `(height, width, 3)`."""
+    pixels = np.empty((image.height, image.width, *((3,) if mode == "RGB" else ())), np.uint8)
+    for strip, top in _plain_strips(image, mode, (0, 0, *image.size)):
+        pixels[top : top + strip.height] = np.asarray(strip)
+    return pixels
+
+
+def _plain_strips(image: Image.Image, mode: str, box: Box) -> Iterator[tuple[Image.Image, int]]:
+    """A part of an image in strips of mode `L` or `RGB`, each with its place from the top."""
+    left, top, right, bottom = box
+    rows = max(1, _STRIP_PIXELS // max(1, right - left))
+    is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    scale = _deep_scale(image) if is_deep else 0.0
+    for start in range(top, bottom, rows):
+        strip = image.crop((left, start, right, min(start + rows, bottom)))
+        if is_deep:
+            strip = Image.fromarray(_scaled(np.asarray(strip), scale))
+        if strip.mode in ALPHA_MODES or "transparency" in strip.info:
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        if strip.mode not in ("L", "RGB"):
+            strip = strip.convert("RGB")
+        yield strip.convert(mode), start - top
+
+
+def _deep_scale(image: Image.Image) -> float:
+    """What the deep values of a whole image are multiplied by to be in 0…255."""
+    rows = max(1, _STRIP_PIXELS // max(1, image.width))
+    strips = (
+        np.asarray(image.crop((0, start, image.width, min(start + rows, image.height))))
+        for start in range(0, image.height, rows)
+    )
+    highest, kind = 0.0, np.dtype(np.uint8)
+    for strip in strips:
+        highest, kind = max(highest, float(np.nan_to_num(strip.astype(np.float64)).max(initial=0.0))), strip.dtype
+    return _scale(highest, kind)
 
 
 def eight_bits(values: np.ndarray) -> np.ndarray:
     """Deep grey values → uint8, by the range they are in: 0…1 (if real), 0…255, 0…65535 or 0…2³²."""
+    highest = float(np.nan_to_num(values.astype(np.float64)).max(initial=0.0))
+    return _scaled(values, _scale(highest, values.dtype))
+
+
+def _scale(highest: float, kind: np.dtype) -> float:
+    if kind.kind == "f" and highest <= 2.0:  # resizing overshoots 1 a little
+        return 255.0
+    if highest > 65535:
+        return 1 / 2**24
+    return 1 / 257 if highest > 255 or (kind.kind == "u" and kind.itemsize == 2) else 1.0
+
+
+def _scaled(values: np.ndarray, scale: float) -> np.ndarray:
     deep = np.nan_to_num(values.astype(np.float64))
-    highest = deep.max(initial=0.0)
-    if values.dtype.kind == "f" and highest <= 2.0:  # resizing overshoots 1 a little
-        deep = deep * 255
-    elif highest > 65535:
-        deep = deep / 2**24
-    elif highest > 255 or (values.dtype.kind == "u" and values.dtype.itemsize == 2):
-        deep = deep / 257
+    # A division rounds otherwise than a product with its inverse.
+    deep = deep * scale if scale >= 1 else deep / round(1 / scale)
     return np.clip(np.floor(deep + 0.5), 0, 255).astype(np.uint8)
+
+
+def plain_square(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
+    """An upright image cropped to the centre and resized: uint8 `(channels, size, size)`."""
+    return cropped_square(plain(image, "L" if channels == 1 else "RGB", _centre(image)), size)
+
+
+def _centre(image: Image.Image) -> Box:
+    """The square in the middle."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return left, top, left + side, top + side
 
 
 def cropped_square(picture: Image.Image, size: int) -> np.ndarray:
     """Crops to the centre and resizes: uint8 `(channels, size, size)`."""
     if picture.size != (size, size):
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
         # Cropped first: `resize(box=...)` would mix pixels from outside into the edges.
-        picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+        square = picture if picture.width == picture.height else picture.crop(_centre(picture))
+        picture = square.resize((size, size), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture)
     return pixels[None].copy() if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

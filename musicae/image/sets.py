@@ -25,6 +25,10 @@ NO_CLASS = 0
 MOST_CLASSES = 255
 
 _MAX_BYTES = 4 * 2**30
+# Packed, zeros take a thousandth of their size. Pictures don't, so a larger file that unpacks to more is none.
+_MOST_UNPACKED_TIMES = 50
+_ALWAYS_UNPACKED_BYTES = 64 * 2**20
+_MOST_NAMES_BYTES = 2**16
 
 _IDX_ENDINGS = ("images-idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte", "images.idx3-ubyte.gz")
 _IDX_IMAGES = 0x00000803  # uint8, three axes
@@ -157,16 +161,30 @@ def read_idx(path: Path) -> np.ndarray:
         DamagedFileError: not IDX, not pictures, or more or fewer bytes than its header says.
     """
     with _idx_opened(path) as (stream, shape):
-        expected = int(np.prod(shape, dtype=np.int64))
+        expected = int(np.prod(shape, dtype=object))  # four numbers of 32 bits overflow 64
         if expected > _MAX_BYTES:
             raise DamagedFileError(f"{path} says it holds {expected:,} bytes; at most {_MAX_BYTES:,} are read.")
-        content = bytearray()
-        while len(content) <= expected and (block := stream.read(min(_BLOCK_BYTES, expected + 1 - len(content)))):
-            content += block
+        size_bytes = path.stat().st_size
+        if expected > max(_ALWAYS_UNPACKED_BYTES, _MOST_UNPACKED_TIMES * size_bytes):
+            raise DamagedFileError(
+                f"{path} has {size_bytes:,} bytes and says it holds {expected:,}; unpacked, pictures are up to "
+                f"{_MOST_UNPACKED_TIMES} times as large; fetch it again."
+            )
+        content = _read_at_most(stream, expected + 1)
         if len(content) != expected:
             fault = "is truncated" if len(content) < expected else "goes on past its end"
             raise DamagedFileError(f"{path} {fault}: its header says {shape[0]} pictures of {shape[2]}×{shape[3]}.")
-    return np.frombuffer(bytes(content), np.uint8).reshape(shape)
+    pictures = np.frombuffer(content, np.uint8).reshape(shape)
+    pictures.flags.writeable = False
+    return pictures
+
+
+def _read_at_most(stream: BinaryIO, size: int) -> bytearray:
+    """So many bytes of a stream, or all there are; no more memory is taken than they need."""
+    content = bytearray()
+    while len(content) < size and (block := stream.read(min(_BLOCK_BYTES, size - len(content)))):
+        content += block
+    return content
 
 
 def idx_shape(path: Path) -> tuple[int, int, int, int]:
@@ -197,24 +215,30 @@ def idx_labels(images: Path) -> list[str] | None:
         return None
     path = companions[0]
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        magic, count = struct.unpack(">2I", content[:8])
+        with _unpacked(path) as stream:
+            magic, count = struct.unpack(">2I", stream.read(8))
+            content = _read_at_most(stream, min(count, _ALWAYS_UNPACKED_BYTES) + 1)
     except (OSError, EOFError, struct.error, zlib.error) as error:
         raise DamagedFileError(f"{path} is truncated or damaged ({error}).") from error
-    if magic != _IDX_LABELS or len(content) != 8 + count:
+    if magic != _IDX_LABELS or len(content) != count:
         raise DamagedFileError(f"{path} holds no IDX labels, or not as many as its header says.")
-    return [str(label) for label in content[8:]]
+    return [str(label) for label in content]
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file, gzipped or not."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
 
 
 @contextmanager
 def _idx_opened(path: Path) -> Iterator[tuple[BinaryIO, tuple[int, int, int, int]]]:
     """Opens an IDX file, gzipped or not, and reads its header."""
     try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file) if packed else file)
+        with _unpacked(path) as stream:
             magic, *shape = struct.unpack(">4I", stream.read(16))
             if magic != _IDX_IMAGES:
                 raise DamagedFileError(f"{path} is no IDX file of pictures: it begins 0x{magic:08x}, not 0x00000803.")
@@ -264,7 +288,9 @@ def cifar_labels(path: Path) -> list[str]:
     if not names_path.is_file():
         return [str(label) for label in labels]
     try:
-        names = [line.strip() for line in names_path.read_text(encoding="utf-8").rstrip().splitlines()]
+        with names_path.open("rb") as file:
+            text = file.read(_MOST_NAMES_BYTES).decode("utf-8")
+        names = [line.strip() for line in text.rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{names_path} can't be read as names of classes ({error}).") from error
     if labels.max() >= len(names):

@@ -51,6 +51,7 @@ _QUALITIES = tuple(
         (r"-?major|[Mm]aj|MAJ|[Mm]a|MA|dominant|dom|suspended|sus|power|M|Δ|", _MAJOR),
     )
 )
+_LONGEST_SYMBOL = 60  # longer ones are no chords, and take patterns time
 _FEWEST_MARKERS = 2
 _BASS_WEIGHT = 0.3
 _FOREIGN_WEIGHT = 0.5  # of what sounds outside the triad, against what lies in it
@@ -70,14 +71,14 @@ def parse_chord(symbol: str) -> int:
     text = symbol.strip()
     if text.upper() in ("N", "N.C.", "NC"):
         return NO_CHORD
-    found = _SYMBOL.match(text)
+    found = _SYMBOL.match(text) if len(text) <= _LONGEST_SYMBOL else None
     if found:
         letter, accidental, rest = found.groups()
         root = (_ROOTS[letter.upper()] + _ACCIDENTALS[accidental]) % 12
         for pattern, quality in _QUALITIES:
             if pattern.match(rest.strip()):
                 return 1 + 4 * root + quality
-    raise MusicaeError(f"{symbol!r} is no chord; {GRAMMAR}.")
+    raise MusicaeError(f"{symbol[:_LONGEST_SYMBOL]!r} is no chord; {GRAMMAR}.")
 
 
 def parse_progression(text: str) -> list[int]:

@@ -279,13 +279,7 @@ def _read_track(data: bytes, most: int) -> EventTrack:
     place, stop, tick, running = 0, len(data), 0, b""
     end = bytes((_META, END_OF_TRACK))
     while place < stop:
-        byte = data[place]
-        place += 1
-        delta = byte & 0x7F
-        while byte & 0x80:
-            byte = data[place]
-            place += 1
-            delta = (delta << 7) | (byte & 0x7F)
+        delta, place = _read_length(data, place)
         tick += delta
         status = data[place]
         if status < 0x80:
@@ -319,13 +313,17 @@ def _read_track(data: bytes, most: int) -> EventTrack:
 
 
 def _read_length(data: bytes, place: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and the place after it."""
-    value, byte = 0, 0x80
-    while byte & 0x80:
-        byte = data[place]
-        place += 1
+    """A number of seven bits a byte, at most four of them, and the place after it; else an `IndexError`."""
+    value = data[place]
+    if value < 0x80:
+        return value, place + 1
+    value &= 0x7F
+    for following in range(place + 1, place + 4):
+        byte = data[following]
         value = (value << 7) | (byte & 0x7F)
-    return value, place
+        if byte < 0x80:
+            return value, following + 1
+    raise IndexError
 
 
 def length_bytes(value: int) -> bytes:
