@@ -27,6 +27,7 @@ from musicae.atomic_io import partial_path
 from musicae.data.checksums import damage
 from musicae.data.pool import Guard, is_sendable, read_in_processes
 from musicae.data.reading import Block, Outcome, gather_blocks, read_all
+from musicae.data.remote import exists, fetch, is_remote
 from musicae.data.shards import Shard, merged
 from musicae.data.store import JOURNAL, Stored, StoreWriter, open_store, publish, refuse_if_unusable, writing_folder
 from musicae.domain import Domain
@@ -163,8 +164,10 @@ def prepare_store(
         processes = 0
     places = [cache] if cache else list(dict.fromkeys((cache_folder(), user_cache_folder())))
     remarks: list[str] = []
-    for place in places:
-        store = place / name
+    stores = [place / name for place in places]
+    if cache is None and (copied := _remote_store(name)):
+        stores.insert(0, copied)
+    for store in stores:
         if store.is_dir():
             if (fault := damage(store)) is None:
                 return Prepared(store, files, processes, remarks=tuple(remarks))
@@ -199,6 +202,14 @@ def _open_shards(places: Sequence[Path], fingerprint: str, count: int) -> list[S
             f"Read each with: musicae prepare ... --shard {missing[0]}."
         )
     return found
+
+
+def _remote_store(name: str) -> Path | None:
+    """A copy of the store in a remote `$MUSICAE_CACHE`; None if there is none."""
+    cache = os.environ.get("MUSICAE_CACHE", "")
+    if not is_remote(cache) or not exists(url := f"{cache.rstrip('/')}/{name}"):
+        return None
+    return fetch(url, writable_cache())
 
 
 def _writable(places: Sequence[Path]) -> tuple[Path, Path | None]:
@@ -267,9 +278,10 @@ def describe_skipped(
 
 
 def cache_folder() -> Path:
-    """`$MUSICAE_CACHE`, else `data/cache` of a checkout, else the user's cache folder."""
+    """`$MUSICAE_CACHE` if that is a folder, else `data/cache` of a checkout, else the user's cache folder."""
     if "MUSICAE_CACHE" in os.environ:
-        return Path(os.environ["MUSICAE_CACHE"])
+        place = os.environ["MUSICAE_CACHE"]
+        return user_cache_folder() if is_remote(place) else Path(place)
     checkout = Path(__file__).parents[2]
     if (checkout / "pyproject.toml").is_file() and os.access(checkout / "data", os.W_OK):
         return checkout / "data" / "cache"

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,6 +44,15 @@ def url_of(place: str | Path) -> str:
     return f"{scheme}://{rest.removeprefix('/')}"
 
 
+def exists(place: str | Path) -> bool:
+    """Whether there is a file or a folder. Raises `MusicaeError` where that can't be told."""
+    with _errors_of(url_of(place)):
+        import fsspec
+
+        system, root = fsspec.core.url_to_fs(url_of(place))
+        return bool(system.exists(root))
+
+
 def fetch(place: str | Path, cache: Path) -> Path:
     """Copies a file, or a folder and those in it, unless that was done before.
 
@@ -62,9 +72,16 @@ def fetch(place: str | Path, cache: Path) -> Path:
     if name in ("", "..") or (os.name == "nt" and set(name) & set("\\:")):
         raise MusicaeError(f"{url} names no file and no folder; give the URL of one.")
     folder = cache / "remote" / hashlib.blake2b(url.encode(), digest_size=10).hexdigest()
-    try:
+    with _errors_of(url):
         system, listing = _listing(url)
         _update(system, listing, folder, name)
+    return folder / name
+
+
+@contextmanager
+def _errors_of(url: str) -> Iterator[None]:
+    try:
+        yield
     except MusicaeError:
         raise
     except ImportError as error:
@@ -81,7 +98,6 @@ def fetch(place: str | Path, cache: Path) -> Path:
         raise MusicaeError(
             f"could not get {url} ({said}); check the URL, the network and the access rights."
         ) from error
-    return folder / name
 
 
 def _listing(url: str) -> tuple[Any, dict[str, tuple[str, dict[str, str]]]]:

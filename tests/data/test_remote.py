@@ -15,8 +15,10 @@ from tune_files import SCALE, write_tune, write_tunes
 
 from musicae.cli import main
 from musicae.data.dataset import load_dataset
+from musicae.data.files import prepare_store
 from musicae.data.named_sets import locate
 from musicae.data.remote import fetch, is_remote, url_of
+from musicae.data.store import open_store
 from musicae.errors import MusicaeError
 from musicae.music.domain import MusicDomain
 
@@ -109,6 +111,25 @@ def test_a_folder_and_a_file_of_a_web_server(tmp_path, server):
     assert {name for name in before if after[name] != before[name]} == {"tune-001.mid"}
     single = fetch(f"{url}/tunes/tune-002.mid", tmp_path / "cache")
     assert single.read_bytes() == (folder / "tunes" / "tune-002.mid").read_bytes()
+
+
+def test_a_store_in_a_remote_cache_is_copied_and_checked(tmp_path, monkeypatch, capsys):
+    folder = write_tunes(tmp_path / "tunes", 4)
+    monkeypatch.setattr("musicae.data.files.user_cache_folder", lambda: tmp_path / "home")
+    here = load_dataset(MusicDomain(), [folder])
+    store = tmp_path / ".musicae-cache" / here.fingerprint
+    monkeypatch.setenv("MUSICAE_CACHE", "memory://team/cache")
+    system = fsspec.filesystem("memory")
+    system.put(str(store), f"/team/cache/{here.fingerprint}", recursive=True)
+    prepared = prepare_store(MusicDomain(), [folder])
+    assert prepared.files_read == 0
+    assert open_store(prepared.store).report == here.report
+    system.pipe_file(f"/team/cache/{here.fingerprint}/examples.bin", b"damaged")
+    again = prepare_store(MusicDomain(), [folder])
+    assert (again.files_read, again.store) == (4, tmp_path / "home" / here.fingerprint)
+    assert "examples.bin is 7 bytes" in capsys.readouterr().err
+    system.rm("/team", recursive=True)
+    assert prepare_store(MusicDomain(), [folder]).files_read == 0
 
 
 def test_what_is_not_there_or_not_reachable_is_one_sentence(tmp_path, server):
