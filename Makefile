@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 TOOLS := build/tools
 TOOLS_STAMP := $(TOOLS)/.installed
 
-.PHONY: demo test soak lint docs bench lock audit licences release clean
+.PHONY: demo test soak gpu lint docs bench lock audit licences release clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
@@ -25,6 +25,10 @@ test: $(STAMP)  ## the whole test suite
 
 soak: $(STAMP)  ## the long checks: kills, fuzzing, several hosts, data beyond memory (about two hours)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --soak -m soak -n 2
+
+gpu: $(STAMP)  ## tests and benchmark on the GPU that torch sees, into build/gpu.json; without one it says so
+	$(PY) -m pytest -m gpu
+	$(PY) experiments/device.py
 
 lint: $(STAMP)  ## style, format and types
 	$(PY) -m ruff check .

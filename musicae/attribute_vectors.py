@@ -30,6 +30,7 @@ from musicae.config import Config, load_json, read_config
 from musicae.domain import Batch, HasAttributes
 from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of
 from musicae.pipeline import Pipeline
+from musicae.precision import in_double
 from musicae.tensor_files import TensorFile, write_tensors
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def fit(pipeline: Pipeline, dataset: "DataSet", *, limit: int = _MOST_WINDOWS) -
         codes.append(code.base.cpu())
         conditions += [] if code.condition is None else [code.condition.cpu()]
     base = torch.cat(codes)
-    table = {name: torch.cat([part[name].double().cpu() for part in measured]) for name in measured[0]}
+    table = {name: torch.cat([part[name].cpu().double() for part in measured]) for name in measured[0]}
     usable = torch.stack([values.isfinite() for values in table.values()]).all(0)
     table = {name: values[usable] for name, values in table.items()}
     table = {name: values for name, values in table.items() if len(values) > 1 and float(values.std()) > 1e-9}
@@ -166,7 +167,7 @@ def _fitted(pipeline: Pipeline, base: Tensor, condition: Tensor | None, table: d
     names, shape = list(table), base.shape[1:]
     values = torch.stack(list(table.values()), 1)  # (windows, attributes)
     mean, deviation = values.mean(0), values.std(0)
-    plain, clean, explained = _directions(base.flatten(1).double(), (values - mean) / deviation)
+    plain, clean, explained = _directions(in_double(base.flatten(1)), (values - mean) / deviation)
     rows = torch.linspace(0, len(base) - 1, min(_PROBED_WINDOWS, len(base))).round().long()
     probed = base[rows].to(pipeline.device)
     probe = _Probe(pipeline, probed, None if condition is None else condition[rows], names, deviation)
@@ -224,11 +225,12 @@ class _Probe:
         """Change per step of 1, `(attributes,)`: half the difference between a step forward and one back."""
         ahead, back = (self._measured(moved_code(self.base, vector, sign)) for sign in (1, -1))
         change = (ahead - back) / 2
-        return change.nanmean(0) / self.deviation
+        # An attribute that could be measured in no window, such as the pitch of silence, counts as unchanged.
+        return (change.nanmean(0) / self.deviation).nan_to_num(0.0)
 
     def _measured(self, base: Tensor) -> Tensor:
         values = self.attributes(self.pipeline.decode(base, self.condition).cpu())
-        return torch.stack([values[name].double().cpu() for name in self.names], 1)
+        return torch.stack([values[name].cpu().double() for name in self.names], 1)
 
 
 class _Trial(NamedTuple):

@@ -34,8 +34,10 @@ def resolve_precision(wanted: str) -> str:
     """
     if wanted != "auto":
         return wanted
-    if torch.cuda.is_available():
+    if best_device().type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if best_device().type == "mps":
+        return "no"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return "no"  # processes that measure for themselves could disagree
     return _cpu_precision()
@@ -71,18 +73,18 @@ MANY_DRAWS = 256
 
 
 def drawing_precision(device: torch.device, drawn: int) -> torch.autocast:
-    """The autocast context to decode samples in: bfloat16 for many samples on a CPU that is fast in it, else none.
+    """The autocast context to decode samples in: bfloat16 for many samples where it is fast, else none.
 
     Args:
         device: where the model is.
         drawn: number of examples that are sampled, as opposed to decoded at their mode.
     """
-    fast = device.type == "cpu" and drawn >= MANY_DRAWS and _cpu_precision() == "bf16"
+    fast = drawn >= MANY_DRAWS and _is_fast_in_bfloat16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocast:
-    """The autocast context to restore in: bfloat16 for masks on sound on a CPU that is fast in it, else none.
+    """The autocast context to restore in: bfloat16 for masks on sound where it is fast, else none.
 
     Masks tolerate rounding: with `denoise-16k` the two results differ by -60 dB or less, and bfloat16 takes two thirds
     of the time (`python experiments/run.py audio-choices` measures it).
@@ -91,7 +93,7 @@ def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocas
         device: where the model is.
         by_mask: whether the model attenuates parts of a spectrum.
     """
-    fast = by_mask and device.type == "cpu" and _cpu_precision() == "bf16"
+    fast = by_mask and _is_fast_in_bfloat16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
@@ -126,6 +128,17 @@ def in_float32(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _R
 
 def _as_float32(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.dtype in _ROUNDED else value
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """In float64; what lies on one of Apple's GPUs, which have none, is brought to the CPU."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
+def _is_fast_in_bfloat16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return _cpu_precision() == "bf16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @cache

@@ -18,6 +18,7 @@ from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
 from musicae.models.autoencoder import Autoencoder
 from musicae.pipeline import Choice, Pipeline, condition_text
+from musicae.precision import best_device
 from musicae.shipped import find_model
 from musicae.training.checkpoint import Manifest, load_checkpoint
 
@@ -46,7 +47,7 @@ class TrainedModel:
         folder: Path | None = None,
     ) -> None:  # fmt: skip
         try:
-            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.device = torch.device(device) if device else best_device()
         except RuntimeError:
             raise ValueError(f'device is one that torch knows, such as "cpu" or "cuda:0", got {device!r}') from None
         self.network = network.to(self.device).eval()

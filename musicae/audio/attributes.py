@@ -6,6 +6,8 @@ Nothing here knows files, settings or networks.
 import torch
 from torch import Tensor
 
+from musicae.precision import in_double
+
 # A frame this far below the loudest is silence, which is neither bright nor high.
 _ACTIVE_DB = 40.0
 _LOWEST_HZ, _HIGHEST_HZ = 50.0, 2_000.0
@@ -24,7 +26,7 @@ def sound_attributes(linear: Tensor, *, sample_rate_hz: int) -> dict[str, Tensor
       samples resolves pitches whose period is at most half of it.
     - noisiness: spectral flatness, in dB: 0 is white noise, a pure tone lies far below.
     """
-    power = linear.double().square()
+    power = in_double(linear).square()
     mean = _mean_of_active(power)  # (batch, frequency)
     total = mean.sum(1)
     frequency_hz = torch.arange(mean.shape[1], device=mean.device) * sample_rate_hz / 2 / (mean.shape[1] - 1)

@@ -11,6 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from musicae.precision import in_double
+
 # Natural logarithm of a mel band's magnitude is floored here, about 60 dB below a usual cell of a sound at
 # the stored level: the difference between two silences is not heard.
 LOG_MEL_FLOOR = 1e-3
@@ -164,10 +166,11 @@ def si_sdr_db(estimate: Tensor, target: Tensor) -> Tensor:
     """
     from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-    ratio = scale_invariant_signal_distortion_ratio(estimate.double(), target.double())
+    ratio = scale_invariant_signal_distortion_ratio(in_double(estimate), in_double(target))
     ratio = ratio.clamp(-SI_SDR_LIMIT_DB, SI_SDR_LIMIT_DB)
+    ratio = ratio.to(estimate.device, torch.float32)
     ratio = ratio.masked_fill(estimate.abs().amax(-1) == 0, -SI_SDR_LIMIT_DB)
-    return ratio.masked_fill(target.abs().amax(-1) == 0, 0.0).float()
+    return ratio.masked_fill(target.abs().amax(-1) == 0, 0.0)
 
 
 def multi_resolution_distance(estimate: Tensor, target: Tensor) -> Tensor:

@@ -70,11 +70,15 @@ def _training_option(key: str, type_: click.ParamType[Any], metavar: str | None,
 @_training_option("steps", click.IntRange(1), "N", "Updates.")
 @_training_option("minutes", click.FloatRange(0, min_open=True), "MIN", "Wall time, if that ends first.")
 @_training_option("batch_size", click.IntRange(1), "N", "Examples an update; audio takes 8.")
+@_training_option("micro_batch", click.IntRange(1), "N", "Examples computed at once; their gradients add up.")
 @_training_option("learning_rate", click.FloatRange(0, min_open=True), "RATE", "Peak of the schedule.")
 @_training_option("beta", click.FloatRange(0), "WEIGHT", "Weight of the KL.")
 @_training_option("free_bits", click.FloatRange(0), "BITS", "KL an example may spend at no cost.")
 @_training_option("seed", click.IntRange(0), "N", "Of weights, batches and corruption.")
 @_training_option("precision", click.Choice(["auto", "no", "bf16", "fp16"]), None, "Mixed precision.")
+@click.option(
+    "--compile", is_flag=True, default=None, help="Let torch compile the network: minutes, then faster steps."
+)
 @click.option(
     "--log-with",
     multiple=True,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from musicae.errors import MusicaeError
 from musicae.models.autoencoder import Autoencoder
+from musicae.precision import in_double
 
 
 def negative_log_likelihood(
@@ -32,9 +33,9 @@ def negative_log_likelihood(
     if not model.latent.has_density:
         raise MusicaeError("a code without noise gives no likelihood; use a model trained with --latent gaussian.")
     if draws == 0:
-        return model.score(x, target, generator, condition).loss.total.double()
+        return in_double(model.score(x, target, generator, condition).loss.total)
     # Added one by one, so that memory does not grow with k.
-    log_sum = torch.full((len(target),), -math.inf, dtype=torch.float64, device=target.device)
+    log_sum = in_double(torch.full((len(target),), -math.inf, device=target.device))
     for weight in model.log_weights(x, target, draws, generator, condition):
-        log_sum = torch.logaddexp(log_sum, weight.double())
+        log_sum = torch.logaddexp(log_sum, in_double(weight))
     return math.log(draws) - log_sum

@@ -141,7 +141,7 @@ def _scores_of(
         for name, values in found.items():
             scores[name].append(values)
         means.append(posterior.mean.flatten(1).cpu())
-    each = {name: torch.cat([part.double().cpu() for part in parts]).numpy() for name, parts in scores.items()}
+    each = {name: torch.cat([part.cpu().double() for part in parts]).numpy() for name, parts in scores.items()}
     return each, torch.cat(means)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from musicae.data.dataset import DataSet
 from musicae.domain import Domain
+from musicae.precision import in_double
 
 _LARGEST_EXACT_PCA = 2048  # numbers of an example
 _LARGEST_RIDGE = 3072  # numbers of an example, as of a colour picture of 32×32; time grows with the cube
@@ -43,7 +44,7 @@ def pca_scores(
     pca = fitted_pca(domain, dataset, fitted_on, size)
     errors = 0.0
     for target in batches(domain, dataset, kept):
-        errors += float((pca_restored(pca, target) - target).double().square().flatten(1).mean(1).sum())
+        errors += float(in_double(pca_restored(pca, target) - target).square().flatten(1).mean(1).sum())
     return {"pca_mse": errors / len(kept)}
 
 
@@ -88,7 +89,7 @@ def ridge_scores(
     for target in batches(domain, dataset, kept):
         restored = ridge_restored(ridge, corrupt(target, generator))
         for name, values in domain.metrics(restored, target, target).items():
-            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+            sums[name] = sums.get(name, 0.0) + float(in_double(values).sum())
     return {f"ridge_{name}": total / len(kept) for name, total in sums.items()}
 
 

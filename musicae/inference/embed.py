@@ -182,5 +182,5 @@ def _colours(pipeline: Pipeline, name: str, stored: Tensor, tensor: Tensor, colo
     measured = attributes_of(domain, tensor) if isinstance(domain, HasAttributes) else {}
     if colour not in measured:
         raise MusicaeError(unknown_name("colour", colour, ["folder", "file", *labels, *measured]))
-    values: np.ndarray = measured[colour].double().cpu().numpy()
+    values: np.ndarray = measured[colour].cpu().double().numpy()
     return values

@@ -15,6 +15,7 @@ from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.latent_paths import METHODS, even_spacing, square_of_codes
 from musicae.inference.results import Morph, name_of, repeated_rows, square
 from musicae.pipeline import Choice, Code, Pipeline
+from musicae.precision import in_double
 from musicae.spec import Layout
 
 # A longer path would give hours of sound and a picture too large to read.
@@ -55,8 +56,8 @@ def changes(points: Tensor, layout: Layout) -> Tensor:
     For symbols it is the share that differs, else the root mean square of the difference.
     """
     if layout is Layout.STEPS:
-        return (points[1:] != points[:-1]).double().flatten(1).mean(1)
-    return (points[1:] - points[:-1]).double().flatten(1).square().mean(1).sqrt()
+        return in_double(points[1:] != points[:-1]).flatten(1).mean(1)
+    return in_double(points[1:] - points[:-1]).flatten(1).square().mean(1).sqrt()
 
 
 def interpolate(

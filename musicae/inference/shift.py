@@ -11,6 +11,7 @@ from musicae.domain import Batch, HasAttributes
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.attribute_table import no_attributes
 from musicae.pipeline import Pipeline
+from musicae.precision import in_double
 
 _WEAK = 0.25
 """Change in standard deviations; if a vector's effect is smaller, a remark says so."""
@@ -70,4 +71,4 @@ def _remarks(means: dict[str, dict[str, float]], vectors: AttributeVectors, attr
 
 def _means(parts: list[dict[str, Tensor]]) -> dict[str, float]:
     """Mean of each attribute over all windows in which it could be measured."""
-    return {name: float(torch.cat([part[name].double() for part in parts]).nanmean()) for name in parts[0]}
+    return {name: float(torch.cat([in_double(part[name]) for part in parts]).nanmean()) for name in parts[0]}

@@ -18,6 +18,7 @@ import torch
 from musicae.domain import Statistics
 from musicae.music.config import Part
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, PITCH_OFFSET, Stream
+from musicae.precision import in_double
 
 _WIDEST_INTERVAL = 12  # semitones; wider ones count as this wide
 _LONGEST = 16  # steps; longer notes count as this long
@@ -145,7 +146,7 @@ def score_batch(part: Part, estimate: torch.Tensor, target: torch.Tensor) -> dic
     scores: dict[str, torch.Tensor] = {}
     for index, stream in enumerate(part.streams):
         ours, wanted = estimate[..., index], target[..., index]
-        scores[f"accuracy{names[index]}"] = (ours == wanted).double().mean(dim=1)
+        scores[f"accuracy{names[index]}"] = in_double(ours == wanted).mean(dim=1)
         scores[f"onset_f1{names[index]}"] = _hit_f1(ours, wanted) if stream.is_drums else _onset_f1(ours, wanted)
     means = {
         measure: torch.stack([scores[measure + name] for name in names]).mean(dim=0)
@@ -169,8 +170,8 @@ def _hit_f1(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def _f1(right: torch.Tensor, estimated: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Bool `(batch, places)` each → `(batch,)`."""
-    hits = right.sum(dim=1).double()
-    total = (estimated.sum(dim=1) + wanted.sum(dim=1)).double()
+    hits = in_double(right.sum(dim=1))
+    total = in_double(estimated.sum(dim=1) + wanted.sum(dim=1))
     return torch.where(total > 0, 2 * hits / total.clamp(min=1), torch.ones_like(hits))
 
 

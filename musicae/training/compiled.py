@@ -13,24 +13,25 @@ from musicae.models.autoencoder import Autoencoder
 _EXACT = ("latent", "likelihood")
 
 
-def compile_networks(model: Autoencoder, device: torch.device) -> int:
+def compile_networks(model: Autoencoder, device: torch.device, backend: str = "inductor") -> int:
     """Compiles the networks of a model, in place; each when it is first called.
 
     Args:
         model: its direct parts are compiled, but the latent, the likelihood, LSTMs (torch has one of its own) and
             single layers.
         device: where it will be called.
+        backend: of `torch.compile`.
 
     Returns:
-        How many networks that are.
+        How many networks are compiled.
 
     Raises:
         MusicaeError: torch can't compile here, as without a C++ compiler.
     """
-    _refuse_where_it_fails(device)
+    _refuse_where_it_fails(device, backend)
     networks = [part for name, part in model.named_children() if name not in _EXACT and _is_network(part)]
     for network in networks:
-        network.compile(dynamic=False)
+        network.compile(dynamic=False, backend=backend)
     return len(networks)
 
 
@@ -39,10 +40,10 @@ def _is_network(part: nn.Module) -> bool:
     return len(parts) > 3 and not any(isinstance(below, nn.LSTM) for below in parts)
 
 
-def _refuse_where_it_fails(device: torch.device) -> None:
+def _refuse_where_it_fails(device: torch.device, backend: str) -> None:
     """Compiles one sum, since what is missing shows only when something is compiled."""
     try:
-        torch.compile(lambda x: x + x.cos(), dynamic=False)(torch.zeros(8, device=device))
+        torch.compile(lambda x: x + x.cos(), dynamic=False, backend=backend)(torch.zeros(8, device=device))
     except Exception as error:  # compilers, their drivers and torch itself each raise classes of their own
         reason = " ".join(str(error).split())[:200]
         raise MusicaeError(

@@ -12,6 +12,7 @@ from musicae.data.dataset import DataSet
 from musicae.domain import Domain
 from musicae.models.autoencoder import Autoencoder
 from musicae.nn.latent import GaussianLatent, Posterior
+from musicae.precision import best_device
 from musicae.training.checkpoint import Manifest
 
 _MOST_EXAMPLES = 20_000
@@ -39,7 +40,9 @@ def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset:
         return manifest
     if {_FITTED, _FORMER_FITTED} & manifest.metrics.keys():
         return manifest
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
+    if device.type == "mps":  # it has no double precision
+        device = torch.device("cpu")
     network = network.to(device)
     indices = dataset.splits["train"][:: math.ceil(len(dataset.splits["train"]) / _MOST_EXAMPLES)]
     posteriors = []
