@@ -44,7 +44,7 @@ class ExampleTable:
         """int64 `(batch,)` row numbers on the CPU → stored `(batch, ...)` on the device."""
         if self._rows is None:
             assert self._resident is not None
-            return self._resident[rows.to(self.device)]
+            return self._resident[rows.to(self.device, non_blocking=True)]
         ahead, self._next = self._next, None
         is_wanted = ahead is not None and torch.equal(ahead[0], rows)
         read = ahead[1].result() if ahead is not None and is_wanted else self._read(rows)
