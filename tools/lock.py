@@ -3,6 +3,7 @@
     python tools/lock.py                        # after a change of pyproject.toml; versions stay
     python tools/lock.py --upgrade numpy scipy  # newest versions of these, within the bounds of pyproject.toml
     python tools/lock.py --upgrade all
+    python tools/lock.py --check                # asks only whether each system and Python finds its wheels
 
 Each lock lists every package of an environment, also indirect ones, with the SHA-256 of each file that may be
 installed, for Linux, macOS and Windows and each Python that musicae runs on. constraints.txt lists the direct ones
@@ -16,6 +17,7 @@ changed there by hand.
 import argparse
 import re
 import subprocess
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -41,18 +43,36 @@ TORCH_NEEDS = (
     "typing-extensions>=4.10.0",
 )
 """What torch requires besides CUDA's libraries, which only its CUDA build needs and which it pins itself."""
+SYSTEMS = ("linux", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "windows")
+PYTHONS = ("3.11", "3.12", "3.13")
 _LOCKED = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; ([^\\]+?))? \\$", re.MULTILINE)
 
 
 def main() -> None:
-    """Makes the locks, then constraints.txt from them."""
+    """Makes and checks the locks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--upgrade", nargs="+", default=[], metavar="NAME", help="packages to upgrade, or `all`")
     parser.add_argument("--uv", default="uv", help="the program uv")
+    parser.add_argument("--check", action="store_true", help="write nothing")
     arguments = parser.parse_args()
+    lock = LOCKS / "dev.txt"
+    before = lock.read_bytes() if lock.is_file() else b""
+    if not arguments.check:
+        make_locks(arguments.uv, arguments.upgrade)
+    if arguments.check or lock.read_bytes() != before:
+        check_wheels(arguments.uv)
+
+
+def make_locks(uv: str, upgraded: list[str]) -> None:
+    """Makes the locks, then constraints.txt from them.
+
+    Args:
+        uv: the program.
+        upgraded: packages that are upgraded, or "all"; others stay.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     pins = read_constraints()
-    upgrade = {canonicalize_name(name) for name in arguments.upgrade}
+    upgrade = {canonicalize_name(name) for name in upgraded}
     if "all" in upgrade:
         upgrade = (upgrade | set(pins)) - {"all", *HELD}
     kept = {name: version for name, version in pins.items() if name not in upgrade}
@@ -68,10 +88,10 @@ def main() -> None:
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in kept.items()), encoding="utf-8")
 
         def compile_lock(name: str, what: Iterable[str], *more: str) -> None:
-            every = ["--upgrade"] if "all" in arguments.upgrade else [f"--upgrade-package={name}" for name in upgrade]
+            every = ["--upgrade"] if "all" in upgraded else [f"--upgrade-package={name}" for name in upgrade]
             subprocess.run(
                 [
-                    arguments.uv, "--config-file", config, "pip", "compile", "--quiet", *what, *every, *more,
+                    uv, "--config-file", config, "pip", "compile", "--quiet", *what, *every, *more,
                     "--constraint", constraints, "--universal", "--python-version", "3.11", "--generate-hashes",
                     "--no-emit-package", "torch", "--no-header", "--no-annotate", "--output-file", LOCKS / name,
                 ],
@@ -87,6 +107,30 @@ def main() -> None:
     _head("extras.txt", f"musicae's requirements and its extras {', '.join(extras)}")
     _head("release.txt", "what make lock, make audit and make release use")
     write_constraints(direct_requirements(project), pins)
+
+
+def check_wheels(uv: str) -> None:
+    """Asks the index whether every system and Python finds a wheel with a hash of the lock; installs nothing.
+
+    Raises:
+        SystemExit: one doesn't.
+    """
+    for system in SYSTEMS:
+        for python in PYTHONS:
+            with tempfile.TemporaryDirectory() as folder:
+                done = subprocess.run(
+                    [
+                        uv, "pip", "install", "--dry-run", "--no-deps", "--only-binary", ":all:", "--require-hashes",
+                        "--target", folder, "--python-platform", system, "--python-version", python,
+                        "--requirement", LOCKS / "dev.txt",
+                    ],
+                    capture_output=True,
+                    check=False,
+                    encoding="utf-8",
+                )  # fmt: skip
+            if done.returncode:
+                sys.exit(f"locks/dev.txt does not fit {system}, Python {python}:\n{done.stderr}")
+    print(f"locks/dev.txt has wheels for {', '.join(SYSTEMS)}, each with Python {', '.join(PYTHONS)}")
 
 
 def read_constraints() -> dict[str, str]:
