@@ -20,7 +20,7 @@ from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
 from musicae.audio.baselines import denoising_baselines
 from musicae.audio.config import LEVEL_RMS, UPSCALE, AudioConfig, corruption_of, for_task
-from musicae.audio.excerpts import find_excerpt, mono_samples, root_mean_square, sounding_chunks
+from musicae.audio.excerpts import find_excerpt, mono_samples, stored_chunks
 from musicae.audio.formats import SOUND_SUFFIXES
 from musicae.audio.loudness import fade_ends, highest_allowed, true_peak
 from musicae.audio.metrics import restoration_scores, synthesis_scores
@@ -230,9 +230,8 @@ class AudioDomain(Domain):
         channels = "one channel" if item.channels == 1 else f"{item.channels} channels mixed to one"
         samples = mono_samples(item, self.config.sample_rate_hz)
         part = f"{channels}, {item.sample_rate_hz} Hz, {len(samples) / self.config.sample_rate_hz:.1f} s"
-        sounding, silent = sounding_chunks(samples, self.config.chunk_samples)
-        skipped = {"silent": silent} if silent else {}
-        return Reading(self._stored(sounding, root_mean_square(samples)), skipped, (part,))
+        stored, silent = stored_chunks(samples, self.config.chunk_samples, LEVEL_RMS)
+        return Reading(stored, {"silent": silent} if silent else {}, (part,))
 
     def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
         """Stored examples of sounds `(N, samples)`: floats or whole numbers at the domain's `sample_rate_hz`.

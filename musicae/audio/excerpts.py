@@ -18,6 +18,7 @@ MOST_SAMPLES = 200_000_000
 """Of one file, mono and at a model's rate: 3.5 hours at 16 kHz, more than one at 48 kHz, 0.8 GB."""
 
 _SUMMED = 2**20  # in double precision at once
+_GROWTH = 2**24  # samples, of a sound whose length isn't stated
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def mono_samples(sound: Sound, sample_rate_hz: int) -> np.ndarray:
         if count + len(block) > MOST_SAMPLES:
             raise _too_long(sound, sample_rate_hz)
         if count + len(block) > len(held):
-            held = np.concatenate((held[:count], np.empty(max(count, len(block)), np.float32)))
+            held.resize(count + max(_GROWTH, len(block)), refcheck=False)  # the system moves pages, and copies nothing
         held[count : count + len(block)] = block[:, 0]
         count += len(block)
     return held[:count]
@@ -72,20 +73,38 @@ def root_mean_square(samples: np.ndarray) -> float:
     return float(np.sqrt(energy / samples.size))
 
 
-def sounding_chunks(samples: np.ndarray, size: int) -> tuple[list[np.ndarray], int]:
-    """Cuts `(samples,)` into chunks that overlap by half, the last one ending with the sound.
+def stored_chunks(samples: np.ndarray, size: int, level_rms: float) -> tuple[np.ndarray, int]:
+    """Cuts a sound into chunks that overlap by half, the last one ending with the sound, and brings it to a level.
+
+    The chunks take the place of the samples, so that an hour of sound isn't held twice: half as wide a number, twice as
+    many of them, and a chunk never reaches further than the samples that are no longer needed.
+
+    Args:
+        samples: `(samples,)` float32, contiguous; overwritten.
+        size: samples of a chunk, an even number.
+        level_rms: RMS that the whole sound is brought to.
 
     Returns:
-        The chunks that are not silent, views of `samples`, and the number of silent ones left out. A sound
-        shorter than `size` is one shorter chunk.
+        `(chunks, size)` float16, those that are not silent, and the number of silent ones left out. A sound shorter
+        than `size` is one chunk, padded with silence.
     """
-    starts = list(range(0, max(1, len(samples) - size + 1), size // 2))
+    if len(samples) < size:
+        samples, length = np.concatenate((samples, np.zeros(size - len(samples), np.float32))), len(samples)
+    else:
+        length = len(samples)
+    rms = root_mean_square(samples[:length])
+    threshold, scale = rms * 10 ** (SILENCE_DB / 20), level_rms / rms if rms > 0 else 0.0
+    chunks, kept = samples.view(np.float16)[: len(samples) * 2 // size * size].reshape(-1, size), 0
+    starts = list(range(0, len(samples) - size + 1, size // 2))
+    last = samples[len(samples) - size :].copy()  # it begins before the end of the chunk before it
     if starts[-1] + size < len(samples):
         starts.append(len(samples) - size)
-    threshold = root_mean_square(samples) * 10 ** (SILENCE_DB / 20)
-    chunks = [samples[start : start + size] for start in starts]
-    sounding = [chunk for chunk in chunks if root_mean_square(chunk) > threshold]
-    return sounding, len(chunks) - len(sounding)
+    for start in starts:
+        chunk = last if start == len(samples) - size else samples[start : start + size]
+        if root_mean_square(chunk[:length]) > threshold:
+            chunks[kept] = chunk * scale
+            kept += 1
+    return chunks[:kept], len(starts) - kept
 
 
 def find_excerpt(blocks: Iterable[np.ndarray], size: int, *, start: int | None = None) -> Excerpt:
