@@ -5,7 +5,7 @@ is made of it, and an error shows a value in short.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
@@ -81,16 +81,20 @@ def load_json(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError(too_deep) from None
-    level: list[Any] = [value]
-    for _ in range(MOST_JSON_DEPTH + 1):
-        level = [inner for outer in level if isinstance(outer, (dict, list)) for inner in _inside(outer)]
-        if not level:
-            return value
-    raise ValueError(too_deep)
+    level = _containers([value])
+    for _ in range(MOST_JSON_DEPTH):
+        level = _containers(
+            inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)
+        )
+    if level:
+        raise ValueError(too_deep)
+    return value
 
 
-def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return outer.values() if isinstance(outer, dict) else outer
+def _containers(outer: dict[str, Any] | list[Any]) -> list[dict[str, Any] | list[Any]]:
+    """The objects and arrays right inside another."""
+    inside = outer.values() if isinstance(outer, dict) else outer
+    return [inner for inner in inside if isinstance(inner, (dict, list))]
 
 
 def read_json(path: Path) -> Any:

@@ -1,10 +1,15 @@
-"""Small models trained once a session, for tests of what is done with a trained model."""
+"""Small models: trained once a session, for tests of what is done with them, and untrained ones of every type."""
 
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from musicae.domains import domain_class
+from musicae.models import MODELS, build_model
+from musicae.models.autoencoder import Autoencoder
+from musicae.spec import Layout
+from musicae.training.checkpoint import Manifest
 from musicae.training.experiment import Experiment
 
 _SHORT = {"warmup_steps": 5, "batch_size": 32, "precision": "no", "evaluate_examples": 64, "log_with": ()}
@@ -16,6 +21,35 @@ SETTINGS = {
     "audio": {"steps": 15, "evaluate_every": 15, "batch_size": 4, "widths": (4, 8), "latent_size": 8, "n_fft": 256}
     | {"sample_rate_hz": 8000, "chunk_s": 0.6, "learning_rate": 6e-3},
 }
+
+
+SIZES = {
+    "conv": {"widths": [4, 6], "latent_size": 3},
+    "spectrogram": {"widths": [4, 6], "latent_size": 3, "moment_size": 1},
+    "mlp": {"width": 8, "latent_size": 3},
+    "unet": {"widths": [4, 6], "latent_size": 3},
+    "causal": {"width": 8, "layers": 2, "latent_size": 3},
+    "steps": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3},
+    "restorer": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3, "reach": 2},
+    "musicvae": {"encoder_width": 4, "decoder_width": 4, "latent_size": 3},
+}
+
+
+def untrained(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
+    """A small untrained model and its manifest."""
+    is_music = MODELS[name].layout is Layout.STEPS
+    cls = domain_class("music" if is_music else "audio" if name == "causal" else "image")
+    domain = cls(cls.configure(cls.Config(), (), "reconstruct" if MODELS[name].reconstructs else "denoise"))
+    sizes = {**SIZES[name], **settings}
+    manifest = Manifest(
+        domain=domain.name,
+        domain_settings=domain.config.model_dump(mode="json"),
+        task="reconstruct" if MODELS[name].reconstructs else "denoise",
+        model=name,
+        model_settings=sizes,
+        metrics={"loss": 1.5},
+    )
+    return build_model(name, domain.spec, sizes), manifest
 
 
 def train_tiny(name: str, folder: Path) -> Path:

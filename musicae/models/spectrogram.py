@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import MOST_WIDTH, Depth, ModelConfig, Width
+from musicae.models.autoencoder import MOST_LEVELS, MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
 from musicae.nn.convolution import (
     ConvDecoder,
@@ -41,7 +41,9 @@ class SpectrogramConfig(ModelConfig):
     latent_size: Width = 64  # numbers of the pooled vector
     # Channels of a moment; each has one number for every coarse frequency.
     moment_size: int = Field(default=12, ge=0, le=MOST_WIDTH)
-    widths: tuple[Width, ...] = Field(default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1, max_length=16)
+    widths: tuple[Width, ...] = Field(
+        default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1, max_length=MOST_LEVELS
+    )
     blocks: Depth = 1  # residual blocks of each level
     # Share of training examples whose moments are set to zero, so that what all moments have in common is stored in the
     # pooled vector.

@@ -41,6 +41,9 @@ class ResidualConvolution(nn.Module):
         return x + self.body(x)
 
 
+MOST_BLOCKS = 128
+"""Residual blocks of all levels of an encoder; more take seconds to build, whatever their width."""
+
 Stride = tuple[int, int]
 """Stride between two levels, over height and over width, each 1 or 2."""
 
@@ -53,10 +56,15 @@ class ConvEncoder(nn.Module):
         channels: of each level, finest first.
         blocks: residual blocks of each level.
         strides: between levels; by default (2, 2) each time.
+
+    Raises:
+        ValueError: more than `MOST_BLOCKS` blocks.
     """
 
     def __init__(self, inputs: int, channels: Sequence[int], blocks: int, strides: Sequence[Stride] = ()) -> None:
         super().__init__()
+        if len(channels) * blocks > MOST_BLOCKS:
+            raise ValueError(f"{len(channels)} levels of {blocks} blocks are more than {MOST_BLOCKS} blocks")
         strides = strides or [(2, 2)] * (len(channels) - 1)
         self.stem = nn.Conv2d(inputs, channels[0], 3, padding=1)
         self.levels = nn.ModuleList(

@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_models import SIZES
+from tiny_models import untrained as fresh
 
-from musicae.domains import domain_class
 from musicae.errors import CheckpointError, MusicaeError
 from musicae.models import MODELS, build_model, model_name
-from musicae.models.autoencoder import Autoencoder
 from musicae.models.conv import MLPAutoencoder, MLPConfig
 from musicae.shipped import MANIFEST, WEIGHTS
 from musicae.spec import Layout, TensorSpec
 from musicae.tensor_files import quantise, write_tensors
 from musicae.training.checkpoint import (
-    Manifest,
     load_checkpoint,
     read_manifest,
     read_tensors,
@@ -30,35 +29,6 @@ from musicae.training.checkpoint import (
 
 FORMER = Path(__file__).parent / "former"
 """Tiny checkpoints written before layers got the names they have, with what the models answered then."""
-
-SIZES = {
-    "conv": {"widths": [4, 6], "latent_size": 3},
-    "spectrogram": {"widths": [4, 6], "latent_size": 3, "moment_size": 1},
-    "mlp": {"width": 8, "latent_size": 3},
-    "unet": {"widths": [4, 6], "latent_size": 3},
-    "causal": {"width": 8, "layers": 2, "latent_size": 3},
-    "steps": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3},
-    "restorer": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3, "reach": 2},
-    "musicvae": {"encoder_width": 4, "decoder_width": 4, "latent_size": 3},
-}
-
-
-def fresh(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
-    """A small untrained model and its manifest."""
-    is_music = MODELS[name].layout is Layout.STEPS
-    cls = domain_class("music" if is_music else "audio" if name == "causal" else "image")
-    domain = cls(cls.configure(cls.Config(), (), "reconstruct" if MODELS[name].reconstructs else "denoise"))
-    sizes = {**SIZES[name], **settings}
-    manifest = Manifest(
-        domain=domain.name,
-        domain_settings=domain.config.model_dump(mode="json"),
-        task="reconstruct" if MODELS[name].reconstructs else "denoise",
-        model=name,
-        model_settings=sizes,
-        metrics={"loss": 1.5},
-    )
-    return build_model(name, domain.spec, sizes), manifest
-
 
 def batch_of(spec: TensorSpec) -> torch.Tensor:
     """Two examples, the same every time."""
