@@ -328,6 +328,7 @@ def watch(name: str, *, seconds: float, count: int, seed: int, first: int = 0, h
         while first < last and time.monotonic() < ends:
             size = min(_CHILD_FILES, last - first)
             arguments = [name, "--child", base, "--first", str(first), "--count", str(size), "--seed", str(seed)]
+            mark[NUMBER] = NONE
             process = subprocess.Popen(
                 [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

@@ -250,6 +250,13 @@ def _as_integers(frames: np.ndarray, bits: int) -> np.ndarray:
     return rounded.astype(np.int32) << (32 - bits)
 
 
+class _Bytes(io.BytesIO):
+    """A file in memory that may be asked for places before its beginning, as damaged headers make libsndfile do."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return super().seek(max(0, offset) if whence == 0 else offset, whence)
+
+
 class _SndfileFile:
     """A file that libsndfile opened."""
 
@@ -295,7 +302,7 @@ def _opened(source: Path | bytes) -> Iterator["_SndfileFile | _FFmpegFile"]:
     reason = f"its codec is not one that libsndfile reads in {container.name}"
     if container.is_plain:
         try:
-            opened = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+            opened = soundfile.SoundFile(_Bytes(source) if isinstance(source, bytes) else source)
         except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: it is called .raw
             reason = _reason(error)
         else:

@@ -21,6 +21,7 @@ from musicae.errors import DamagedFileError, MusicaeError
 from musicae.image.pixels import (
     ALPHA_MODES,
     GREY_MODES,
+    PictureTooLargeError,
     check_size,
     checked_pixels,
     eight_bits,
@@ -54,6 +55,7 @@ _SAVED_MODES = {
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"),
 }
 _PROFILE_SPACE = {b"GRAY": ("1", "L", "LA", "I;16"), b"RGB ": ("P", "RGB", "RGBA"), b"CMYK": ("CMYK",)}
+_LARGEST_FILE_BYTES = 2**30  # the largest picture that is decoded, stored as it is
 _SHOWN_SIDE, _SMALL_SIDE = 1024, 96
 
 
@@ -334,7 +336,11 @@ def _stem(name: Any) -> str:
 
 def _content_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
+        if len(content) > _LARGEST_FILE_BYTES:
+            raise PictureTooLargeError(f"{path} has over {_LARGEST_FILE_BYTES // 2**20} MB; scale it down first.")
+        return content
     except FileNotFoundError:
         raise MusicaeError(f"no such file: {path}") from None
     except OSError as error:

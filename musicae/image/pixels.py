@@ -19,6 +19,8 @@ from musicae.image.sets import MAX_SIDE
 
 MAX_PIXELS = 120_000_000
 """Most pixels that a picture may have."""
+MAX_WEBP_PIXELS = 60_000_000
+"""The same of a WebP, whose decoder holds several copies of it."""
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 
@@ -121,11 +123,11 @@ def image_of(planes: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)))
 
 
-def check_size(width: int, height: int, called: str) -> None:
+def check_size(width: int, height: int, called: str, *, most: int = MAX_PIXELS) -> None:
     """Raises `PictureTooLargeError` for a picture larger than what is decoded; `called` is its name in the error."""
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+    if max(width, height) > MAX_SIDE or width * height > most:
         raise PictureTooLargeError(
-            f"{called} is {width}×{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} million in "
+            f"{called} is {width}×{height} pixels; at most {MAX_SIDE} a side and {most // 10**6} million in "
             "all are read. Scale it down first."
         )
 
@@ -148,7 +150,7 @@ def opened(source: Path | bytes, called: str) -> Iterator[Image.Image]:
                 BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
                 Image.open(file, formats=_FORMATS) as image,
             ):
-                check_size(*image.size, called)
+                check_size(*image.size, called, most=MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS)
                 yield image
     except FileNotFoundError:
         raise MusicaeError(f"no such file: {called}") from None
@@ -228,13 +230,13 @@ def _deep_scale(image: Image.Image) -> float:
     )
     highest, kind = 0.0, np.dtype(np.uint8)
     for strip in strips:
-        highest, kind = max(highest, float(np.nan_to_num(strip.astype(np.float64)).max(initial=0.0))), strip.dtype
+        highest, kind = max(highest, float(_numbers(strip).max(initial=0.0))), strip.dtype
     return _scale(highest, kind)
 
 
 def eight_bits(values: np.ndarray) -> np.ndarray:
     """Deep grey values → uint8, by the range they are in: 0…1 (if real), 0…255, 0…65535 or 0…2³²."""
-    highest = float(np.nan_to_num(values.astype(np.float64)).max(initial=0.0))
+    highest = float(_numbers(values).max(initial=0.0))
     return _scaled(values, _scale(highest, values.dtype))
 
 
@@ -247,10 +249,17 @@ def _scale(highest: float, kind: np.dtype) -> float:
 
 
 def _scaled(values: np.ndarray, scale: float) -> np.ndarray:
-    deep = np.nan_to_num(values.astype(np.float64))
+    deep = _numbers(values)
     # A division rounds otherwise than a product with its inverse.
-    deep = deep * scale if scale >= 1 else deep / round(1 / scale)
+    with np.errstate(over="ignore"):
+        deep = deep * scale if scale >= 1 else deep / round(1 / scale)
     return np.clip(np.floor(deep + 0.5), 0, 255).astype(np.uint8)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """In double precision, with 0 for NaN; a signalling one (some damaged files hold any bits) is not an error."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(values.astype(np.float64))
 
 
 def plain_square(image: Image.Image, *, size: int, channels: int) -> np.ndarray:

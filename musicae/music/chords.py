@@ -52,7 +52,7 @@ _QUALITIES = tuple(
     )
 )
 _LONGEST_SYMBOL = 60  # longer ones are no chords, and take patterns time
-_FEWEST_MARKERS = 2
+_FEWEST_MARKERS, _MOST_MARKERS = 2, 20_000
 _BASS_WEIGHT = 0.3
 _FOREIGN_WEIGHT = 0.5  # of what sounds outside the triad, against what lies in it
 _CHANGE_COST = 0.25  # in shares of what sounds in a quarter
@@ -181,11 +181,14 @@ def chord_line(score: ScoreTick, melody_track: int | None) -> ChordLine:
 
 def _from_markers(score: ScoreTick) -> ChordLine | None:
     """Chord symbols in markers; None where there are too few to be chords."""
+    if len(score.markers) > _MOST_MARKERS:
+        return None
     # "Verse 2" and the like are none.
-    found = [(marker.time, parse_chord(marker.text)) for marker in score.markers if _is_chord(marker.text)]
+    symbols = [(marker.time, marker.text.strip()) for marker in score.markers if _is_chord(marker.text)]
+    found = [(time, parse_chord(symbol)) for time, symbol in symbols]
     # A, B, C in the order of the alphabet, and no other chord beside them, are sections of a song.
-    chords = dict.fromkeys(marker.text.strip() for marker in score.markers if _is_chord(marker.text))
-    are_sections = list(chords) == list("ABCDEFG")[: len(chords)]
+    chords = list(dict.fromkeys(symbol for _, symbol in symbols))
+    are_sections = chords == list("ABCDEFG")[: len(chords)]
     if len(found) < _FEWEST_MARKERS or 2 * len(found) < len(score.markers) or are_sections:
         return None
     found.sort(key=lambda chord: chord[0])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from musicae.errors import DamagedFileError
 from musicae.music import midi
 from musicae.music.midi import MICROSECONDS_PER_MINUTE
 from musicae.music.score import (
@@ -17,6 +16,7 @@ from musicae.music.score import (
     DENOMINATORS,
     MOST_MICROSECONDS,
     MOST_QUARTERS,
+    check_size,
     is_abc,
     read_bytes,
 )
@@ -76,8 +76,7 @@ def content_of(source: Any) -> Content:
 
 def _recognised(data: bytes, name: str) -> Content:
     """Bytes by what they begin with, or the ending of a name."""
-    if not data:
-        raise DamagedFileError(f"{name} is empty; expected a MIDI or ABC file; export it again.")
+    check_size(len(data), name)
     abc = Path(name).suffix.lower() in ABC_SUFFIXES
     if not data.startswith((b"MThd", b"RIFF")):
         abc = abc or data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"X:", b"%abc"))

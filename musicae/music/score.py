@@ -185,12 +185,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         with FileIO(path) as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes > LARGEST_FILE_BYTES:
-                raise DamagedFileError(
-                    f"{path.name} has {size_bytes / 2**20:.0f} MB; scores up to {LARGEST_FILE_BYTES // 2**20} MB are "
-                    "read; split it, or leave it out."
-                )
+            check_size(os.fstat(file.fileno()).st_size, path.name)
             data = file.read()
     except FileNotFoundError:
         raise MusicaeError(f"no such file: {path}") from None
@@ -198,9 +193,18 @@ def read_bytes(path: Path) -> bytes:
         if path.is_dir():
             raise MusicaeError(f"{path} is a folder; expected a MIDI or ABC file.") from None
         raise MusicaeError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from None
-    if not data:
-        raise DamagedFileError(f"{path.name} is empty; expected a MIDI or ABC file; export it again.")
     return data
+
+
+def check_size(size_bytes: int, name: str) -> None:
+    """Raises `DamagedFileError` for a file that is empty or larger than scores are."""
+    if not size_bytes:
+        raise DamagedFileError(f"{name} is empty; expected a MIDI or ABC file; export it again.")
+    if size_bytes > LARGEST_FILE_BYTES:
+        raise DamagedFileError(
+            f"{name} has {size_bytes / 2**20:.0f} MB; scores up to {LARGEST_FILE_BYTES // 2**20} MB are read; "
+            "split it, or leave it out."
+        )
 
 
 def parse_midi(data: bytes, name: str) -> ScoreTick:
