@@ -60,7 +60,7 @@ def inverse_stft(spectrum: Tensor, *, samples: int) -> Tensor:
     values = torch.complex(spectrum[:, 0].float(), spectrum[:, 1].float())
     window = _hann(n_fft, values.real)
     pieces = torch.fft.irfft(values.transpose(1, 2), n=n_fft) * window  # (batch, time, n_fft)
-    # `torch.istft` gives the same numbers in twice the time, and lets the host wait for a check of the window.
+    # `torch.istft` gives the same numbers, but lets the host wait for a check of the window.
     wanted = slice(n_fft // 2, n_fft // 2 + samples)
     weight = _overlapped(window.square().expand(1, frames, -1)).flatten(1)[:, wanted]
     waveform = _overlapped(pieces).flatten(1)[:, wanted] / weight

@@ -127,6 +127,21 @@ def test_rms_normalisation_sets_the_level_and_leaves_silence() -> None:
     assert level.tolist() == pytest.approx([0.1, 0.0], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("n_fft", "frames", "samples"), [(256, 1, 64), (512, 20, 2395), (512, 20, 2532), (1024, 63, 16_128)]
+)
+def test_the_inverse_is_that_of_torch_to_the_bit(n_fft: int, frames: int, samples: int) -> None:
+    spectrum = torch.randn(2, 2, n_fft // 2 + 1, frames)
+    expected = torch.istft(
+        torch.complex(spectrum[:, 0], spectrum[:, 1]),
+        n_fft,
+        n_fft // 4,
+        window=torch.hann_window(n_fft),
+        length=samples,
+    )
+    assert torch.equal(signal.inverse_stft(spectrum, samples=samples), expected)
+
+
 def test_gradient_flows_through_the_inverse() -> None:
     spectrum = signal.stft(noise(1, 4096), n_fft=512).requires_grad_()
 
