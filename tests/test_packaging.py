@@ -25,8 +25,8 @@ MOST_WHEEL_BYTES = 52 * 2**20
 
 # Names under which packages are imported, where that is another than the one they are installed by.
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}
-# Imported only where it is found, behind a fallback; audioread comes with librosa.
-OPTIONAL_IMPORTS = {"fluidsynth", "audioread", "fsspec", "noisereduce", "pesq", "pystoi"}
+# Imported only where it is found, behind a fallback.
+OPTIONAL_IMPORTS = {"fluidsynth", "fsspec", "noisereduce", "pesq", "pystoi"}
 
 
 def _requirements(lines: list[str]) -> dict[str, Requirement]:
