@@ -30,6 +30,7 @@ from musicae.training.checkpoint import (
 FORMER = Path(__file__).parent / "former"
 """Tiny checkpoints written before layers got the names they have, with what the models answered then."""
 
+
 def batch_of(spec: TensorSpec) -> torch.Tensor:
     """Two examples, the same every time."""
     if spec.layout is Layout.STEPS:
