@@ -18,7 +18,7 @@ import numpy as np
 from musicae.errors import DamagedFileError
 from musicae.limits import bare_environment, limited
 
-SILENT_S = 20.0
+SILENT_S = 30.0
 """FFmpeg is ended if it gives nothing for so long."""
 _CPU_S = 1_800  # decodes days of sound
 _MEMORY_BYTES = 2 * 2**30
@@ -53,10 +53,14 @@ class FFmpegStream:
         source = ["-protocol_whitelist", "file", "-format_whitelist", demuxer, "-f", demuxer]
         source += ["-i", f"file:{path.absolute()}"]
         result = ["-vn", "-sn", "-dn", "-map_metadata", "-1", "-c:a", "pcm_s16be", "-f", "au", "pipe:1"]
-        command = [program, "-nostdin", "-hide_banner", "-loglevel", "quiet", "-threads", "1", *source, *result]
+        # One thread each: address space is limited, and every thread takes some.
+        usual = ["-nostdin", "-hide_banner", "-loglevel", "quiet", "-filter_threads", "1", "-threads", "1"]
         self._path = path
         self._process = subprocess.Popen(
-            limited(command, cpu_s=_CPU_S, memory_bytes=_MEMORY_BYTES, written_bytes=0, open_files=_OPEN_FILES),
+            limited(
+                [program, *usual, *source, *result], cpu_s=_CPU_S, memory_bytes=_MEMORY_BYTES, written_bytes=0,
+                open_files=_OPEN_FILES,
+            ),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=bare_environment(),
             creationflags=_NO_WINDOW,
         )  # fmt: skip
