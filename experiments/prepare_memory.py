@@ -4,7 +4,7 @@
     python experiments/prepare_memory.py --files 5000 --processes 2
     python experiments/prepare_memory.py --from FOLDER         copies of that folder's files, transposed
 
-The files are copies of a few pieces, transposed and shifted, so that none is another's duplicate. `musicae prepare`
+The files are random tunes of four bars with a bass, or copies of given ones, transposed. `musicae prepare`
 reads them in a process of its own, with as many reading processes as there are cores. Its memory and that of its
 children are added up ten times a second: the proportional set size of the kernel, in which a page that several
 processes share counts once.
@@ -81,7 +81,7 @@ def write_files(folder: Path, count: int, source: Path | None) -> None:
             score.tempos.append(Tempo(0, 120))
             score.time_signatures.append(TimeSignature(0, 4, 4))
             track, bass = Track("Melody"), Track("Bass", 32)
-            for step, pitch in enumerate(generator.integers(55, 85, 128).tolist()):
+            for step, pitch in enumerate(generator.integers(55, 85, 32).tolist()):
                 track.notes.append(Note(step * 240, 240, pitch, 90))
                 if step % 4 == 0:
                     bass.notes.append(Note(step * 240, 960, pitch - 24, 80))

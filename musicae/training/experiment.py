@@ -170,9 +170,9 @@ class Experiment:
             dataset = self.data.read(self.domain, unique=self.config.unique, split_by=split_by)
         else:
             dataset = load_dataset(self.domain, self.data, unique=self.config.unique, split_by=split_by)
-        if dataset.report.items < 2:
+        if not len(dataset.splits["validation"]) and not len(dataset.splits["test"]):
             raise MusicaeError(
-                "only one item: training needs at least two, one of them to validate on. Add more files."
+                "only one item: training needs at least two that differ, one of them to validate on. Add more files."
             )
         return dataset
 

@@ -32,6 +32,6 @@ def test_a_step_on_data_of_four_times_the_memory_costs_what_one_in_memory_does(
 def test_50_000_files_are_read_within_two_gib_of_all_processes(script: Callable[[str], ModuleType]) -> None:
     processes = min(4, len(os.sched_getaffinity(0)))
     found = script("prepare_memory").measure(50_000, processes)
-    assert found["said"] == "750,000 examples of 50,000 items in 50,000 files"
+    assert found["said"] == "150,000 examples of 50,000 items in 50,000 files"
     assert found["processes"] >= 1 + processes
     assert found["peak_gib"] < 2

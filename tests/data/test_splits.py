@@ -13,6 +13,7 @@ from tune_files import SCALE, write_tune, write_tunes
 from musicae.data.arrays import InMemory
 from musicae.data.dataset import SPLITS, DataSet, load_dataset, split_items, split_of_run
 from musicae.data.files import find_files
+from musicae.errors import MusicaeError
 from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.training.experiment import Experiment
@@ -59,6 +60,15 @@ def test_copies_are_in_the_split_of_the_original(tmp_path):
     after, doubled = read(folder)
     assert after == before | {f"copy-of-{name}": split for name, split in before.items()}
     assert doubled.content != dataset.content
+
+
+def test_copies_of_one_song_are_too_few_to_train_on(tmp_path):
+    folder = write_tunes(tmp_path / "tunes", 1)
+    shutil.copyfile(folder / "tune-000.mid", folder / "again.mid")
+    with pytest.raises(MusicaeError, match="at least two that differ"):
+        Experiment.resolve("music", data=[folder]).read()
+    write_tune(folder / "another.mid", SCALE + SCALE[:4])
+    assert len(Experiment.resolve("music", data=[folder]).read().splits["validation"]) > 0
 
 
 def test_the_settings_move_no_song(tmp_path):
