@@ -46,11 +46,13 @@ class Reader(NamedTuple):
         files: valid ones to begin with; none where a program is missing that would make them.
         words: that mean something in the format.
         read: does with a file in a folder all that reading it can do.
+        largest: size of a file, in bytes; more tunes take longer, each of them a process.
     """
 
     files: Callable[[], inputs.Files]
     words: tuple[bytes, ...]
     read: Callable[[Path], object]
+    largest: int = inputs.LARGEST
 
 
 def read_music(path: Path) -> None:
@@ -59,7 +61,8 @@ def read_music(path: Path) -> None:
     from musicae.music.domain import MusicConfig, MusicDomain
     from musicae.music.piece import Piece
 
-    for config in (MusicConfig(), MusicConfig(chords=True), MusicConfig(part="drums")):
+    configs = (MusicConfig(), MusicConfig(chords=True), MusicConfig(part="drums"))
+    for config in configs[1:2] if path.suffix == ".abc" else configs:
         with suppress(MusicaeError):
             MusicDomain(config).read(path)
     for piece in Piece.open_all(path):
@@ -172,7 +175,7 @@ def misbehave(path: Path) -> None:
 
 READERS: dict[str, Reader] = {
     "midi": Reader(inputs.midi_files, inputs.MIDI_WORDS, read_music),
-    "abc": Reader(inputs.abc_files, inputs.ABC_WORDS, read_music),
+    "abc": Reader(inputs.abc_files, inputs.ABC_WORDS, read_music, 8_000),
     "sound": Reader(inputs.sound_files, inputs.SOUND_WORDS, read_sound),
     "wav": Reader(inputs.sound_files, inputs.SOUND_WORDS, read_sound),
     "ffmpeg": Reader(inputs.foreign_sound_files, inputs.FOREIGN_WORDS, read_sound),
@@ -196,7 +199,8 @@ def file_of(name: str, number: int, seed: int, files: inputs.Files) -> tuple[str
         import gzip
 
         data = gzip.decompress(data)
-    return chosen, inputs.with_checksums(chosen, inputs.mutated(data, files, READERS[name].words, draw), draw)
+    data = inputs.mutated(data, files, READERS[name].words, draw)[: READERS[name].largest]
+    return chosen, inputs.with_checksums(chosen, data, draw)
 
 
 def outcome(reader: Reader, path: Path) -> str:
