@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from musicae.atomic_io import atomic_write, free_path, recover_folder, sync_files, sync_folder
-from musicae.errors import CheckpointError, MusicaeError
+from musicae.config import load_json
+from musicae.errors import CheckpointError, MusicaeError, sentence_of
 from musicae.models.autoencoder import Autoencoder
 from musicae.shipped import POINTER, checkpoint_of, read_pointer
 from musicae.tensor_files import write_tensors
@@ -31,6 +32,8 @@ from musicae.training.checkpoint import Manifest, read_tensors, with_present_nam
 
 _CHECKPOINTS, _LOCK = "checkpoints", ".lock"
 _STATE_TENSORS, _STATE_COUNTERS = "state.safetensors", "state.json"
+_MOST_COPIES = 8
+"""Numbers of a state for each number of a model: weights, their average, two moments and a step; and room for more."""
 _FORMER_STATE = "state"
 """Former runs have the folders `best`, `last` and `state`, and no pointer."""
 _FORMER = ("best", "last", _FORMER_STATE)
@@ -261,12 +264,16 @@ class RunState:
         try:
             if counters.stat().st_size > _STATE_BYTES:
                 raise ValueError(f"{_STATE_COUNTERS} is too large")
-            read = json.loads(counters.read_text(encoding="utf-8"))
+            read = load_json(counters.read_text(encoding="utf-8"))
             if not isinstance(read, dict):
                 raise ValueError(f"{_STATE_COUNTERS} is no table")
-            self._fill(with_present_names(read_tensors(folder / _STATE_TENSORS)))
-        except (RuntimeError, KeyError, IndexError, ValueError, OSError) as error:
-            raise CheckpointError(f"{folder} is damaged, or of another model ({error}); start a new run.") from error
+            numbers = sum(value.numel() for value in self.model.state_dict().values())
+            tensors = read_tensors(folder / _STATE_TENSORS, _MOST_COPIES * numbers + 1000)
+            self._fill(with_present_names(tensors))
+        except (RuntimeError, LookupError, ValueError, TypeError, OSError) as error:
+            raise CheckpointError(
+                f"{folder} is damaged, or of another model ({sentence_of(error)}); start a new run."
+            ) from error
         return read
 
     def _fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
