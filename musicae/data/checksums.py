@@ -2,8 +2,8 @@
 
 Each file has a CRC-32 for every block of 4 MiB. A CRC finds every flipped bit and every damaged stretch of up to 32
 bits, and other damage but for one case in four billion. It is no defence against an attacker, who could write new
-checksums. It was chosen for its speed: about 2 GB/s a core, twice that of a cryptographic hash, so that even gigabytes
-are checked whenever they are opened. Nothing here knows what the files hold.
+checksums. It was chosen for its speed, which is above that of a cryptographic hash, so that even gigabytes are checked
+whenever they are opened. Nothing here knows what the files hold.
 """
 
 import json
