@@ -28,7 +28,7 @@ COMMANDS = {
     "evaluate": ["evaluate", "--model", "denoise-16k", "--data", "hour.wav", "--split", "all"],
 }
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ HOSTS = {"a": "10.77.0.1", "b": "10.77.0.2"}
 SETTINGS = {"steps": 12, "batch_size": 31, "precision": "no", "widths": [8], "evaluate_every": 4, "log_with": []}
 LONGEST_S = 30
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 
 def ip(*arguments: str) -> None:
