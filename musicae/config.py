@@ -83,9 +83,7 @@ def load_json(text: str | bytes) -> Any:
         raise ValueError(too_deep) from None
     level = _containers([value])
     for _ in range(MOST_JSON_DEPTH):
-        level = _containers(
-            inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)
-        )
+        level = [inner for outer in level for inner in _containers(outer)]
     if level:
         raise ValueError(too_deep)
     return value
