@@ -337,7 +337,7 @@ def watch(name: str, *, seconds: float, count: int, seed: int, first: int = 0, h
                 [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )  # fmt: skip
-            ended = _until_it_ends(process, mark, ends, hang_s)
+            ended = _until_it_ends(process, mark, first + size, ends, hang_s)
             printed = process.communicate()[0]
             findings += [{"number": number, "what": what} for number, what in map(json.loads, printed.splitlines())]
             number = mark[NUMBER]
@@ -355,13 +355,13 @@ def watch(name: str, *, seconds: float, count: int, seed: int, first: int = 0, h
     return Watched(counts, findings)
 
 
-def _until_it_ends(process: subprocess.Popen[str], mark: Mark, ends: float, hang_s: float) -> str:
+def _until_it_ends(process: subprocess.Popen[str], mark: Mark, stop: int, ends: float, hang_s: float) -> str:
     """`exit`, `hang` or `time`."""
     number, since_cpu, since = NONE, 0.0, time.monotonic()
     while process.poll() is None:
         time.sleep(min(0.1, hang_s / 5))
         now, used = time.monotonic(), _cpu_s(process.pid)
-        if mark[NUMBER] != number or mark[NUMBER] == NONE:
+        if mark[NUMBER] != number or number in (NONE, stop):  # starting and ending are no file's time
             number, since_cpu, since = mark[NUMBER], used, now
         elif used - since_cpu > hang_s or now - since > hang_s * _WALL_FACTOR:
             process.kill()
