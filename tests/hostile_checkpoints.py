@@ -9,7 +9,6 @@ must load and answer, or be refused with one sentence, in two seconds of the pro
 import argparse
 import json
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -314,6 +313,8 @@ def fuzz_limited(count: int, seed: int) -> dict[str, Any]:
         whole = write_all(place / "whole")
         for checkpoint in whole:
             assert outcome(checkpoint).refusal is None  # everything that is imported late is there now
+        import resource  # not on Windows
+
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         mapped = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + MOST_BYTES, mapped + MOST_BYTES))

@@ -333,7 +333,7 @@ def test_shipped_names_are_the_folders_with_a_manifest(
 
 
 def test_a_folder_that_is_no_model_says_so(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no model: neither it nor its best/"):
+    with pytest.raises(CheckpointError, match="is no model: neither it nor its best checkpoint"):
         load(tmp_path)
     assert PRETRAINED.is_dir()
 

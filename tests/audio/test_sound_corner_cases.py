@@ -105,7 +105,7 @@ SOUNDS = {
     "a click": np.eye(1, FRAMES, 2_000)[0],
     "faint": 1e-7 * noise(FRAMES)[:, 0],
     "all but silent": 1e-30 * noise(FRAMES)[:, 0],
-    "far beyond full scale": 1e25 * noise(FRAMES)[:, 0],
+    "far beyond full scale": 1e9 * noise(FRAMES)[:, 0],
 }
 
 

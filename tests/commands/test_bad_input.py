@@ -437,6 +437,6 @@ def test_a_disk_that_fills_while_a_model_is_saved_is_one_sentence(tmp_path: Path
     settings = ["--steps", 2, "--set", "warmup_steps=0", "--precision", "no", "--out", "run"]
     result = without_space(tmp_path, 500_000, "train", "--domain", "image", *settings)
     assert result.returncode == 2, result.stderr
-    assert result.stderr.splitlines()[-1].startswith(f"Error: cannot write {Path('run') / 'last'}: ")
+    assert result.stderr.splitlines()[-1].startswith("Error: run cannot be written (")
     assert "Traceback" not in result.stderr
     assert not [path for path in (tmp_path / "run").rglob("*") if "safetensors" in path.name or "writing" in path.name]

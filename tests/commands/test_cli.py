@@ -367,7 +367,7 @@ def test_a_bad_settings_file_is_named(tmp_path: Path, content: str, sentence: st
     [
         (["train"], "give --domain (or --resume)"),
         (["train", "--domain", "video"], "'video' is not one of 'image', 'music', 'audio'"),
-        (["train", "--resume", "none"], "none/last is no model"),
+        (["train", "--resume", "none"], "none holds no run"),
         (["interpolate", A, B, "--steps", "1"], "1 is not in the range 2<=x<=1000"),
         (["interpolate", A, B, "--method", "cubic"], "'cubic' is not one of 'slerp', 'lerp'"),
         (["interpolate", A, B, "--bar-a", "0"], "0 is not in the range x>=1"),

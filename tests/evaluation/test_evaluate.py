@@ -287,7 +287,7 @@ def test_examples_that_stand_in_training_are_left_out_and_counted(starter_set: S
     train, test = whole.splits["train"], unseen(domain, whole, "test")
     melody = examples[train[0]]
     examples[test[:3]] = np.where(melody >= 2, melody + 1, melody)  # a semitone up is the same melody
-    scores = evaluate(copying(domain), DataSet(examples, {**whole.splits, "test": test}, "", ReadReport()))
+    scores = evaluate(copying(domain), DataSet(examples, {**whole.splits, "test": test}, "", "", ReadReport()))
     assert scores["left_out_seen_in_training"] == 3
     assert scores["examples"] == len(test) - 3
 
@@ -296,7 +296,7 @@ def test_a_split_without_an_unseen_example_says_so() -> None:
     domain = ImageDomain()
     examples = np.zeros((4, 1, 8, 8), np.uint8)
     splits = {"train": np.array([0, 1]), "validation": np.array([2]), "test": np.array([3])}
-    dataset = DataSet(examples, splits, "", ReadReport())
+    dataset = DataSet(examples, splits, "", "", ReadReport())
     with pytest.raises(MusicaeError, match="the test split has no example that does not also stand in training"):
         evaluate(copying(domain), dataset)
     with pytest.raises(MusicaeError, match="the validation split has no example"):
@@ -328,7 +328,7 @@ def test_files_that_no_training_saw_are_all_scored(audio: TrainedModel, tmp_path
 def test_a_test_set_alone_is_scored_without_the_baseline(image: TrainedModel, starter_set: Starter) -> None:
     whole = starter_set(image.domain)
     none = np.zeros(0, np.int64)
-    alone = DataSet(whole.examples, {**whole.splits, "train": none, "validation": none}, "", ReadReport())
+    alone = DataSet(whole.examples, {**whole.splits, "train": none, "validation": none}, "", "", ReadReport())
     scores, expected = evaluate(image, alone), evaluate(image, whole)
     assert "pca_mse" not in scores
     assert scores["mse"] == pytest.approx(expected["mse"])
@@ -369,7 +369,7 @@ def test_the_symbol_that_is_held_is_the_most_frequent_in_training(starter_set: S
     examples = np.array(whole.examples)
     examples[whole.splits["train"]] = 40
     examples[whole.splits["validation"]] = 40
-    scores = evaluate(copying(domain), DataSet(examples, whole.splits, "", ReadReport()))
+    scores = evaluate(copying(domain), DataSet(examples, whole.splits, "", "", ReadReport()))
     target = examples[whole.splits["test"]]
     assert scores["accuracy_hold"] == pytest.approx((target == 40).mean())
 

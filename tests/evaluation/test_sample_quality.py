@@ -169,7 +169,7 @@ def of_windows(held_out: Tensor) -> DataSet:
     examples = torch.cat([torch.full_like(held_out[:1], 1), held_out]).numpy().astype(np.uint8)
     test, nothing = np.arange(1, len(examples)), np.zeros(0, np.int64)
     splits = {"train": np.zeros(1, np.int64), "validation": nothing, "test": test}
-    return DataSet(examples, splits, "", ReadReport())
+    return DataSet(examples, splits, "", "", ReadReport())
 
 
 def test_even_and_uneven_paths_are_told_apart() -> None:

@@ -283,7 +283,7 @@ def test_damaged_idx_files_say_how(tmp_path):
         ({"shape": (2, 8, 8)}, "goes on past its end"),
         ({"shape": (0, 8, 8)}, "0 pictures"),
         ({"shape": (4_000_000_000, 1000, 1000)}, "at most"),
-        ({"shape": (4_000_000, 1000, 1)}, "truncated"),
+        ({"shape": (4_000_000, 1000, 1)}, "says it holds 4,000,000,000"),
     ]:
         _write_idx(path, pictures, **settings)
         with pytest.raises(DamagedFileError, match=message):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -77,15 +78,16 @@ def test_included_files_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the system's limits are POSIX's")
-def test_the_converter_itself_cannot_open_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_converter_itself_cannot_open_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the directives being left out, the system still refuses it a further file."""
-    other = tmp_path / "other.abc"
-    other.write_text("c'c'c'c'|\n")
-    monkeypatch.setattr(abc, "without_directives", lambda text: text)
-    data = tune(INCLUDES[0].format(other=other))
-    assert notes(data) == 16
-    monkeypatch.setattr(abc, "_CONVERTER_FILES", 16)
-    assert notes(data) == 20
+    with tempfile.TemporaryDirectory() as folder:  # it finds no file whose path is as long as those of `tmp_path`
+        other = Path(folder) / "o.abc"
+        other.write_text("c'c'c'c'|\n", encoding="utf-8")
+        monkeypatch.setattr(abc, "without_directives", lambda text: text)
+        data = tune(INCLUDES[0].format(other=other))
+        assert notes(data) == 16
+        monkeypatch.setattr(abc, "_CONVERTER_FILES", 16)
+        assert notes(data) == 20
 
 
 def test_what_is_about_the_music_stays() -> None:

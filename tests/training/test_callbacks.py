@@ -130,7 +130,7 @@ def test_no_tracker_writes_nothing_but_the_lines(tmp_path):
 
 
 def test_runs_without_a_folder_of_their_own_are_numbered(tmp_path):
-    folders = [run_training("tile", data=TILES, steps=2, **TINY).parent for _ in range(2)]
+    folders = [run_training("tile", data=TILES, steps=2, **TINY).parents[1] for _ in range(2)]
     assert folders == [Path("runs/tile-reconstruct"), Path("runs/tile-reconstruct-2")]
     assert run_folder("tile", "denoise") == Path("runs/tile-denoise")
     with pytest.raises(MusicaeError, match="already holds a run"):
@@ -170,7 +170,7 @@ def test_a_run_goes_on_with_what_it_began_with_only(tmp_path):
     ):
         with pytest.raises(MusicaeError, match=f"{name}.* is not what the run began with"):
             run_training("tile", data=TILES, resume=True, **{**given, **change})
-    with pytest.raises(CheckpointError, match="no model"):
+    with pytest.raises(CheckpointError, match="holds no run"):
         run_training("tile", data=TILES, resume=True, **{**given, "out": tmp_path / "elsewhere"})
     with pytest.raises(ValueError, match="give out"):
         run_training("tile", data=TILES, resume=True)

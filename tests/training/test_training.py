@@ -123,7 +123,7 @@ def test_ctrl_c_saves_and_exits_cleanly(tmp_path):
 
 
 def test_a_resume_without_a_run_says_so(tmp_path):
-    with pytest.raises(CheckpointError, match="no model"):
+    with pytest.raises(CheckpointError, match="holds no run"):
         Experiment.of_run(tmp_path)
 
 
