@@ -110,6 +110,7 @@ def test_the_sdist_holds_sources_tests_and_starter_files(built):
     assert not [name for name in names if name.endswith((".sf2", ".sf3"))]
 
 
+@pytest.mark.soak
 def test_another_build_gives_the_same_bytes(built, tmp_path):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -110,7 +110,7 @@ def kill_at(train: Callable[[Path, bool], None], run: Path, point: int) -> None:
     assert in_a_fork(killed) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("begun", "every"), [("tile", 8)], indirect=["begun"])
+@pytest.mark.parametrize(("begun", "every"), [("tile", 12)], indirect=["begun"])
 def test_a_kill_at_changes_of_the_disk_loses_nothing(begun: Begun, every: int, tmp_path: Path) -> None:
     train, unbroken = begun
     expected, points = content(unbroken), kill_points(train, tmp_path)
@@ -129,7 +129,7 @@ def test_a_kill_at_every_change_of_the_disk_loses_nothing_in_any_domain(begun: B
     test_a_kill_at_changes_of_the_disk_loses_nothing(begun, 1, tmp_path)
 
 
-@pytest.mark.parametrize(("begun", "every"), [("tile", 12)], indirect=["begun"])
+@pytest.mark.parametrize(("begun", "every"), [("tile", 20)], indirect=["begun"])
 def test_a_disk_that_is_full_at_a_write_loses_nothing(begun: Begun, every: int, tmp_path: Path) -> None:
     train, unbroken = begun
     expected, points = content(unbroken), kill_points(train, tmp_path)
