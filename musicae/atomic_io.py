@@ -112,21 +112,21 @@ def atomic_files(folder: Path) -> Iterator[Path]:
 
 def sync_file(path: Path) -> None:
     """Waits until a file's content is on the disk (fsync)."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _flush(path, os.O_RDWR)
 
 
 def sync_folder(folder: Path) -> None:
     """Waits until a folder's names are on the disk. Windows, and some network drives, can't and needn't."""
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(folder, os.O_RDONLY)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_files(folder: Path) -> None:

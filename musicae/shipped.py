@@ -56,7 +56,9 @@ def find_model(model: str) -> Path:
 def _places(folder: Path) -> Iterator[Path]:
     """Where the checkpoint of a folder may be: itself, or what `RUN`, `RUN/best` or `RUN/last` mean."""
     yield folder
-    for run, name in ((folder, "best"), (folder, "last"), (folder.parent, folder.name)):
+    # Only these two names make the folder above a run's: it may hold a `run.json` of something else.
+    named = [(folder.parent, folder.name)] if folder.name in ("best", "last") else []
+    for run, name in [(folder, "best"), (folder, "last"), *named]:
         place = checkpoint_of(run, name)
         if place is not None:
             yield place

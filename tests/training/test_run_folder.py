@@ -151,3 +151,12 @@ def test_a_pointer_that_can_not_be_trusted_is_refused(pointer: str, words: str, 
     (tmp_path / POINTER).write_text(pointer, encoding="utf-8")
     with pytest.raises(CheckpointError, match=words):
         find_model(str(tmp_path))
+
+
+def test_a_file_of_the_pointers_name_beside_an_unknown_model_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / POINTER).write_text("[]", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="unknown model 'nothing'"):
+        find_model("nothing")
