@@ -82,6 +82,13 @@ def checkpoint_of(run: Path, name: str) -> Path | None:
     return former if name in ("best", "last") and (former / MANIFEST).is_file() else None
 
 
+def model_name(folder: Path) -> str:
+    """What a checkpoint's folder is called in a message: the name of its run, or of the shipped model."""
+    if folder.parent.name == "checkpoints":
+        return folder.parent.parent.name
+    return folder.parent.name if folder.name in ("best", "last") else folder.name
+
+
 def read_pointer(run: Path) -> dict[str, str]:
     """Reads a run's pointer: name → folder, relative to the run's. Empty where there is none.
 

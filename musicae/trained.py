@@ -19,7 +19,7 @@ from musicae.inference.results import Morph
 from musicae.models.autoencoder import Autoencoder
 from musicae.pipeline import Choice, Pipeline, condition_text
 from musicae.precision import best_device
-from musicae.shipped import find_model
+from musicae.shipped import find_model, model_name
 from musicae.training.checkpoint import Manifest, load_checkpoint
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class TrainedModel:
         self.folder = folder
 
     def __repr__(self) -> str:
-        place = self.folder or Path(self.manifest.model)
-        run = place.parent.parent if place.parent.name == "checkpoints" else place.parent
-        name = run.name if place.name == "best" or place.parent.name == "checkpoints" else place.name
+        name = model_name(self.folder) if self.folder else self.manifest.model
         return f"<TrainedModel {name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
 
     @property

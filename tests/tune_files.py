@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from symusic import Note, Score, Tempo, TimeSignature, Track
+
+from musicae.data.files import find_files, prepare_store
+from musicae.music.domain import MusicDomain
 
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
 
@@ -31,3 +35,19 @@ def write_tunes(folder: Path, count: int, first: int = 0) -> Path:
     for number in range(first, first + count):
         write_tune(folder / f"tune-{number:03d}.mid", generator.choice(SCALE, 12).tolist())
     return folder
+
+
+def interrupted_store(folder: Path, cache: Path, at: int) -> Path:
+    """Ctrl-C at the file of that number, counted from 0; what is left of the reading."""
+    names = [name for name, _ in find_files(MusicDomain(), [folder])]
+
+    def read(self, path):
+        if path.name == Path(names[at]).name:
+            raise KeyboardInterrupt
+        return MusicDomain.read(self, path)
+
+    interrupted = type("MusicDomain", (MusicDomain,), {"read": read})
+    with pytest.raises(KeyboardInterrupt):
+        prepare_store(interrupted(), [folder], cache=cache, journal_s=0, processes=0)
+    (left,) = cache.iterdir()
+    return left

@@ -42,7 +42,7 @@ class Guard:
     """Limits for reading one file.
 
     Attributes:
-        seconds: wall time.
+        seconds: wall time; less counts while more programs run than there are processors.
         memory_gb: memory beyond what the process has when its task begins. Enforced on Linux only.
     """
 
@@ -196,8 +196,9 @@ class _Pool:
             now = time.monotonic()
             if now - looked >= poll_s:
                 # Time in which the machine slept or the job was stopped counts as two polls at most.
+                passed_s = min(now - looked, 2 * poll_s) * _share_of_a_processor()
                 for worker in self._workers:
-                    worker.end_if_late(min(now - looked, 2 * poll_s), self._guard.seconds)
+                    worker.end_if_late(passed_s, self._guard.seconds)
                 looked = now
             block = self._done.pop(next_file, None)
             if isinstance(block, Exception):
@@ -267,6 +268,13 @@ class _Pool:
         if start < stop:
             self._unread.append((start, stop))
             self._unread.sort(reverse=True)
+
+
+def _share_of_a_processor() -> float:
+    """How much of one a process gets, by the load of the last minute; at least a quarter, so that a hang ends."""
+    with suppress(AttributeError, OSError):  # Windows counts no load
+        return max(0.25, min(1.0, (os.cpu_count() or 1) / max(os.getloadavg()[0], 1e-9)))
+    return 1.0
 
 
 def _status(status: int) -> str:

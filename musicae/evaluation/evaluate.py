@@ -254,7 +254,7 @@ def evaluate_files(
     if not paths and trained.manifest.data.get("sets"):
         sets = ", ".join(trained.manifest.data["sets"])
         raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
-    places = [locate(path, domain.name) for path in paths or map(Path, trained.manifest.data.get("paths", ()))]
+    places = [locate(path, domain.name) for path in paths or trained.manifest.data_paths]
     dataset = load_dataset(domain, places, split_by=split_of_run(trained.manifest.data))
     if split == "all":
         if dataset.fingerprint == trained.manifest.data.get("fingerprint"):

@@ -84,6 +84,18 @@ class Manifest(Config):
     metrics: dict[str, float] = Field(default={})
     environments: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def data_paths(self) -> tuple[Path, ...]:
+        """The files and folders that it was trained on; empty for data in memory.
+
+        Raises:
+            CheckpointError: the entry is damaged.
+        """
+        paths = self.data.get("paths", [])
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise CheckpointError(f"{MANIFEST} is damaged (the paths of its data); name the files with --data.")
+        return tuple(map(Path, paths))
+
     def build_domain(self) -> Domain:
         """Builds the domain. Raises `MusicaeError` for a name or a setting that this version does not know."""
         cls = domain_class(self.domain)

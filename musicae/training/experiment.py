@@ -149,7 +149,7 @@ class Experiment:
                 "musicae.train(..., model=THE_CLASS, resume=True)."
             )
         if "in_memory" not in manifest.data:
-            places: tuple[Path, ...] | InMemory = tuple(Path(path) for path in manifest.data["paths"])
+            places: tuple[Path, ...] | InMemory = manifest.data_paths
         elif is_in_memory(data):
             places = InMemory(data)
         else:

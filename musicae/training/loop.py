@@ -261,7 +261,7 @@ class TrainingRun:
             share = len(batch.target) * self.accelerator.num_processes / self.batch_size
 
             def backward(loss: Tensor, part: float) -> None:
-                self.accelerator.backward(loss / (self.domain.spec.numel / (share * part)))
+                self.accelerator.backward(loss * (share * part) / self.domain.spec.numel)
 
             unsynchronised = partial(self.accelerator.no_sync, self.model)
             loss = add_gradients(

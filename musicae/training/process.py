@@ -29,8 +29,8 @@ _RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")  # 
 _COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _SLURM_STEP = "SLURM_STEP_NUM_TASKS"
 """Only srun sets it: `SLURM_NTASKS` counts the tasks of the job, and stands in the job's one script as well."""
-_LOST = ("gloo", "nccl", "connection", "timed out", "timeout")
-"""Words of which one is in every message of torch.distributed that another process can't be reached."""
+_BACKENDS = ("gloo", "nccl")
+"""One of them is in each message of a backend, all of which are plain errors: the place in its source, or its name."""
 
 
 def is_main_process() -> bool:
@@ -77,8 +77,11 @@ def ends_with_the_others() -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
+        is_named = any(backend in text.lower() for backend in _BACKENDS)
         is_alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
-        is_lost = isinstance(error, torch.distributed.DistError) or any(word in text.lower() for word in _LOST)
+        is_lost = isinstance(error, torch.distributed.DistError) or any(
+            backend in text.lower() for backend in _BACKENDS
+        )
         if is_alone or not is_lost:
             raise
         reason = text.splitlines()[0].split("] ", 1)[-1].split(". ")[0]  # without the place in torch's source

@@ -137,6 +137,8 @@ class RunFolder:
         """Yields the folder of a new checkpoint; points to it when the block is done. See `save`."""
         folder = free_path(self.path / _CHECKPOINTS / name)
         try:
+            if not (self.path / POINTER).exists():
+                self._write_pointer(self._pointer())  # from now on a folder without one has lost it
             folder.mkdir(parents=True)
             yield folder
             sync_files(folder)
@@ -165,6 +167,9 @@ class RunFolder:
         pointer = {**self._pointer(), **dict.fromkeys(names, place)}
         if pointer.get("final") != pointer.get("best"):
             pointer.pop("final", None)
+        self._write_pointer(pointer)
+
+    def _write_pointer(self, pointer: Mapping[str, str]) -> None:
         with atomic_write(self.path / POINTER) as partial:
             partial.write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
 
@@ -187,6 +192,12 @@ class RunFolder:
             leftover.unlink(missing_ok=True)
         for leftover in self.path.glob(".*.writing-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        checkpoints = self.path / _CHECKPOINTS
+        if not (self.path / POINTER).exists() and checkpoints.is_dir() and any(checkpoints.iterdir()):
+            raise CheckpointError(
+                f"{self.path} has checkpoints, but no {POINTER}, which says what they are; choose another --out. "
+                f"Each folder in {checkpoints} can be given as a model."
+            )
         self._remove_unused()
 
     def _remove_unused(self) -> None:

@@ -7,13 +7,12 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 from symusic import Score
-from tune_files import SCALE, write_tune, write_tunes
+from tune_files import SCALE, interrupted_store, write_tune, write_tunes
 
 from musicae.data.dataset import SPLITS, load_dataset, unseen
 from musicae.data.files import ReadingProgress, find_files, prepare_store
@@ -85,28 +84,12 @@ def test_a_store_that_another_process_finished_first_is_used(tmp_path, monkeypat
     assert [path.name for path in cache.iterdir()] == [dataset.fingerprint]
 
 
-def interrupted_store(folder: Path, cache: Path, monkeypatch, at: int) -> Path:
-    """Ctrl-C at the file of that number, counted from 0; what is left of the reading."""
-    names = [name for name, _ in find_files(MusicDomain(), [folder])]
-
-    def read(self, path):
-        if path.name == Path(names[at]).name:
-            raise KeyboardInterrupt
-        return MusicDomain.read(self, path)
-
-    interrupted = type("MusicDomain", (MusicDomain,), {"read": read})
-    with pytest.raises(KeyboardInterrupt):
-        prepare_store(interrupted(), [folder], cache=cache, journal_s=0, processes=0)
-    (left,) = cache.iterdir()
-    return left
-
-
 @pytest.mark.parametrize("torn", [False, True])
-def test_a_reading_that_was_interrupted_goes_on_and_gives_the_same_store(tmp_path, monkeypatch, torn):
+def test_a_reading_that_was_interrupted_goes_on_and_gives_the_same_store(tmp_path, torn):
     folder = write_tunes(tmp_path / "tunes", 150)
     (folder / "tune-007.mid").write_bytes(b"nothing")
     write_tune(folder / "tune-008.mid", SCALE + SCALE[:4], numerator=3)
-    left = interrupted_store(folder, tmp_path / "cache", monkeypatch, 140)
+    left = interrupted_store(folder, tmp_path / "cache", 140)
     if torn:  # killed while it wrote
         for name in ("examples.bin", "owner.bin", "journal.jsonl"):
             with (left / name).open("ab") as file:
@@ -120,9 +103,9 @@ def test_a_reading_that_was_interrupted_goes_on_and_gives_the_same_store(tmp_pat
     assert written[0] == written[1]
 
 
-def test_a_journal_that_promises_more_than_is_there_is_not_believed(tmp_path, monkeypatch):
+def test_a_journal_that_promises_more_than_is_there_is_not_believed(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 100)
-    left = interrupted_store(folder, tmp_path / "cache", monkeypatch, 90)
+    left = interrupted_store(folder, tmp_path / "cache", 90)
     os.truncate(left / "examples.bin", 100)
     assert prepare_store(MusicDomain(), [folder], cache=tmp_path / "cache").files_read == 100
 

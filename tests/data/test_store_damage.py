@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tune_files import write_tunes
+from tune_files import interrupted_store, write_tunes
 
 from musicae.data.checksums import RunningChecksum, damage, write_checksums
 from musicae.data.dataset import DataSet, load_dataset
@@ -110,18 +110,9 @@ def test_a_store_of_an_older_version_is_read_anew(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["examples.bin", "journal.jsonl"])
-def test_what_an_interrupted_reading_left_is_not_trusted_when_it_is_damaged(tmp_path, monkeypatch, name):
+def test_what_an_interrupted_reading_left_is_not_trusted_when_it_is_damaged(tmp_path, name):
     folder, cache = write_tunes(tmp_path / "tunes", 100), tmp_path / "cache"
-
-    def read(self, path):
-        if path.name == "tune-090.mid":
-            raise KeyboardInterrupt
-        return MusicDomain.read(self, path)
-
-    interrupted = type("MusicDomain", (MusicDomain,), {"read": read})
-    with pytest.raises(KeyboardInterrupt):
-        prepare_store(interrupted(), [folder], cache=cache, journal_s=0, processes=0)
-    (left,) = cache.iterdir()
+    left = interrupted_store(folder, cache, 90)
     content = bytearray((left / name).read_bytes())
     content[len(content) // 2] ^= 1
     (left / name).write_bytes(content)

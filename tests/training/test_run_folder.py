@@ -135,6 +135,16 @@ def test_only_the_last_checkpoint_keeps_a_state_and_only_what_is_used_stays(tmp_
     assert set((tmp_path / "run" / "checkpoints").iterdir()) == {best, last}
 
 
+def test_checkpoints_without_their_pointer_are_kept_and_nothing_is_written(tmp_path: Path) -> None:
+    train(tmp_path / "run", stop_at=6)
+    (tmp_path / "run" / POINTER).unlink()
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    for resume in (False, True):
+        with pytest.raises(MusicaeError):
+            train(tmp_path / "run", resume=resume)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("pointer", "words"),
     [
