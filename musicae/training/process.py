@@ -79,10 +79,7 @@ def ends_with_the_others() -> Iterator[None]:
         text = str(error)
         is_named = any(backend in text.lower() for backend in _BACKENDS)
         is_alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
-        is_lost = isinstance(error, torch.distributed.DistError) or any(
-            backend in text.lower() for backend in _BACKENDS
-        )
-        if is_alone or not is_lost:
+        if is_alone or not (is_named or isinstance(error, torch.distributed.DistError)):
             raise
         reason = text.splitlines()[0].split("] ", 1)[-1].split(". ")[0]  # without the place in torch's source
         raise MusicaeError(
