@@ -305,13 +305,13 @@ def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **mo
     own, settings = _split(more)
     # Paths of long trios take longer to score than the model takes to train.
     pairs = 0 if settings.get("part") == "trio" else 100
-    chosen = {"evaluate_every": 1500, **settings}
+    chosen = {"time_signature": "4/4", "evaluate_every": 1500, **settings}
     return Recipe("music", sets, minutes, chosen, _MUSIC_SCORES, model=model, samples=2000, pairs=pairs, **own)
 
 
 def _repair(task: str, minutes: float) -> Recipe:
     """A restorer of notes; it starts from the melody model."""
-    settings = {"evaluate_every": 500}
+    settings = {"time_signature": "4/4", "evaluate_every": 500}
     return Recipe("music", _TUNE_BOOKS, minutes, settings, _REPAIR_SCORES, task=task, start_from="melody-2bar")
 
 

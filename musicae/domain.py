@@ -442,14 +442,11 @@ class HasStatistics(Protocol):
 class TakesCondition(Protocol):
     """A domain whose models can take a condition that a person writes, such as chords or a class."""
 
-    def condition(self, text: str, windows: int = 1) -> Tensor:
+    def condition(self, text: str, windows: int | Tensor = 1) -> Tensor:
         """Reads a condition from text in the domain's own grammar, and spreads it over windows.
 
-        Returns:
-            int64 `(windows, length)`, see `TensorSpec.condition`.
-
-        Raises:
-            MusicaeError: the text can't be read.
+        Their number is given, or their own conditions, of which what the text doesn't say is kept. The result is int64
+        `(windows, length)`, see `TensorSpec.condition`. Raises `MusicaeError` if the text can't be read.
         """
 
 

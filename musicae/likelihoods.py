@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from musicae.errors import unknown_name
 from musicae.nn.layers import draw_rows
 from musicae.precision import in_float32
-from musicae.spec import TensorSpec
+from musicae.spec import TensorSpec, ValueColumn
 
 # Loudness is perceived on a compressed scale; 0.3 is the usual exponent for speech enhancement
 # (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
@@ -167,13 +167,8 @@ class DiscretisedLogistic(Likelihood):
 
     def _each(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Log-probability of every number, the target's shape."""
-        centre, log_scale = self._split(parameters)
-        half, precision = 0.5 / (self.LEVELS - 1), torch.exp(-log_scale)
-        above, below = (target + half - centre) * precision, (target - half - centre) * precision
-        # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), s the logistic function.
-        between = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * precision))
-        lowest, highest = target < half, target > 1 - half
-        return torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
+        half = 0.5 / (self.LEVELS - 1)
+        return log_mass(*self._split(parameters), target, half, target < half, target > 1 - half)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """Mean of the logistic distribution whose mass beyond 0 and 1 is moved to 0 and 1, in closed form."""
@@ -203,8 +198,22 @@ class DiscretisedLogistic(Likelihood):
         return (values.clamp(0, 1) * (self.LEVELS - 1)).round() / (self.LEVELS - 1)
 
 
+def log_mass(
+    centre: Tensor, log_scale: Tensor, target: Tensor, half: float | Tensor, lowest: Tensor, highest: Tensor
+) -> Tensor:
+    """Logarithm of a logistic distribution's mass within `half` of a target, which is of the same shape.
+
+    Where `lowest` or `highest` is true, the mass beyond the target counts too.
+    """
+    precision = torch.exp(-log_scale)
+    above, below = (target + half - centre) * precision, (target - half - centre) * precision
+    # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), s the logistic function.
+    between = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * precision))
+    return torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
+
+
 class Categorical(Likelihood):
-    """One symbol a step in every stream; parameters are the streams' logits side by side."""
+    """One symbol a step in every stream; parameters are the streams' logits side by side. Pads cost nothing."""
 
     @property
     def width(self) -> int:
@@ -213,8 +222,15 @@ class Categorical(Likelihood):
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         streams = zip(self._logits(parameters), target.unbind(-1), strict=True)
-        costs = [F.cross_entropy(logits.mT, symbols, reduction="none").sum(1) for logits, symbols in streams]
-        return -torch.stack(costs).sum(0)
+        return -torch.stack([self._cost(logits, symbols).sum(1) for logits, symbols in streams]).sum(0)
+
+    def _cost(self, logits: Tensor, symbols: Tensor) -> Tensor:
+        """Nats of every step, `(batch, steps)`."""
+        if not self.spec.segment_steps:
+            return F.cross_entropy(logits.mT, symbols, reduction="none")
+        size = logits.shape[-1]
+        cost = F.cross_entropy(logits.mT, symbols.clamp_max(size - 1), reduction="none")
+        return torch.where(symbols < size, cost, 0.0)
 
     def mean(self, parameters: Tensor) -> Tensor:
         return torch.cat([logits.softmax(-1) for logits in self._logits(parameters)], -1)
@@ -379,11 +395,92 @@ def band_weights(frequencies: int, bands: int, *, device: torch.device | None = 
     return weights / weights.sum(0, keepdim=True)
 
 
+class CategoricalWithValues(Categorical):
+    """Symbols, and whole numbers beside them that are scored only where a symbol has them.
+
+    A value's probability is the mass of a logistic distribution nearest to it, as in `DiscretisedLogistic`. Parameters
+    are the streams' logits, then the centres of all values and the raw logarithms of their scales, in units of the
+    column's spread.
+    """
+
+    # From a hundredth of the spread to about three times.
+    _MIDDLE_LOG_SCALE, _LOG_SCALE_BOUND = -1.5, 3.0
+
+    @property
+    def width(self) -> int:
+        return super().width + 2 * len(self.spec.values)
+
+    @in_float32
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        symbols, numbers = self._parted(target)
+        logits, centre, log_scale = self._split(parameters)
+        middle, spread, most = value_tables(self.spec.values, target.device)
+        there = (numbers - middle) / spread
+        each = log_mass(centre, log_scale, there, 0.5 / spread, numbers == 0, numbers == most)
+        return super().log_prob(logits, symbols) + torch.where(self._applies(symbols), each, 0.0).flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """Probabilities of the symbols, then the centres of the values."""
+        logits, centre, _ = self._split(parameters)
+        middle, spread, _ = value_tables(self.spec.values, parameters.device)
+        return torch.cat([super().mean(logits), middle + spread * centre], -1)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The most probable symbols, and the numbers nearest to the centres."""
+        logits, centre, _ = self._split(parameters)
+        return self._together(super().mode(logits), centre)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        logits, centre, log_scale = self._split(parameters)
+        return self._drawn(super().sample(logits, generator), centre, log_scale, generator)
+
+    def choose(self, parameters: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:
+        """As for symbols alone; the temperature multiplies the scales of values."""
+        if temperature == 0:
+            return self.mode(parameters)
+        logits, centre, log_scale = self._split(parameters)
+        symbols = super().sample(super().sharpened(logits, temperature, top_p), generator)
+        return self._drawn(symbols, centre, log_scale + math.log(temperature), generator)
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, and centres and logarithms of the scales of the values, `(batch, steps, …)` each."""
+        logits, values = parameters.split([super().width, parameters.shape[-1] - super().width], -1)
+        centre, raw = values.chunk(2, -1)
+        bounded = self._LOG_SCALE_BOUND * torch.tanh(raw / self._LOG_SCALE_BOUND)
+        return logits, centre, self._MIDDLE_LOG_SCALE + bounded
+
+    def _parted(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns of symbols, and of values."""
+        streams = len(self.spec.vocabulary)
+        return target[..., :streams], target[..., streams:]
+
+    def _applies(self, symbols: Tensor) -> Tensor:
+        return torch.stack([column.applies(symbols[..., column.stream]) for column in self.spec.values], -1)
+
+    def _drawn(self, symbols: Tensor, centre: Tensor, log_scale: Tensor, generator: torch.Generator | None) -> Tensor:
+        uniform = draw_rows(partial(torch.rand, generator=generator, device=centre.device), tuple(centre.shape))
+        return self._together(symbols, centre + log_scale.exp() * torch.logit(uniform, eps=1e-6))
+
+    def _together(self, symbols: Tensor, values: Tensor) -> Tensor:
+        middle, spread, most = value_tables(self.spec.values, values.device)
+        numbers = torch.minimum((middle + spread * values).round().clamp_min(0), most).long()
+        return torch.cat([symbols, torch.where(self._applies(symbols), numbers, 0)], -1)
+
+
+@lru_cache(maxsize=16)
+def value_tables(columns: tuple[ValueColumn, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Middle, spread and highest number of every column, float `(columns,)`; kept on the device."""
+    numbers = ([column.middle, column.spread, column.levels - 1] for column in columns)
+    middle, spread, most = torch.tensor(list(numbers)).T
+    return middle.to(device), spread.to(device), most.to(device)
+
+
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "gaussian": Gaussian,
     "discretised_logistic": DiscretisedLogistic,
     "categorical": Categorical,
+    "categorical_with_values": CategoricalWithValues,
     "spectral": Spectral,
     "log_spectral": LogSpectral,
     "magnitude": Magnitude,

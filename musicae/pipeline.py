@@ -74,7 +74,7 @@ class Pipeline:
             raise ValueError(f"expected at least one example, got a batch of shape {tuple(tensor.shape)}")
         if not is_steps and not tensor.isfinite().all():
             raise ValueError("expected finite numbers, got a batch with NaN or infinity")
-        for number, symbols in enumerate(spec.vocabulary):
+        for number, symbols in enumerate(spec.symbols):
             lowest, highest = int(tensor[..., number].min()), int(tensor[..., number].max())
             if lowest < 0 or highest >= symbols:
                 wrong = lowest if lowest < 0 else highest
@@ -183,8 +183,8 @@ class Pipeline:
             item, Answers(lambda: self.domain.windows(item, self.task), lambda batch: function(batch).cpu()), self.task
         )
 
-    def condition(self, text: str, windows: int = 1) -> Tensor:
-        """Reads a condition that a person wrote, `(windows, length)`; see `TakesCondition`.
+    def condition(self, text: str, windows: int | Tensor = 1) -> Tensor:
+        """Reads a condition that a person wrote, `(windows, length)`; arguments as in `TakesCondition.condition`.
 
         Raises:
             MusicaeError: the model takes none, or the text can't be read.
@@ -221,8 +221,13 @@ class Pipeline:
         return generator
 
 
-def condition_text(chords: str | None, label: str | None) -> str | None:
-    """The condition that a person wrote: chords or a label. Raises `ValueError` if both are given."""
-    if chords is not None and label is not None:
-        raise ValueError("give chords (music) or a label (pictures), not both")
-    return label if chords is None else chords
+def condition_text(chords: str | None, label: str | None, time_signature: str | None = None) -> str | None:
+    """The condition that a person wrote: a time signature, chords, or a label.
+
+    Raises:
+        ValueError: of music and of pictures at once.
+    """
+    if label is not None and (chords is not None or time_signature is not None):
+        raise ValueError("give chords or a time signature (music), or a label (pictures), not both")
+    words = [text for text in (time_signature, chords, label) if text is not None]
+    return " ".join(words) if words else None

@@ -205,6 +205,7 @@ class TrainedModel:
     def sample(
         self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, seed: int | None = None,
         length: int | None = None, chords: str | None = None, label: str | None = None,
+        time_signature: str | None = None,
     ) -> Morph:  # fmt: skip
         """Decodes draws from the prior.
 
@@ -217,6 +218,7 @@ class TrainedModel:
                 through latent space of which each point is a draw from the prior.
             chords: the condition of a model of music with chords, such as "C F G Am".
             label: the condition of a model of pictures with labels, such as "7".
+            time_signature: of a model of music that reads several, such as "3/4"; None: 4/4.
 
         Returns:
             `count` media objects; `.tensor` is `(count, *spec.shape)`, or with a length of several windows
@@ -227,7 +229,7 @@ class TrainedModel:
         """
         from musicae.inference.sample import sample
 
-        condition = condition_text(chords, label)
+        condition = condition_text(chords, label, time_signature)
         return sample(
             self.pipeline, count, length=length, condition=condition, temperature=temperature, top_p=top_p, seed=seed
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +13,11 @@ from musicae.music.midi import read_events
 from musicae.music.piece import Piece
 from musicae.music.starters import starter_pieces
 from musicae.starter import starter_file
+
+
+def common(**settings: Any) -> MusicDomain:
+    """A domain of 4/4 alone, whose tensors are windows as they sound."""
+    return MusicDomain(MusicConfig(time_signature="4/4", **settings))
 
 
 def starter(domain: MusicDomain) -> Iterator[tuple[str, Reading]]:

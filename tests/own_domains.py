@@ -17,14 +17,16 @@ class CountedMusic(MusicDomain):
     """Melodies with three attributes that are easy to count."""
 
     def attributes(self, tensor: Tensor) -> dict[str, Tensor]:
-        onset = tensor[..., 0] >= 2
+        tokens = tensor[..., 0]
+        onset = (tokens >= 2) & (tokens < 90)  # no pads
         count = onset.sum(1).double()
-        off_beat = (onset[:, 1::2].sum(1) + onset[:, 2::4].sum(1)).double()
-        pitch = (tensor[..., 0] * onset).sum(1) / count.clamp(min=1)
+        bars = onset.unflatten(1, (self.config.bars, -1))
+        off_beat = (bars[..., 1::2].sum((1, 2)) + bars[..., 2::4].sum((1, 2))).double()
+        pitch = (tokens * onset).sum(1) / count.clamp(min=1)
         return {"density": count, "height": pitch, "off_beat": off_beat / count.clamp(min=1)}
 
     def labels(self, stored: Tensor) -> dict[str, list[str]]:
-        is_high = self.tensor(stored).target[..., 0].amax(1) > 50
+        is_high = stored[..., 0].amax(1) > 50
         return {"last": ["high" if each else "low" for each in is_high.tolist()]}
 
 
@@ -42,14 +44,15 @@ class ConditionedMusic(MusicDomain):
         target = super().tensor(stored, generator).target
         return Batch(target, (1 + target.sum(2).sum(1, keepdim=True) % 2).expand(target.shape[:2]))
 
-    def condition(self, text: str, windows: int = 1) -> Tensor:
+    def condition(self, text: str, windows: int | Tensor = 1) -> Tensor:
+        count = windows if isinstance(windows, int) else len(windows)
         letters = torch.tensor(["-ab".index(letter) for letter in text])
-        return letters[torch.arange(windows) % len(letters), None].repeat(1, self.config.steps)
+        return letters[torch.arange(count) % len(letters), None].repeat(1, self.config.steps)
 
 
 def conditioned_model() -> TrainedModel:
     """An untrained model of `ConditionedMusic`; at random, it decodes each letter differently."""
-    domain = ConditionedMusic(MusicConfig())
+    domain = ConditionedMusic(MusicConfig(time_signature="4/4"))
     sizes = {"latent_size": 8, "width": 32, "step_width": 16, "embedding": 8, "unrolled": 8}
     network = StepsAutoencoder(domain.spec, StepsConfig(**sizes))
     for embedding in (network.condition_encoder, network.condition_decoder):

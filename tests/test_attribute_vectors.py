@@ -44,7 +44,7 @@ def counting(music: TrainedModel, domain: type[MusicDomain] = CountedMusic) -> P
 @pytest.fixture(scope="module")
 def counted(tiny_run: Run, starter_set: Starter) -> Counted:
     """The small melody model with attributes that are easy to count, its data, and the vectors of both."""
-    pipeline = counting(load(tiny_run("music"), "cpu"))
+    pipeline = counting(load(tiny_run("common time"), "cpu"))
     dataset = starter_set(pipeline.domain)
     return pipeline, dataset, fit(pipeline, dataset)
 

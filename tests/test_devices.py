@@ -52,6 +52,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     },
     "sharper": ("image", "upscale", {**IMAGE, "likelihood": "gaussian"}, "unet", {"latent": "gaussian"}),
     "melody": ("music", "reconstruct", {}, "steps", {"prior": "flow"}),
+    "played": ("music", "reconstruct", {"part": "trio", "expression": True}, "steps", {}),
+    "played wrong": ("music", "denoise", {"part": "drums", "expression": True}, "restorer", {}),
+    "one time signature": ("music", "reconstruct", {"time_signature": "3/4"}, "steps", {}),
     "long melody": ("music", "reconstruct", {"bars": 4}, "steps", {"phrase_size": 8}),
     "drums": ("music", "reconstruct", {"part": "drums"}, "musicvae", {}),
     "chords": ("music", "reconstruct", {"part": "trio", "chords": True}, "steps", {}),
@@ -82,8 +85,10 @@ def stored_of(domain: Domain, count: int) -> np.ndarray:
         if domain.config.classes:
             pixels[:, 0, -1, 0] = random.integers(0, 3, count)
         return pixels
-    sizes = [*domain.spec.vocabulary, *([domain.spec.condition[1]] if domain.spec.condition else [])]
+    chords, numbers = [49] * domain.config.chords, [4] * domain.config.slots.are_several
+    sizes = [*domain.spec.vocabulary, *(column.levels for column in domain.spec.values), *chords]
     columns = [random.integers(0, size, (count, domain.config.steps)) for size in sizes]
+    columns += [np.repeat(random.integers(0, size, (count, 1)), domain.config.steps, 1) for size in numbers]
     return np.stack(columns, -1).astype(domain.config.plan.dtype)
 
 

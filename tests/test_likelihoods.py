@@ -190,7 +190,8 @@ def test_every_band_has_a_frequency_and_every_frequency_a_band(frequencies):
 
 def test_every_likelihood_is_built_by_its_name():
     of_sound = {"spectral", "log_spectral", "magnitude"}
-    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "discretised_logistic", "categorical"} | of_sound
+    of_music = {"categorical", "categorical_with_values"}
+    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "discretised_logistic"} | of_music | of_sound
     with pytest.raises(ValueError, match="'bernoulli'"):
         build_likelihood(TensorSpec(**GRID, likelihood="bernouli"))
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from musicae.likelihoods import LIKELIHOODS, build_likelihood
+from musicae.music.expression import value_columns
 from musicae.nn.latent import LATENTS, Posterior
 from musicae.nn.prior import PRIORS, FlowPrior, Prior, SequencePrior
 from musicae.precision import in_float32
@@ -14,6 +15,13 @@ SPECS = {
     "gaussian": TensorSpec(layout=Layout.GRID, shape=(3, 28, 28), likelihood="gaussian"),
     "discretised_logistic": TensorSpec(layout=Layout.GRID, shape=(1, 28, 28), likelihood="discretised_logistic"),
     "categorical": TensorSpec(layout=Layout.STEPS, shape=(32, 2), likelihood="categorical", vocabulary=(90, 512)),
+    "categorical_with_values": TensorSpec(
+        layout=Layout.STEPS,
+        shape=(32, 3),
+        likelihood="categorical_with_values",
+        vocabulary=(90,),
+        values=value_columns(0, 1, 2, 90, False),
+    ),
     "spectral": TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask"),
     "log_spectral": TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="log_spectral", correction="extend"),
     "magnitude": TensorSpec(layout=Layout.GRID, shape=(1, 129, 16), likelihood="magnitude"),

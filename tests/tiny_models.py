@@ -21,7 +21,8 @@ SETTINGS = {
     "audio": {"steps": 15, "evaluate_every": 15, "batch_size": 4, "widths": (4, 8), "latent_size": 8, "n_fft": 256}
     | {"sample_rate_hz": 8000, "chunk_s": 0.6, "learning_rate": 6e-3},
 }
-
+SETTINGS["common time"] = {**SETTINGS["music"], "time_signature": "4/4"}
+_DOMAINS = {"plain": "image", "common time": "music"}
 
 SIZES = {
     "conv": {"widths": [4, 6], "latent_size": 3},
@@ -55,10 +56,10 @@ def untrained(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
 def train_tiny(name: str, folder: Path) -> Path:
     """Trains one of `SETTINGS` and returns its run folder.
 
-    `music` learns the starter tunes, `image` (a VAE) and `plain` (an autoencoder) the digits, and
-    `audio` to denoise chords that are written beside the run.
+    `music` learns the starter tunes, `common time` those in 4/4, `image` (a VAE) and `plain` (an autoencoder) the
+    digits, and `audio` to denoise chords that are written beside the run.
     """
-    domain = "image" if name == "plain" else name
+    domain = _DOMAINS.get(name, name)
     data: tuple[Path, ...] = ()
     if name == "audio":
         data = (write_chords(folder / "chords", count=4),)

@@ -40,6 +40,7 @@ from musicae.commands.options import (
     help="Of each; beyond the model's window by a walk through latent space.  [default: one window]",
 )
 @chords_option
+@click.option("--time-signature", metavar="N/M", help="Of music, if the model reads several.  [default: 4/4]")
 @label_option
 @out_option("FOLDER", "output/MODEL-sample")
 def sample(
@@ -50,6 +51,7 @@ def sample(
     seed: int | None,
     length: int | None,
     chords: str | None,
+    time_signature: str | None,
     label: str | None,
     out: str | None,
     force: bool,
@@ -59,7 +61,14 @@ def sample(
     Example: musicae sample --count 8 --temperature 0.5 --seed 1
     """
     samples = load(model).sample(
-        count, temperature=temperature, top_p=top_p, seed=seed, length=length, chords=chords, label=label
+        count,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        length=length,
+        chords=chords,
+        label=label,
+        time_signature=time_signature,
     )
     save_morph(samples, out, f"{Path(model).name}-sample", force=force)
 

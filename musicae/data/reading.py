@@ -112,7 +112,9 @@ def _join(domain: Domain, outcomes: list[Outcome]) -> Block:
     block.skipped = dict(skipped)
     block.content, block.file = np.array(contents, np.uint64), np.array(files, np.int64)
     if examples:
-        block.examples, block.owner = np.concatenate(examples), np.concatenate(owners)
+        # A long file is a block alone, and is not copied.
+        block.examples = examples[0] if len(examples) == 1 else np.concatenate(examples)
+        block.owner = np.concatenate(owners)
         block.identity = domain.identity(block.examples)
     return block
 

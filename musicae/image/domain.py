@@ -256,11 +256,12 @@ class ImageDomain(Domain):
             classes = torch.where(draw < _DROPPED_SHARE, NO_CLASS, classes)
         return Batch(pictures, classes)
 
-    def condition(self, text: str, windows: int = 1) -> torch.Tensor:
+    def condition(self, text: str, windows: int | torch.Tensor = 1) -> torch.Tensor:
         """Reads a class by its name."""
         if not self.config.labels:
             raise MusicaeError("this model takes no labels; train one with --set labels=true.")
-        return torch.full((windows, 1), class_number(text.strip(), self.classes))
+        count = windows if isinstance(windows, int) else len(windows)
+        return torch.full((count, 1), class_number(text.strip(), self.classes))
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
         """A hash of the pixels; the label does not count."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from musicae.atomic_io import atomic_write
-from musicae.domain import Domain, HasAttributes, Reading
+from musicae.domain import Batch, Domain, HasAttributes, Reading
 from musicae.errors import DamagedFileError, MusicaeError
 
 _WINDOWS_PER_PART = 4096
@@ -78,10 +78,10 @@ def measure(domain: Domain, sources: Sequence[Any], *, each_window: bool = False
     values: list[np.ndarray] = []
     remarks: list[str] = []
     for name, reading in readings(domain, sources, remarks):
-        tensor = domain.tensor(torch.from_numpy(np.ascontiguousarray(reading.examples))).target
-        measured = attributes_of(domain, tensor)
-        names = tuple(measured)
-        rows = np.stack([column.cpu().double().numpy() for column in measured.values()], 1)  # (windows, attributes)
+        measured = [domain.attributes(batch.target) for _, batch in parts(domain, reading)]
+        names = tuple(measured[0])
+        columns = [torch.cat([part[name] for part in measured]) for name in names]
+        rows = np.stack([column.cpu().double().numpy() for column in columns], 1)  # (windows, attributes)
         files += [name] * (len(rows) if each_window else 1)
         windows += range(1, len(rows) + 1) if each_window else [len(rows)]
         values.append(rows if each_window else rows.mean(0, keepdims=True))
@@ -90,10 +90,11 @@ def measure(domain: Domain, sources: Sequence[Any], *, each_window: bool = False
     )
 
 
-def attributes_of(domain: HasAttributes, tensor: Tensor) -> dict[str, Tensor]:
-    """The attributes of a batch, computed in parts: name → `(batch,)`."""
-    parts = [domain.attributes(part) for part in tensor.split(_WINDOWS_PER_PART)]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+def parts(domain: Domain, reading: Reading) -> Iterator[tuple[Tensor, Batch]]:
+    """The examples of a file as they are stored, and as tensors, in parts: those of an hour of sound take gigabytes."""
+    for start in range(0, len(reading.examples), _WINDOWS_PER_PART):
+        stored = torch.from_numpy(np.ascontiguousarray(reading.examples[start : start + _WINDOWS_PER_PART]))
+        yield stored, domain.tensor(stored)
 
 
 def no_attributes(domain: Domain) -> MusicaeError:

@@ -9,13 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from musicae.atomic_io import check_writable
 from musicae.domain import NO_LABEL, HasAttributes
 from musicae.errors import MusicaeError, unknown_name
-from musicae.inference.attribute_table import attributes_of, readings, write_csv
+from musicae.inference.attribute_table import parts, readings, write_csv
 from musicae.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -105,19 +104,22 @@ def embed(
     labels: list[str] = []
     remarks: list[str] = []
     for name, reading in readings(pipeline.domain, sources, remarks):
-        stored = torch.from_numpy(np.ascontiguousarray(reading.examples))
-        batch = pipeline.domain.tensor(stored)
-        found = _colours(pipeline, name, stored, batch.target, colour or "folder")
-        code = pipeline.encode(batch).base.flatten(1).cpu().numpy()
-        classes = _classes(pipeline, stored) if colour is None else []
+        found: list[Any] = []
+        classes: list[str] = []
+        own: list[np.ndarray] = []
+        for stored, batch in parts(pipeline.domain, reading):
+            found += _colours(pipeline, name, stored, batch.target, colour or "folder")
+            classes += _classes(pipeline, stored) if colour is None else []
+            own.append(pipeline.encode(batch).base.flatten(1).cpu().numpy())
+        code = np.concatenate(own)
         if each_file:
             code = code.mean(0, keepdims=True)
-            found = found.mean(0, keepdims=True) if isinstance(found, np.ndarray) else [_most_frequent(found)]
+            found = [_most_frequent(found) if isinstance(found[0], str) else float(np.mean(found))]
             classes = [_most_frequent(classes)] if classes else []
         files += [name] * len(code)
         windows += [0] if each_file else range(1, len(code) + 1)
         codes.append(code)
-        colours += list(found)
+        colours += found
         labels += classes
     if any(label != NO_LABEL for label in labels):
         colour, colours = "label", labels
@@ -169,7 +171,7 @@ def _most_frequent(labels: list[str]) -> str:
     return max(labels, key=labels.count)
 
 
-def _colours(pipeline: Pipeline, name: str, stored: Tensor, tensor: Tensor, colour: str) -> list[str] | np.ndarray:
+def _colours(pipeline: Pipeline, name: str, stored: Tensor, tensor: Tensor, colour: str) -> list[Any]:
     """A label or a number for each window of a file."""
     if colour == "file":
         return [name] * len(tensor)
@@ -179,8 +181,8 @@ def _colours(pipeline: Pipeline, name: str, stored: Tensor, tensor: Tensor, colo
     labels = domain.labels(stored)
     if colour in labels:
         return labels[colour]
-    measured = attributes_of(domain, tensor) if isinstance(domain, HasAttributes) else {}
+    measured = domain.attributes(tensor) if isinstance(domain, HasAttributes) else {}
     if colour not in measured:
         raise MusicaeError(unknown_name("colour", colour, ["folder", "file", *labels, *measured]))
-    values: np.ndarray = measured[colour].cpu().double().numpy()
+    values: list[Any] = measured[colour].cpu().double().tolist()
     return values

@@ -114,8 +114,9 @@ def stream(
 def _with_condition(pipeline: Pipeline, item: Any, text: str) -> Any:
     """A whole media object decoded with another condition; the code stays."""
     windows = list(pipeline.domain.windows(item, pipeline.task))
+    own = [window.batch.condition for window in windows if window.batch.condition is not None]
     sizes = [len(window.batch.target) for window in windows]
-    conditions = pipeline.condition(text, sum(sizes)).split(sizes)
+    conditions = pipeline.condition(text, torch.cat(own) if own else sum(sizes)).split(sizes)
     answers = [
         (window, pipeline.reconstruct(window.batch, condition).cpu())
         for window, condition in zip(windows, conditions, strict=True)

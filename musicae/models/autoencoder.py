@@ -29,6 +29,7 @@ config, and names the config's class as `Config`:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -229,6 +230,17 @@ class Autoencoder(nn.Module, ABC):
         posterior = self.encode(x, condition)
         return self.decode(posterior.mean if generator is None else posterior.sample(generator), condition=condition)
 
+    def padded(self, symbols: Tensor, condition: Tensor | None) -> Tensor:
+        """Decoded `(batch, steps, columns)` with pads where the condition says that a step does not exist."""
+        if not self.spec.segment_steps:
+            return symbols
+        exists, pads = segment_tables(self.spec, symbols.device)
+        classes = self.spec.condition[1] if self.spec.condition else 1
+        run = torch.zeros_like(symbols[:, 0, 0])
+        if condition is not None:
+            run = condition[:, 0] // (classes // len(self.spec.segment_steps))
+        return torch.where(exists[run].repeat(1, self.spec.segments).unsqueeze(-1), symbols, pads[run].unsqueeze(1))
+
     @abstractmethod
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         """The likelihood's parameters for `target` at z; a restorer also uses its input x."""
@@ -313,6 +325,15 @@ class Autoencoder(nn.Module, ABC):
             z = posterior.sample(generator)
             log_likelihood = self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
             yield log_likelihood + self.latent.log_prob(z) - posterior.log_prob(z)
+
+
+@lru_cache(maxsize=16)
+def segment_tables(spec: TensorSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of each run of classes which steps of a segment exist, bool `(runs, segment)`; and its pads `(runs, columns)`."""
+    lengths = torch.tensor(spec.segment_steps)
+    exists = torch.arange(spec.segment) < lengths[:, None]
+    rows = [[size + run for size in spec.vocabulary] + [0] * len(spec.values) for run in range(len(lengths))]
+    return exists.to(device), torch.tensor(rows).to(device)
 
 
 class _Unfilled(TorchFunctionMode):

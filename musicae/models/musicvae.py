@@ -73,22 +73,26 @@ class MusicVAE(Autoencoder):
 
     def __init__(self, spec: TensorSpec, config: MusicVAEConfig) -> None:
         super().__init__(spec, config)
-        if spec.condition is not None:
-            raise ValueError("musicvae takes no condition; use the model steps")
+        if spec.condition is not None and spec.condition[1] > max(1, len(spec.segment_steps)):
+            raise ValueError("musicvae takes no condition but a time signature; use the model steps")
+        if spec.values:
+            raise ValueError("musicvae takes no velocities; use the model steps")
         self._build_latent()
         steps, _ = spec.shape
         self.bars = spec.segments if config.conductor_width else 1
         self.bar_steps = steps // self.bars
         self.encoder = nn.LSTM(
-            sum(spec.vocabulary), config.encoder_width, config.encoder_layers, batch_first=True, bidirectional=True
+            sum(spec.symbols), config.encoder_width, config.encoder_layers, batch_first=True, bidirectional=True
         )
         self.to_latent = nn.Linear(2 * config.encoder_width, config.latent_size * self.latent.outputs_per_number)
         code = config.latent_size
+        if spec.condition is not None:
+            self.condition = nn.Embedding(spec.condition[1], code)
         if config.conductor_width:
             self.conductor = CodeLSTM(code, 1, config.conductor_width, config.conductor_layers)
             code = config.conductor_width
         width, layers = config.decoder_width, config.decoder_layers
-        self.decoders = nn.ModuleList(CodeLSTM(code, size + code, width, layers) for size in spec.vocabulary)
+        self.decoders = nn.ModuleList(CodeLSTM(code, size + code, width, layers) for size in spec.symbols)
         self.heads = nn.ModuleList(nn.Linear(width, size) for size in spec.vocabulary)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         # The same number on the host, which would have to wait for the device's in every step; None: not read yet.
@@ -107,9 +111,9 @@ class MusicVAE(Autoencoder):
         _, (hidden, _) = self.encoder(torch.cat(self._one_hot(x), -1))
         return self.latent(self.to_latent(hidden[-2:].transpose(0, 1).flatten(1)))
 
-    def teacher_forced(self, z: Tensor, target: Tensor) -> Tensor:
+    def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits `(batch, steps, vocabulary sizes summed)`; in training some given symbols are the model's own."""
-        code, target = self._codes(z), target.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
+        code, target = self._codes(z, condition), target.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
         if self.training and self.config.sampling_rate > 0:
             forced_share = self._teacher_forced_share()
             if begins_step():
@@ -133,9 +137,9 @@ class MusicVAE(Autoencoder):
         condition: Tensor | None = None,
     ) -> Tensor:
         self.check_codes(z, condition)
-        code = self._codes(z)
+        code = self._codes(z, condition)
         states: _States = [decoder.first_state(code) for decoder in self._decoders()]
-        before = [torch.zeros(len(code), 1, size, device=z.device) for size in self.spec.vocabulary]
+        before = [torch.zeros(len(code), 1, size, device=z.device) for size in self.spec.symbols]
         decoded = []
         for _ in range(self.bar_steps):
             logits = []
@@ -145,13 +149,18 @@ class MusicVAE(Autoencoder):
             symbols = self.likelihood.choose(torch.cat(logits, -1).float(), temperature, top_p, generator)
             before = self._one_hot(symbols)
             decoded.append(symbols)
-        return self._as_steps(torch.cat(decoded, 1))
+        return self.padded(self._as_steps(torch.cat(decoded, 1)), condition)
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        return self.teacher_forced(z, target)
+        return self.teacher_forced(z, target, condition)
 
-    def _codes(self, z: Tensor) -> Tensor:
-        """What decoding starts from: z itself, or the conductor's embedding of each bar, `(batch · bars, code)`."""
+    def _codes(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        """What decoding starts from: z itself, or the conductor's embedding of each bar, `(batch · bars, code)`.
+
+        Where the model reads several time signatures, z and an embedding of the given one are added first.
+        """
+        if self.spec.condition is not None:
+            z = z + self.condition(torch.zeros_like(z[:, 0]).long() if condition is None else condition[:, 0])
         if not self.config.conductor_width:
             return z
         silent = torch.zeros(len(z), self.bars, 1, device=z.device)
@@ -185,7 +194,7 @@ class MusicVAE(Autoencoder):
 
     def _one_hot(self, symbols: Tensor) -> list[Tensor]:
         """int64 `(batch, steps, streams)` → for each stream a float `(batch, steps, vocabulary)`."""
-        streams = zip(symbols.unbind(-1), self.spec.vocabulary, strict=True)
+        streams = zip(symbols.unbind(-1), self.spec.symbols, strict=True)
         return [one_hot(stream, size) for stream, size in streams]
 
     def _decoders(self) -> list[CodeLSTM]:

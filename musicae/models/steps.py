@@ -1,4 +1,4 @@
-"""`StepsAutoencoder` and `StepsRestorer`: symbolic music, int64 `(batch, steps, streams)`, in phrases of two bars.
+"""`StepsAutoencoder` and `StepsRestorer`: symbolic music, int64 `(batch, steps, columns)`, in phrases of two bars.
 
 A phrase is encoded by one wide residual MLP. The decoder turns a code into one feature vector for each step, and a
 causal stack joins it with the symbols before that step in the bar. Bars are decoded in parallel, so that 16 bars take
@@ -67,7 +67,7 @@ class StepsAutoencoder(Autoencoder):
         phrase_size = config.phrase_size if is_long else config.latent_size
         posterior_size = config.latent_size * self.latent.outputs_per_number
 
-        self.input_embedding = SymbolEmbedding(spec.vocabulary, config.embedding)
+        self.input_embedding = SymbolEmbedding(spec, config.embedding)
         # In long pieces only the first half of the output is used, which in short ones is the posterior's mean.
         encoded_size = 2 * phrase_size if is_long else posterior_size
         embedded, unrolled = self.phrase_steps * config.embedding, self.phrase_steps * config.unrolled
@@ -86,7 +86,7 @@ class StepsAutoencoder(Autoencoder):
             last = (self.piece_encoder if is_long else self.phrase_encoder)[-1]
             init_with_small_variance(cast(nn.Linear, last), self.latent)
         self.step_projection = nn.Linear(config.unrolled, config.step_width)
-        self.previous_embedding = SymbolEmbedding(spec.vocabulary, config.step_width)
+        self.previous_embedding = SymbolEmbedding(spec, config.step_width)
         self.causal = CausalStack(config.step_width, reach=self.bar_steps)
         self.head = nn.Sequential(nn.LayerNorm(config.step_width), nn.Linear(config.step_width, self.likelihood.width))
         if spec.condition is not None:
@@ -126,7 +126,7 @@ class StepsAutoencoder(Autoencoder):
         return self.latent(joined)
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Logits `(batch, steps, vocabulary sizes summed)`; each step is given z and the earlier steps of its bar."""
+        """Parameters `(batch, steps, likelihood.width)`; each step is given z and the earlier steps of its bar."""
         return self._forced(self._features(z, condition), target)
 
     def decode(
@@ -140,7 +140,8 @@ class StepsAutoencoder(Autoencoder):
     ) -> Tensor:
         """z → symbols. In every bar one step after the other is decoded, given the symbols before it."""
         self.check_codes(z, condition)
-        return self._unrolled(self._features(z, condition), temperature, top_p, generator)
+        decoded = self._unrolled(self._features(z, condition), temperature, top_p, generator)
+        return self.padded(decoded, condition)
 
     def _forced(self, features: Tensor, target: Tensor) -> Tensor:
         """Features `(batch · bars, bar steps, step width)` → logits; each step is given the target's earlier steps."""
@@ -155,7 +156,7 @@ class StepsAutoencoder(Autoencoder):
     def _unrolled(
         self, features: Tensor, temperature: float, top_p: float, generator: torch.Generator | None
     ) -> Tensor:
-        """Features `(batch · bars, bar steps, step width)` → symbols `(batch, steps, streams)`."""
+        """Features `(batch · bars, bar steps, step width)` → symbols `(batch, steps, columns)`."""
         symbols = self.previous_embedding.start(len(features), features.device)
         memory = self.causal.start()
         decoded = []
@@ -236,7 +237,7 @@ class StepsRestorer(StepsAutoencoder):
     ) -> Tensor:
         posterior = self.encode(x, condition)
         z = posterior.mean if generator is None else posterior.sample(generator)
-        return self._unrolled(self._features_with_context(x, z, condition), 0.0, 1.0, None)
+        return self.padded(self._unrolled(self._features_with_context(x, z, condition), 0.0, 1.0, None), condition)
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         return self._forced(self._features_with_context(x, z, condition), target)

@@ -18,12 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from musicae.errors import MusicaeError
-from musicae.music.config import MusicConfig
+from musicae.music.composition import played_ticks
+from musicae.music.config import MusicConfig, in_words
 from musicae.music.midi import VELOCITY, Notes, time_signature_message
 from musicae.music.piece import Piece
 from musicae.music.quantize import Line, QuantizedPart, to_ticks
+from musicae.music.score import STEPS_PER_QUARTER
 from musicae.music.tokens import HOLD
-from musicae.music.windows import bars_in_words, nothing_sounds, read_part
+from musicae.music.windows import bars_in_words, nothing_sounds, read_part, stored
 
 WINDOWS_PER_BATCH = 64
 _PASSAGES_NAMED = 3
@@ -44,20 +46,24 @@ def piece_windows(part: QuantizedPart, config: MusicConfig, label: str) -> Itera
         MusicaeError: nothing sounds in the bars that the model reads.
     """
     streams = part.part.streams
-    read = [(number, line) for number, line in enumerate(part.lines) if line.file_bars]
+    read = [(number, line) for number, line in enumerate(part.lines) if line.is_read]
     if not any(
         stream.onsets(tokens).any() for _, line in read for stream, tokens in zip(streams, line.streams, strict=True)
     ):
         raise nothing_sounds(label, config)
     for number, line in read:
-        length = -(-line.steps // config.steps) * config.steps
+        steps = config.bars * line.steps_per_bar
+        length = -(-line.steps // steps) * steps
+        padded = [stream.padded(tokens, length) for stream, tokens in zip(streams, line.streams, strict=True)]
         columns = [
-            stream.windows(stream.padded(tokens, length), config.steps, config.steps)
-            for stream, tokens in zip(streams, line.streams, strict=True)
+            np.stack([stream.windows(own, steps, steps) for stream, own in zip(streams, padded, strict=True)], -1)
         ]
+        for stream, own, values in zip(streams, padded, line.values, strict=False):
+            filled = np.pad(values, ((0, length - line.steps), (0, 0)))
+            columns.append(stream.value_windows(own, filled, steps, steps))
         if line.chords is not None:
-            columns.append(np.pad(line.chords, (0, length - line.steps)).reshape(-1, config.steps))
-        together = np.stack(columns, axis=-1, dtype=part.part.dtype)
+            columns.append(np.pad(line.chords, (0, length - line.steps)).reshape(-1, steps, 1))
+        together = stored(part, line, np.concatenate(columns, axis=-1, dtype=part.part.dtype), config.bars)
         for first in range(0, len(together), WINDOWS_PER_BATCH):
             yield Place(number, first), together[first : first + WINDOWS_PER_BATCH]
 
@@ -74,7 +80,7 @@ def assemble_piece(
         piece: the source.
         part: as `read_part` gives it for the piece.
         config: of the model.
-        answers: decoded windows `(windows, steps, streams)` with their places, in order.
+        answers: decoded windows `(windows, steps, columns)` as they sound, with their places, in order.
 
     Raises:
         ValueError: as many windows as the piece has were expected.
@@ -103,7 +109,7 @@ def unread_bars(part: QuantizedPart, config: MusicConfig, label: str, *, copied:
         label: what to call the piece.
         copied: whether these bars are copied, as `assemble_piece` does, or left out.
     """
-    others = [line.section for line in part.lines if not line.file_bars]
+    others = [line.section for line in part.lines if not line.is_read]
     if not others:
         return None
     bars = sum(section.bars for section in others)
@@ -117,36 +123,53 @@ def unread_bars(part: QuantizedPart, config: MusicConfig, label: str, *, copied:
         where = f"{bars} of {part.bars} bars, in {', '.join(found)},"
     verb, as_before = ("is", "it is") if bars == 1 else ("are", "they are")
     done = f"copied as {as_before}" if copied else "left out"
-    return f"{label}: {where} {verb} {done}: this model reads {config.time_signature}"
+    return f"{label}: {where} {verb} {done}: this model reads {in_words(config.signatures)}"
+
+
+class Decoded(NamedTuple):
+    """What a stream is to be in a section: tokens `(steps,)`, and values `(steps, 2 × places)` where there are any."""
+
+    tokens: np.ndarray
+    values: np.ndarray | None
 
 
 def _decoded_lines(
     part: QuantizedPart, config: MusicConfig, answers: Iterable[tuple[Place, np.ndarray]]
-) -> dict[int, list[np.ndarray]]:
-    """Number of a line → its decoded tokens, each stream `(steps,)`, cut where the section ends."""
+) -> dict[int, list[Decoded]]:
+    """Number of a line → what each of its streams is to be, cut where the section ends."""
     windows: dict[int, list[np.ndarray]] = defaultdict(list)
     for place, answer in answers:
         windows[place.line].append(answer)
     decoded = {}
     for number, line in enumerate(part.lines):
-        if not line.file_bars:
+        if not line.is_read:
             continue
-        count = -(-line.steps // config.steps)
+        steps = config.bars * line.steps_per_bar
+        count = -(-line.steps // steps)
         found = sum(map(len, windows[number]))
         if found != count:
             raise ValueError(f"expected the answers to {count} windows of a section, got {found}")
         together = np.concatenate(windows[number])
-        tokens = []
+        made, first_value = [], len(part.part.streams)
         for index, (stream, own) in enumerate(zip(part.part.streams, line.streams, strict=True)):
-            padded = stream.padded(own, count * config.steps)
-            starts = padded[:: config.steps]
+            padded = stream.padded(own, count * steps)
+            starts = padded[::steps]
             # A note held over from the window before is struck in its own window, and is to be held on afterwards.
-            tied = (stream.windows(padded, config.steps, config.steps)[:, 0] != starts) & (starts == HOLD)
-            onset, end, pitch = stream.notes(stream.joined(together[..., index].astype(stream.dtype), tied))
+            tied = (stream.windows(padded, steps, steps)[:, 0] != starts) & (starts == HOLD)
+            joined = stream.joined(together[..., index].astype(stream.dtype), tied)
+            onset, end, pitch = stream.notes(joined)
             inside = onset < line.reach
             cut = np.minimum(end[inside], line.reach)
-            tokens.append(stream.tokens(onset[inside], cut, pitch[inside], line.steps)[0])
-        decoded[number] = tokens
+            tokens = stream.tokens(onset[inside], cut, pitch[inside], line.steps)[0]
+            values = None
+            if part.with_values:
+                columns = 2 * stream.places
+                own_values = together[..., first_value : first_value + columns].reshape(-1, columns)
+                first_value += columns
+                velocity, offset = (column[inside] for column in stream.played(joined, own_values))
+                values = stream.values(tokens, (onset[inside], end[inside], pitch[inside]), velocity, offset)
+            made.append(Decoded(tokens, values))
+        decoded[number] = made
     return decoded
 
 
@@ -177,12 +200,12 @@ class _Assembly:
         self._final: dict[int, list[_Final]] = {track: [] for track in used}
         self._dropped: dict[str, int] = defaultdict(int)
 
-    def put(self, line: Line, decoded: list[np.ndarray]) -> None:
-        """Takes the decoded tokens of every stream in a section."""
-        for index, tokens in enumerate(decoded):
-            self._put_stream(index, line, tokens)
+    def put(self, line: Line, decoded: list[Decoded]) -> None:
+        """Takes what every stream in a section is to be."""
+        for index, own in enumerate(decoded):
+            self._put_stream(index, line, own)
 
-    def _put_stream(self, index: int, line: Line, tokens: np.ndarray) -> None:
+    def _put_stream(self, index: int, line: Line, decoded: Decoded) -> None:
         part, stream = self._part, self._part.part.streams[index]
         there, place = part.notes_on_grid(index, line)
         key = stream.key(there.pitch)
@@ -192,11 +215,16 @@ class _Assembly:
             track, number = self._track_of(int(place[note]))
             self._is_addressed[track][number] = True
         shift, quarter = part.phase.shift, part.ticks_per_quarter
-        onset, end, pitch = stream.notes(tokens)
+        onset, end, pitch = stream.notes(decoded.tokens)
         keys = stream.key(pitch).tolist()
         following = np.append(onset[1:], line.reach)
-        starts = np.maximum(line.section.start + shift + to_ticks(onset, quarter), 0).tolist()
-        ends = (line.section.start + shift + to_ticks(end, quarter)).tolist()
+        begin, stop = (line.section.start + shift + to_ticks(steps, quarter) for steps in (onset, end))
+        played = self._played(index, line, decoded)
+        if played is not None:
+            begin, stop = played_ticks(
+                begin, stop, onset, end, played[1], is_drums=stream.is_drums, step_ticks=quarter / STEPS_PER_QUARTER
+            )
+        starts, ends = np.maximum(begin, 0).tolist(), stop.tolist()
         nearest = self._nearest(index, starts)
         line_notes = zip(*(column.tolist() for column in stream.notes(line.streams[index])), strict=True)
         line_ends = {(step, number): last for step, last, number in line_notes}
@@ -205,6 +233,8 @@ class _Assembly:
             same = sorted(notes_of.pop((step, keys[note]), []), key=lambda each: -int(there.end[each]))
             if not same:
                 track, velocity = nearest[note]
+                if played is not None:
+                    velocity = int(played[0][note])
                 made = _Final(starts[note], max(ends[note], starts[note] + 1), int(pitch[note]), velocity, False)
                 self._final[track].append(made)
                 continue
@@ -213,15 +243,26 @@ class _Assembly:
             reads_alike = stream.is_drums or (
                 min(own_end, int(following[note])) == int(end[note]) and int(end[note]) in (own_end, was_end)
             )
-            as_it_is = reads_alike and not self._snapped
+            as_it_is = reads_alike and not self._snapped and (played is None or bool(played[2][note]))
             for each in same if as_it_is or stream.is_drums else same[:1]:
                 track, number = self._track_of(int(place[each]))
                 own_start, own_stop, own_pitch, velocity = (int(column[number]) for column in self._own[track])
-                start = starts[note] if self._snapped else own_start
-                stop = own_stop if as_it_is else max(ends[note], start + 1)
-                self._final[track].append(_Final(start, stop, own_pitch, velocity, as_it_is))
+                begin_here = starts[note] if self._snapped else own_start
+                if played is not None and not played[2][note]:
+                    velocity, begin_here = int(played[0][note]), starts[note]
+                end_here = own_stop if as_it_is else max(ends[note], begin_here + 1)
+                self._final[track].append(_Final(begin_here, end_here, own_pitch, velocity, as_it_is))
         if not stream.is_drums:
             self._dropped[stream.name] += sum(len(notes) - (where in line_ends) for where, notes in notes_of.items())
+
+    def _played(self, index: int, line: Line, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Velocity and offset of each decoded note, and whether the source's note at its place has the same."""
+        if decoded.values is None:
+            return None
+        stream = self._part.part.streams[index]
+        velocity, offset = stream.played(decoded.tokens, decoded.values)
+        own_velocity, own_offset = stream.played(decoded.tokens, line.values[index])
+        return velocity, offset, (velocity == own_velocity) & (offset == own_offset)
 
     def _track_of(self, place: int) -> tuple[int, int]:
         """A note's track, and its number in it, by its place in the table of all notes."""
@@ -309,11 +350,11 @@ def _read(piece: Piece, config: MusicConfig) -> QuantizedPart | None:
         return None
 
 
-def _tokens_agree(part: QuantizedPart, again: QuantizedPart, decoded: dict[int, list[np.ndarray]]) -> bool:
+def _tokens_agree(part: QuantizedPart, again: QuantizedPart, decoded: dict[int, list[Decoded]]) -> bool:
     if len(part.lines) != len(again.lines):
         return False
     return all(
-        np.array_equal(tokens, read)
+        np.array_equal(own.tokens, read)
         for number, streams in decoded.items()
-        for tokens, read in zip(streams, again.lines[number].streams, strict=True)
+        for own, read in zip(streams, again.lines[number].streams, strict=True)
     )

@@ -1,23 +1,31 @@
-"""What a music model reads: which part of a piece, how many bars, in which time signature.
+"""What a music model reads: which part of a piece, how many bars, in which time signatures.
 
-A model states one time signature. Cut time is written in the same bars as 4/4, and 2/4 has the same beats with twice
-the bar lines, so a 4/4 model reads both, 2/4 in pairs of bars; 3/8 is read in pairs as 6/8. `PARTS` are the
-instruments that a model can be trained for, `TIME_SIGNATURES` how many 16ths a bar has and which signatures are read
-so. Nothing else asks for a part's name.
+A model states one time signature, or `any`: then the file decides, and the model is given it as a condition. Cut time
+is written in the same bars as 4/4, and 2/4 has the same beats with twice the bar lines, so both are read as 4/4, 2/4 in
+pairs of bars; a bar of 12/8 is read as two of 6/8. `PARTS` are the instruments that a model can be trained for,
+`TIME_SIGNATURES` how many 16ths a bar has and which signatures are read so. Nothing else asks for a part's name.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from musicae.domain import DomainConfig
-from musicae.music.tokens import DrumStream, PitchedStream, Stream
+from musicae.music.slots import Slots
+from musicae.music.streams import DrumStream, PitchedStream, Stream
 from musicae.music.tracks import TrackChoice, TrackSummary, choose_drums, choose_melody, choose_trio
 
 BARS = (1, 2, 4, 8, 16)
+
+
+class BarRatio(NamedTuple):
+    """So many bars of a file are so many of a model; one of the two is 1."""
+
+    file: int
+    model: int
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class TimeSignature:
         numerator, denominator: as it is written into files.
         steps_per_bar: 16ths.
         steps_per_beat: 16ths of a beat as it is felt.
-        file_bars: time signature → how many of the file's bars make one of this one's.
+        reads: a file's time signature → how its bars are read in this one's.
     """
 
     name: str
@@ -37,31 +45,44 @@ class TimeSignature:
     denominator: int
     steps_per_bar: int
     steps_per_beat: int
-    file_bars: Mapping[tuple[int, int], int]
+    reads: Mapping[tuple[int, int], BarRatio]
 
+
+_SAME, _PAIR, _HALVES, _THIRDS = BarRatio(1, 1), BarRatio(2, 1), BarRatio(1, 2), BarRatio(1, 3)
+_COMMON = {(4, 4): _SAME, (2, 2): _SAME, (8, 8): _SAME, (2, 4): _PAIR, (4, 8): _PAIR, (4, 2): _HALVES, (8, 4): _HALVES}
 
 TIME_SIGNATURES: dict[str, TimeSignature] = {
     signature.name: signature
     for signature in (
-        TimeSignature("4/4", 4, 4, 16, 4, {(4, 4): 1, (2, 2): 1, (8, 8): 1, (2, 4): 2, (4, 8): 2}),
-        TimeSignature("2/4", 2, 4, 8, 4, {(2, 4): 1, (4, 8): 1}),
-        TimeSignature("3/4", 3, 4, 12, 4, {(3, 4): 1}),
-        TimeSignature("6/8", 6, 8, 12, 6, {(6, 8): 1, (3, 8): 2}),
+        TimeSignature("4/4", 4, 4, 16, 4, _COMMON),
+        TimeSignature("2/4", 2, 4, 8, 4, {(2, 4): _SAME, (4, 8): _SAME}),
+        TimeSignature("3/4", 3, 4, 12, 4, {(3, 4): _SAME, (6, 4): _HALVES, (3, 2): _HALVES, (9, 4): _THIRDS}),
+        TimeSignature("6/8", 6, 8, 12, 6, {(6, 8): _SAME, (3, 8): _PAIR, (12, 8): _HALVES}),
+        TimeSignature("9/8", 9, 8, 18, 6, {(9, 8): _SAME}),
     )
 }
 """Name → time signature; the first is the default."""
+ANY = "any"
+_OF_ANY = ("4/4", "3/4", "6/8", "9/8")
+"""What a model of any time signature reads; their order is that of the condition's classes."""
 
 
-def another_time_signature(found: str, signature: TimeSignature) -> str:
-    """Says that a file's time signature is not the model's, and where no model has it, which there are."""
+def another_time_signature(found: str, signatures: Sequence[TimeSignature]) -> str:
+    """Says that a file's time signature is not one of a model's, and where no model has it, which there are."""
     there = "" if time_signatures_for([found]) else f"; there are {', '.join(TIME_SIGNATURES)}"
-    return f"{found} (this model reads {signature.name}{there})"
+    return f"{found} (this model reads {in_words(signatures)}{there})"
+
+
+def in_words(signatures: Sequence[TimeSignature]) -> str:
+    """Names time signatures."""
+    *others, last = (signature.name for signature in signatures)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def time_signatures_for(found: Iterable[str]) -> list[str]:
     """Names of the time signatures of models that read one of some files' ones."""
     pairs = {(int(upper), int(lower)) for upper, lower in (signature.split("/") for signature in found)}
-    return [name for name, signature in TIME_SIGNATURES.items() if pairs & signature.file_bars.keys()]
+    return [name for name, signature in TIME_SIGNATURES.items() if pairs & signature.reads.keys()]
 
 
 @dataclass(frozen=True)
@@ -114,10 +135,11 @@ class MusicConfig(DomainConfig):
     RENAMED: ClassVar[Mapping[str, str]] = {"metre": "time_signature"}
 
     part: Literal["melody", "drums", "trio"] = "melody"
-    time_signature: Literal["4/4", "2/4", "3/4", "6/8"] = "4/4"
+    time_signature: Literal["any", "4/4", "2/4", "3/4", "6/8", "9/8"] = "any"  # any: each file's own is a condition
     bars: int = 2  # length of a window; 1, 2, 4, 8 or 16
     min_notes: int = 4  # fewest onsets in a window that is learned from; drums: steps struck; trio: of its melody
     track: int | str | None = None  # 0-based index, name, or part of a name; None: chosen in each file
+    expression: bool = False  # whether each onset has its velocity and its distance from the grid
     chords: bool = False  # whether the model is given the chord of every step as a condition
     recombined: float = Field(default=0.0, ge=0, le=1)  # share of training windows with streams from several pieces
 
@@ -130,8 +152,9 @@ class MusicConfig(DomainConfig):
 
     @model_validator(mode="after")
     def _some_notes(self) -> "MusicConfig":
-        if not 1 <= self.min_notes <= self.steps_per_bar:
-            raise ValueError(f"min_notes is 1 to {self.steps_per_bar} in {self.time_signature}, got {self.min_notes}")
+        most = min(signature.steps_per_bar for signature in self.signatures)
+        if not 1 <= self.min_notes <= most:
+            raise ValueError(f"min_notes is 1 to {most} in {in_words(self.signatures)}, got {self.min_notes}")
         return self
 
     @model_validator(mode="after")
@@ -148,21 +171,28 @@ class MusicConfig(DomainConfig):
         return PARTS[self.part]
 
     @property
-    def signature(self) -> TimeSignature:
-        """The time signature, with its steps."""
-        return TIME_SIGNATURES[self.time_signature]
+    def signatures(self) -> tuple[TimeSignature, ...]:
+        """The time signatures that are read, with their steps."""
+        return tuple(
+            TIME_SIGNATURES[name] for name in (_OF_ANY if self.time_signature == ANY else [self.time_signature])
+        )
 
     @property
-    def steps_per_bar(self) -> int:
-        """16ths in a bar."""
-        return self.signature.steps_per_bar
+    def slots(self) -> Slots:
+        """Where the steps of a window lie in its tensor."""
+        return Slots(tuple(signature.steps_per_bar for signature in self.signatures), self.bars)
 
     @property
     def columns(self) -> int:
-        """Of a stored window: the streams, and the chords."""
-        return len(self.plan.streams) + self.chords
+        """Of a stored window: streams, values, chords, and the number of the time signature where there are several."""
+        return len(self.plan.streams) + self.values + self.chords + self.slots.are_several
+
+    @property
+    def values(self) -> int:
+        """How many columns of values a window has behind its streams."""
+        return sum(2 * stream.places for stream in self.plan.streams) if self.expression else 0
 
     @property
     def steps(self) -> int:
-        """Steps of a window."""
-        return self.bars * self.steps_per_bar
+        """Steps of a window; in shorter time signatures some are not used."""
+        return self.slots.steps

@@ -4,11 +4,14 @@ Works on int64 tensors `(batch, steps, streams)` where they lie; every draw come
 is given. The tokens are those of `musicae.music.tokens`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from musicae.music.config import Part
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, LINE_VOCABULARY
+from musicae.spec import TensorSpec
 
 MOST_WRONG = 0.3
 """Largest share of an example's notes with a wrong pitch; each example has a share of its own below it."""
@@ -17,6 +20,31 @@ MOST_SHIFTED = 0.2
 MOST_ADDED = 0.2
 """Hits of drums that nobody played, for each one of the example's own."""
 FARTHEST_SEMITONES = 4
+
+
+def corrupted(tokens: Tensor, spec: TensorSpec, corrupt: Callable[[Tensor], Tensor]) -> Tensor:
+    """Corrupts the symbols of a batch, and lets values and pads be what they have to be.
+
+    A note keeps its values; one that was moved by a step takes them with it, and one that was added has usual ones.
+
+    Args:
+        tokens: `(batch, steps, columns)`.
+        spec: which columns are values, and what a pad is.
+        corrupt: symbols `(batch, steps, streams)` without pads → corrupted ones.
+    """
+    streams = len(spec.vocabulary)
+    clean = tokens[..., :streams]
+    exists = torch.stack([clean[..., index] < size for index, size in enumerate(spec.vocabulary)], -1)
+    symbols = torch.where(exists, corrupt(torch.where(exists, clean, 0)), clean)
+    values = []
+    for place, column in enumerate(spec.values, streams):
+        there, own = column.applies(clean[..., column.stream]), tokens[..., place]
+        for shift in (1, -1):
+            own = torch.where(there, own, own.roll(shift, 1))
+            there = there | there.roll(shift, 1)
+        own = torch.where(there, own, round(column.middle))
+        values.append(torch.where(column.applies(symbols[..., column.stream]), own, 0))
+    return torch.cat([symbols, torch.stack(values, -1)], -1) if values else symbols
 
 
 def wrong_notes(tokens: Tensor, part: Part, generator: torch.Generator) -> Tensor:

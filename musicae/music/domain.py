@@ -1,15 +1,15 @@
 """Music as steps: pieces to token windows and back.
 
 A window is `bars` bars of one time signature in 16ths, with one stream of tokens for each instrument of the part: a
-melody (90 tokens), drums (512) or both with a bass (`musicae.music.config`). The stored form is
-`(windows, steps, columns)`, uint8 or uint16: the streams, and with `chords` one more column of chord classes. Training
-transposes each window anew, so a melody and its transpositions are one content. This module knows no networks; what is
-known of notes is in the rest of `musicae.music`.
+melody (90 tokens), drums (512) or both with a bass (`musicae.music.config`), and with `expression` velocities and
+offsets beside them (`musicae.music.expression`). The stored form is `(windows, steps, columns)`, uint8 or uint16; its
+columns are listed in `musicae.music.windows.WindowSet`. Tensors have the streams and values, in slots where there are
+several time signatures (`musicae.music.slots`). Training transposes each window anew, so a melody and its
+transpositions are one content. This module knows no networks; what is known of notes is in the rest of `musicae.music`.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,50 +30,36 @@ from musicae.domain import (
     Window,
 )
 from musicae.errors import MusicaeError
-from musicae.music.config import MusicConfig
-from musicae.music.midi import TICKS_PER_QUARTER, VELOCITY, NewTrack, Notes
+from musicae.music.composition import MusicFrame, compose_piece
+from musicae.music.config import MusicConfig, TimeSignature, in_words
+from musicae.music.expression import value_columns
+from musicae.music.midi import VELOCITY
 from musicae.music.piece import Piece
-from musicae.music.quantize import QuantizedPart, quantize, to_ticks
+from musicae.music.quantize import QuantizedPart
 from musicae.music.score import (
     ABC_SUFFIXES,
-    DEFAULT_TEMPO_BPM,
     MIDI_SUFFIXES,
-    STEPS_PER_QUARTER,
     NamedScore,
     read_scores,
 )
+from musicae.music.slots import Group
 from musicae.music.tensors import draw_shift, hash_windows, recombine, transposed, vary_drums
 from musicae.music.tracks import summarise_tracks
-from musicae.music.windows import bars_in_words, cut_windows, densest_window, line_at, read_part, window_from
+from musicae.music.windows import (
+    bars_in_words,
+    cut_windows,
+    densest_window,
+    line_at,
+    quantize_for,
+    read_part,
+    window_from,
+)
 from musicae.spec import Layout, TensorSpec
 
 __all__ = ["MusicConfig", "MusicDomain", "MusicFrame"]
 
 SPLIT_TABLE = "info.csv"
 """A set's own table of splits in a folder above its files, as the Groove MIDI Dataset has it."""
-
-
-@dataclass(frozen=True)
-class MusicFrame:
-    """What is kept of a piece, to make something like it.
-
-    Attributes:
-        tempo_bpm: quarters per minute where the window starts.
-        programs: General MIDI program of each stream, 0 to 127; what is left out is the stream's own.
-        track_names: of each stream; may be empty.
-        velocities: of each stream the median of the window's notes; what is left out is 90.
-        time_signature: of the window's bars, numerator and denominator; None: the model's.
-        title: the tune's, or the file's name.
-        first_bar: 1-based bar where the window starts.
-    """
-
-    tempo_bpm: float = DEFAULT_TEMPO_BPM
-    programs: tuple[int, ...] = ()
-    track_names: tuple[str, ...] = ()
-    velocities: tuple[int, ...] = ()
-    time_signature: tuple[int, int] | None = None
-    title: str = ""
-    first_bar: int = 1
 
 
 class MusicDomain(Domain):
@@ -91,21 +77,45 @@ class MusicDomain(Domain):
 
     @property
     def spec(self) -> TensorSpec:
-        """One stream of tokens for each instrument; a bar is a segment; with chords a class a step is the condition."""
-        part = self.config.plan
-        condition = None
-        if self.config.chords:
-            from musicae.music.chords import CLASSES
+        """One stream of tokens for each instrument, then its values; a bar is a segment.
 
-            condition = (self.config.steps, CLASSES)
+        The condition of every step is the time signature, where there are several, and with `chords` a chord.
+        """
+        config, streams = self.config, self.config.plan.streams
+        values = tuple(
+            column
+            for index, stream in enumerate(streams)
+            for column in value_columns(index, stream.places, stream.first_onset, stream.vocabulary, stream.is_drums)
+            if config.expression
+        )
+        classes = (len(config.signatures) if config.slots.are_several else 1) * self._chord_classes
         return TensorSpec(
             layout=Layout.STEPS,
-            shape=(self.config.steps, len(part.streams)),
-            likelihood="categorical",
-            vocabulary=part.vocabulary,
-            segment=self.config.steps_per_bar,
-            condition=condition,
+            shape=(config.steps, len(streams) + len(values)),
+            likelihood="categorical_with_values" if values else "categorical",
+            vocabulary=config.plan.vocabulary,
+            values=values,
+            segment=config.slots.size,
+            segment_steps=config.slots.bar_steps if config.slots.are_several else (),
+            condition=(config.steps, classes) if classes > 1 else None,
         )
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        """Name of each column → how many tokens or values it has, without pads."""
+        spec, streams = self.spec, self.config.plan.streams
+        tokens = {f"{stream.name} tokens": stream.vocabulary for stream in streams}
+        values = {f"{column.name} {place}": column.levels for place, column in enumerate(spec.values, len(streams))}
+        return {**tokens, **values}
+
+    @property
+    def _chord_classes(self) -> int:
+        """How many chords the condition tells apart; 1 without chords."""
+        if not self.config.chords:
+            return 1
+        from musicae.music.chords import CLASSES
+
+        return CLASSES
 
     # media objects
 
@@ -138,7 +148,7 @@ class MusicDomain(Domain):
         """What a window that starts at a bar is called, and its frame."""
         line = line_at(part, bar)
         section = line.section
-        last = min(bar + self.config.bars * line.file_bars, section.first_bar + section.bars) - 1
+        last = min(bar + line.file_bars(self.config.bars), section.first_bar + section.bars) - 1
         tracks = [
             f"track {name!r}" if name else f"track {indices[0]}"
             for name, indices in zip(part.names, part.choice.tracks, strict=True)
@@ -179,52 +189,26 @@ class MusicDomain(Domain):
 
         def arrays() -> Iterator[tuple[Any, np.ndarray]]:
             for window, answer in answers:
-                yield window.place, self._tokens(answer)
+                (group,) = self._groups(self._checked(answer), like=window.batch.target)
+                yield window.place, group.tokens.numpy()
 
         return assemble_piece(item, read_part(item, self.config), self.config, arrays())
 
-    def _tokens(self, tensor: torch.Tensor) -> np.ndarray:
-        """A batch as an array; raises `ValueError` unless it is one of the spec with tokens that exist."""
+    def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A batch on the CPU; raises `ValueError` unless it is one of the spec with tokens that exist."""
         self.spec.check(tuple(tensor.shape))
-        tokens = tensor.detach().cpu().numpy()
-        _check_tokens(tokens, self.config)
+        tokens = tensor.detach().cpu().long()
+        _check_symbols(tokens.numpy(), dict(zip(self._sizes, self.spec.symbols, strict=True)))
+        self.config.slots.check(tokens, self.config.plan.vocabulary)
         return tokens
+
+    def _groups(self, tensor: torch.Tensor, like: torch.Tensor | None = None) -> Iterator[Group]:
+        """The rows of a batch by time signature, as they sound."""
+        return self.config.slots.groups(tensor, self.config.plan.vocabulary, like)
 
     def compose(self, tensor: torch.Tensor, frame: Any = None) -> Piece:
         """Windows `(examples, *spec.shape)` in a row as a piece that ends where they do, silence included."""
-        from musicae.music.render import LONGEST_PREVIEW_S, in_minutes
-
-        frame = frame or MusicFrame()
-        tokens = self._tokens(tensor)
-        quarter, own = TICKS_PER_QUARTER, self.config.signature
-        tracks = []
-        for index, stream in enumerate(self.config.plan.streams):
-            windows = tokens[..., index].astype(stream.dtype)
-            onset, end, pitch = stream.notes(stream.joined(windows) if windows.size else windows.reshape(-1))
-            velocity = frame.velocities[index] if index < len(frame.velocities) else VELOCITY
-            program = frame.programs[index] if index < len(frame.programs) else stream.program
-            name = frame.track_names[index] if index < len(frame.track_names) else stream.name.title()
-            notes = Notes(to_ticks(onset, quarter), to_ticks(end, quarter), pitch, np.full(len(onset), velocity))
-            tracks.append(NewTrack(name, program, stream.is_drums, notes))
-        signature = frame.time_signature
-        if signature not in own.file_bars:
-            signature = (own.numerator, own.denominator)
-        steps = tokens.shape[0] * tokens.shape[1]
-        remarks = [] if any(len(track.notes.start) for track in tracks) else ["silent: no note anywhere"]
-        lasts_s = steps / STEPS_PER_QUARTER * 60 / frame.tempo_bpm
-        if lasts_s > LONGEST_PREVIEW_S:
-            remarks.append(
-                f"lasts {in_minutes(lasts_s)}; the sound beside it is of the first {in_minutes(LONGEST_PREVIEW_S)}"
-            )
-        return Piece.new(
-            tracks,
-            tempi=((0, frame.tempo_bpm),),
-            time_signatures=((0, *signature),),
-            end=steps * quarter // STEPS_PER_QUARTER,
-            name="music",
-            title=frame.title,
-            remarks=remarks,
-        )
+        return compose_piece(self.config, self._checked(tensor), frame or MusicFrame())
 
     def preview(
         self, rows: dict[str, torch.Tensor], frame: Any = None, *, columns: Sequence[str] = ()
@@ -236,9 +220,7 @@ class MusicDomain(Domain):
         from musicae.music.rolls import part_rolls
         from musicae.plots import piano_rolls
 
-        signature = self.config.signature
-        tokens = {label: tensor.detach().cpu().numpy() for label, tensor in rows.items()}
-        drawn = part_rolls(self.config.plan, tokens, signature.steps_per_bar, signature.steps_per_beat)
+        drawn = part_rolls(self.config, {label: tensor.detach().cpu() for label, tensor in rows.items()})
         image: Any = piano_rolls(
             drawn.rows, steps_per_bar=drawn.steps_per_bar, steps_per_beat=drawn.steps_per_beat,
             row_names=drawn.names, column_names=columns,
@@ -277,7 +259,7 @@ class MusicDomain(Domain):
         config, score = self.config, named.score
         wanted = config.track if track is None else track
         try:
-            part = quantize(score, config.plan, config.signature, wanted, chords=config.chords, notes=named.notes)
+            part = quantize_for(config, score, wanted, named.notes)
         except MusicaeError:
             # In a folder some files lack the wanted track: they are counted, not fatal.
             parts = tuple(f"{summary}: not used: another track is wanted" for summary in summarise_tracks(score))
@@ -306,7 +288,9 @@ class MusicDomain(Domain):
             )
         if not np.issubdtype(array.dtype, np.integer):
             raise ValueError(f"expected tokens as whole numbers, got {array.dtype}")
-        _check_tokens(array, config)
+        given = {"chords": self._chord_classes} if config.chords else {}
+        numbers = {"time signatures": len(config.signatures)} if config.slots.are_several else {}
+        _check_symbols(array, {**self._sizes, **given, **numbers})
         columns = [
             stream.canonical(array[..., index].astype(stream.dtype)) for index, stream in enumerate(config.plan.streams)
         ]
@@ -318,21 +302,28 @@ class MusicDomain(Domain):
         The shift is uniform over −6 to +5 semitones, less what would leave A0–C8; some drums change places. The chord
         classes, int64 `(batch, steps)`, move with their notes.
         """
-        part = self.config.plan
-        tokens = stored[..., : len(part.streams)].long()
-        chords = stored[..., len(part.streams)].long() if self.config.chords else None
+        config, part = self.config, self.config.plan
+        width = len(part.streams) + config.values
+        tokens = stored[..., :width].long()
+        chords = stored[..., width].long() if config.chords else None
+        number = stored[:, 0, -1].long() if config.slots.are_several else None
         if generator is not None:
-            if self.config.recombined:
-                tokens = recombine(tokens, self.config.recombined, generator)
-            tokens = vary_drums(tokens, part, generator)
-        shift = None if generator is None else draw_shift(tokens, part, generator)
-        if shift is None:
-            return Batch(tokens, chords)
-        if chords is not None:
-            from musicae.music.chords import transpose_classes
+            if config.recombined:
+                tokens = recombine(tokens, self.spec, config.recombined, generator)
+            tokens = vary_drums(tokens, part, generator, None if number is None else config.slots.lengths(number))
+            shift = draw_shift(tokens, part, generator)
+            if shift is not None:
+                tokens = transposed(tokens, part, shift)
+                if chords is not None:
+                    from musicae.music.chords import transpose_classes
 
-            chords = transpose_classes(chords, shift[:, None])
-        return Batch(transposed(tokens, part, shift), chords)
+                    chords = transpose_classes(chords, shift[:, None])
+        if number is None:
+            return Batch(tokens, chords)
+        condition = (self._chord_classes * number).unsqueeze(1).expand(-1, config.steps)
+        if chords is not None:
+            condition = condition + config.slots.spread(chords.unsqueeze(-1), number, ())[..., 0]
+        return Batch(config.slots.spread(tokens, number, part.vocabulary), condition)
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
         """Hashes each window's rhythm, intervals and drums; transpositions are equal."""
@@ -340,24 +331,41 @@ class MusicDomain(Domain):
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
         """`denoise` repairs wrong, missing and shifted notes, `upscale` fills in what a grid of eighths lacks."""
-        from musicae.music.corruption import coarse_grid, wrong_notes
+        from musicae.music.corruption import coarse_grid, corrupted, wrong_notes
 
         if task not in self.tasks:
             raise MusicaeError(f"music has no task {task!r}; valid: {', '.join(self.tasks)}.")
-        part = self.config.plan
+        part, spec = self.config.plan, self.spec
         corruptions: dict[str, Corruption] = {
-            "denoise": lambda tokens, generator: wrong_notes(tokens, part, generator),
-            "upscale": lambda tokens, generator: coarse_grid(tokens, part),
+            "denoise": lambda tokens, generator: corrupted(tokens, spec, lambda own: wrong_notes(own, part, generator)),
+            "upscale": lambda tokens, generator: corrupted(tokens, spec, lambda own: coarse_grid(own, part)),
         }
         return corruptions.get(task)
 
     # scores
 
     def metrics(self, estimate: torch.Tensor, target: torch.Tensor, corrupted: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Scores windows `(batch, steps, streams)`: see `musicae.music.statistics.score_batch`."""
+        """Scores windows `(batch, steps, columns)`: see `musicae.music.statistics.score_batch`."""
         from musicae.music.statistics import score_batch
 
-        return score_batch(self.config.plan, estimate, target)
+        return self._by_group(
+            target, lambda own, signature, answer: score_batch(self.config.plan, self.spec, answer, own), estimate
+        )
+
+    def _by_group(
+        self,
+        tensor: torch.Tensor,
+        measure: Callable[[torch.Tensor, TimeSignature, torch.Tensor], Mapping[str, torch.Tensor]],
+        answer: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Measures rows by time signature: name → `(batch,)`. `answer` is cut as the tensor is."""
+        found: dict[str, torch.Tensor] = {}
+        others = self._groups(tensor if answer is None else answer, like=tensor)
+        for group, other in zip(self._groups(tensor), others, strict=True):
+            for name, values in measure(group.tokens, self.config.signatures[group.number], other.tokens).items():
+                shape = (len(tensor), *values.shape[1:])
+                found.setdefault(name, values.new_zeros(shape))[group.rows.to(values.device)] = values
+        return found
 
     def baselines(self, task: str, examples: torch.Tensor | None = None) -> dict[str, Baseline]:
         """`hold`: the most frequent token throughout; `copy`: every bar as the bar before it."""
@@ -365,13 +373,13 @@ class MusicDomain(Domain):
 
         if examples is None or not len(examples):
             return {}
-        symbols = most_frequent(examples.cpu().numpy())
+        symbols = most_frequent(examples.cpu().numpy(), tuple(self._sizes.values()))
 
         def hold(corrupted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(always(symbols, target.cpu().numpy())).to(target.device)
 
         def copy(corrupted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-            bar_steps = self.config.steps_per_bar
+            bar_steps = self.config.slots.size
             return torch.from_numpy(bar_before(symbols, target.cpu().numpy(), bar_steps)).to(target.device)
 
         return {"hold": hold, "copy": copy} if self.config.bars > 1 else {"hold": hold}
@@ -380,16 +388,25 @@ class MusicDomain(Domain):
         """Of the first stream: see `musicae.music.attributes`."""
         from musicae.music.attributes import measure
 
-        signature, stream = self.config.signature, self.config.plan.streams[0]
-        tokens = tensor[..., 0].detach().cpu().numpy()
-        values = measure(tokens, not stream.is_drums, signature.steps_per_bar, signature.steps_per_beat)
-        return {name: torch.from_numpy(value) for name, value in values.items()}
+        is_pitched = not self.config.plan.streams[0].is_drums
+
+        def own(tokens: torch.Tensor, signature: TimeSignature, same: torch.Tensor) -> Mapping[str, torch.Tensor]:
+            values = measure(
+                tokens[..., 0].detach().cpu().numpy(), is_pitched, signature.steps_per_bar, signature.steps_per_beat
+            )
+            return {name: torch.from_numpy(value) for name, value in values.items()}
+
+        return self._by_group(tensor, own)
 
     def statistics(self, tensor: torch.Tensor) -> Statistics:
         """Histograms of pitches, intervals, lengths and density: see `musicae.music.statistics`."""
-        from musicae.music.statistics import part_statistics
+        from musicae.music.statistics import joined_statistics, part_statistics
 
-        return part_statistics(tensor.detach().cpu().numpy(), self.config.plan.streams, self.config.steps_per_bar)
+        streams, found = self.config.plan.streams, []
+        for group in self._groups(tensor.detach().cpu()):
+            bar_steps = self.config.signatures[group.number].steps_per_bar
+            found.append((group.rows.numpy(), part_statistics(group.tokens.numpy(), streams, bar_steps)))
+        return joined_statistics(found, {"density": self.config.slots.size + 1})
 
     def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
         """The key of the first stream, where it has pitches."""
@@ -397,27 +414,46 @@ class MusicDomain(Domain):
 
         if self.config.plan.streams[0].is_drums:
             return {}
-        return {"key": [str(name) for name in best_key(stored[..., 0].cpu().numpy())]}
+        tokens, keys = stored[..., 0].cpu().numpy(), np.empty(len(stored), object)
+        numbers = stored[:, 0, -1].cpu().numpy() if self.config.slots.are_several else np.zeros(len(stored), int)
+        for number in np.unique(numbers).tolist():
+            rows = numbers == number
+            keys[rows] = best_key(tokens[rows, : self.config.bars * self.config.slots.bar_steps[number]])
+        return {"key": [str(name) for name in keys]}
 
-    def condition(self, text: str, windows: int = 1) -> torch.Tensor:
-        """Reads a progression such as "C F G Am", spread evenly over the windows."""
-        if not self.config.chords:
+    def condition(self, text: str, windows: int | torch.Tensor = 1) -> torch.Tensor:
+        """Reads a time signature, where the model has several, and a progression, spread evenly: "3/4 C F G Am"."""
+        config, words = self.config, text.split()
+        names = [signature.name for signature in config.signatures]
+        if isinstance(windows, int):
+            numbers = torch.zeros(windows, dtype=torch.int64)
+        else:
+            numbers = windows[:, 0].cpu() // self._chord_classes
+        if words and "/" in words[0] and words[0][0].isdigit():
+            asked = words.pop(0)
+            if asked not in names or not config.slots.are_several:
+                raise MusicaeError(f"this model reads {in_words(config.signatures)} and can't be asked for {asked}.")
+            numbers = torch.full_like(numbers, names.index(asked))
+        condition = (self._chord_classes * numbers).unsqueeze(1).repeat(1, config.steps)
+        if not words:
+            return condition
+        if not config.chords:
             raise MusicaeError("this model follows no chords; train one with --set chords=true.")
         from musicae.music.chords import parse_progression, spread
 
-        classes = spread(parse_progression(text), windows * self.config.steps)
-        return torch.from_numpy(classes.astype(np.int64)).view(windows, -1)
+        lengths = config.slots.lengths(numbers).tolist()
+        classes = torch.from_numpy(spread(parse_progression(" ".join(words)), sum(lengths)).astype(np.int64))
+        stored = torch.nn.utils.rnn.pad_sequence(list(classes.split(lengths)), batch_first=True)
+        stored = torch.nn.functional.pad(stored, (0, config.steps - stored.shape[1])).unsqueeze(-1)
+        return condition + config.slots.spread(stored, numbers, ())[..., 0]
 
 
-def _check_tokens(tokens: np.ndarray, config: MusicConfig) -> None:
-    """Raises `ValueError` for a token that does not exist, `(windows, steps, columns)`."""
-    sizes = [(stream.name, stream.vocabulary) for stream in config.plan.streams]
-    if config.chords and tokens.shape[-1] > len(sizes):
-        sizes.append(("chord", 49))
-    for index, (name, size) in enumerate(sizes):
+def _check_symbols(tokens: np.ndarray, sizes: Mapping[str, int]) -> None:
+    """Raises `ValueError` for a symbol or a value that does not exist, `(windows, steps, columns)`."""
+    for index, (name, size) in enumerate(sizes.items()):
         own = tokens[..., index]
         if own.size and not (own.min() >= 0 and own.max() < size):
-            raise ValueError(f"expected {name} tokens 0 to {size - 1}, got {own.min()} to {own.max()}")
+            raise ValueError(f"expected {name} 0 to {size - 1}, got {own.min()} to {own.max()}")
 
 
 def _median_velocity(item: Piece, tracks: Sequence[int], start: int, end: int) -> int:

@@ -11,7 +11,7 @@ This module doesn't know files or windows, and leaves out nothing silently.
 """
 
 import cmath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -19,7 +19,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from symusic.core import ScoreTick
 
-from musicae.music.config import PARTS, TIME_SIGNATURES, Part, TimeSignature
+from musicae.music.config import PARTS, TIME_SIGNATURES, BarRatio, Part, TimeSignature
+from musicae.music.expression import OFFSETS
 from musicae.music.score import STEPS_PER_QUARTER, NoteTable, Section, end_tick, find_sections, note_table
 from musicae.music.tracks import LazyLines, TrackChoice, summarise_tracks
 
@@ -114,14 +115,19 @@ def to_steps(ticks: Ticks, ticks_per_quarter: int) -> Ticks:
 
 
 class Notes(NamedTuple):
-    """Notes of a stream: onset, end and pitch, int64 `(notes,)` each, onsets rising."""
+    """Notes of a stream: onset, end and pitch, int64 `(notes,)` each, onsets rising; velocities where asked for."""
 
     onset: np.ndarray
     end: np.ndarray
     pitch: np.ndarray
+    velocity: np.ndarray | None = None
+
+    def moved(self, ticks: int) -> "Notes":
+        """The same, so much later."""
+        return self._replace(onset=self.onset + ticks, end=self.end + ticks)
 
 
-NO_NOTES = Notes(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+NO_NOTES = Notes(*(np.zeros(0, dtype=np.int64) for _ in range(4)))
 MELODY = PARTS["melody"]
 COMMON_TIME = TIME_SIGNATURES["4/4"]
 
@@ -134,24 +140,47 @@ class Line:
         section: where it lies.
         streams: tokens `(steps,)` of each stream, canonical; whole bars where the model reads the section.
         outside: onset steps of the first stream's notes that no token can say, int64.
-        file_bars: how many of the file's bars make one of the model's; 0 where it reads another time signature.
-        steps_per_bar: of the model's time signature.
+        number: of the model's time signature that it is read in; None: the model reads others.
+        signature: that time signature; of a section that isn't read the model's first.
+        ratio: how many of its bars are how many of the model's.
         reach: steps up to where the next section begins.
+        values: of each stream, uint8 `(steps, values)`; empty where they were not asked for.
         chords: class of the chord at each step, uint8 `(steps,)`; None where they were not asked for.
     """
 
     section: Section
     streams: tuple[np.ndarray, ...]
     outside: np.ndarray
-    file_bars: int
-    steps_per_bar: int
+    number: int | None
+    signature: TimeSignature
+    ratio: BarRatio
     reach: int
+    values: tuple[np.ndarray, ...] = ()
     chords: np.ndarray | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the model reads its time signature."""
+        return self.number is not None
+
+    @property
+    def steps_per_bar(self) -> int:
+        """Steps of one of the model's bars."""
+        return self.signature.steps_per_bar
 
     @property
     def steps_per_file_bar(self) -> int:
         """Steps of one bar of the file, where the model reads it."""
-        return self.steps_per_bar // self.file_bars
+        return self.steps_per_bar * self.ratio.model // self.ratio.file
+
+    @property
+    def hop(self) -> int:
+        """Steps from the start of one window to the next: a bar of the model, or of the file if that is longer."""
+        return max(self.steps_per_bar, self.steps_per_file_bar)
+
+    def file_bars(self, bars: int) -> int:
+        """How many of the file's bars so many of the model's are, rounded up."""
+        return -(-bars * self.ratio.file // self.ratio.model)
 
     @property
     def steps(self) -> int:
@@ -164,7 +193,7 @@ class QuantizedPart:
     """A part of a piece of music, on the grid.
 
     Attributes:
-        part, signature: what was asked for.
+        part, signatures: what was asked for.
         choice: the tracks, and why.
         names: of each stream's first track; may be empty.
         programs: General MIDI program of each stream's first track.
@@ -173,11 +202,11 @@ class QuantizedPart:
         phase: how far from the grid it lay.
         notes: of all tracks.
         ticks_per_quarter: of the score.
-        with_chords: whether the chords were asked for.
+        with_values, with_chords: whether velocities and offsets, or chords, were asked for.
     """
 
     part: Part
-    signature: TimeSignature
+    signatures: tuple[TimeSignature, ...]
     choice: TrackChoice
     names: tuple[str, ...]
     programs: tuple[int, ...]
@@ -186,12 +215,8 @@ class QuantizedPart:
     phase: Phase
     notes: NoteTable
     ticks_per_quarter: int
+    with_values: bool = False
     with_chords: bool = False
-
-    @property
-    def columns(self) -> int:
-        """Of a window: the streams, and the chords where they were asked for."""
-        return len(self.part.streams) + self.with_chords
 
     @property
     def bars(self) -> int:
@@ -222,7 +247,7 @@ class QuantizedPart:
         own = _notes(self.notes, tracks)
         place = np.concatenate([np.arange(*self.notes.first[track : track + 2]) for track in tracks])
         place = place[np.argsort(self.notes.start[place], kind="stable")]
-        shifted = Notes(own.onset - self.phase.shift, own.end - self.phase.shift, own.pitch)
+        shifted = own.moved(-self.phase.shift)
         low, high, _ = _span(shifted, line.section, self.ticks_per_quarter, line.reach)
         return _in_steps(shifted, line.section, self.ticks_per_quarter, line.reach), place[low:high]
 
@@ -230,9 +255,10 @@ class QuantizedPart:
 def quantize(
     score: ScoreTick,
     part: Part = MELODY,
-    signature: TimeSignature = COMMON_TIME,
+    signatures: Sequence[TimeSignature] = (COMMON_TIME,),
     wanted: int | str | None = None,
     *,
+    values: bool = False,
     chords: bool = False,
     notes: NoteTable | None = None,
 ) -> QuantizedPart:
@@ -241,8 +267,9 @@ def quantize(
     Args:
         score: a checked score.
         part: in `PARTS`.
-        signature: in `TIME_SIGNATURES`.
+        signatures: in `TIME_SIGNATURES`; a section is read in the first that reads its own.
         wanted: the user's track, by index or name.
+        values: whether to find the values of every onset, see `Stream.values`.
         chords: whether to find the chord of every step.
         notes: the score's; None: they are copied out of it.
 
@@ -254,21 +281,26 @@ def quantize(
     choice = part.choose(summaries, wanted)
     if choice.advice and not _in_common_time(score, table):
         choice = replace(choice, advice="")  # the shipped models that it names read 4/4
-    played = [_notes(table, tracks) for tracks in choice.tracks]
+    played = [_notes(table, tracks, with_velocity=values) for tracks in choice.tracks]
     quarter = score.tpq
     sections = _sections(score, part, played)
     onsets = played[0].onset if len(played) == 1 else np.concatenate([notes.onset for notes in played])
     phase = find_phase(_since_section(onsets, sections), quarter)
+    if values and abs(phase.steps) <= FAR_STEPS:
+        phase = replace(phase, shift=0)  # early or late by so little is how it is played, and the offsets say it
     if phase.shift:
-        played = [Notes(notes.onset - phase.shift, notes.end - phase.shift, notes.pitch) for notes in played]
+        played = [notes.moved(-phase.shift) for notes in played]
         sections = _sections(score, part, played)
-    lines = tuple(_line(section, played, part, signature, quarter, section is sections[-1]) for section in sections)
+    lines = tuple(
+        _line(section, played, part, signatures, quarter, section is sections[-1], values=values)
+        for section in sections
+    )
     if chords:
         lines = _with_chords(lines, score, choice.track, phase.shift)
     firsts = [summaries[tracks[0]] if tracks else None for tracks in choice.tracks]
     return QuantizedPart(
         part,
-        signature,
+        tuple(signatures),
         choice,
         tuple(track.name if track else "" for track in firsts),
         tuple(track.program if track else stream.program for track, stream in zip(firsts, part.streams, strict=True)),
@@ -277,6 +309,7 @@ def quantize(
         phase,
         table,
         quarter,
+        values,
         chords,
     )
 
@@ -284,22 +317,23 @@ def quantize(
 def _in_common_time(score: ScoreTick, table: NoteTable) -> bool:
     """Whether any section of a score with notes is read as 4/4."""
     sections = find_sections(score, end_tick(score, int(table.end.max()) + 1))
-    return any((section.numerator, section.denominator) in COMMON_TIME.file_bars for section in sections)
+    return any((section.numerator, section.denominator) in COMMON_TIME.reads for section in sections)
 
 
-def _notes(table: NoteTable, tracks: tuple[int, ...]) -> Notes:
+def _notes(table: NoteTable, tracks: tuple[int, ...], *, with_velocity: bool = False) -> Notes:
     """The notes of some tracks together."""
     if not tracks:
         return NO_NOTES
-    onset, end, pitch = (
-        table.of_track(tracks[0])
-        if len(tracks) == 1
-        else (np.concatenate(column) for column in zip(*map(table.of_track, tracks), strict=True))
-    )
-    if (onset[1:] >= onset[:-1]).all():
-        return Notes(onset, end, pitch)
-    order = np.argsort(onset, kind="stable")
-    return Notes(onset[order], end[order], pitch[order])
+    columns = [
+        (*table.of_track(track), table.velocity_of(track)) if with_velocity else table.of_track(track)
+        for track in tracks
+    ]
+    notes = Notes(*(columns[0] if len(tracks) == 1 else map(np.concatenate, zip(*columns, strict=True))))
+    if (notes.onset[1:] >= notes.onset[:-1]).all():
+        return notes
+    order = np.argsort(notes.onset, kind="stable")
+    velocity = None if notes.velocity is None else notes.velocity[order]
+    return Notes(notes.onset[order], notes.end[order], notes.pitch[order], velocity)
 
 
 def _sections(score: ScoreTick, part: Part, played: list[Notes]) -> list[Section]:
@@ -326,18 +360,43 @@ def _since_section(ticks: np.ndarray, sections: list[Section]) -> np.ndarray:
 
 
 def _line(
-    section: Section, played: list[Notes], part: Part, signature: TimeSignature, quarter: int, is_last: bool
+    section: Section,
+    played: list[Notes],
+    part: Part,
+    signatures: Sequence[TimeSignature],
+    quarter: int,
+    is_last: bool,
+    *,
+    values: bool,
 ) -> Line:
-    file_bars = signature.file_bars.get((section.numerator, section.denominator), 0)
+    written = (section.numerator, section.denominator)
+    number = next((number for number, signature in enumerate(signatures) if written in signature.reads), None)
+    signature = signatures[number or 0]
+    ratio = signature.reads[written] if number is not None else BarRatio(1, 1)
     length = max(1, to_steps(section.end - section.start, quarter))
-    steps = -(-section.bars // file_bars) * signature.steps_per_bar if file_bars else length
+    steps = length if number is None else -(-section.bars * ratio.model // ratio.file) * signature.steps_per_bar
     # Rounding carries an onset just before the next section over its start; half a step decides where it belongs.
     reach = steps if is_last else min(steps, length)
+    placed = [_in_steps(notes, section, quarter, reach) for notes in played]
     tokens = [
-        stream.tokens(*_in_steps(notes, section, quarter, reach), steps)
-        for stream, notes in zip(part.streams, played, strict=True)
+        stream.tokens(notes.onset, notes.end, notes.pitch, steps)
+        for stream, notes in zip(part.streams, placed, strict=True)
     ]
-    return Line(section, tuple(own for own, _ in tokens), tokens[0][1], file_bars, signature.steps_per_bar, reach)
+    found: tuple[np.ndarray, ...] = ()
+    if values:
+        found = tuple(
+            stream.values(own, on_grid[:3], *_played(notes, section, quarter, reach))
+            for stream, (own, _), notes, on_grid in zip(part.streams, tokens, played, placed, strict=True)
+        )
+    return Line(section, tuple(own for own, _ in tokens), tokens[0][1], number, signature, ratio, reach, found)
+
+
+def _played(notes: Notes, section: Section, quarter: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Velocity of each note of a section, and how far from its step it begins; see `musicae.music.expression`."""
+    assert notes.velocity is not None
+    low, high, step = _span(notes, section, quarter, reach)
+    late = STEPS_PER_QUARTER * (notes.onset[low:high] - section.start) - step * quarter
+    return notes.velocity[low:high], (2 * OFFSETS * late + quarter) // (2 * quarter)
 
 
 def _with_chords(lines: tuple[Line, ...], score: ScoreTick, melody: int | None, shift: int) -> tuple[Line, ...]:

@@ -4,15 +4,19 @@ A roll is uint8 `(128 + drums, steps)`: 2 at an onset, 1 where a note sounds on;
 drums, kick first. Where nothing but drums plays there are no pitches.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from musicae.music.score import STEPS_PER_QUARTER
-from musicae.music.tokens import DRUM_PITCHES, DrumStream, struck
+from musicae.music.streams import DrumStream
+from musicae.music.tokens import DRUM_PITCHES, struck
 
 if TYPE_CHECKING:
-    from musicae.music.config import Part
+    from torch import Tensor
+
+    from musicae.music.config import MusicConfig
     from musicae.music.piece import Piece
 
 _BARS_A_ROW, _MOST_ROWS = 8, 16
@@ -94,21 +98,37 @@ def _step(ticks: np.ndarray, quarter: int) -> np.ndarray:
     return steps
 
 
-def part_rolls(part: "Part", rows: dict[str, np.ndarray], steps_per_bar: int, steps_per_beat: int) -> Rolls:
-    """Draws windows.
+def part_rolls(config: "MusicConfig", rows: "dict[str, Tensor]") -> Rolls:
+    """Draws windows. Where they are in several time signatures, every bar is as wide as the longest.
 
     Args:
-        part: whose tokens they are.
-        rows: label → `(windows, steps, streams)`.
-        steps_per_bar, steps_per_beat: in 16ths.
+        config: of the model.
+        rows: label → `(windows, steps, columns)`, on the CPU.
     """
-    pitched = [index for index, stream in enumerate(part.streams) if not stream.is_drums]
-    drums = [index for index, stream in enumerate(part.streams) if stream.is_drums]
+    streams = config.plan.streams
+    pitched = [index for index, stream in enumerate(streams) if not stream.is_drums]
+    drums = [index for index, stream in enumerate(streams) if stream.is_drums]
 
     def roll(window: np.ndarray) -> np.ndarray:
-        parts = [np.max([part.streams[index].roll(window[:, index]) for index in pitched], 0)] if pitched else []
+        parts = [np.max([streams[index].roll(window[:, index]) for index in pitched], 0)] if pitched else []
         parts += [(2 * struck(window[:, index]).T).astype(np.uint8) for index in drums]
         return np.concatenate(parts)
 
-    drawn = {label: [roll(window) for window in windows] for label, windows in rows.items()}
-    return Rolls(drawn, tuple(DRUM_PITCHES) if drums else (), steps_per_bar, steps_per_beat)
+    groups = {label: list(config.slots.groups(tensor, config.plan.vocabulary)) for label, tensor in rows.items()}
+    numbers = {group.number for found in groups.values() for group in found}
+    signature = config.signatures[next(iter(numbers), 0)]
+    if len(numbers) > 1:
+        sizes = config.plan.vocabulary
+        cut = {label: [_without_pads(window, sizes) for window in tensor.numpy()] for label, tensor in rows.items()}
+        steps_per_bar = config.slots.size
+    else:
+        cut = {label: list(found[0].tokens.numpy()) if found else [] for label, found in groups.items()}
+        steps_per_bar = signature.steps_per_bar
+    drawn = {label: [roll(window) for window in windows] for label, windows in cut.items()}
+    return Rolls(drawn, tuple(DRUM_PITCHES) if drums else (), steps_per_bar, signature.steps_per_beat)
+
+
+def _without_pads(window: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Symbols `(steps, streams)` with 0 in the place of pads."""
+    symbols = window[:, : len(sizes)]
+    return np.where(symbols < np.array(sizes), symbols, 0)

@@ -46,13 +46,14 @@ class NoteTable:
 
     Attributes:
         start, end: in ticks, int64 `(notes,)`, in the order of the file.
-        pitch: int64 `(notes,)`.
+        pitch, velocity: int64 `(notes,)`.
         first: place of each track's first note, and the number of all notes at the end; `tracks + 1` values.
     """
 
     start: np.ndarray
     end: np.ndarray
     pitch: np.ndarray
+    velocity: np.ndarray
     first: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -66,6 +67,10 @@ class NoteTable:
         """Start, end and pitch of a track's notes."""
         first, stop = self.first[track], self.first[track + 1]
         return self.start[first:stop], self.end[first:stop], self.pitch[first:stop]
+
+    def velocity_of(self, track: int) -> np.ndarray:
+        """Velocity of a track's notes."""
+        return self.velocity[self.first[track] : self.first[track + 1]]
 
     @cached_property
     def polyphony(self) -> tuple[float, ...]:
@@ -118,11 +123,12 @@ def note_table(score: ScoreTick) -> NoteTable:
     tables = [notes.numpy() for notes in lists if len(notes)]
     if not tables:
         nothing = np.zeros(0, dtype=np.int64)
-        return NoteTable(nothing, nothing, nothing, first)
-    start, duration, pitch = (
-        np.concatenate([table[key] for table in tables], dtype=np.int64) for key in ("time", "duration", "pitch")
+        return NoteTable(nothing, nothing, nothing, nothing, first)
+    start, duration, pitch, velocity = (
+        np.concatenate([table[key] for table in tables], dtype=np.int64)
+        for key in ("time", "duration", "pitch", "velocity")
     )
-    return NoteTable(start, start + duration, pitch, first)
+    return NoteTable(start, start + duration, pitch, velocity, first)
 
 
 def read_scores(path: Path | str) -> list[NamedScore]:

@@ -119,7 +119,7 @@ class _Groove:
 
 
 def _trios(tunes: list[Piece], grooves: list[Piece]) -> Iterator[Piece]:
-    """Every tune over the next groove of its time signature."""
+    """Every tune over the next groove of its time signature, where there is one."""
     by_signature: dict[tuple[int, int], list[Piece]] = defaultdict(list)
     for groove in grooves:
         by_signature[_signature(groove)].append(groove)
@@ -127,6 +127,8 @@ def _trios(tunes: list[Piece], grooves: list[Piece]) -> Iterator[Piece]:
     for tune in tunes:
         signature = _signature(tune)
         fitting = by_signature[signature]
+        if not fitting:
+            continue
         groove = fitting[used[signature] % len(fitting)]
         used[signature] += 1
         yield _accompanied(tune, groove)

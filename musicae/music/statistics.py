@@ -10,15 +10,18 @@ it. Melodies hold most of the time and repeat themselves, so an accuracy says li
 This module knows tokens and no models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
 from musicae.domain import Statistics
 from musicae.music.config import Part
-from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, PITCH_OFFSET, Stream
+from musicae.music.expression import OFFSETS
+from musicae.music.streams import Stream
+from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, PITCH_OFFSET
 from musicae.precision import in_double
+from musicae.spec import TensorSpec
 
 _WIDEST_INTERVAL = 12  # semitones; wider ones count as this wide
 _LONGEST = 16  # steps; longer notes count as this long
@@ -96,6 +99,25 @@ def in_one_scale(present: np.ndarray) -> np.ndarray:
     return ((bits[:, None] & ~_MAJOR_SCALES[None, :]) == 0).any(1)
 
 
+def joined_statistics(found: Sequence[tuple[np.ndarray, Statistics]], bins: Mapping[str, int]) -> Statistics:
+    """Statistics of groups of windows as those of all.
+
+    Args:
+        found: the windows' places, int64 `(windows,)`, and their statistics.
+        bins: first part of a histogram's name → how many bins it is to have; the others are alike in all groups.
+    """
+    total = sum(len(rows) for rows, _ in found)
+    histograms: dict[str, np.ndarray] = {}
+    shares: dict[str, np.ndarray] = {}
+    for rows, own in found:
+        for name, counts in own.histograms.items():
+            size = bins.get(name.partition("_")[0], counts.shape[1])
+            histograms.setdefault(name, np.zeros((total, size), np.int64))[rows, : counts.shape[1]] = counts
+        for name, values in own.shares.items():
+            shares.setdefault(name, np.zeros(total))[rows] = values
+    return Statistics(histograms, shares)
+
+
 def divergence_bits(first: np.ndarray, second: np.ndarray) -> float:
     """Jensen-Shannon divergence of two histograms (Lin, 1991), 0 to 1 bit.
 
@@ -133,14 +155,15 @@ def _counted(row: np.ndarray, place: np.ndarray, windows: int, bins: int) -> np.
     return np.bincount(row * bins + place, minlength=windows * bins).reshape(windows, bins)
 
 
-def score_batch(part: Part, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Scores windows `(batch, steps, streams)`.
+def score_batch(part: Part, spec: TensorSpec, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Scores windows `(batch, steps, columns)` without pads.
 
     Returns:
         `accuracy`: share of steps with the right token. `onset_f1`: of a line, an onset is right where
         the target has the same pitch at the same step; of drums, a hit is right where the target has the
         same drum at the same step; 1 where neither has any, 0 where only one has. Of several streams each
-        has its own, such as `accuracy_bass`, and those without a name are the streams' means.
+        has its own, such as `accuracy_bass`, and those without a name are the streams' means. With values
+        `velocity_mae`, and `offset_mae` in 16ths, over the notes that both have; NaN where there is none.
     """
     names = [f"_{stream.name}" for stream in part.streams]
     scores: dict[str, torch.Tensor] = {}
@@ -152,7 +175,25 @@ def score_batch(part: Part, estimate: torch.Tensor, target: torch.Tensor) -> dic
         measure: torch.stack([scores[measure + name] for name in names]).mean(dim=0)
         for measure in ("accuracy", "onset_f1")
     }
-    return {name: value.float() for name, value in (means | (scores if len(names) > 1 else {})).items()}
+    played = _value_errors(spec, estimate, target)
+    return {name: value.float() for name, value in (means | (scores if len(names) > 1 else {}) | played).items()}
+
+
+def _value_errors(spec: TensorSpec, estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Mean absolute errors of the values of notes that both have: at the same step, of a line at the same pitch."""
+    errors: dict[str, torch.Tensor] = {}
+    counts: dict[str, torch.Tensor] = {}
+    units = {"velocity": 1, "offset": OFFSETS}
+    for place, column in enumerate(spec.values, len(spec.vocabulary)):
+        ours, wanted = estimate[..., column.stream], target[..., column.stream]
+        both = column.applies(ours) & column.applies(wanted)
+        if column.bit is None:
+            both = both & (ours == wanted)
+        error = in_double((estimate[..., place] - target[..., place]).abs() * both).sum(1) / units[column.name]
+        name = f"{column.name}_mae"
+        errors[name] = errors.get(name, 0) + error
+        counts[name] = counts.get(name, 0) + in_double(both.sum(1))
+    return {name: torch.where(counts[name] > 0, error / counts[name], torch.nan) for name, error in errors.items()}
 
 
 def _onset_f1(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -175,13 +216,14 @@ def _f1(right: torch.Tensor, estimated: torch.Tensor, wanted: torch.Tensor) -> t
     return torch.where(total > 0, 2 * hits / total.clamp(min=1), torch.ones_like(hits))
 
 
-def most_frequent(tokens: np.ndarray) -> np.ndarray:
-    """The most frequent token of each stream, int64 `(streams,)`; of equally frequent ones the lowest.
+def most_frequent(tokens: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """The most frequent token or value of each column, int64 `(columns,)`; of equally frequent ones the lowest.
 
     Args:
-        tokens: `(windows, steps, streams)`, at least one window.
+        tokens: `(windows, steps, columns)`, at least one window; pads don't count.
+        sizes: number of tokens or values of each column.
     """
-    return np.array([np.bincount(tokens[..., stream].ravel()).argmax() for stream in range(tokens.shape[-1])])
+    return np.array([np.bincount(tokens[..., place].ravel())[:size].argmax() for place, size in enumerate(sizes)])
 
 
 def always(symbols: np.ndarray, tokens: np.ndarray) -> np.ndarray:

@@ -6,20 +6,23 @@ import torch
 from musicae.music.config import Part
 from musicae.music.score import STEPS_PER_QUARTER
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, LINE_VOCABULARY
+from musicae.spec import TensorSpec
 
 TRANSPOSE_DOWN = 6
 TRANSPOSE_UP = 5
 """Semitones; together all twelve keys once."""
+FAR = 0.25
+"""Share of the windows that are moved to anywhere from A0 to C8."""
 _MIXED, _SWAPPED, _SILENCED, _STARTED_LATER = 0.5, 0.25, 0.15, 0.5
 _HASH_SEED = 90_2108
 _WINDOWS_PER_CHUNK = 4096
 
 
 def draw_shift(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> torch.Tensor | None:
-    """Draws a transposition for each window, uniform over −6 to +5 semitones, less what would leave A0–C8.
+    """Draws a transposition for each window, uniform over −6 to +5 semitones, or for some over all that A0–C8 allow.
 
     Args:
-        tokens: int64 `(batch, steps, streams)`.
+        tokens: int64 `(batch, steps, columns)`, the streams first.
         part: whose tokens they are; drums are not transposed, the other streams move together.
         generator: on the same device.
 
@@ -33,38 +36,44 @@ def draw_shift(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
     onset = notes >= FIRST_ONSET
     lowest = torch.where(onset, notes, LINE_VOCABULARY - 1).amin(dim=1)  # (batch,)
     highest = torch.where(onset, notes, FIRST_ONSET).amax(dim=1)
-    down = (FIRST_ONSET - lowest).clamp(min=-TRANSPOSE_DOWN)
-    up = (LINE_VOCABULARY - 1 - highest).clamp(max=TRANSPOSE_UP)
     exact = torch.float32 if tokens.device.type == "mps" else torch.float64  # Apple's GPUs have no double precision
-    draw = torch.rand(len(tokens), generator=generator, device=tokens.device, dtype=exact)
-    return torch.minimum(down + (draw * (up - down + 1)).long(), up)
+    draws = torch.rand(2, len(tokens), generator=generator, device=tokens.device, dtype=exact)
+    is_far = draws[1] < FAR
+    down, up = FIRST_ONSET - lowest, LINE_VOCABULARY - 1 - highest
+    down = torch.where(is_far, down, down.clamp(min=-TRANSPOSE_DOWN))
+    up = torch.where(is_far, up, up.clamp(max=TRANSPOSE_UP))
+    return torch.minimum(down + (draws[0] * (up - down + 1)).long(), up)
 
 
 def transposed(tokens: torch.Tensor, part: Part, shift: torch.Tensor) -> torch.Tensor:
-    """Moves the notes of `(batch, steps, streams)` by `(batch,)` semitones."""
-    movable = torch.tensor([not stream.is_drums for stream in part.streams]).to(tokens.device, non_blocking=True)
-    return torch.where((tokens >= FIRST_ONSET) & movable, tokens + shift[:, None, None], tokens)
+    """Moves the notes of `(batch, steps, columns)` by `(batch,)` semitones."""
+    movable = [column < len(part.streams) and not part.streams[column].is_drums for column in range(tokens.shape[-1])]
+    is_note = (tokens >= FIRST_ONSET) & torch.tensor(movable).to(tokens.device, non_blocking=True)
+    return torch.where(is_note, tokens + shift[:, None, None], tokens)
 
 
-def recombine(tokens: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+def recombine(tokens: torch.Tensor, spec: TensorSpec, share: float, generator: torch.Generator) -> torch.Tensor:
     """Puts streams of several windows together: in few pieces, what is played together is learned by heart first.
 
     Args:
-        tokens: int64 `(batch, steps, streams)`.
+        tokens: int64 `(batch, steps, columns)`.
+        spec: which values belong to which stream.
         share: of the windows; each stream of such a window is that of any window of the batch.
         generator: on the same device.
     """
-    batch, _, streams = tokens.shape
-    own = torch.arange(batch, device=tokens.device)
-    chosen = torch.rand(batch, generator=generator, device=tokens.device) < share
-    mixed = []
-    for stream in range(streams):
-        other = torch.randperm(batch, generator=generator, device=tokens.device)
-        mixed.append(tokens[torch.where(chosen, other, own), :, stream])
-    return torch.stack(mixed, dim=-1)
+    own = torch.arange(len(tokens), device=tokens.device)
+    chosen = torch.rand(len(tokens), generator=generator, device=tokens.device) < share
+    taken = []
+    for _ in spec.vocabulary:
+        other = torch.randperm(len(tokens), generator=generator, device=tokens.device)
+        taken.append(torch.where(chosen, other, own))
+    streams = [*range(len(spec.vocabulary)), *(column.stream for column in spec.values)]
+    return torch.stack([tokens[taken[stream], :, column] for column, stream in enumerate(streams)], dim=-1)
 
 
-def vary_drums(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> torch.Tensor:
+def vary_drums(
+    tokens: torch.Tensor, part: Part, generator: torch.Generator, length: torch.Tensor | None = None
+) -> torch.Tensor:
     """Plays the drums of some windows on other drums: what transposition is to pitches.
 
     Two of the nine drums change places in `_SWAPPED` of the windows, one is silent in `_SILENCED`. Where
@@ -72,12 +81,13 @@ def vary_drums(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
     the batch, and `_STARTED_LATER` start at any quarter, what came before going to the end.
 
     Args:
-        tokens: int64 `(batch, steps, streams)`.
-        part: whose tokens they are.
+        tokens: int64 `(batch, steps, columns)`.
+        part: whose tokens they are; values behind them go with their hits.
         generator: on the same device.
+        length: steps of each window, `(batch,)`; None: all of them.
     """
-    batch, steps, _ = tokens.shape
-    device = tokens.device
+    batch, steps, columns = tokens.shape
+    device, drums = tokens.device, torch.arange(len(DRUM_PITCHES), device=tokens.device)
 
     def draw(below: int) -> torch.Tensor:
         return torch.randint(0, below, (batch, 1), generator=generator, device=device)
@@ -87,20 +97,39 @@ def vary_drums(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
 
     alone = all(stream.is_drums for stream in part.streams)
     varied = tokens.clone()
+    first_value = len(part.streams)
     for index, stream in enumerate(part.streams):
+        place = slice(first_value, first_value + 2 * stream.places)
+        first_value = place.stop
         if not stream.is_drums:
             continue
-        hits, one, other = tokens[..., index], draw(len(DRUM_PITCHES)), draw(len(DRUM_PITCHES))
+        hits, one, other = tokens[..., index], draw(len(drums)), draw(len(drums))
+        values = tokens[..., place].unflatten(-1, (2, -1)) if columns > len(part.streams) else None
         if alone:
-            taken = draw(2 ** len(DRUM_PITCHES)) * happens(_MIXED)
+            taken = draw(2 ** len(drums)) * happens(_MIXED)
             partner = torch.randperm(batch, generator=generator, device=device)
             hits = (hits & ~taken) | (hits[partner] & taken)
+            if values is not None:
+                values = torch.where(((taken >> drums) & 1 == 1)[:, None, None], values[partner], values)
         difference = ((hits >> one) ^ (hits >> other)) & 1
-        hits = torch.where(happens(_SWAPPED), hits ^ (difference << one) ^ (difference << other), hits)
-        varied[..., index] = torch.where(happens(_SILENCED), hits & ~(1 << draw(len(DRUM_PITCHES))), hits)
+        is_swapped = happens(_SWAPPED)
+        hits = torch.where(is_swapped, hits ^ (difference << one) ^ (difference << other), hits)
+        is_silenced = happens(_SILENCED)
+        silenced = draw(len(drums))
+        varied[..., index] = torch.where(is_silenced, hits & ~(1 << silenced), hits)
+        if values is not None:
+            source = torch.where(drums == one, other, torch.where(drums == other, one, drums.expand(batch, -1)))
+            source = torch.where(is_swapped, source, drums)
+            values = values.gather(-1, source[:, None, None].expand_as(values))
+            values = torch.where((is_silenced & (drums == silenced))[:, None, None], 0, values)
+            varied[..., place] = values.flatten(-2)
     if alone:
         start = STEPS_PER_QUARTER * draw(steps // STEPS_PER_QUARTER) * happens(_STARTED_LATER)
-        order = (torch.arange(steps, device=device) + start) % steps  # (batch, steps)
+        step = torch.arange(steps, device=device)
+        order = (step + start) % steps  # (batch, steps)
+        if length is not None:
+            own = length[:, None]
+            order = torch.where(step < own, (step + start) % own, step)
         varied = varied.gather(1, order.unsqueeze(-1).expand_as(varied))
     return varied
 

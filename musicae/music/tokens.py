@@ -16,12 +16,8 @@ a closed hat, congas stand for toms. What has no such role (guiro, claves, whist
 Of a polyphonic track a line takes the *skyline*: the highest of the notes that start together, each ended by the next
 (Uitdenbogerd & Zobel, 1998).
 
-A `Stream` is one of the two. Everything that reads, cuts, joins, writes or draws tokens asks the stream, so nothing
-else needs to know which instrument it works on. This module knows no tracks and no files.
+This module knows no tracks and no files.
 """
-
-from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 
@@ -49,12 +45,10 @@ DRUM_PITCHES: dict[str, tuple[int, ...]] = {
 DRUM_VOCABULARY = 2 ** len(DRUM_PITCHES)
 WRITTEN_PITCH = np.array([pitches[0] for pitches in DRUM_PITCHES.values()])
 
-_NO_CLASS = 0
-_BIT_OF_PITCH = np.full(128, _NO_CLASS, dtype=np.int64)
+NO_CLASS = 0
+BIT_OF_PITCH = np.full(128, NO_CLASS, dtype=np.int64)
 for _bit, _pitches in enumerate(DRUM_PITCHES.values()):
-    _BIT_OF_PITCH[list(_pitches)] = 1 << _bit
-_HIT = 0.5
-"""Steps a written hit lasts; players ignore it."""
+    BIT_OF_PITCH[list(_pitches)] = 1 << _bit
 
 
 def sounding(tokens: np.ndarray) -> np.ndarray:
@@ -62,11 +56,11 @@ def sounding(tokens: np.ndarray) -> np.ndarray:
     event = tokens != HOLD
     event[..., :1] = True  # nothing is held over from the row before
     flat = tokens.reshape(-1)
-    token = flat[_last(event.reshape(-1))].reshape(tokens.shape)
+    token = flat[last_event(event.reshape(-1))].reshape(tokens.shape)
     return token * (token >= FIRST_ONSET)
 
 
-def _last(event: np.ndarray) -> np.ndarray:
+def last_event(event: np.ndarray) -> np.ndarray:
     """Index of the last event up to and including each step; 0 before the first. Shape `(steps,)`."""
     index: np.ndarray = np.maximum.accumulate(np.arange(len(event)) * event)
     return index
@@ -167,6 +161,13 @@ def sliding(tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
     return np.ndarray((count, steps), tokens.dtype, buffer=tokens, strides=(hop * size, size))
 
 
+def sliding_rows(rows: np.ndarray, steps: int, hop: int) -> np.ndarray:
+    """As `sliding`, of rows `(total, columns)`: a view `(windows, steps, columns)`."""
+    columns = rows.shape[1]
+    windows = sliding(rows.reshape(-1), steps * columns, hop * columns)
+    return windows.reshape(len(windows), steps, columns)
+
+
 def windows_of(tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
     """Cuts a line into windows.
 
@@ -182,7 +183,7 @@ def windows_of(tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
         return np.zeros((0, steps), dtype=tokens.dtype)
     windows = sliding(tokens, steps, hop).copy()
     # What sounds at the first step is its own onset, a note held from before, or 0 after a note-off.
-    token = tokens[_last(tokens != HOLD)[: len(tokens) - steps + 1 : hop]]
+    token = tokens[last_event(tokens != HOLD)[: len(tokens) - steps + 1 : hop]]
     windows[:, 0] = token * (token >= FIRST_ONSET)
     return windows
 
@@ -245,10 +246,10 @@ def tokens_from_hits(step: np.ndarray, pitch: np.ndarray, steps: int) -> tuple[n
     Returns:
         uint16 `(steps,)`, and the steps of hits that have no class, int64, each once.
     """
-    bit = _BIT_OF_PITCH[pitch]
+    bit = BIT_OF_PITCH[pitch]
     tokens = np.zeros(steps, dtype=np.uint16)
     np.bitwise_or.at(tokens, step, bit.astype(np.uint16))
-    return tokens, np.unique(step[bit == _NO_CLASS])
+    return tokens, np.unique(step[bit == NO_CLASS])
 
 
 def hits_from_tokens(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -273,205 +274,5 @@ def struck(tokens: np.ndarray) -> np.ndarray:
 
 def unmapped_pitches(pitch: np.ndarray) -> dict[int, int]:
     """Pitch → number of notes, of those that no class has."""
-    pitches, counts = np.unique(pitch[_BIT_OF_PITCH[pitch] == _NO_CLASS], return_counts=True)
+    pitches, counts = np.unique(pitch[BIT_OF_PITCH[pitch] == NO_CLASS], return_counts=True)
     return dict(zip(pitches.tolist(), counts.tolist(), strict=True))
-
-
-class Stream(ABC):
-    """One instrument of a part.
-
-    Attributes:
-        name: `melody`, `bass` or `drums`.
-        program: General MIDI program it is written with where the source has none.
-    """
-
-    vocabulary: ClassVar[int]
-    dtype: ClassVar[type[np.unsignedinteger]]
-    is_drums: ClassVar[bool]
-    onset_name: ClassVar[str]
-    """What `min_notes` counts, in words."""
-    without_token: ClassVar[str]
-    """What no token can say, in words."""
-
-    def __init__(self, name: str, program: int) -> None:
-        self.name = name
-        self.program = program
-
-    @abstractmethod
-    def tokens(
-        self, onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Notes on the grid `(notes,)` → canonical tokens `(steps,)` and onset steps of notes no token can say."""
-
-    @abstractmethod
-    def key(self, pitch: np.ndarray) -> np.ndarray:
-        """Pitches → int64, equal where a token can't tell them apart, −1 for those that no token can say."""
-
-    @abstractmethod
-    def notes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens `(steps,)` → onset, end (in steps) and pitch of the notes that are written."""
-
-    @abstractmethod
-    def canonical(self, tokens: np.ndarray) -> np.ndarray:
-        """The one spelling of what tokens `(..., steps)` sound like."""
-
-    @abstractmethod
-    def onsets(self, tokens: np.ndarray) -> np.ndarray:
-        """Where something is struck: bool, of the shape of the tokens."""
-
-    @abstractmethod
-    def windows(self, tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
-        """Cuts `(total,)` into whole windows `(windows, steps)`, each to be played by itself."""
-
-    @abstractmethod
-    def start(self, tokens: np.ndarray, step: int) -> int:
-        """The token of a window that starts at a step of a line: what sounds there is struck."""
-
-    @abstractmethod
-    def padded(self, tokens: np.ndarray, steps: int) -> np.ndarray:
-        """Fills `(length,)` with silence up to `steps`. A copy."""
-
-    @abstractmethod
-    def joined(self, windows: np.ndarray, tied: np.ndarray | None = None) -> np.ndarray:
-        """Puts `(windows, steps)` in a row; `tied` marks windows whose first note was held from before."""
-
-    def left_out(self, pitch: np.ndarray) -> str:
-        """Says which of the pitches `(notes,)` no token can say, where that is worth a line; else empty."""
-        del pitch
-        return ""
-
-    @abstractmethod
-    def roll(self, tokens: np.ndarray) -> np.ndarray:
-        """Draws `(steps,)` as uint8 `(128, steps)`: 2 at an onset, 1 where a note sounds on."""
-
-
-class PitchedStream(Stream):
-    """A melody, or a bass: one note at a time.
-
-    Args:
-        name, program: as in `Stream`.
-        lowest: of notes that start together the lowest is taken, not the highest.
-    """
-
-    vocabulary = LINE_VOCABULARY
-    dtype = np.uint8
-    is_drums = False
-    onset_name = "notes"
-    without_token = f"notes outside A0–C8 (MIDI {LOWEST_PITCH}–{HIGHEST_PITCH})"
-
-    def __init__(self, name: str, program: int, *, lowest: bool = False) -> None:
-        super().__init__(name, program)
-        self.lowest = lowest
-
-    def tokens(
-        self, onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The skyline, upwards or downwards."""
-        with_token = (pitch >= LOWEST_PITCH) & (pitch <= HIGHEST_PITCH)
-        outside = np.zeros(0, dtype=np.int64)
-        if not with_token.all():
-            outside = np.unique(onset[~with_token])
-            onset, end, pitch = onset[with_token], end[with_token], pitch[with_token]
-        if self.lowest:
-            onset, end, pitch = skyline(onset, end, -pitch)
-            return tokens_from_notes(onset, end, -pitch, steps), outside
-        return tokens_from_notes(*skyline(onset, end, pitch), steps), outside
-
-    def key(self, pitch: np.ndarray) -> np.ndarray:
-        """The pitch itself."""
-        return np.where((pitch >= LOWEST_PITCH) & (pitch <= HIGHEST_PITCH), pitch, -1)
-
-    def notes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Notes up to the next onset, note-off or the end."""
-        return notes_from_tokens(tokens)
-
-    def canonical(self, tokens: np.ndarray) -> np.ndarray:
-        """Without note-offs where nothing sounds."""
-        return canonical(tokens)
-
-    def onsets(self, tokens: np.ndarray) -> np.ndarray:
-        """Tokens of pitches."""
-        return tokens >= FIRST_ONSET
-
-    def windows(self, tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
-        """A note held over from before is struck again."""
-        return windows_of(tokens, steps, hop)
-
-    def start(self, tokens: np.ndarray, step: int) -> int:
-        """The note that sounds, or 0."""
-        return int(sounding(tokens[: step + 1])[-1])
-
-    def padded(self, tokens: np.ndarray, steps: int) -> np.ndarray:
-        """What sounds at the end stops there."""
-        return with_silence(tokens, steps)
-
-    def joined(self, windows: np.ndarray, tied: np.ndarray | None = None) -> np.ndarray:
-        """What sounds at a window's end stops there, unless it is tied."""
-        return join_windows(windows, tied)
-
-    def roll(self, tokens: np.ndarray) -> np.ndarray:
-        """A piano roll."""
-        return piano_roll(tokens)
-
-
-class DrumStream(Stream):
-    """A set of drums: nine of them, any together at a step."""
-
-    vocabulary = DRUM_VOCABULARY
-    dtype = np.uint16
-    is_drums = True
-    onset_name = "steps struck"
-    without_token = "hits of drums that no class has"
-
-    def tokens(
-        self, onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The ends don't matter."""
-        return tokens_from_hits(onset, pitch, steps)
-
-    def key(self, pitch: np.ndarray) -> np.ndarray:
-        """The class of the drum."""
-        bit = _BIT_OF_PITCH[pitch]
-        return np.where(bit == _NO_CLASS, -1, np.log2(np.maximum(bit, 1)).astype(np.int64))
-
-    def notes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Short notes at General MIDI's pitches."""
-        step, drum = hits_from_tokens(tokens)
-        return step, step + _HIT, WRITTEN_PITCH[drum]
-
-    def canonical(self, tokens: np.ndarray) -> np.ndarray:
-        """Every token is."""
-        return tokens
-
-    def onsets(self, tokens: np.ndarray) -> np.ndarray:
-        """Steps where any drum is struck."""
-        return tokens > 0
-
-    def windows(self, tokens: np.ndarray, steps: int, hop: int) -> np.ndarray:
-        """A hit has no length: nothing is held over."""
-        return sliding(tokens, steps, hop)
-
-    def start(self, tokens: np.ndarray, step: int) -> int:
-        """What is struck there."""
-        return int(tokens[step])
-
-    def padded(self, tokens: np.ndarray, steps: int) -> np.ndarray:
-        """With steps where nothing is struck."""
-        return np.pad(tokens, (0, steps - len(tokens)))
-
-    def joined(self, windows: np.ndarray, tied: np.ndarray | None = None) -> np.ndarray:
-        """One after the other."""
-        return np.array(windows).reshape(-1)
-
-    def left_out(self, pitch: np.ndarray) -> str:
-        """Hand percussion and the like, with the pitches."""
-        counts = unmapped_pitches(pitch)
-        listed = ", ".join(f"{count} × pitch {number}" for number, count in counts.items())
-        return f"{self.without_token}: {listed}" if counts else ""
-
-    def roll(self, tokens: np.ndarray) -> np.ndarray:
-        """Hits at General MIDI's pitches."""
-        roll = np.zeros((128, len(tokens)), dtype=np.uint8)
-        step, drum = hits_from_tokens(tokens)
-        roll[WRITTEN_PITCH[drum], step] = 2
-        return roll

@@ -9,12 +9,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
+from symusic.core import ScoreTick
 
 from musicae.errors import MusicaeError
-from musicae.music.config import TIME_SIGNATURES, MusicConfig, another_time_signature, time_signatures_for
+from musicae.music.config import TIME_SIGNATURES, MusicConfig, another_time_signature, in_words, time_signatures_for
 from musicae.music.piece import Piece
 from musicae.music.quantize import Line, QuantizedPart, quantize
-from musicae.music.score import note_table
+from musicae.music.score import NoteTable, note_table
 from musicae.music.tokens import sliding
 
 
@@ -23,7 +24,8 @@ class WindowSet:
     """Windows of a piece, and what was left out.
 
     Attributes:
-        windows: `(windows, steps, columns)`, the part's type: the streams, then the chords where they were asked for.
+        windows: `(windows, steps, columns)`, the part's type, as they are stored: the streams; then, where there are
+            any, their values, the chords, and the number of the time signature; zeros behind what is shorter.
         first_bar: int64 `(windows,)`: 1-based number of the bar where each starts.
         skipped: reason → number of windows.
     """
@@ -34,7 +36,7 @@ class WindowSet:
 
 
 def cut_windows(part: QuantizedPart, bars: int, min_notes: int) -> WindowSet:
-    """Cuts a piece into windows, one starting at each bar.
+    """Cuts a piece into windows, one starting at each bar, of the file or of the model, whichever is longer.
 
     Args:
         part: as `quantize` gives it.
@@ -42,45 +44,74 @@ def cut_windows(part: QuantizedPart, bars: int, min_notes: int) -> WindowSet:
         min_notes: fewest onsets of the first stream that make a window worth learning.
     """
     skipped: defaultdict[str, int] = defaultdict(int)
-    signature = part.signature
-    steps = bars * signature.steps_per_bar
     if not part.choice.complete:
-        return _no_windows(part, steps, {part.choice.reason: 1})
+        return _no_windows(part, bars, {part.choice.reason: 1})
     kept: list[np.ndarray] = []
     first_bars: list[np.ndarray] = []
     for line in part.lines:
         section = line.section
-        if not line.file_bars:
-            reason = f"time signature {another_time_signature(section.time_signature, signature)}"
+        if not line.is_read:
+            reason = f"time signature {another_time_signature(section.time_signature, part.signatures)}"
             skipped[reason] += max(1, section.bars - bars + 1)
             continue
-        windows = _windows_of(part, line, steps)
+        windows = _windows_of(part, line, bars * line.steps_per_bar)
         if not len(windows):
-            skipped[f"a section in {signature.name} shorter than {bars} bar{'s' * (bars > 1)}"] += 1
+            skipped[f"a section in {line.signature.name} shorter than {bars} bar{'s' * (bars > 1)}"] += 1
             continue
         usable = _usable(part, line, windows, min_notes, skipped)
-        kept.append(windows[usable])
-        first_bars.append(section.first_bar + line.file_bars * np.flatnonzero(usable))
+        kept.append(stored(part, line, windows[usable], bars))
+        first_bars.append(section.first_bar + line.file_bars(1) * np.flatnonzero(usable))
     if not kept:
-        return _no_windows(part, steps, dict(skipped))
+        return _no_windows(part, bars, dict(skipped))
     if len(kept) == 1:
         return WindowSet(kept[0], first_bars[0], dict(skipped))
     return WindowSet(np.concatenate(kept), np.concatenate(first_bars), dict(skipped))
 
 
-def _no_windows(part: QuantizedPart, steps: int, skipped: dict[str, int]) -> WindowSet:
-    return WindowSet(np.zeros((0, steps, part.columns), part.part.dtype), np.zeros(0, np.int64), skipped)
+def _no_windows(part: QuantizedPart, bars: int, skipped: dict[str, int]) -> WindowSet:
+    steps = bars * max(signature.steps_per_bar for signature in part.signatures)
+    columns = len(part.part.streams) + part.with_chords + (len(part.signatures) > 1)
+    columns += part.with_values * sum(2 * stream.places for stream in part.part.streams)
+    return WindowSet(np.zeros((0, steps, columns), part.part.dtype), np.zeros(0, np.int64), skipped)
+
+
+def stored(part: QuantizedPart, line: Line, windows: np.ndarray, bars: int) -> np.ndarray:
+    """Windows of a line as they are stored.
+
+    Args:
+        part: as `quantize` gives it.
+        line: whose windows they are.
+        windows: `(windows, steps of so many bars in the line's time signature, columns)`.
+        bars: length of a window.
+
+    Returns:
+        `(windows, steps of so many bars in the longest time signature, columns)`, as in `WindowSet`.
+    """
+    if len(part.signatures) == 1:
+        return windows
+    steps = bars * max(signature.steps_per_bar for signature in part.signatures)
+    padded = np.zeros((len(windows), steps, windows.shape[2] + 1), windows.dtype)
+    padded[:, : windows.shape[1], :-1] = windows
+    padded[..., -1] = line.number
+    return padded
 
 
 def _windows_of(part: QuantizedPart, line: Line, steps: int) -> np.ndarray:
     """All windows of a line, `(windows, steps, columns)`."""
     columns = [
-        stream.windows(tokens, steps, line.steps_per_bar)
-        for stream, tokens in zip(part.part.streams, line.streams, strict=True)
+        stream.windows(tokens, steps, line.hop) for stream, tokens in zip(part.part.streams, line.streams, strict=True)
     ]
     if line.chords is not None and len(columns[0]):
-        columns.append(sliding(line.chords, steps, line.steps_per_bar))
-    return columns[0][:, :, None] if len(columns) == 1 else np.stack(columns, axis=-1, dtype=part.part.dtype)
+        columns.append(sliding(line.chords, steps, line.hop))
+    if not part.with_values or not len(columns[0]):
+        return columns[0][:, :, None] if len(columns) == 1 else np.stack(columns, axis=-1, dtype=part.part.dtype)
+    values = [
+        stream.value_windows(tokens, own, steps, line.hop)
+        for stream, tokens, own in zip(part.part.streams, line.streams, line.values, strict=True)
+    ]
+    streams = len(part.part.streams)
+    parts = [np.stack(columns[:streams], axis=-1), *values, *(chords[..., None] for chords in columns[streams:])]
+    return np.concatenate(parts, axis=-1, dtype=part.part.dtype)
 
 
 def _usable(
@@ -93,7 +124,7 @@ def _usable(
     if not usable.all():
         few = len(usable) - int(usable.sum())
         if len(line.outside):
-            outside = _outside_counts(line, len(windows), windows.shape[1] // line.steps_per_bar)
+            outside = _outside_counts(line, len(windows), windows.shape[1])
             unsaid = int((~usable & (notes + outside >= min_notes) & (outside > 0)).sum())
             if unsaid:
                 skipped[first.without_token] += unsaid
@@ -109,11 +140,12 @@ def _usable(
     return usable
 
 
-def _outside_counts(line: Line, count: int, bars: int) -> np.ndarray:
-    """Notes that no token can say in each of the first `count` windows."""
-    per_bar = np.bincount(line.outside // line.steps_per_bar, minlength=line.steps // line.steps_per_bar)
-    total = np.concatenate(([0], np.cumsum(per_bar)))
-    return total[bars : bars + count] - total[:count]
+def _outside_counts(line: Line, count: int, steps: int) -> np.ndarray:
+    """Notes that no token can say in each of the first `count` windows of so many steps."""
+    total = np.concatenate(([0], np.cumsum(np.bincount(line.outside, minlength=line.steps))))
+    starts = line.hop * np.arange(count)
+    counts: np.ndarray = total[starts + steps] - total[starts]
+    return counts
 
 
 def line_at(part: QuantizedPart, bar: int) -> Line:
@@ -130,20 +162,35 @@ def window_at(part: QuantizedPart, bar: int, bars: int) -> np.ndarray:
         bars: length of the window in bars of the model.
 
     Returns:
-        `(bars × steps_per_bar, columns)`, as in `WindowSet`; no chord past the end.
+        `(steps, columns)`, as in `WindowSet`; no chord past the end.
     """
     line = line_at(part, bar)
     start = (bar - line.section.first_bar) * line.steps_per_file_bar
     steps = bars * line.steps_per_bar
-    columns = []
-    for stream, tokens in zip(part.part.streams, line.streams, strict=True):
+    streams, values = [], []
+    for index, (stream, tokens) in enumerate(zip(part.part.streams, line.streams, strict=True)):
         window = tokens[start : start + steps].copy()
         window[0] = stream.start(tokens, start)
-        columns.append(stream.padded(window, steps))
+        streams.append(stream.padded(window, steps))
+        if part.with_values:
+            own = stream.value_windows(
+                tokens[: start + steps], line.values[index][: start + steps], len(window), start or 1
+            )
+            values.append(np.pad(own[1 if start else 0], ((0, steps - len(window)), (0, 0))))
+    columns = [np.stack(streams, axis=-1), *values]
     if line.chords is not None:
         chords = line.chords[start : start + steps]
-        columns.append(np.pad(chords, (0, steps - len(chords))))
-    return np.stack(columns, axis=-1, dtype=part.part.dtype)
+        columns.append(np.pad(chords, (0, steps - len(chords)))[:, None])
+    return stored(part, line, np.concatenate(columns, axis=-1, dtype=part.part.dtype)[None], bars)[0]
+
+
+def quantize_for(
+    config: MusicConfig, score: ScoreTick, wanted: int | str | None, notes: NoteTable | None
+) -> QuantizedPart:
+    """Puts the part of a score that a model reads on the grid; arguments as in `quantize`."""
+    return quantize(
+        score, config.plan, config.signatures, wanted, values=config.expression, chords=config.chords, notes=notes
+    )
 
 
 def read_part(piece: Piece, config: MusicConfig, track: int | str | None = None) -> QuantizedPart:
@@ -160,12 +207,12 @@ def read_part(piece: Piece, config: MusicConfig, track: int | str | None = None)
     wanted = next((choice for choice in (track, piece.chosen_track, config.track) if choice is not None), None)
     score = piece.score
     try:
-        part = quantize(score, config.plan, config.signature, wanted, chords=config.chords, notes=note_table(score))
+        part = quantize_for(config, score, wanted, note_table(score))
     except MusicaeError as error:
         raise MusicaeError(f"{piece.label}: {error}") from None
     if not part.choice.complete:
         raise MusicaeError(f"{piece.label} has {part.choice.reason}; expected {config.plan.wanted}.")
-    if not any(line.file_bars for line in part.lines):
+    if not any(line.is_read for line in part.lines):
         raise _in_another(piece.label, sorted({line.section.time_signature for line in part.lines}), config)
     return part
 
@@ -174,7 +221,7 @@ def _in_another(label: str, found: list[str], config: MusicConfig) -> MusicaeErr
     there, readers = ", ".join(found), time_signatures_for(found)
     advice = f", or train a model for {' or '.join(readers)}" if readers else f": no model can be trained for {there}"
     return MusicaeError(
-        f"{label} is in {there}; this model reads {config.time_signature}; choose another file{advice} "
+        f"{label} is in {there}; this model reads {in_words(config.signatures)}; choose another file{advice} "
         f"(there are {', '.join(TIME_SIGNATURES)})."
     )
 
@@ -186,7 +233,7 @@ def densest_window(part: QuantizedPart, config: MusicConfig, label: str) -> tupl
         best = int(_onset_counts(part, found.windows).argmax())
         return int(found.first_bar[best]), found.windows[best]
     for line in part.lines:  # every section is shorter than a window, or a stream is silent everywhere
-        if line.file_bars and line.section.bars < config.bars * line.file_bars:
+        if line.is_read and line.section.bars < line.file_bars(config.bars):
             window = window_at(part, line.section.first_bar, config.bars)
             if _onset_counts(part, window[None])[0]:
                 return line.section.first_bar, window
@@ -196,7 +243,8 @@ def densest_window(part: QuantizedPart, config: MusicConfig, label: str) -> tupl
 def nothing_sounds(label: str, config: MusicConfig) -> MusicaeError:
     """Says that no window has what the model plays."""
     return MusicaeError(
-        f"{label} has no window in {config.time_signature} with {config.plan.sound}; choose another file or track."
+        f"{label} has no window in {in_words(config.signatures)} with {config.plan.sound}; choose another file or "
+        "track."
     )
 
 
@@ -217,10 +265,10 @@ def window_from(part: QuantizedPart, config: MusicConfig, bar: int, label: str) 
     if not 1 <= bar <= part.bars:
         raise MusicaeError(f"{label} has no bar {bar}; choose 1 to {part.bars}.")
     line = line_at(part, bar)
-    if not line.file_bars:
+    if not line.is_read:
         raise MusicaeError(
-            f"bar {bar} of {label} is in {line.section.time_signature}; this model reads {config.time_signature}; "
-            "choose another."
+            f"bar {bar} of {label} is in {line.section.time_signature}; this model reads "
+            f"{in_words(config.signatures)}; choose another."
         )
     return window_at(part, bar, config.bars)
 

@@ -5,42 +5,61 @@ CPU computes fast. `CausalStack` is for symbols, decoded one at a time from a gr
 frames of a sound (Luo & Mesgarani, 2019, "Conv-TasNet"), and the past that it needs is an explicit state.
 """
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicae.spec import TensorSpec
+
 
 class SymbolEmbedding(nn.Module):
-    """The sum of one embedding for each stream, int64 `(..., streams)` → `(..., width)`.
+    """The sum of one embedding for each stream, and of the values, int64 `(..., columns)` → `(..., width)`.
 
     Args:
-        vocabulary: number of symbols of each stream; each table has one more row for "nothing yet", see `start`.
+        spec: of the steps; each stream's table has one more row than symbols and pads for "nothing yet", see `start`.
         width: size of an embedding.
     """
 
-    def __init__(self, vocabulary: Sequence[int], width: int) -> None:
+    def __init__(self, spec: TensorSpec, width: int) -> None:
         super().__init__()
-        self.vocabulary = tuple(vocabulary)
-        self.tables = nn.ModuleList(nn.Embedding(size + 1, width) for size in vocabulary)
+        self.sizes = spec.symbols[: len(spec.vocabulary)]
+        self.columns = spec.values
+        self.tables = nn.ModuleList(nn.Embedding(size + 1, width) for size in self.sizes)
         for table in self.tables:
             nn.init.normal_(table.get_parameter("weight"), std=0.3)
+        if self.columns:
+            self.values = nn.Linear(len(self.columns), width, bias=False)
+            nn.init.normal_(self.values.weight, std=0.3)
 
     def start(self, rows: int, device: torch.device) -> Tensor:
-        """The symbols before the first step, "nothing yet", int64 `(rows, streams)`."""
-        return torch.stack([torch.full((rows,), size, device=device) for size in self.vocabulary], 1)
+        """The symbols before the first step, "nothing yet", int64 `(rows, columns)`."""
+        first = (*self.sizes, *(0 for _ in self.columns))
+        return torch.stack([torch.full((rows,), symbol, device=device) for symbol in first], 1)
 
     def forward(self, symbols: Tensor) -> Tensor:
-        """int64 `(..., streams)` → `(..., width)`."""
-        return torch.stack([table(symbols[..., index]) for index, table in enumerate(self.tables)]).sum(0)
+        """int64 `(..., columns)` → `(..., width)`."""
+        embedded = torch.stack([table(symbols[..., index]) for index, table in enumerate(self.tables)]).sum(0)
+        return embedded + self.values(self._scaled(symbols)) if self.columns else embedded
+
+    def _scaled(self, symbols: Tensor) -> Tensor:
+        """Values around 0, and 0 where they don't apply, float `(..., values)`."""
+        scaled = [
+            torch.where(
+                column.applies(symbols[..., column.stream]),
+                (symbols[..., place] - column.middle) / column.spread,
+                0.0,
+            )
+            for place, column in enumerate(self.columns, len(self.sizes))
+        ]
+        return torch.stack(scaled, -1)
 
     def previous(self, symbols: Tensor) -> Tensor:
         """Shifts right by one, so that each step has the symbols before it, which a causal decoder may see.
 
         Args:
-            symbols: int64 `(batch, steps, streams)`.
+            symbols: int64 `(batch, steps, columns)`.
 
         Returns:
             The same shape; the first step is `start`.
@@ -53,7 +72,7 @@ def word_dropout(symbols: Tensor, share: float) -> Tensor:
     """Replaces a share of the steps by others drawn from the same batch, so frequencies stay (Bowman et al., 2016).
 
     Args:
-        symbols: int64 `(batch, steps, streams)`.
+        symbols: int64 `(batch, steps, columns)`.
         share: share of the steps, 0 to 1; draws come from torch's default generator.
     """
     other = symbols.flatten(0, 1)[torch.randperm(symbols.shape[0] * symbols.shape[1], device=symbols.device)]

@@ -44,14 +44,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def peak_mb(command: list[str], folder: Path) -> tuple[float, str]:
-    """The largest memory of a command's processes together; and what it said."""
+    """The most memory that a command's processes took together, less the files that they map; and what it said."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MUSICAE_CACHE": str(folder / "cache")}
     with (folder / "said.txt").open("w+", encoding="utf-8") as said:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
         root, peak = psutil.Process(process.pid), 0
         while process.poll() is None:
             try:
-                peak = max(peak, sum(each.memory_info().rss for each in (root, *root.children(recursive=True))))
+                held = [each.memory_info() for each in (root, *root.children(recursive=True))]
+                peak = max(peak, sum(memory.rss - getattr(memory, "shared", 0) for memory in held))
             except psutil.NoSuchProcess:  # it ended in between
                 continue
             time.sleep(0.02)

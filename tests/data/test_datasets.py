@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from music_pieces import common
 from PIL import Image
 from symusic import Score
 from tile_domain import TileDomain
@@ -52,8 +53,8 @@ def split_of_tunes(dataset: DataSet, names: list[str]) -> dict[str, set[str]]:
 
 def test_the_windows_of_a_song_never_straddle_splits(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 60)
-    names = [name for name, _ in find_files(MusicDomain(), [folder])]
-    splits = split_of_tunes(load_dataset(MusicDomain(), [folder]), names)
+    names = [name for name, _ in find_files(common(), [folder])]
+    splits = split_of_tunes(load_dataset(common(), [folder]), names)
     assert all(len(found) == 1 for found in splits.values())
     assert set.union(*splits.values()) == set(SPLITS)
 
@@ -68,12 +69,12 @@ def test_every_item_is_in_one_split_and_a_tenth_is_held_out():
 
 def test_adding_a_file_moves_no_other(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 80)
-    before_names = [name for name, _ in find_files(MusicDomain(), [folder])]
-    before = split_of_tunes(load_dataset(MusicDomain(), [folder]), before_names)
+    before_names = [name for name, _ in find_files(common(), [folder])]
+    before = split_of_tunes(load_dataset(common(), [folder]), before_names)
     assert set.union(*before.values()) == set(SPLITS)
     write_tune(folder / "a-first-one.mid", SCALE + SCALE[:4])
-    after_names = [name for name, _ in find_files(MusicDomain(), [folder])]
-    after = split_of_tunes(load_dataset(MusicDomain(), [folder]), after_names)
+    after_names = [name for name, _ in find_files(common(), [folder])]
+    after = split_of_tunes(load_dataset(common(), [folder]), after_names)
     assert after_names[0] == "tunes/a-first-one.mid"
     assert {name: after[name] for name in before_names} == before
 
@@ -91,16 +92,16 @@ def test_two_folders_may_hold_files_of_the_same_name(tmp_path):
     places = [write_tunes(tmp_path / where / "tunes", 1, first) for where, first in (("x", 0), ("y", 50))]
     for folder, name in zip(places, ("tune-000.mid", "tune-050.mid"), strict=True):
         (folder / name).rename(folder / "same.mid")
-    files = find_files(MusicDomain(), places)
+    files = find_files(common(), places)
     assert [name for name, _ in files] == ["tunes/same.mid", "tunes/same.mid (2)"]
-    dataset = load_dataset(MusicDomain(), places)
+    dataset = load_dataset(common(), places)
     assert dataset.report.items == 2
     assert len(dataset.splits["train"]) == len(dataset.splits["validation"]) == 2
 
 
 def test_a_file_given_twice_is_read_once(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 3)
-    files = find_files(MusicDomain(), [folder, folder / "tune-001.mid", tmp_path / "tunes"])
+    files = find_files(common(), [folder, folder / "tune-001.mid", tmp_path / "tunes"])
     assert [name for name, _ in files] == ["tunes/tune-000.mid", "tunes/tune-001.mid", "tunes/tune-002.mid"]
 
 
@@ -128,7 +129,7 @@ def test_test_files_alone_can_be_scored_but_not_trained_on(tmp_path):
 
 def test_unseen_drops_transposed_duplicates(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 60)
-    domain = MusicDomain()
+    domain = common()
     dataset = load_dataset(domain, [folder], split_by="names")
     assert len(unseen(domain, dataset, "test")) == len(dataset.splits["test"]) > 1
     names = [name for name, _ in find_files(domain, [folder])]
@@ -149,7 +150,7 @@ def test_unseen_drops_transposed_duplicates(tmp_path):
 def test_a_damaged_file_is_counted_and_stops_nothing(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 4)
     (folder / "tune-001x.mid").write_text("this is no MIDI")
-    report = load_dataset(MusicDomain(), [folder]).report
+    report = load_dataset(common(), [folder]).report
     assert (report.items, report.examples) == (4, 8)
     assert list(report.damaged) == ["tunes/tune-001x.mid"]
     assert "does not start with a MIDI header" in report.damaged["tunes/tune-001x.mid"]
@@ -159,7 +160,7 @@ def test_reasons_are_counted_over_all_files(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 3)
     write_tune(folder / "waltz.mid", SCALE + SCALE[:4], numerator=3)
     write_tune(folder / "sparse.mid", [60, 0, 0, 0, 0, 0, 0, 62])
-    skipped = load_dataset(MusicDomain(), [folder]).report.skipped
+    skipped = load_dataset(common(), [folder]).report.skipped
     assert sum(count for reason, count in skipped.items() if "3/4" in reason) == 3
     assert sum(count for reason, count in skipped.items() if "fewer than 4" in reason) == 1
 
@@ -172,18 +173,18 @@ def test_a_folder_that_yields_nothing_gives_the_reasons_with_counts(tmp_path):
     with pytest.raises(
         MusicaeError, match=r"no usable music example\. Left out: 6 × time signature 3/4.*; 1 damaged file\."
     ):
-        load_dataset(MusicDomain(), [folder])
+        load_dataset(common(), [folder])
 
 
 def test_a_folder_without_a_file_of_the_domain_says_what_was_expected(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(MusicaeError, match=r"no music files in .*; expected \.mid, "):
-        load_dataset(MusicDomain(), [tmp_path])
+        load_dataset(common(), [tmp_path])
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(MusicaeError, match=r"no such file or folder: .*nowhere"):
-        load_dataset(MusicDomain(), [tmp_path / "nowhere"])
+        load_dataset(common(), [tmp_path / "nowhere"])
 
 
 def test_a_picture_that_is_too_large_is_counted(tmp_path):
@@ -198,7 +199,7 @@ def test_a_picture_that_is_too_large_is_counted(tmp_path):
 
 def test_starter_data_needs_no_files():
     counts = {}
-    for domain in (ImageDomain(), MusicDomain()):
+    for domain in (ImageDomain(), common()):
         dataset = load_dataset(domain, [])
         assert all(len(dataset.splits[split]) for split in SPLITS)
         counts[domain.name] = dataset.report.items
@@ -243,4 +244,4 @@ def test_sounds_keep_to_their_file(tmp_path):
 def test_file_names_need_not_be_text(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 3)
     os.rename(folder / "tune-001.mid", os.path.join(os.fsencode(folder), b"tune-\xff.mid"))
-    assert load_dataset(MusicDomain(), [folder]).report.items == 3
+    assert load_dataset(common(), [folder]).report.items == 3

@@ -15,14 +15,14 @@ from musicae.music.domain import MusicDomain
 def test_the_report_counts_what_was_read_and_every_reason(tmp_path):
     folder = write_tunes(tmp_path / "tunes", 20)
     Score(str(folder / "tune-000.mid")).shift_pitch(3).dump_midi(str(folder / "zz.mid"))
-    write_tune(folder / "waltz.mid", SCALE + SCALE[:4], numerator=3)
+    write_tune(folder / "odd.mid", SCALE + SCALE[:2], numerator=5)
     (folder / "bad.mid").write_bytes(b"nothing")
     lines = list(prepare_lines("music", [folder]))
     report = "\n".join(lines)
     assert lines[0] == "42 examples of 21 items in 23 files"
     assert sum(int(part.split()[0]) for part in lines[1].split(", ")) == 42
     assert lines[2] == "  2 are duplicates of earlier ones, 4.8%"
-    assert "  3 × time signature 3/4 (this model reads 4/4" in report
+    assert " × time signature 5/4 (this model reads 4/4" in report
     assert "  1 damaged file\n    tunes/bad.mid: " in report
     assert "read 23 files in " in report
     assert " files/s, " in report

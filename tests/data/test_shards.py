@@ -83,4 +83,4 @@ def test_workers_that_run_the_command_read_the_shards_at_the_same_time(tmp_path,
     merged = Path(result.output.splitlines()[-1].removeprefix("store: "))
     whole = prepare_store(MusicDomain(), [folder], cache=tmp_path / "whole")
     assert contents(merged) == contents(whole.store)
-    assert open_store(merged).report.items == 18
+    assert open_store(merged).report.items == 19

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from music_pieces import common
 from tiny_models import write_chords
 from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, Normal, kl_divergence
@@ -22,7 +23,6 @@ from musicae.evaluation.evaluate import evaluate, evaluate_files
 from musicae.image.domain import ImageConfig, ImageDomain
 from musicae.likelihoods import Gaussian
 from musicae.models import Autoencoder, ModelConfig
-from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.music.statistics import bar_before
 from musicae.nn.latent import Posterior
 from musicae.spec import Layout, TensorSpec
@@ -222,7 +222,7 @@ def test_bits_and_elbo_are_those_of_the_distributions(image: TrainedModel, start
 
 
 def test_a_perfect_melody_model_scores_one_and_its_silent_code_costs_nothing(starter_set: Starter) -> None:
-    domain = MusicDomain()
+    domain = common()
     scores = evaluate(copying(domain, latent="gaussian"), starter_set(domain))
     for name in ("accuracy_teacher_forced", "accuracy_free_running", "accuracy_free_running_mean", "onset_f1"):
         assert scores[name] == 1.0
@@ -281,7 +281,7 @@ def test_a_limit_is_spread_over_the_split(starter_set: Starter) -> None:
 
 
 def test_examples_that_stand_in_training_are_left_out_and_counted(starter_set: Starter) -> None:
-    domain = MusicDomain()
+    domain = common()
     whole = starter_set(domain)
     examples = np.array(whole.examples)
     train, test = whole.splits["train"], unseen(domain, whole, "test")
@@ -350,7 +350,7 @@ def test_data_that_is_gone_is_named(audio: TrainedModel, tmp_path: Path) -> None
 
 
 def test_holding_and_copying_are_scored_as_a_model_that_does_so_would_be(starter_set: Starter) -> None:
-    domain = MusicDomain()
+    domain = common()
     dataset = starter_set(domain)
     target = np.array(dataset.examples[unseen(domain, dataset, "test")], np.int64)
     scores = evaluate(copying(domain), dataset)
@@ -364,7 +364,7 @@ def test_holding_and_copying_are_scored_as_a_model_that_does_so_would_be(starter
 
 
 def test_the_symbol_that_is_held_is_the_most_frequent_in_training(starter_set: Starter) -> None:
-    domain = MusicDomain()
+    domain = common()
     whole = starter_set(domain)
     examples = np.array(whole.examples)
     examples[whole.splits["train"]] = 40
@@ -375,7 +375,7 @@ def test_the_symbol_that_is_held_is_the_most_frequent_in_training(starter_set: S
 
 
 def test_a_bar_alone_has_no_copy_to_compare_with(starter_set: Starter) -> None:
-    domain = MusicDomain(MusicConfig(bars=1))
+    domain = common(bars=1)
     scores = evaluate(copying(domain), starter_set(domain))
     assert "accuracy_hold" in scores
     assert "accuracy_copy" not in scores
@@ -470,7 +470,7 @@ def test_samples_and_paths_are_scored_where_they_are_asked_for(music: TrainedMod
 
 
 def test_what_a_restorer_of_music_was_given_is_scored_beside_its_answer(starter_set: Starter) -> None:
-    domain = MusicDomain()
+    domain = common()
     dataset = starter_set(domain)
     scores = evaluate(copying(domain, "denoise"), dataset)
     assert scores["accuracy_corrupted"] == scores["accuracy_free_running"] < 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from music_pieces import common
 from torch import Tensor
 
 from musicae.data.dataset import DataSet, unseen
@@ -14,7 +15,7 @@ from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.sample_quality import path_quality, sample_quality
 from musicae.models import Autoencoder, ModelConfig
-from musicae.music.domain import MusicConfig, MusicDomain
+from musicae.music.domain import MusicDomain
 from musicae.nn.latent import Posterior
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
@@ -128,7 +129,7 @@ def test_copies_are_found_where_the_store_has_no_identities(tunes: tuple[MusicDo
 
 
 def test_a_single_bar_has_no_bars_to_compare(starter_set: Starter) -> None:
-    domain = MusicDomain(MusicConfig(bars=1))
+    domain = common(bars=1)
     dataset = starter_set(domain)
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 20)
     assert "sample_copied" in scores
@@ -173,7 +174,7 @@ def of_windows(held_out: Tensor) -> DataSet:
 
 
 def test_even_and_uneven_paths_are_told_apart() -> None:
-    domain = MusicDomain()
+    domain = common()
     even, uneven = ramp(domain, [4] * 11), ramp(domain, [1] * 5 + [32] + [1] * 5)
     found = []
     for book in (even, uneven):
@@ -186,7 +187,7 @@ def test_even_and_uneven_paths_are_told_apart() -> None:
 
 
 def test_a_crossfade_takes_each_step_once_from_the_other_end() -> None:
-    domain = MusicDomain()
+    domain = common()
     book = torch.stack([torch.full((32, 1), 30), torch.full((32, 1), 40)])
     scores = path_quality(songbook(domain, book), of_windows(book), 50)
     assert scores["crossfade_change"] == pytest.approx(1 / 12)
@@ -205,7 +206,7 @@ def test_the_model_finds_its_own_paths_likely_and_a_crossfade_not(tunes: tuple[M
 
 
 def test_ends_that_are_the_same_to_the_model_have_no_jump() -> None:
-    domain = MusicDomain()
+    domain = common()
     held_out = torch.stack([torch.full((32, 1), 30), torch.arange(30, 62)[:, None]])
     scores = path_quality(songbook(domain, held_out[:1]), of_windows(held_out), 3)
     assert scores["path_change"] == scores["crossfade_change"] == 0
@@ -213,7 +214,7 @@ def test_ends_that_are_the_same_to_the_model_have_no_jump() -> None:
 
 
 def test_a_path_needs_two_examples() -> None:
-    domain = MusicDomain()
+    domain = common()
     held_out = torch.full((1, 32, 1), 30)
     with pytest.raises(MusicaeError, match="two examples that do not stand in training, and test has 1"):
         path_quality(songbook(domain, held_out), of_windows(held_out), 3)

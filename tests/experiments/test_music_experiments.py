@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from music_pieces import common
 
-from musicae.music.domain import MusicDomain
 from musicae.starter import starter_items
 
 
@@ -25,7 +25,7 @@ def music_samples(script: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
     """Two sets of a few starter tunes, as MIDI."""
-    domain = MusicDomain()
+    domain = common()
     folder = tmp_path / "sets"
     for number, (title, reading) in zip(range(12), starter_items(domain), strict=False):
         windows = domain.tensor(torch.from_numpy(reading.examples[::2].copy())).target
@@ -35,7 +35,7 @@ def sets(tmp_path: Path) -> Path:
 
 
 def test_pretty_midi_gives_the_windows_that_are_compared(music: ModuleType, sets: Path) -> None:
-    domain, compared = MusicDomain(), 0
+    domain, compared = common(), 0
     for path in sorted(sets.rglob("*.mid")):
         ours, theirs = domain.read(path).examples[..., 0], music.read_with_pretty_midi(path)
         assert np.array_equal(ours, theirs), path.name

@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from music_pieces import common
 
-from musicae.music.domain import MusicConfig, MusicDomain, MusicFrame
+from musicae.music.domain import MusicFrame
 from musicae.music.piece import Piece
 from musicae.music.quantize import quantize
 from musicae.music.tokens import (
@@ -91,7 +92,7 @@ def test_sounding_and_the_piano_roll_agree_with_the_notes(tokens: np.ndarray) ->
 
 def melody(windows: np.ndarray, **frame: object) -> Piece:
     """One stream of windows `(windows, steps)` as a piece."""
-    domain = MusicDomain(MusicConfig(bars=windows.shape[1] // 16))
+    domain = common(bars=windows.shape[1] // 16)
     return domain.compose(torch.from_numpy(windows[..., None].astype(np.int64)), MusicFrame(**frame))
 
 

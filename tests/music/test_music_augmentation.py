@@ -2,11 +2,14 @@
 
 import numpy as np
 import torch
+from music_pieces import common
 
 from musicae.music.config import PARTS
 from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.music.tensors import recombine, vary_drums
 from musicae.music.tokens import DRUM_PITCHES
+
+TRIO = MusicDomain(MusicConfig(part="trio", time_signature="4/4")).spec
 
 
 def hits(tokens: torch.Tensor) -> torch.Tensor:
@@ -43,20 +46,20 @@ def test_about_half_of_the_windows_take_some_drums_from_another():
 
 def test_recombined_windows_hold_whole_streams_of_the_batch():
     streams = torch.arange(300)[:, None, None].expand(300, 32, 3) + torch.tensor([0, 1000, 2000])
-    after = recombine(streams.clone(), 0.5, torch.Generator().manual_seed(0))
+    after = recombine(streams.clone(), TRIO, 0.5, torch.Generator().manual_seed(0))
     assert torch.equal(after, after[:, :1].expand_as(after))  # a stream is one window's throughout
     owners = after[:, 0] - torch.tensor([0, 1000, 2000])
     assert all(sorted(owners[:, stream].tolist()) != list(range(300)) for stream in range(3))
     whole = (owners == torch.arange(300)[:, None]).all(1).double().mean()
     assert 0.4 < whole < 0.6
-    assert torch.equal(recombine(streams, 0.0, torch.Generator().manual_seed(0)), streams)
+    assert torch.equal(recombine(streams, TRIO, 0.0, torch.Generator().manual_seed(0)), streams)
 
 
 def test_a_domain_recombines_in_training_only_and_only_where_asked():
     stored = torch.arange(2, 62)[:, None, None].expand(60, 32, 3).clone()
     stored[..., 2] = 0
-    asked = MusicDomain(MusicConfig(part="trio", recombined=1.0))
-    plain = MusicDomain(MusicConfig(part="trio"))
+    asked = MusicDomain(MusicConfig(part="trio", time_signature="4/4", recombined=1.0))
+    plain = MusicDomain(MusicConfig(part="trio", time_signature="4/4"))
 
     def apart(domain):
         lines = domain.tensor(stored, torch.Generator().manual_seed(0)).target[:, 0, :2]
@@ -76,7 +79,7 @@ def test_about_as_many_trios_are_varied_as_said():
 
 
 def test_reading_without_a_generator_varies_nothing():
-    domain = MusicDomain(MusicConfig(part="drums"))
+    domain = common(part="drums")
     stored = grooves(8).to(torch.int32)
     assert torch.equal(domain.tensor(stored).target, stored.long())
     assert not torch.equal(domain.tensor(stored, torch.Generator().manual_seed(0)).target, stored.long())

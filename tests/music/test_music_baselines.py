@@ -8,11 +8,15 @@ from musicae.music.statistics import always, bar_before, most_frequent
 
 def test_the_most_frequent_token_is_each_streams_own() -> None:
     tokens = np.array([[[5, 0], [5, 3], [0, 3]], [[5, 3], [0, 0], [7, 3]]])  # (2, 3, 2)
-    assert most_frequent(tokens).tolist() == [5, 3]
+    assert most_frequent(tokens, (90, 90)).tolist() == [5, 3]
 
 
 def test_of_equally_frequent_tokens_the_lowest_is_taken() -> None:
-    assert most_frequent(np.array([[[9], [4], [4], [9]]])).tolist() == [4]
+    assert most_frequent(np.array([[[9], [4], [4], [9]]]), (90,)).tolist() == [4]
+
+
+def test_pads_are_no_tokens() -> None:
+    assert most_frequent(np.array([[[9], [4], [4], [90], [90], [90]]]), (90,)).tolist() == [4]
 
 
 def test_always_says_the_same_in_the_shape_and_type_of_the_music() -> None:

@@ -9,11 +9,11 @@ import pretty_midi
 import pytest
 import symusic
 import torch
-from music_pieces import map_piece, starter
+from music_pieces import common, map_piece, starter
 from pydantic import ValidationError
 
 from musicae.errors import MusicaeError
-from musicae.music.config import PARTS, TIME_SIGNATURES
+from musicae.music.config import ANY, PARTS, TIME_SIGNATURES
 from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.music.piece import Piece
 
@@ -38,17 +38,17 @@ def test_there_is_starter_data_for_every_part_and_time_signature(part: str, sign
     domain.spec.check(tuple(tensor.shape))
     assert tensor.dtype == torch.int64
     assert all(tensor[..., index].max() < size for index, size in enumerate(domain.spec.vocabulary))
-    assert domain.spec.segment == {"4/4": 16, "2/4": 8, "3/4": 12, "6/8": 12}[signature]
+    assert domain.spec.segment == {"4/4": 16, "2/4": 8, "3/4": 12, "6/8": 12, "9/8": 18}[signature]
     assert domain.spec.shape == (2 * domain.spec.segment, len(domain.spec.vocabulary))
 
 
 def test_the_settings_are_those_of_the_tables() -> None:
     assert get_args(MusicConfig.model_fields["part"].annotation) == tuple(PARTS)
-    assert get_args(MusicConfig.model_fields["time_signature"].annotation) == tuple(TIME_SIGNATURES)
+    assert get_args(MusicConfig.model_fields["time_signature"].annotation) == (ANY, *TIME_SIGNATURES)
 
 
 def test_a_trio_moves_in_one_piece_and_its_drums_keep_their_rhythm() -> None:
-    domain = MusicDomain(MusicConfig(part="trio"))
+    domain = common(part="trio")
     stored = torch.from_numpy(starter_windows(domain).astype(np.int64))
     moved = domain.tensor(stored, torch.Generator().manual_seed(2)).target
     assert not torch.equal(moved, stored)
@@ -58,13 +58,13 @@ def test_a_trio_moves_in_one_piece_and_its_drums_keep_their_rhythm() -> None:
     shifts = (moved - stored)[..., :2]
     first = torch.where(onset, shifts, -99).flatten(1).amax(dim=1)
     assert torch.equal(torch.where(onset, shifts, first[:, None, None]), first[:, None, None].expand_as(shifts))
-    assert set(first.tolist()) == set(range(-6, 6))
+    assert set(range(-6, 6)) <= set(first.tolist())
     still_drums = torch.cat([moved[..., :2], stored[..., 2:]], dim=-1)
     np.testing.assert_array_equal(domain.identity(still_drums.numpy()), domain.identity(stored.numpy()))
 
 
 def test_a_trio_moves_within_what_both_lines_allow() -> None:
-    domain = MusicDomain(MusicConfig(part="trio"))
+    domain = common(part="trio")
     stored = torch.zeros(2000, 32, 3, dtype=torch.int64)
     stored[:, 0, 0], stored[:, 0, 1] = 89 - 2, 2 + 1  # two semitones from the top, one from the bottom
     moved = domain.tensor(stored, torch.Generator().manual_seed(0)).target
@@ -72,7 +72,7 @@ def test_a_trio_moves_within_what_both_lines_allow() -> None:
 
 
 def test_the_identity_of_a_trio_hears_every_stream() -> None:
-    domain = MusicDomain(MusicConfig(part="trio"))
+    domain = common(part="trio")
     window = starter_windows(domain, 1)
     marks = [domain.identity(window)[0]]
     for stream in range(3):
@@ -86,7 +86,7 @@ def test_the_identity_of_a_trio_hears_every_stream() -> None:
 
 
 def test_drums_are_scored_by_single_hits() -> None:
-    domain = MusicDomain(MusicConfig(part="drums"))
+    domain = common(part="drums")
     target = torch.zeros(4, 32, 1, dtype=torch.int64)
     target[:, 0], target[:, 8] = 1 + 4, 2
     estimate = target.clone()
@@ -100,7 +100,7 @@ def test_drums_are_scored_by_single_hits() -> None:
 
 
 def test_a_trio_is_scored_stream_by_stream() -> None:
-    domain = MusicDomain(MusicConfig(part="trio"))
+    domain = common(part="trio")
     target = torch.zeros(1, 32, 3, dtype=torch.int64)
     target[0, 0] = torch.tensor([40, 20, 1])
     target[0, 8] = torch.tensor([42, 22, 2])
@@ -134,7 +134,7 @@ def test_a_composed_window_is_selected_again_with_its_instruments(part: str, sig
 
 @EVERY_PART
 def test_silence_is_saved_as_a_valid_file_of_its_length(part: str, tmp_path: Path) -> None:
-    domain = MusicDomain(MusicConfig(part=part))
+    domain = common(part=part)
     piece = domain.compose(torch.zeros(2, *domain.spec.shape, dtype=torch.int64))
     reading = domain.read(piece.save(tmp_path / "x.mid"))
     assert len(reading.examples) == 0 and reading.skipped == {"no notes": 1}
@@ -144,7 +144,7 @@ def test_silence_is_saved_as_a_valid_file_of_its_length(part: str, tmp_path: Pat
 
 @EVERY_PART
 def test_mapping_a_piece_through_nothing_keeps_it(part: str) -> None:
-    domain = MusicDomain(MusicConfig(part=part))
+    domain = common(part=part)
     piece = compose(domain, starter_windows(domain, 5))
     seen = []
 
@@ -158,7 +158,7 @@ def test_mapping_a_piece_through_nothing_keeps_it(part: str) -> None:
 
 @pytest.mark.parametrize(("has", "wants"), [("drums", "melody"), ("melody", "drums")])
 def test_a_file_of_the_other_part_names_the_model_that_reads_it(has: str, wants: str, tmp_path: Path) -> None:
-    writer, reader = MusicDomain(MusicConfig(part=has)), MusicDomain(MusicConfig(part=wants))
+    writer, reader = common(part=has), common(part=wants)
     piece = Piece.open(compose(writer, starter_windows(writer, 1)).save(tmp_path / "x.mid"))
     for use in (reader.select, lambda item: list(reader.windows(item))):
         with pytest.raises(MusicaeError, match=rf"x\.mid has .*use --model {has}-2bar"):
@@ -175,16 +175,18 @@ def test_a_file_in_five_four_learns_which_time_signatures_there_are(tmp_path: Pa
     ]
     midi.time_signature_changes.append(pretty_midi.TimeSignature(5, 4, 0))
     domain = MusicDomain(MusicConfig(time_signature="3/4"))
-    with pytest.raises(MusicaeError, match=r"is in 5/4; this model reads 3/4; .* \(there are 4/4, 2/4, 3/4, 6/8\)"):
+    with pytest.raises(
+        MusicaeError, match=r"is in 5/4; this model reads 3/4; .* \(there are 4/4, 2/4, 3/4, 6/8, 9/8\)"
+    ):
         domain.select(domain.open(midi))
     assert domain.examples(domain.open(midi)).skipped == {
-        "time signature 5/4 (this model reads 3/4; there are 4/4, 2/4, 3/4, 6/8)": 7
+        "time signature 5/4 (this model reads 3/4; there are 4/4, 2/4, 3/4, 6/8, 9/8)": 7
     }
 
 
 @EVERY_PART
 def test_a_preview_can_be_seen_and_played(part: str) -> None:
-    domain = MusicDomain(MusicConfig(part=part))
+    domain = common(part=part)
     tensor = domain.tensor(torch.from_numpy(starter_windows(domain, 2))).target
     made = domain.preview({"original": tensor, "model": tensor}, columns=("first", "second"))
     assert list(made) == [".png", ".mid", ".wav"]
@@ -193,7 +195,7 @@ def test_a_preview_can_be_seen_and_played(part: str) -> None:
 
 @pytest.mark.parametrize("backend", [None, "sines"])
 def test_every_drum_that_is_composed_is_audible(backend: str | None) -> None:
-    domain = MusicDomain(MusicConfig(part="drums"))
+    domain = common(part="drums")
     for bit in range(9):
         tensor = torch.zeros(1, 32, 1, dtype=torch.int64)
         tensor[0, 8] = 1 << bit
@@ -217,7 +219,7 @@ def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, object]) -
 
 
 def test_a_sets_own_test_files_are_known_by_its_table(tmp_path: Path) -> None:
-    domain = MusicDomain(MusicConfig(part="drums"))
+    domain = common(part="drums")
     folder = tmp_path / "groove"
     (folder / "one").mkdir(parents=True)
     table = folder / "info.csv"
@@ -236,7 +238,7 @@ def test_a_sets_own_test_files_are_known_by_its_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "file,split\none/x.mid,test\n", "\x00\xff\n", '"unclosed'])
 def test_another_table_says_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "info.csv").write_text(content, encoding="latin-1")
-    assert MusicDomain().official_split(tmp_path / "one" / "x.mid") is None
+    assert common().official_split(tmp_path / "one" / "x.mid") is None
 
 
 def midi_with_chords() -> pretty_midi.PrettyMIDI:
@@ -261,7 +263,7 @@ def write_with_markers(path: Path, markers: dict[int, str]) -> Path:
 
 def test_chords_are_one_more_column_and_move_with_the_notes(tmp_path: Path) -> None:
     path = write_with_markers(tmp_path / "x.mid", {0: "C", 1920 + 2: "Am7", 2 * 1920: "G", 3 * 1920: "N.C."})
-    plain, domain = MusicDomain(), MusicDomain(MusicConfig(chords=True))
+    plain, domain = common(), common(chords=True)
     stored = domain.read(path).examples
     assert stored.shape == (7, 32, 2) and stored.dtype == np.uint8
     np.testing.assert_array_equal(stored[..., :1], plain.read(path).examples)
@@ -273,7 +275,7 @@ def test_chords_are_one_more_column_and_move_with_the_notes(tmp_path: Path) -> N
 
     batch = domain.tensor(torch.from_numpy(np.repeat(stored[1:2], 500, axis=0)), torch.Generator().manual_seed(0))
     shift = batch.target[:, 0, 0] - int(stored[1, 0, 0])
-    assert set(shift.tolist()) == set(range(-6, 6))
+    assert set(range(-6, 6)) <= set(shift.tolist())
     assert torch.equal((batch.condition[:, 0] - 2) // 4, (9 + shift) % 12)
     assert torch.equal((batch.condition[:, 16] - 1) // 4, (7 + shift) % 12)
     still = domain.tensor(torch.from_numpy(stored))
@@ -286,4 +288,4 @@ def test_chords_are_one_more_column_and_move_with_the_notes(tmp_path: Path) -> N
 
 def test_files_without_notes_keep_the_column_of_chords(tmp_path: Path) -> None:
     (tmp_path / "x.abc").write_text("X:1\nT:A\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n\nX:2\nT:B\nM:4/4\nL:1/4\nK:C\nz4|z4|\n")
-    assert MusicDomain(MusicConfig(chords=True)).read(tmp_path / "x.abc").examples.shape == (1, 32, 2)
+    assert common(chords=True).read(tmp_path / "x.abc").examples.shape == (1, 32, 2)

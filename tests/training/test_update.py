@@ -25,7 +25,7 @@ from musicae.training.trouble import divergence, halved, is_out_of_memory, until
 
 TINY = {"widths": (8, 8), "latent_size": 4, "batch_size": 32, "warmup_steps": 5, "precision": "no", "log_with": ()}
 TILES = tiles(240)
-MELODIES = {"width": 32, "step_width": 16, "latent_size": 6, "dropout": 0.2, "warmup_steps": 1}
+MELODIES = {"time_signature": "4/4", "width": 32, "step_width": 16, "latent_size": 6, "dropout": 0.2, "warmup_steps": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -76,14 +76,15 @@ def test_micro_batches_make_the_draws_of_the_whole_batch(tmp_path):
     whole = updated(started(tmp_path / "whole", "music", melodies, **settings), 3)  # dropout, word dropout and z
     parts = updated(started(tmp_path / "parts", "music", melodies, **settings, micro_batch=7), 3)
     for name, value in whole.items():
-        torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-4, msg=name)  # a step moves them by 1e-3
 
 
 def test_a_model_that_counts_its_steps_counts_no_micro_batches(tmp_path):
     melodies = np.random.default_rng(0).integers(2, 90, (40, 32), dtype=np.uint8)
     resolved = Experiment.resolve(
         "music", data=melodies, model="musicvae",
-        settings={"encoder_width": 8, "decoder_width": 8, "batch_size": 8, "micro_batch": 2, "log_with": ()},
+        settings={"encoder_width": 8, "decoder_width": 8, "batch_size": 8, "micro_batch": 2, "log_with": ()}
+        | {"time_signature": "4/4"},
     )  # fmt: skip
     model = build_model("musicvae", resolved.domain.spec, resolved.manifest.model_settings)
     run = TrainingRun(resolved.domain, model, resolved.read(), resolved.config, resolved.manifest, tmp_path)

@@ -1,0 +1,159 @@
+"""Windows of several time signatures in one tensor, and a model that is given the file's own."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from music_pieces import map_piece, starter
+
+from musicae.cli import main
+from musicae.models import build_model
+from musicae.music.config import TIME_SIGNATURES, MusicConfig
+from musicae.music.domain import MusicDomain
+from musicae.music.midi import NewTrack, Notes
+from musicae.music.piece import Piece
+from musicae.music.slots import Slots
+from musicae.spec import TensorSpec
+
+ANY = MusicDomain(MusicConfig())
+WRITTEN = ("4/4", "2/2", "2/4", "4/8", "8/8", "4/2", "8/4", "3/4", "6/4", "3/2", "9/4", "6/8", "3/8", "12/8", "9/8")
+SMALL = {"width": 16, "step_width": 16, "unrolled": 8, "embedding": 8, "latent_size": 8, "prior": "standard"}
+
+
+def eighths(signature: tuple[int, int], count: int = 144) -> Piece:
+    """Notes of different lengths and pitches, an eighth apart."""
+    start = 240 * np.arange(count)
+    pitch = 60 + (start // 240) % 13
+    notes = Notes(start, start + 60 + 30 * (np.arange(count) % 6), pitch, 40 + np.arange(count) % 80)
+    return Piece.new([NewTrack("flute", 73, False, notes)], time_signatures=((0, *signature),), name="eighths")
+
+
+def windows(domain: MusicDomain, piece: Piece) -> torch.Tensor:
+    return domain.tensor(torch.from_numpy(domain.examples(piece).examples)).target
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_every_time_signature_is_read_and_given_back(written: str) -> None:
+    upper, lower = map(int, written.split("/"))
+    signature = upper, lower
+    piece = eighths(signature)
+    assert map_piece(ANY, piece, lambda tokens: tokens).data == piece.data
+    stored = ANY.examples(piece)
+    assert len(stored.examples) and stored.skipped == {}
+    bar_ticks = 480 * 4 * signature[0] // signature[1]
+    for bar in range(1, 4):  # the window that is chosen by its bar begins where the bar does
+        chosen = ANY.select(piece, bar=bar)
+        assert chosen.frame.time_signature == signature
+        composed = ANY.compose(ANY.tensor(torch.from_numpy(chosen.example)).target, chosen.frame)
+        own, found = piece.notes(0), composed.notes(0)
+        first = np.flatnonzero(own.start >= (bar - 1) * bar_ticks)[0]
+        assert found.pitch[:4].tolist() == own.pitch[first : first + 4].tolist()
+        assert composed.time_signatures[0][1:] == signature
+
+
+@pytest.mark.parametrize("name", list(TIME_SIGNATURES))
+def test_a_model_of_any_reads_what_a_model_of_one_reads(name: str) -> None:
+    alone = MusicDomain(MusicConfig(time_signature=name))
+    piece = eighths((TIME_SIGNATURES[name].numerator, TIME_SIGNATURES[name].denominator))
+    if name == "2/4":  # of any it is read in pairs, as 4/4
+        alone = MusicDomain(MusicConfig(time_signature="4/4"))
+    for group in ANY.config.slots.groups(windows(ANY, piece), ANY.config.plan.vocabulary):
+        assert torch.equal(group.tokens, windows(alone, piece)[group.rows])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_slots_hold_what_was_put_in_and_pads_say_the_time_signature(data: st.DataObject) -> None:
+    lengths = tuple(data.draw(st.lists(st.integers(2, 9), min_size=2, max_size=4)))
+    lengths = (*lengths, max(lengths) + 1)  # the longest is one of its own, as in music
+    slots = Slots(lengths, data.draw(st.integers(1, 3)))
+    count, sizes = data.draw(st.integers(1, 6)), (7, 5)
+    number = torch.tensor(data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=count, max_size=count)))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
+    stored = torch.stack([torch.randint(0, size, (count, slots.steps), generator=generator) for size in sizes], -1)
+    bars = slots.bars
+    for row, own in enumerate(number.tolist()):
+        stored[row, bars * lengths[own] :] = 0
+    spread = slots.spread(stored, number, sizes)
+    slots.check(spread, sizes)
+    assert torch.equal(slots.numbers(spread, sizes), number)
+    seen = torch.zeros_like(stored)
+    for group in slots.groups(spread, sizes):
+        assert (number[group.rows] == group.number).all()
+        seen[group.rows, : group.tokens.shape[1]] = group.tokens
+    assert torch.equal(seen, stored)
+    pads = torch.stack([spread[..., index] >= size for index, size in enumerate(sizes)], -1)
+    wanted = bars * (slots.size - torch.tensor(lengths)[number])
+    assert torch.equal(pads.sum(1), wanted[:, None].expand(-1, 2))
+
+
+def test_a_pad_inside_a_bar_is_refused() -> None:
+    tokens = windows(ANY, eighths((3, 4)))[:1]
+    tokens[0, 3, 0] = 91
+    with pytest.raises(ValueError, match="pads"):
+        ANY.compose(tokens)
+
+
+def of_any() -> tuple[TensorSpec, torch.nn.Module]:
+    torch.manual_seed(0)
+    return ANY.spec, build_model("steps", ANY.spec, SMALL).eval()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_what_is_decoded_is_in_the_time_signature_that_is_given(number: int) -> None:
+    spec, model = of_any()
+    condition = torch.full((5, spec.shape[0]), number)
+    decoded = model.decode(torch.randn(5, 8), condition=condition)
+    ANY.config.slots.check(decoded, spec.vocabulary)
+    assert ANY.config.slots.numbers(decoded, spec.vocabulary).tolist() == [number] * 5
+    assert torch.equal(model.decode(torch.zeros(1, 8)), model.decode(torch.zeros(1, 8), condition=condition[:1] * 0))
+
+
+def test_pads_cost_nothing_and_the_rest_what_it_costs_alone() -> None:
+    spec, model = of_any()
+    batch = ANY.tensor(torch.from_numpy(ANY.examples(eighths((3, 4))).examples))
+    parameters = torch.randn(len(batch.target), spec.shape[0], model.likelihood.width)
+    cost = -model.likelihood.log_prob(parameters, batch.target)
+    exists = batch.target[..., 0] < 90
+    each = torch.nn.functional.cross_entropy(parameters[exists], batch.target[exists][:, 0], reduction="none")
+    torch.testing.assert_close(cost.sum(), each.sum())
+    assert exists.sum() == 24 * len(batch.target)
+
+
+def test_bars_of_another_time_signature_are_read_in_one_song() -> None:
+    notes = eighths((4, 4), 60).notes(0)
+    piece = Piece.new([NewTrack("x", 0, False, notes)], time_signatures=((0, 4, 4), (8 * 480, 3, 4), (14 * 480, 6, 8)))
+    found = windows(ANY, piece)
+    numbers = ANY.config.slots.numbers(found, ANY.config.plan.vocabulary)
+    assert sorted(set(numbers.tolist())) == [0, 1, 2]
+    assert map_piece(ANY, piece, lambda tokens: tokens).data == piece.data
+    composed = ANY.compose(torch.stack([found[numbers == number][0] for number in range(3)]))
+    assert [event[1:] for event in composed.time_signatures[:3]] == [(4, 4), (3, 4), (6, 8)]
+    assert len(ANY.statistics(found).histograms["density"]) == len(found)
+    assert ANY.attributes(found)["density"].isfinite().all()
+
+
+def test_each_time_signature_has_starter_tunes_that_are_learned_from() -> None:
+    numbers = [reading.examples[:, 0, -1] for _, reading in starter(ANY) if len(reading.examples)]
+    assert set(np.concatenate(numbers).tolist()) == {0, 1, 2, 3}
+
+
+def test_a_time_signature_can_be_asked_for_by_its_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    condition = ANY.condition("3/4", 2)
+    assert condition.shape == (2, 36) and (condition == 1).all()
+    small = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    train = ["train", "--domain", "music", "--steps", "4", "--set", "evaluate_every=4", "--precision", "no", *small]
+    runner = CliRunner()
+    result = runner.invoke(main, [*train, "--out", "run"], prog_name="musicae")
+    assert result.exit_code == 0, result.output
+    result = runner.invoke(
+        main, ["sample", "--model", "run", "--time-signature", "9/8", "--count", "2", "--out", "out"]
+    )
+    assert result.exit_code == 0, result.output
+    pieces = [Piece.open(path) for path in sorted((tmp_path / "out").glob("*.mid"))]
+    assert pieces and all(piece.time_signatures[0][1:] == (9, 8) for piece in pieces)
+    refused = runner.invoke(main, ["sample", "--model", "run", "--time-signature", "5/4"])
+    assert refused.exit_code == 2 and "9/8" in refused.stderr
