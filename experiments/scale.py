@@ -277,6 +277,7 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     figure, axes = plt.subplots(2, len(LARGEST), figsize=(3 * len(LARGEST), 5), sharey="row", layout="constrained")
     rows = {(row["medium"], row["axis"], row["cost"]): row["exponent"] for row in results["exponents"]}
@@ -287,6 +288,12 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
                 label = f"{medium} {rows[medium, axis, cost]:.2f}"
                 panel.loglog([p["value"] for p in line], [p[cost] for p in line], "o-", color=colour, label=label)
             panel.legend(fontsize=7, frameon=False)
+            panel.yaxis.set_minor_formatter(NullFormatter())  # between powers of ten they lie over each other
+            panel.xaxis.set_minor_formatter(NullFormatter())
+            values = sorted({p["value"] for p in results["points"] if p["axis"] == axis})
+            marked = values[:: -(-len(values) // 5)]
+            panel.set_xticks(marked, [f"{value:g}" if value < 10_000 else f"{value // 1000}k" for value in marked])
+            panel.tick_params(axis="x", labelsize=7)
             panel.grid(alpha=0.3)
         axes[0, column].set_title(f"{axis}" + (" (time to read)" if axis == "files" else ""), fontsize=10)
         axes[1, column].set_xlabel(UNITS[axis], fontsize=8)

@@ -205,17 +205,16 @@ def test_what_is_decoded_can_be_played_and_temperature_widens_the_values() -> No
 
 def test_a_small_model_learns_how_notes_are_played() -> None:
     domain = PLAYED["melody"]
-    generator = np.random.default_rng(0)
     pieces = [
-        played("melody", [(beat * 240 + int(generator.integers(0, 50)), 40 + 20 * (beat % 4)) for beat in range(16)])
-        for _ in range(24)
+        played("melody", [(beat * 240 + 15 * ((beat + first) % 4), 40 + 20 * (beat % 4)) for beat in range(16)])
+        for first in range(4)
     ]
     target = torch.cat([tensor(domain, piece) for piece in pieces])
     condition = torch.zeros(len(target), domain.config.steps, dtype=torch.int64)
     torch.manual_seed(0)
     model = build_model("steps", domain.spec, {**SMALL, "width": 64, "step_width": 32, "latent_size": 16})
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(150):
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(700):
         loss = model.loss(target, condition=condition, beta=0.01).total
         optimizer.zero_grad()
         loss.backward()
@@ -223,7 +222,7 @@ def test_a_small_model_learns_how_notes_are_played() -> None:
     scores = domain.metrics(model.eval().reconstruct(target, condition=condition), target, target)
     assert scores["onset_f1"].mean() > 0.95
     assert scores["velocity_mae"].nanmean() < 4  # always the mean: 20
-    assert scores["offset_mae"].nanmean() < 0.1  # always the mean: 0.1
+    assert scores["offset_mae"].nanmean() < 0.03  # always the mean: 0.125
 
 
 def test_scores_of_values_are_what_counting_by_hand_gives() -> None:
