@@ -4,6 +4,7 @@ The content is written under a temporary name, flushed to the disk (fsync), and 
 never finds half a file, and a write that is interrupted, even by a power failure, leaves the old file as it was.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,6 +14,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from musicae.errors import MusicaeError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a full disk."""
 
 
 @contextmanager
@@ -153,7 +157,14 @@ def free_path(path: Path) -> Path:
 
 def unwritable(place: Path, error: OSError) -> MusicaeError:
     """The error for a path that cannot be written to; it names that path and not a temporary one."""
-    return MusicaeError(f"{place} cannot be written ({error.strerror or error}); choose another --out or free space.")
+    reason = str(error.strerror or error) + (f"; {free_space(place)}" if error.errno in NO_SPACE else "")
+    return MusicaeError(f"{place} cannot be written ({reason}); choose another --out or free space.")
+
+
+def free_space(place: Path) -> str:
+    """How much room is left where a path lies, in words."""
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return f"{shutil.disk_usage(there).free / 1e6:.1f} MB are free there"
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:

@@ -4,7 +4,6 @@ A folder of many files is read by several processes, and an interrupted reading 
 is not as it was written is made again from the files. Nothing here knows splits or models.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from musicae import __version__
-from musicae.atomic_io import partial_path
+from musicae.atomic_io import NO_SPACE, partial_path
 from musicae.data.checksums import damage
 from musicae.data.pool import Guard, is_sendable, read_in_processes
 from musicae.data.reading import Block, Outcome, gather_blocks, read_all
@@ -345,7 +344,7 @@ def _write_store(
         publish(folder, prepared.store)
     except OSError as error:
         keep = writer.worth_keeping
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_SPACE:
             raise
         raise _no_space(writer, prepared) from error
     except MusicaeError:  # the next call would fail in the same way

@@ -122,7 +122,10 @@ def evaluate(
 def _scores_of(
     trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int
 ) -> tuple[dict[str, np.ndarray], Tensor]:
-    """The scores of every kept example, `(examples,)` each, and the posterior means, `(examples, numbers)`."""
+    """The scores of every kept example, `(examples,)` each, and the posterior means, `(examples, numbers)`.
+
+    Codes without a density are not kept: those of an hour of sound take gigabytes.
+    """
     model, domain = trained.network, trained.domain
     table = ExampleTable(dataset.examples, kept, trained.device, 0)
     baselines = domain.baselines(trained.manifest.task, _fitted_on(trained, dataset, kept))
@@ -140,9 +143,10 @@ def _scores_of(
             )
         for name, values in found.items():
             scores[name].append(values)
-        means.append(posterior.mean.flatten(1).cpu())
+        if model.latent.has_density:
+            means.append(posterior.mean.flatten(1).cpu())
     each = {name: torch.cat([part.cpu().double() for part in parts]).numpy() for name, parts in scores.items()}
-    return each, torch.cat(means)
+    return each, torch.cat(means) if means else torch.zeros(0, 0)
 
 
 def _batch_scores(

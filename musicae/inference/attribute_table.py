@@ -14,8 +14,6 @@ from musicae.atomic_io import atomic_write
 from musicae.domain import Batch, Domain, HasAttributes, Reading
 from musicae.errors import DamagedFileError, MusicaeError
 
-_WINDOWS_PER_PART = 4096
-
 
 class AttributeTable(NamedTuple):
     """One row for each file, or for each window.
@@ -92,8 +90,9 @@ def measure(domain: Domain, sources: Sequence[Any], *, each_window: bool = False
 
 def parts(domain: Domain, reading: Reading) -> Iterator[tuple[Tensor, Batch]]:
     """The examples of a file as they are stored, and as tensors, in parts: those of an hour of sound take gigabytes."""
-    for start in range(0, len(reading.examples), _WINDOWS_PER_PART):
-        stored = torch.from_numpy(np.ascontiguousarray(reading.examples[start : start + _WINDOWS_PER_PART]))
+    size = domain.spec.evaluation_batch
+    for start in range(0, len(reading.examples), size):
+        stored = torch.from_numpy(np.ascontiguousarray(reading.examples[start : start + size]))
         yield stored, domain.tensor(stored)
 
 

@@ -46,6 +46,8 @@ def cut_windows(part: QuantizedPart, bars: int, min_notes: int) -> WindowSet:
     skipped: defaultdict[str, int] = defaultdict(int)
     if not part.choice.complete:
         return _no_windows(part, bars, {part.choice.reason: 1})
+    if not part.phase.has_beats:
+        return _no_windows(part, bars, {"played without beats: the notes agree with no grid": 1})
     kept: list[np.ndarray] = []
     first_bars: list[np.ndarray] = []
     for line in part.lines:
@@ -212,6 +214,11 @@ def read_part(piece: Piece, config: MusicConfig, track: int | str | None = None)
         raise MusicaeError(f"{piece.label}: {error}") from None
     if not part.choice.complete:
         raise MusicaeError(f"{piece.label} has {part.choice.reason}; expected {config.plan.wanted}.")
+    if not part.phase.has_beats:
+        raise MusicaeError(
+            f"{piece.label} was played without beats: its notes agree with no grid ({part.phase.agreement:.2f} of 1), "
+            "as in a recording turned into notes; match it to the beat in a sequencer (tempo mapping) and export it."
+        )
     if not any(line.is_read for line in part.lines):
         raise _in_another(piece.label, sorted({line.section.time_signature for line in part.lines}), config)
     return part

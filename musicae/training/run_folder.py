@@ -10,7 +10,6 @@ is atomic: before that the run is what it was, after it everything is new. What 
 at any instant leaves a run that can be loaded and resumed. Nothing here knows the loop.
 """
 
-import errno
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -22,7 +21,15 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from musicae.atomic_io import atomic_write, free_path, recover_folder, sync_files, sync_folder
+from musicae.atomic_io import (
+    NO_SPACE,
+    atomic_write,
+    free_path,
+    free_space,
+    recover_folder,
+    sync_files,
+    sync_folder,
+)
 from musicae.config import load_json
 from musicae.errors import CheckpointError, MusicaeError, sentence_of
 from musicae.models.autoencoder import Autoencoder
@@ -37,7 +44,6 @@ _MOST_COPIES = 8
 _FORMER_STATE = "state"
 """Former runs have the folders `best`, `last` and `state`, and no pointer."""
 _FORMER = ("best", "last", _FORMER_STATE)
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _STATE_BYTES = 1_000_000
 """Largest `state.json`."""
 
@@ -96,7 +102,7 @@ class RunFolder:
                 f"another process is training in {self.path}; wait until it ends, or choose another --out."
             ) from None
         except OSError as error:
-            if error.errno not in _NO_SPACE:
+            if error.errno not in NO_SPACE:
                 raise
             raise MusicaeError(self._unsaved(error)) from None
         finally:
@@ -153,13 +159,13 @@ class RunFolder:
         self._remove_unused()
 
     def _unsaved(self, error: Exception) -> str:
-        place = next(place for place in (self.path, *self.path.parents) if place.exists())
         reason = str(error).rstrip(".")
-        if isinstance(error, OSError) and error.strerror:
-            reason = f"{error.filename or self.path}: {error.strerror}"
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, OSError) and cause.strerror:
+            reason = f"{cause.filename or self.path}: {cause.strerror}"
         return (
-            f"{self.path} cannot be written ({reason}; {shutil.disk_usage(place).free / 1e6:.1f} MB are free there); "
-            "the run is as it was when it was last saved. Free some space, then continue it with --resume."
+            f"{self.path} cannot be written ({reason}; {free_space(self.path)}); the run is as it was when it was last "
+            "saved. Free some space, then continue it with --resume."
         )
 
     def _point(self, folder: Path, names: Collection[str]) -> None:

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from symusic.core import NoteTickList, ScoreTick, TempoTick, TimeSignatureTick, TrackTick
+from symusic.core import NoteTickList, ScoreTick, TempoTick, TextMetaTick, TextMetaTickList, TimeSignatureTick, TrackTick
 
 from musicae.errors import MusicaeError
+from musicae.music.config import MusicConfig
+from musicae.music.piece import Piece
 from musicae.music.quantize import QuantizedPart, estimate_phase, find_phase, find_sections, quantize, to_steps
 from musicae.music.streams import PitchedStream
 from musicae.music.tokens import skyline
 from musicae.music.tracks import choose_melody, summarise_tracks
-from musicae.music.windows import cut_windows, window_at
+from musicae.music.windows import cut_windows, read_part, window_at
 
 Q = 480
 
@@ -234,3 +236,41 @@ def test_the_skyline_is_what_a_slow_reader_finds(notes: list[tuple[int, int, int
         expected.append((start, min(stop, following), highest))
     line = skyline(onset, end, pitch)
     assert list(zip(*(column.tolist() for column in line), strict=True)) == expected
+
+
+def test_two_hands_at_a_piano_and_a_busy_accompaniment_leave_the_melody_where_it_is() -> None:
+    generator = np.random.default_rng(0)
+    broken = [(480 * beat + 240 * half, 240, 48 + (beat + half) % 3 * 4) for beat in range(64) for half in range(2)]
+    chords = [(960 * bar, 900, pitch) for bar in range(32) for pitch in (72, 76, 79)]
+    tune = [
+        (480 * beat, 480, int(pitch)) for beat, pitch in enumerate(64 + generator.integers(-2, 3, 64).cumsum() % 12)
+    ]
+    for tracks, melody in (([broken, tune], 1), ([tune, broken], 0), ([chords, tune, broken], 1)):
+        choice = choose_melody(summarise_tracks(score(*map(track, tracks))))
+        assert choice.track == melody
+        assert choice.confidence > 0.5
+        assert choice.runner_up in set(range(len(tracks))) - {melody}
+        assert f"next is track {choice.runner_up}" in choice.reason
+
+
+def test_the_track_with_the_words_is_the_melody() -> None:
+    higher, lower = track(quarters(64, pitch=67)), track(quarters(64, pitch=65))
+    assert choose_melody(summarise_tracks(score(higher, lower))).track == 0
+    lower.lyrics = TextMetaTickList([TextMetaTick(0, "la")])
+    made = ScoreTick.from_midi(score(higher, lower).dumps_midi())  # as it comes from a file
+    assert choose_melody(summarise_tracks(made)).track == 1
+
+
+def test_a_recording_without_beats_is_refused_and_triplets_are_not() -> None:
+    generator = np.random.default_rng(0)
+    anywhere = np.sort(generator.integers(0, 200 * Q, 600))
+    assert not find_phase(anywhere, Q).has_beats
+    triplets = np.arange(600) * (Q // 3)
+    assert estimate_phase(triplets, Q)[1] < 0.01 and find_phase(triplets, Q).has_beats
+    by_hand = (np.arange(600) * (Q // 4) + generator.normal(0, 0.21 * Q / 4, 600)).round().astype(int)
+    assert find_phase(by_hand, Q).has_beats
+    assert find_phase(anywhere[:50], Q).has_beats  # too few to tell
+    made = score(track([(int(tick), 100, 60 + int(tick) % 12) for tick in anywhere]))
+    assert list(cut_windows(quantize(made), 2, 4).skipped) == ["played without beats: the notes agree with no grid"]
+    with pytest.raises(MusicaeError, match=r"played without beats.*sequencer"):
+        read_part(Piece.open(made.dumps_midi()), MusicConfig())
