@@ -337,7 +337,8 @@ def _stem(name: Any) -> str:
 def _content_of(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
+            # Python takes the memory for as much as is asked for, before it reads.
+            content = file.read(min(os.fstat(file.fileno()).st_size, _LARGEST_FILE_BYTES) + 1)
         if len(content) > _LARGEST_FILE_BYTES:
             raise PictureTooLargeError(f"{path} has over {_LARGEST_FILE_BYTES // 2**20} MB; scale it down first.")
         return content

@@ -80,7 +80,7 @@ class TrackSummary:
         program: General MIDI program, 0-based.
         table: the notes of all tracks.
         quarter: ticks of a quarter.
-        lyrics: number of lyric events in it.
+        words: ticks of all lyric events of the file, int64; None where it has none.
     """
 
     index: int
@@ -90,7 +90,7 @@ class TrackSummary:
     is_drum: bool
     table: NoteTable = field(repr=False, compare=False)
     quarter: int = 480
-    lyrics: int = 0
+    words: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def polyphony(self) -> float:
@@ -172,6 +172,8 @@ def summarise_tracks(score: ScoreTick, notes: NoteTable | None = None) -> list[T
         notes: the score's; None: they are copied out of it.
     """
     table = note_table(score) if notes is None else notes
+    sung = [event.time for track in score.tracks for event in track.lyrics]
+    words = np.unique(np.array(sung, np.int64)) if sung else None
     return [
         TrackSummary(
             index,
@@ -181,7 +183,7 @@ def summarise_tracks(score: ScoreTick, notes: NoteTable | None = None) -> list[T
             track.is_drum,
             table,
             score.tpq,
-            len(track.lyrics),
+            words,
         )
         for index, track in enumerate(score.tracks)
     ]
@@ -268,7 +270,8 @@ def melody_evidence(tracks: Sequence[TrackSummary]) -> dict[str, np.ndarray]:
     Returns:
         `on_top`: logarithm of the share of the time in which it has the highest note; `single_line`: 1 for one note at
         a time, else 0; `interval`: semitones from a note to the next, on average; `register`: semitones from A4;
-        `onsets`: logarithm of their number, relative to the track with most; `lyrics`: 1 where it has some, else 0.
+        `onsets`: logarithm of their number, relative to the track with most; `lyrics`: how well its onsets are those of
+        the words (F1, to a 32nd), 0 in files without.
     """
     onsets, intervals = [], []
     for track in tracks:
@@ -282,8 +285,19 @@ def melody_evidence(tracks: Sequence[TrackSummary]) -> dict[str, np.ndarray]:
         "interval": np.array(intervals),
         "register": np.array([abs(track.mean_pitch - _SUNG) for track in tracks]),
         "onsets": np.log(np.array(onsets) / max(onsets)),
-        "lyrics": np.array([float(track.lyrics > 0) for track in tracks]),
+        "lyrics": np.array([_is_sung(track) for track in tracks]),
     }
+
+
+def _is_sung(track: TrackSummary) -> float:
+    """F1 of a track's onsets and the words' places, which lie in a track without notes of its own; 0 without words."""
+    if track.words is None:
+        return 0.0
+    unit = max(1, track.quarter // (2 * STEPS_PER_QUARTER))
+    onsets, words = (
+        np.unique((ticks + unit // 2) // unit) for ticks in (track.table.of_track(track.index)[0], track.words)
+    )
+    return 2 * len(np.intersect1d(onsets, words, assume_unique=True)) / (len(onsets) + len(words))
 
 
 def _shares_on_top(tracks: Sequence[TrackSummary]) -> np.ndarray:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from symusic.core import NoteTickList, ScoreTick, TempoTick, TextMetaTick, TextMetaTickList, TimeSignatureTick, TrackTick
+from symusic.core import (
+    NoteTickList,
+    ScoreTick,
+    TempoTick,
+    TextMetaTick,
+    TextMetaTickList,
+    TimeSignatureTick,
+    TrackTick,
+)
 
 from musicae.errors import MusicaeError
 from musicae.music.config import MusicConfig
@@ -253,12 +261,15 @@ def test_two_hands_at_a_piano_and_a_busy_accompaniment_leave_the_melody_where_it
         assert f"next is track {choice.runner_up}" in choice.reason
 
 
-def test_the_track_with_the_words_is_the_melody() -> None:
-    higher, lower = track(quarters(64, pitch=67)), track(quarters(64, pitch=65))
+def test_the_track_that_the_words_are_sung_to_is_the_melody() -> None:
+    higher = track([(480 * beat + 240, 240, 67 + beat % 3) for beat in range(64)])
+    lower = track([(480 * beat, 480, 62 + beat % 3) for beat in range(64)])
     assert choose_melody(summarise_tracks(score(higher, lower))).track == 0
-    lower.lyrics = TextMetaTickList([TextMetaTick(0, "la")])
-    made = ScoreTick.from_midi(score(higher, lower).dumps_midi())  # as it comes from a file
-    assert choose_melody(summarise_tracks(made)).track == 1
+    made = score(higher, lower)
+    words = track([], "Words")
+    words.lyrics = TextMetaTickList([TextMetaTick(480 * beat + 3, "la") for beat in range(64)])
+    made.tracks.append(words)
+    assert choose_melody(summarise_tracks(ScoreTick.from_midi(made.dumps_midi()))).track == 1  # as from a file
 
 
 def test_a_recording_without_beats_is_refused_and_triplets_are_not() -> None:

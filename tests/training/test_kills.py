@@ -117,9 +117,8 @@ def test_a_kill_at_changes_of_the_disk_loses_nothing(begun: Begun, every: int, t
     expected, points = content(unbroken), kill_points(train, tmp_path)
     assert {"fsync", "replace", "write", "mkdir", "unlink"} <= {point.split()[0] for point in points}
     saves = [point for point in points if point.startswith("replace") and point.endswith(".partial")]
-    assert (
-        len([point for point in saves if ".run-" in point]) == 5
-    )  # empty, at the start, twice while training, at the end
+    # Empty, at the start, twice while training, at the end.
+    assert len([point for point in saves if ".run-" in point]) == 5
     for point in range(len(points) % every, len(points), every):
         kill_at(train, tmp_path / str(point), point)
         check_goes_on(train, tmp_path / str(point), expected)
