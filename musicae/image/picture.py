@@ -6,6 +6,7 @@ kept. An unchanged picture saved in its own format gives the same bytes. Nothing
 
 import base64
 import html
+import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
