@@ -2,6 +2,7 @@
 
     python experiments/track_choice.py SETS           right choices, by rule
     python experiments/track_choice.py SETS --fit     the weights in `musicae.music.tracks`, from every second file
+    python experiments/track_choice.py SETS --ablate  right choices where one kind of evidence is left out of the fit
 
 SETS has the folders `pop909`, whose melody is the track MELODY, and `piano_performance`, whose pieces for two hands
 have the tracks "Piano right" and "Piano left". The least polyphonic and the highest track are what the choice is
@@ -11,7 +12,7 @@ compared with. Weights are those of a softmax over the tracks of a file; both se
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def compare(sets: Path) -> dict[str, dict[str, int]]:
             "chosen": choose_melody(tracks).track,
             "least_polyphonic": min(tracks, key=lambda track: (round(track.polyphony, 1), -track.notes)).index,
             "highest": max(tracks, key=lambda track: track.mean_pitch).index,
+            "on_top": tracks[int(melody_evidence(tracks)["on_top"].argmax())].index,
         }
         counts[folder]["files"] += 1
         for rule, track in chosen.items():
@@ -58,21 +60,35 @@ def compare(sets: Path) -> dict[str, dict[str, int]]:
     return {folder: dict(found) for folder, found in counts.items()}
 
 
-def fit(sets: Path) -> dict[str, float]:
-    """Weights from every second file, by maximum likelihood with a small ridge."""
+def ablate(sets: Path) -> dict[str, dict[str, int]]:
+    """What is left out → right choices in each set, with weights that were fitted on every second file."""
+    files = [(folder, melody_evidence(tracks), tracks, right) for folder, tracks, right in labelled(sets)]
+    counts: dict[str, dict[str, int]] = {}
+    for left_out in ("nothing", *_FITTED):
+        weights = fit(sets, [name for name in _FITTED if name != left_out])
+        right_choices = dict.fromkeys(SETS, 0)
+        for folder, evidence, tracks, right in files:
+            score = np.stack([weight * evidence[name] for name, weight in weights.items()]).sum(0)
+            right_choices[folder] += tracks[int(score.argmax())].index in right
+        counts[left_out] = right_choices
+    return counts
+
+
+def fit(sets: Path, names: Sequence[str] = tuple(_FITTED)) -> dict[str, float]:
+    """Weights of some kinds of evidence from every second file, by maximum likelihood with a small ridge."""
     files = list(labelled(sets))[::2]
     most = max(len(tracks) for _, tracks, _ in files)
-    evidence = torch.zeros(len(files), most, len(_FITTED))
+    evidence = torch.zeros(len(files), most, len(names))
     there, is_right = torch.zeros(len(files), most, dtype=bool), torch.zeros(len(files), most, dtype=bool)
     for row, (_, tracks, right) in enumerate(files):
         found = melody_evidence(tracks)
-        evidence[row, : len(tracks)] = torch.from_numpy(np.stack([found[name] for name in _FITTED], 1))
+        evidence[row, : len(tracks)] = torch.from_numpy(np.stack([found[name] for name in names], 1))
         there[row, : len(tracks)] = True
         is_right[row, : len(tracks)] = torch.tensor([track.index in right for track in tracks])
     scale = evidence[there].std(0)
     sizes = {folder: sum(other == folder for other, _, _ in files) for folder in SETS}
     share = torch.tensor([1 / sizes[folder] for folder, _, _ in files])
-    weights = torch.zeros(len(_FITTED), requires_grad=True)
+    weights = torch.zeros(len(names), requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=500)
 
     def loss() -> torch.Tensor:
@@ -84,7 +100,7 @@ def fit(sets: Path) -> dict[str, float]:
         return total
 
     optimizer.step(loss)
-    return dict(zip(_FITTED, (weights.detach() / scale).tolist(), strict=True))
+    return dict(zip(names, (weights.detach() / scale).tolist(), strict=True))
 
 
 def main() -> None:
@@ -92,8 +108,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", type=Path)
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--ablate", action="store_true")
     options = parser.parse_args()
-    print(json.dumps(fit(options.sets) if options.fit else compare(options.sets), indent=2))
+    measured = fit if options.fit else ablate if options.ablate else compare
+    print(json.dumps(measured(options.sets), indent=2))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ NEAR_GRID_STEPS = 0.1
 MOST_ON_GRID = 0.35
 FEWEST_ONSETS = 16
 # Music is written or played on beats where its onsets agree on some division of the quarter: 0.17 or more in every file
-# of Groove, piano-midi, POP909 and the Lieder, 0.05 in GiantMIDI's recordings, whose ticks are seconds.
+# of Groove, piano-midi, POP909 and the Lieder, 0.05 at the median of GiantMIDI's recordings, whose ticks are seconds
+# (experiments/beats.py).
 LEAST_AGREEMENT = 0.12
 FEWEST_TO_DOUBT = 100
 _DIVISIONS = (1, 2, 3, 4, 6, 8, 12)  # of a quarter
@@ -62,8 +63,13 @@ def estimate_phase(onset_ticks: np.ndarray, ticks_per_quarter: int) -> tuple[flo
     return cmath.phase(mean) / (2 * np.pi), abs(mean)
 
 
-def _agreement(onset_ticks: np.ndarray, ticks_per_quarter: int) -> float:
-    """The largest mean resultant length over divisions of a quarter: triplets agree on none of its 16ths."""
+def agreement(onset_ticks: np.ndarray, ticks_per_quarter: int) -> float:
+    """The largest mean resultant length over divisions of a quarter, 0 to 1: triplets don't agree on its 16ths.
+
+    Args:
+        onset_ticks: `(notes,)`, at least one.
+        ticks_per_quarter: the file's division.
+    """
     turns = 2j * np.pi * (onset_ticks % ticks_per_quarter) / ticks_per_quarter
     return max(float(abs(np.exp(parts * turns).mean())) for parts in _DIVISIONS)
 
@@ -114,10 +120,10 @@ def find_phase(onset_ticks: np.ndarray, ticks_per_quarter: int) -> Phase:
         ticks_per_quarter: the file's division.
     """
     steps, confidence = estimate_phase(onset_ticks, ticks_per_quarter)
-    agreement = 1.0
+    agreed = 1.0
     if len(onset_ticks) >= FEWEST_TO_DOUBT and confidence < LEAST_CONCENTRATION:
-        agreement = _agreement(onset_ticks, ticks_per_quarter)
-    here = Phase(len(onset_ticks), steps, confidence, 0, agreement)
+        agreed = agreement(onset_ticks, ticks_per_quarter)
+    here = Phase(len(onset_ticks), steps, confidence, 0, agreed)
     doubtful = abs(steps) > FAR_STEPS or len(onset_ticks) < FEW_ONSETS
     if len(onset_ticks) < FEWEST_ONSETS or abs(steps) < LEAST_PHASE_STEPS:
         return here
