@@ -21,9 +21,11 @@ from musicae.commands.options import (
     read_choice,
     save_morph,
     seed_option,
+    stretch_options,
     temperature_option,
     top_p_option,
     track_option,
+    within_bars,
 )
 
 
@@ -215,14 +217,26 @@ def vary(
     help="By how much, in standard deviations of the training data; negative for less.",
 )
 @track_option
+@stretch_options
 @out_option("FILE", "output/NAME-shift")
 def shift(
-    file: Path, model: str | None, attribute: str, amount: float, track: str | None, out: str | None, force: bool
+    file: Path,
+    model: str | None,
+    attribute: str,
+    amount: float,
+    track: str | None,
+    bars: tuple[int, int] | None,
+    solo: bool,
+    out: str | None,
+    force: bool,
 ) -> None:
     """Change one attribute of a file and keep the rest.
 
     Example: musicae shift a.mid --attribute density --amount 1.5
+
+    Example: musicae shift song.mid --bars 9-16 --attribute density --amount 1
     """
-    shifted = load_for(model, file, track=track).shift(file, attribute, amount)
+    trained = load_for(model, file, track=track)
+    shifted = within_bars(trained.domain, lambda source: trained.shift(source, attribute, amount), bars, solo)(file)
     click.echo(shifted.save(output_path(out, f"{name_of(file)}-shift{shifted.suffix}", force=force)))
     echo_remarks(shifted.remarks)

@@ -76,6 +76,52 @@ bar_option = click.option(
 track_option = click.option(
     "--track", metavar="TRACK", help="Music: by number from 0 or name.  [default: chosen by what it holds]"
 )
+
+
+class Bars(click.ParamType):
+    """`9-16`, or `9` alone: a first and a last bar."""
+
+    name = "bars"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Text → first and last bar, 1-based."""
+        first, dash, last = str(value).partition("-")
+        if first.isdecimal() and (last.isdecimal() or not dash) and 1 <= int(first) <= int(last or first):
+            return int(first), int(last or first)
+        self.fail(f"{in_short(str(value))} is no stretch of bars such as 9-16.", param, ctx)
+
+
+def stretch_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options `--bars` and `--solo` of commands that change a part of a song."""
+    bars = click.option(
+        "--bars", type=Bars(), metavar="9-16", help="Music: the bars to change; all else stays.  [default: all]"
+    )
+    solo = click.option("--solo", is_flag=True, help="Music: write the changed part alone, without the other tracks.")
+    return bars(solo(command))
+
+
+def within_bars(domain: Any, change: Callable[[Any], Any], bars: tuple[int, int] | None, solo: bool) -> Any:
+    """A function that changes a file, or some of its bars, and gives all of it or the changed part alone.
+
+    Args:
+        domain: of the model.
+        change: what is done to a media object or a path.
+        bars: as `Bars` gives them; None: all.
+        solo: whether the other tracks are left out.
+
+    Raises:
+        MusicaeError: bars or tracks of something else than music.
+    """
+    if (bars or solo) and not hasattr(domain, "solo"):
+        raise MusicaeError(f"--bars and --solo are for music, and this model's data is {domain.name}; leave them out.")
+
+    def changed(file: Path) -> Any:
+        result = change(file if bars is None else domain.open(file).with_bars(*bars))
+        return domain.solo(result) if solo else result
+
+    return changed
+
+
 seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Same seed, same result.")
 chords_option = click.option(
     "--chords", metavar="TEXT", help='Harmony to follow, as "C F G Am"; for models trained with chords.'

@@ -21,7 +21,9 @@ from musicae.commands.options import (
     out_option,
     output_path,
     read_track,
+    stretch_options,
     track_option,
+    within_bars,
 )
 from musicae.commands.pipe import PIPE_OPTIONS, denoise_pipe, is_pipe, pipe_options
 from musicae.errors import MusicaeError
@@ -35,6 +37,7 @@ _TO_RESTORE = "output/NAME-{}; of several files output/FOLDER-{}/…"
 @chords_option
 @label_option
 @track_option
+@stretch_options
 @out_option("FILE|FOLDER", _TO_RESTORE.format("reconstruct", "reconstruct"))
 def reconstruct(
     files: tuple[Path, ...],
@@ -42,6 +45,8 @@ def reconstruct(
     chords: str | None,
     label: str | None,
     track: str | None,
+    bars: tuple[int, int] | None,
+    solo: bool,
     out: str | None,
     force: bool,
 ) -> None:
@@ -54,10 +59,11 @@ def reconstruct(
     """
     trained = load_for(model, first_input(files), track=track)
 
-    def restore(file: Path) -> Any:
-        return trained.reconstruct(file, chords=chords, label=label)
+    def restore(source: Any) -> Any:
+        return trained.reconstruct(source, chords=chords, label=label)
 
-    _restore_each(files, trained.domain, restore, "reconstruct", out, force)
+    change = within_bars(trained.domain, restore, bars, solo)
+    _restore_each(files, trained.domain, change, "reconstruct", out, force)
 
 
 @click.command()
@@ -85,6 +91,7 @@ def reconstruct(
 )
 @click.option("--report", is_flag=True, help="Sound: measure before and after, and draw NAME-denoise.png.")
 @track_option
+@stretch_options
 @pipe_options
 @out_option("FILE|FOLDER", _TO_RESTORE.format("denoise", "denoise"))
 def denoise(
@@ -92,6 +99,8 @@ def denoise(
     model: str | None,
     report: bool,
     track: str | None,
+    bars: tuple[int, int] | None,
+    solo: bool,
     out: str | None,
     force: bool,
     **options: Any,
@@ -115,18 +124,28 @@ def denoise(
     check_inputs(filter(None, [options["noise_profile"]]))
     trained = load_for(model, first_input(files), "denoise", track)
 
-    def restore(file: Path) -> Any:
-        return trained.denoise(file, **options)
+    def restore(source: Any) -> Any:
+        return trained.denoise(source, **options)
 
-    _restore_each(files, trained.domain, restore, "denoise", out, force, report=report)
+    change = within_bars(trained.domain, restore, bars, solo)
+    _restore_each(files, trained.domain, change, "denoise", out, force, report=report)
 
 
 @click.command()
 @click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
 @model_for_file_option("[default: upscale-16k for sound]")
 @track_option
+@stretch_options
 @out_option("FILE|FOLDER", _TO_RESTORE.format("upscale", "upscale"))
-def upscale(files: tuple[Path, ...], model: str | None, track: str | None, out: str | None, force: bool) -> None:
+def upscale(
+    files: tuple[Path, ...],
+    model: str | None,
+    track: str | None,
+    bars: tuple[int, int] | None,
+    solo: bool,
+    out: str | None,
+    force: bool,
+) -> None:
     """Fill in what a coarse file lacks, with a model trained with --task upscale.
 
     Example: musicae upscale call-8khz.wav
@@ -134,7 +153,8 @@ def upscale(files: tuple[Path, ...], model: str | None, track: str | None, out: 
     Example: musicae upscale eighths.mid --model runs/music-upscale
     """
     trained = load_for(model, first_input(files), "upscale", track)
-    _restore_each(files, trained.domain, trained.upscale, "upscale", out, force)
+    change = within_bars(trained.domain, trained.upscale, bars, solo)
+    _restore_each(files, trained.domain, change, "upscale", out, force)
 
 
 @click.command()

@@ -97,7 +97,8 @@ def assemble_piece(
     remarks += [remark for remark in (unread_bars(part, config, piece.label, copied=True),) if remark]
     if not result.note_count:
         remarks.append("silent: no note anywhere")
-    return result.with_remarks(*(remark for remark in remarks if remark not in result.given_remarks))
+    result = result.with_remarks(*(remark for remark in remarks if remark not in result.given_remarks))
+    return result.with_bars(None) if result.chosen_bars else result
 
 
 def unread_bars(part: QuantizedPart, config: MusicConfig, label: str, *, copied: bool) -> str | None:
@@ -109,7 +110,7 @@ def unread_bars(part: QuantizedPart, config: MusicConfig, label: str, *, copied:
         label: what to call the piece.
         copied: whether these bars are copied, as `assemble_piece` does, or left out.
     """
-    others = [line.section for line in part.lines if not line.is_read]
+    others = [line.section for line in part.lines if not line.is_read and line.is_chosen]
     if not others:
         return None
     bars = sum(section.bars for section in others)

@@ -8,9 +8,7 @@ several time signatures (`musicae.music.slots`). Training transposes each window
 transpositions are one content. This module knows no networks; what is known of notes is in the rest of `musicae.music`.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,9 +55,6 @@ from musicae.music.windows import (
 from musicae.spec import Layout, TensorSpec
 
 __all__ = ["MusicConfig", "MusicDomain", "MusicFrame"]
-
-SPLIT_TABLE = "info.csv"
-"""A set's own table of splits in a folder above its files, as the Groove MIDI Dataset has it."""
 
 
 class MusicDomain(Domain):
@@ -206,6 +201,11 @@ class MusicDomain(Domain):
         """The rows of a batch by time signature, as they sound."""
         return self.config.slots.groups(tensor, self.config.plan.vocabulary, like)
 
+    def solo(self, item: Piece) -> Piece:
+        """The piece with nothing but the tracks that the model reads; tempo, bars and markers stay."""
+        own = {track for tracks in read_part(item, self.config).choice.tracks for track in tracks}
+        return item.only_tracks(own)
+
     def compose(self, tensor: torch.Tensor, frame: Any = None) -> Piece:
         """Windows `(examples, *spec.shape)` in a row as a piece that ends where they do, silence included."""
         return compose_piece(self.config, self._checked(tensor), frame or MusicFrame())
@@ -238,13 +238,9 @@ class MusicDomain(Domain):
 
     def official_split(self, path: Path) -> str | None:
         """`test` where a table `info.csv` in a folder above lists the file so; else None."""
-        path = path.absolute()
-        for folder in path.parents:
-            table = folder / SPLIT_TABLE
-            changed_ns = _changed_ns(table)
-            if changed_ns and path.relative_to(folder).as_posix() in _test_files(table, changed_ns):
-                return "test"
-        return None
+        from musicae.music.split_table import is_test_file
+
+        return "test" if is_test_file(path) else None
 
     def read(self, path: Path) -> Reading:
         """Reads every window of a file, fast; the tunes of an ABC file are groups of their own."""
@@ -476,25 +472,3 @@ def _joined(readings: Sequence[Reading]) -> Reading:
         tuple(f"tune {number}: {part}" for number, reading in enumerate(readings, 1) for part in reading.parts),
         np.repeat(np.arange(len(readings)), [len(reading.examples) for reading in readings]),
     )
-
-
-def _changed_ns(table: Path) -> int:
-    """When the table was last written; 0 where there is none."""
-    try:
-        return table.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-@lru_cache(maxsize=64)
-def _test_files(table: Path, changed_ns: int) -> frozenset[str]:
-    """Files of the test split, relative to the table's folder; none where it is a table of something else."""
-    del changed_ns  # a table that was written again is read again
-    try:
-        with table.open(encoding="utf-8", errors="replace", newline="") as lines:
-            rows = csv.DictReader(lines)
-            if not {"midi_filename", "split"} <= set(rows.fieldnames or ()):
-                return frozenset()
-            return frozenset(row["midi_filename"] for row in rows if row["split"] == "test")
-    except (OSError, csv.Error):  # someone else's file of the same name
-        return frozenset()

@@ -12,7 +12,7 @@ every event that it was not asked to change. Nothing here knows tensors or model
 import dataclasses
 import html
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +79,7 @@ class Piece:
         title: the tune's, or the file's name.
         label: what it is called in errors and remarks: the file's name with its ending.
         chosen_track: what `track` means where nothing else is said: an index, a name or a part of one.
+        chosen_bars: the first and the last bar that are meant where nothing else is said, 1-based; None: all.
         given_remarks: what was said when it was made; see `remarks`.
         container: the bytes of the RMID file that it was read from; empty for others.
     """
@@ -88,6 +89,7 @@ class Piece:
     title: str = ""
     label: str = field(default="", compare=False)
     chosen_track: int | str | None = None
+    chosen_bars: tuple[int, int] | None = None
     given_remarks: tuple[str, ...] = ()
     container: bytes = field(default=b"", compare=False)
     parsed: ScoreTick | None = field(default=None, compare=False)
@@ -220,14 +222,34 @@ class Piece:
         """
         from musicae.music.tracks import find_wanted, summarise_tracks
 
-        chosen = find_wanted(summarise_tracks(self.score), track, drums=True).index
+        return self.only_tracks([find_wanted(summarise_tracks(self.score), track, drums=True).index])
+
+    def only_tracks(self, tracks: Collection[int]) -> "Piece":
+        """A piece in which nothing but the tracks of these indices plays."""
         silent = Notes(*(np.zeros(0, np.int64) for _ in range(4)))
-        others = {other.index: silent for other in self.tracks if other.index != chosen and other.notes}
+        others = {other.index: silent for other in self.tracks if other.index not in tracks and other.notes}
         return self.replace(others) if others else self
 
     def with_track(self, track: int | str | None) -> "Piece":
         """The same with a track chosen for whatever is done with it."""
         return dataclasses.replace(self, chosen_track=track)
+
+    def with_bars(self, first: int | None, last: int | None = None) -> "Piece":
+        """The same with bars chosen for whatever is done with it: what lies outside of them stays as it is.
+
+        Args:
+            first: 1-based, counted in the file's own time signatures; None: all bars again.
+            last: included; None: only the first.
+
+        Raises:
+            ValueError: no bar is meant.
+        """
+        if first is None:
+            return dataclasses.replace(self, chosen_bars=None)
+        last = first if last is None else last
+        if not 1 <= first <= last:
+            raise ValueError(f"bars are a first one from 1 and a last one, got {first} to {last}")
+        return dataclasses.replace(self, chosen_bars=(first, last))
 
     def with_remarks(self, *remarks: str) -> "Piece":
         """The same with more remarks."""

@@ -14,6 +14,7 @@ import cmath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -173,6 +174,7 @@ class Line:
         reach: steps up to where the next section begins.
         values: of each stream, uint8 `(steps, values)`; empty where they were not asked for.
         chords: class of the chord at each step, uint8 `(steps,)`; None where they were not asked for.
+        is_chosen: whether it lies in the bars that were asked for; what doesn't is not read.
     """
 
     section: Section
@@ -184,6 +186,7 @@ class Line:
     reach: int
     values: tuple[np.ndarray, ...] = ()
     chords: np.ndarray | None = None
+    is_chosen: bool = True
 
     @property
     def is_read(self) -> bool:
@@ -287,6 +290,7 @@ def quantize(
     *,
     values: bool = False,
     chords: bool = False,
+    bars: tuple[int, int] | None = None,
     notes: NoteTable | None = None,
 ) -> QuantizedPart:
     """Chooses a part's tracks and puts them on the grid.
@@ -298,6 +302,7 @@ def quantize(
         wanted: the user's track, by index or name.
         values: whether to find the values of every onset, see `Stream.values`.
         chords: whether to find the chord of every step.
+        bars: first and last bar of the file to read, 1-based; None: all of them.
         notes: the score's; None: they are copied out of it.
 
     Raises:
@@ -319,8 +324,8 @@ def quantize(
         played = [notes.moved(-phase.shift) for notes in played]
         sections = _sections(score, part, played)
     lines = tuple(
-        _line(section, played, part, signatures, quarter, section is sections[-1], values=values)
-        for section in sections
+        _line(section, played, part, signatures if is_chosen else (), quarter, is_last, values=values)
+        for section, is_chosen, is_last in _chosen(sections, bars, quarter)
     )
     if chords:
         lines = _with_chords(lines, score, choice.track, phase.shift)
@@ -378,6 +383,29 @@ def _sections(score: ScoreTick, part: Part, played: list[Notes]) -> list[Section
     return find_sections(score, end_tick(score, last))
 
 
+def _chosen(
+    sections: list[Section], bars: tuple[int, int] | None, quarter: int
+) -> Iterator[tuple[Section, bool, bool]]:
+    """Sections divided where the chosen bars begin and end: each, whether it is chosen, and whether it is the last."""
+    for section in sections:
+        after = section.first_bar + section.bars
+        first, last = (section.first_bar, after - 1) if bars is None else bars
+        cuts = sorted(
+            {
+                section.first_bar,
+                min(max(first, section.first_bar), after),
+                min(max(last + 1, section.first_bar), after),
+                after,
+            }
+        )
+        ticks = section.bar_ticks(quarter)
+        for begin, stop in pairwise(cuts):
+            start = section.start + (begin - section.first_bar) * ticks
+            end = section.end if stop == after else section.start + (stop - section.first_bar) * ticks
+            piece = replace(section, start=start, end=end, first_bar=begin, bars=stop - begin)
+            yield piece, first <= begin <= last, section is sections[-1] and stop == after
+
+
 def _since_section(ticks: np.ndarray, sections: list[Section]) -> np.ndarray:
     """Ticks counted from the start of their section, where its grid begins."""
     if all(section.start == 0 for section in sections):
@@ -398,7 +426,7 @@ def _line(
 ) -> Line:
     written = (section.numerator, section.denominator)
     number = next((number for number, signature in enumerate(signatures) if written in signature.reads), None)
-    signature = signatures[number or 0]
+    signature = signatures[number or 0] if signatures else COMMON_TIME
     ratio = signature.reads[written] if number is not None else BarRatio(1, 1)
     length = max(1, to_steps(section.end - section.start, quarter))
     steps = length if number is None else -(-section.bars * ratio.model // ratio.file) * signature.steps_per_bar
@@ -415,7 +443,9 @@ def _line(
             stream.values(own, on_grid[:3], *_played(notes, section, quarter, reach))
             for stream, (own, _), notes, on_grid in zip(part.streams, tokens, played, placed, strict=True)
         )
-    return Line(section, tuple(own for own, _ in tokens), tokens[0][1], number, signature, ratio, reach, found)
+    is_chosen = bool(signatures)
+    streams = tuple(own for own, _ in tokens)
+    return Line(section, streams, tokens[0][1], number, signature, ratio, reach, found, is_chosen=is_chosen)
 
 
 def _played(notes: Notes, section: Section, quarter: int, reach: int) -> tuple[np.ndarray, np.ndarray]:

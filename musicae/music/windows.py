@@ -52,6 +52,8 @@ def cut_windows(part: QuantizedPart, bars: int, min_notes: int) -> WindowSet:
     first_bars: list[np.ndarray] = []
     for line in part.lines:
         section = line.section
+        if not line.is_chosen:
+            continue
         if not line.is_read:
             reason = f"time signature {another_time_signature(section.time_signature, part.signatures)}"
             skipped[reason] += max(1, section.bars - bars + 1)
@@ -187,11 +189,22 @@ def window_at(part: QuantizedPart, bar: int, bars: int) -> np.ndarray:
 
 
 def quantize_for(
-    config: MusicConfig, score: ScoreTick, wanted: int | str | None, notes: NoteTable | None
+    config: MusicConfig,
+    score: ScoreTick,
+    wanted: int | str | None,
+    notes: NoteTable | None,
+    bars: tuple[int, int] | None = None,
 ) -> QuantizedPart:
     """Puts the part of a score that a model reads on the grid; arguments as in `quantize`."""
     return quantize(
-        score, config.plan, config.signatures, wanted, values=config.expression, chords=config.chords, notes=notes
+        score,
+        config.plan,
+        config.signatures,
+        wanted,
+        values=config.expression,
+        chords=config.chords,
+        bars=bars,
+        notes=notes,
     )
 
 
@@ -209,7 +222,7 @@ def read_part(piece: Piece, config: MusicConfig, track: int | str | None = None)
     wanted = next((choice for choice in (track, piece.chosen_track, config.track) if choice is not None), None)
     score = piece.score
     try:
-        part = quantize_for(config, score, wanted, note_table(score))
+        part = quantize_for(config, score, wanted, note_table(score), piece.chosen_bars)
     except MusicaeError as error:
         raise MusicaeError(f"{piece.label}: {error}") from None
     if not part.choice.complete:
@@ -219,8 +232,11 @@ def read_part(piece: Piece, config: MusicConfig, track: int | str | None = None)
             f"{piece.label} was played without beats: its notes agree with no grid ({part.phase.agreement:.2f} of 1), "
             "as in a recording turned into notes; match it to the beat in a sequencer (tempo mapping) and export it."
         )
+    if piece.chosen_bars is not None and not piece.chosen_bars[1] <= part.bars:
+        raise MusicaeError(f"{piece.label} has no bar {piece.chosen_bars[1]}; choose 1 to {part.bars}.")
     if not any(line.is_read for line in part.lines):
-        raise _in_another(piece.label, sorted({line.section.time_signature for line in part.lines}), config)
+        found = {line.section.time_signature for line in part.lines if line.is_chosen}
+        raise _in_another(piece.label, sorted(found), config)
     return part
 
 
