@@ -42,7 +42,7 @@ FEWEST_ONSETS = 16
 # (experiments/beats.py).
 LEAST_AGREEMENT = 0.12
 FEWEST_TO_DOUBT = 100
-_DIVISIONS = (1, 2, 3, 4, 6, 8, 12)  # of a quarter
+_DIVISIONS = (1, 2, 3, 4, 6, 8, 12, 16)  # of a quarter
 
 
 def estimate_phase(onset_ticks: np.ndarray, ticks_per_quarter: int) -> tuple[float, float]:

@@ -122,4 +122,4 @@ def test_a_measurement_is_stored_under_its_name_and_the_document_written(
 def test_every_measurement_that_was_made_is_one_that_can_be_made_again(script: Callable[[str], ModuleType]) -> None:
     run = script("run")
     names = {path.stem for path in run.stored.RESULTS.glob("*.json")}
-    assert names - set(run.MEASUREMENTS) == {"runs", "start-up-before"}
+    assert names - set(run.MEASUREMENTS) == {"runs", "scale", "start-up-before"}
