@@ -24,7 +24,7 @@ from musicae.data.dataset import DataSet
 from musicae.data.files import find_files, prepare_store
 from musicae.data.store import open_store
 from musicae.models import build_model
-from musicae.music.domain import MusicDomain
+from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.music.quantize import find_phase, to_steps
 from musicae.music.tokens import FIRST_ONSET, HIGHEST_PITCH, LOWEST_PITCH, skyline, tokens_from_notes, windows_of
 from musicae.music.tracks import MELODY_NAMES
@@ -69,7 +69,7 @@ def reading(sets: Path, runs: Path, *, rounds: int = ROUNDS, copies: int = COPIE
     copies of them.
     """
     del runs
-    before, domain = machine(), MusicDomain()
+    before, domain = machine(), MusicDomain(MusicConfig(time_signature="4/4"))
     places = [sets / name for name in READ]
     files = [path for _, path in find_files(domain, places)]
     counts: dict[str, int] = {}
@@ -174,7 +174,7 @@ def training(sets: Path, runs: Path, *, rounds: int = ROUNDS, updates: int = UPD
     """Windows a second that the default model and the MusicVAE baseline learn from, with the same loop and batch."""
     del runs
     before = machine()
-    settings = {"batch_size": _BATCH, "steps": 10_000_000, "evaluate_examples": 64}
+    settings = {"time_signature": "4/4", "batch_size": _BATCH, "steps": 10_000_000, "evaluate_examples": 64}
     with tempfile.TemporaryDirectory() as folder:
         experiments = {
             name: Experiment.resolve("music", data=[sets / READ[0]], model=name, settings=settings)

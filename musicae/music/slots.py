@@ -105,7 +105,8 @@ class Slots:
         Args:
             tensor: int64 `(batch, steps, columns)`.
             vocabulary: number of symbols of each stream.
-            like: a tensor whose time signatures count, where `tensor` holds answers to it.
+            like: a tensor whose time signatures count, where `tensor` holds answers to it. Answers in a shorter one, as
+                between songs in two, are filled with 0.
         """
         if not self.are_several:
             yield Group(0, torch.arange(len(tensor), device=tensor.device), tensor)
@@ -114,8 +115,10 @@ class Slots:
         for number, bar_steps in enumerate(self.bar_steps):
             rows = (numbers == number).nonzero()[:, 0]
             if len(rows):
-                bars = tensor[rows].unflatten(1, (self.bars, self.size))
-                yield Group(number, rows, bars[:, :, :bar_steps].flatten(1, 2))
+                bars = tensor[rows].unflatten(1, (self.bars, self.size))[:, :, :bar_steps].flatten(1, 2)
+                for stream, size in enumerate(vocabulary):
+                    bars[..., stream].masked_fill_(bars[..., stream] >= size, 0)
+                yield Group(number, rows, bars)
 
 
 @lru_cache(maxsize=16)

@@ -157,3 +157,18 @@ def test_a_time_signature_can_be_asked_for_by_its_name(tmp_path, monkeypatch) ->
     assert pieces and all(piece.time_signatures[0][1:] == (9, 8) for piece in pieces)
     refused = runner.invoke(main, ["sample", "--model", "run", "--time-signature", "5/4"])
     assert refused.exit_code == 2 and "9/8" in refused.stderr
+
+
+@pytest.mark.parametrize("own", [(4, 4), (9, 8)])
+def test_an_answer_in_another_time_signature_brings_no_pads_into_the_song(own: tuple[int, int]) -> None:
+    domain = MusicDomain(MusicConfig(part="drums"))
+
+    def snares(signature: tuple[int, int]) -> Piece:
+        start = 240 * np.arange(100)
+        notes = Notes(start, start + 60, np.full(100, 38), np.full(100, 80))
+        return Piece.new([NewTrack("kit", 0, True, notes)], time_signatures=((0, *signature),), name="snares")
+
+    answer = windows(domain, snares((3, 4)))[:1]  # its pad has the bit of the kick
+    asked = list(domain.windows(snares(own)))
+    made = domain.assemble(snares(own), [(each, answer.expand(len(each.batch.target), -1, -1)) for each in asked])
+    assert set(made.notes(0).pitch.tolist()) == {38}
