@@ -317,8 +317,17 @@ def _repair(task: str, minutes: float) -> Recipe:
 
 _TUNES: dict[str, Recipe] = {
     "melody-2bar-start": _music(_TUNE_BOOKS, 40, beta=0.35, is_leg=True),
+    "melody-2bar-common": _music(_TUNE_BOOKS, 50, **_NEXT_LEG, beta=0.37, start_from="melody-2bar-start", is_leg=True),
+    # All time signatures; what a bar of 4/4 is, it knows from the leg before.
     "melody-2bar": _music(
-        _TUNE_BOOKS, 50, **_NEXT_LEG, beta=0.37, start_from="melody-2bar-start", shipped_as="melody-2bar"
+        _TUNE_BOOKS,
+        80,
+        time_signature="any",
+        beta=0.35,
+        kl_warmup=0,
+        learning_rate=1e-3,
+        start_from="melody-2bar-common",
+        shipped_as="melody-2bar",
     ),
     # The reference architecture on the same tunes, for the time of `melody-2bar-start`.
     "melody-2bar-musicvae": _music(_TUNE_BOOKS, 40, model="musicvae", beta=0.2),

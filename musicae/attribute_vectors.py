@@ -26,8 +26,9 @@ from pydantic import Field
 from torch import Tensor
 
 from musicae.atomic_io import atomic_write
+from musicae.capabilities import HasAttributes
 from musicae.config import Config, load_json, read_config
-from musicae.domain import Batch, HasAttributes
+from musicae.domain import Batch
 from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of
 from musicae.pipeline import Pipeline
 from musicae.precision import in_double
@@ -286,7 +287,7 @@ def _corrected(probe: _Probe, trials: list[_Trial]) -> list[_Trial]:
     return kept
 
 
-def moved_code(base: Tensor, vector: Tensor, amount: float) -> Tensor:
+def moved_code(base: Tensor, vector: Tensor, amount: float | Tensor) -> Tensor:
     """Moves codes `(batch, *latent_shape)` along a vector, and shortens those that become too long.
 
     Draws from a Gaussian of n numbers have a length of about √n, and the decoder never saw much longer codes in

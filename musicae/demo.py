@@ -7,7 +7,7 @@ from typing import cast
 
 import click
 
-from musicae.domain import HasReport
+from musicae.capabilities import HasReport
 from musicae.plots import save_png
 from musicae.starter import starter_file
 from musicae.trained import load, train

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from musicae.domain import Answers, Batch, Domain, Selection, TakesCondition
+from musicae.capabilities import TakesCondition
+from musicae.domain import Answers, Batch, Domain, Selection
 from musicae.errors import MusicaeError
 from musicae.models.autoencoder import Autoencoder
 from musicae.precision import drawing_precision, restoring_precision

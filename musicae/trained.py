@@ -236,7 +236,7 @@ class TrainedModel:
 
     def interpolate(
         self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", spacing: str = "even",
-        choice_a: Choice | None = None, choice_b: Choice | None = None,
+        tempo: str | None = None, choice_a: Choice | None = None, choice_b: Choice | None = None,
     ) -> Morph:  # fmt: skip
         """Interpolates between two examples in latent space.
 
@@ -248,6 +248,7 @@ class TrainedModel:
             method: `slerp` or `lerp`, see `musicae.inference.latent_paths`.
             spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal parts
                 of the path, between which the result may change very unevenly.
+            tempo: of music: `a`, `b`, or `between`, from one to the other; None: that of a.
             choice_a, choice_b: which part of each: music takes `bar` and `track`.
 
         Returns:
@@ -256,7 +257,7 @@ class TrainedModel:
         from musicae.inference.interpolate import interpolate
 
         pipeline = self._generative("interpolate")
-        return interpolate(pipeline, a, b, steps, method, spacing, [choice_a or {}, choice_b or {}])
+        return interpolate(pipeline, a, b, steps, method, spacing, tempo, [choice_a or {}, choice_b or {}])
 
     def morph(
         self, a: Any, b: Any, *, method: str = "slerp", choice_a: Choice | None = None, choice_b: Choice | None = None
@@ -295,18 +296,21 @@ class TrainedModel:
 
         return interpolate_corners(self._generative("interpolate"), (a, b, c, d), steps, method, choices or [])
 
-    def interpolate_songs(self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp") -> Morph:
+    def interpolate_songs(
+        self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", tempo: str | None = None
+    ) -> Morph:
         """Interpolates whole media objects: between their first windows, between their second windows, and so on.
 
-        The shorter one is repeated from its beginning; tempo, time signature and length are those of the longer one.
+        The shorter one is repeated from its beginning; time signature and length are those of the longer one, and
+        unless it is said otherwise (`tempo`, as in `interpolate`) its tempo too.
         """
         from musicae.inference.interpolate import interpolate_songs
 
-        return interpolate_songs(self._generative("interpolate"), a, b, steps, method)
+        return interpolate_songs(self._generative("interpolate"), a, b, steps, method, tempo)
 
     def vary(
         self, source: Any, amount: float = 0.3, count: int = 4, *, seed: int | None = None, temperature: float = 0.0,
-        choice: Choice | None = None,
+        keep: str | None = None, choice: Choice | None = None,
     ) -> Morph:  # fmt: skip
         """Variations of an example at a chosen distance: its code is rotated towards draws from the prior.
 
@@ -315,6 +319,7 @@ class TrainedModel:
             amount: 0 gives the reconstruction, 1 draws from the prior that are independent of the source.
             count: number of variations.
             seed, temperature: for the draws; at temperature 0 only the code varies.
+            keep: music: `rhythm`, `contour` or `harmony`: it is searched for variations that keep it.
             choice: which part of the source.
 
         Returns:
@@ -322,7 +327,21 @@ class TrainedModel:
         """
         from musicae.inference.sample import vary
 
-        return vary(self.pipeline, source, amount, count, seed, temperature, choice or {})
+        return vary(self.pipeline, source, amount, count, seed, temperature, keep, choice or {})
+
+    def vary_whole(
+        self, source: Any, amount: float = 0.3, count: int = 4, *, seed: int | None = None, temperature: float = 0.0,
+        keep: str | None = None,
+    ) -> Morph:  # fmt: skip
+        """Variations of a whole media object, each in its frame: of a song the other tracks stay as they are.
+
+        Args:
+            source: as in `vary`; of a piece with chosen bars (`Piece.with_bars`) only those vary.
+            amount, count, seed, temperature, keep: as in `vary`. All windows are varied by the same draw.
+        """
+        from musicae.inference.sample import vary_whole
+
+        return vary_whole(self.pipeline, source, amount, count, seed, temperature, keep)
 
     def grid(self, side: int = 15, *, label: str | None = None, chords: str | None = None) -> Morph:
         """Decodes a square grid of a latent of two numbers, whose cells have equal probability under the prior.

@@ -112,6 +112,11 @@ def grid(model: str, side: int, label: str | None, out: str | None, force: bool)
 @click.option(
     "--whole", is_flag=True, help="Whole files, window by window, each step as long as the longer of the two."
 )
+@click.option(
+    "--tempo",
+    type=click.Choice(["a", "b", "between"]),
+    help="Music: the tempo of A, of B, or from one to the other.  [default: a; with --whole the longer one's]",
+)
 @click.option("--bar-a", type=click.IntRange(1), metavar="BAR", help="First bar of A.  [default: the densest window]")
 @click.option("--bar-b", type=click.IntRange(1), metavar="BAR", help="First bar of B.  [default: the densest window]")
 @click.option("--start-a", type=click.FloatRange(0), metavar="S", help="Sound: seconds in A.  [default: the loudest]")
@@ -129,6 +134,7 @@ def interpolate(
     corners: tuple[Path, Path] | None,
     morph: bool,
     whole: bool,
+    tempo: str | None,
     bar_a: int | None,
     bar_b: int | None,
     start_a: float | None,
@@ -152,6 +158,8 @@ def interpolate(
         raise click.UsageError("--whole takes two whole files; leave --corners, --bar-… and --track-… out.")
     if spacing and (whole or corners):
         raise click.UsageError("--spacing is for a path between two windows; leave it out with --whole and --corners.")
+    if tempo and (morph or corners):
+        raise click.UsageError("--tempo is for a path of music; leave it out with --morph and --corners.")
     if morph and (whole or corners or spacing):
         raise click.UsageError("--morph takes two sounds; leave --whole, --corners and --spacing out.")
     check_inputs([a, b, *(corners or ())])
@@ -162,7 +170,7 @@ def interpolate(
         click.echo(changed.save(output_path(out, f"{name}-morph{changed.suffix}", force=force)))
         echo_remarks(changed.remarks)
     elif whole:
-        songs = trained.interpolate_songs(a, b, steps, method=method)
+        songs = trained.interpolate_songs(a, b, steps, method=method, tempo=tempo)
         save_morph(songs, out, f"{name}-interpolate", force=force)
     elif corners:
         square = trained.interpolate_corners(a, b, *corners, steps, method=method, choices=choices)
@@ -170,8 +178,9 @@ def interpolate(
         save_morph(square, out, f"{named}-interpolate", force=force)
     else:
         path = trained.interpolate(
-            a, b, steps, method=method, spacing=spacing or "even", choice_a=choices[0], choice_b=choices[1]
-        )
+            a, b, steps, method=method, spacing=spacing or "even", tempo=tempo, choice_a=choices[0],
+            choice_b=choices[1],
+        )  # fmt: skip
         save_morph(path, out, f"{name}-interpolate", force=force)
 
 
@@ -182,26 +191,48 @@ def interpolate(
     "--amount", type=click.FloatRange(0, 1), default=0.3, metavar="SHARE", help="0: the file itself; 1: a new draw."
 )
 @click.option("--count", type=click.IntRange(1, 1000), default=4, metavar="N", help="How many.")
+@click.option("--keep", metavar="ASPECT", help="Music: rhythm, contour or harmony, and vary the rest.")
+@click.option("--whole", is_flag=True, help="The whole file, or the --bars of it, and not one window alone.")
 @seed_option
 @bar_option
 @track_option
+@stretch_options
 @out_option("FOLDER", "output/NAME-vary")
 def vary(
     file: Path,
     model: str | None,
     amount: float,
     count: int,
+    keep: str | None,
+    whole: bool,
     seed: int | None,
     bar: int | None,
     track: str | None,
+    bars: tuple[int, int] | None,
+    solo: bool,
     out: str | None,
     force: bool,
 ) -> None:
     """Write variations of a file, at a chosen distance from it.
 
     Example: musicae vary a.mid --amount 0.4 --count 8 --seed 1
+
+    Example: musicae vary song.mid --bars 9-16 --keep rhythm
     """
-    varied = load_for(model, file).vary(file, amount, count, seed=seed, choice=read_choice(bar, track))
+    whole = whole or bars is not None
+    if whole and bar is not None:
+        raise click.UsageError("--bar chooses one window; with --whole or --bars leave it out.")
+    if solo and not whole:
+        raise click.UsageError("--solo goes with --whole or --bars; one window is written alone anyway.")
+    if whole:
+        trained = load_for(model, file, track=track)
+        change = within_bars(
+            trained.domain, lambda source: trained.vary_whole(source, amount, count, seed=seed, keep=keep), bars, solo
+        )
+        varied = change(file)
+    else:
+        choice = read_choice(bar, track)
+        varied = load_for(model, file).vary(file, amount, count, seed=seed, keep=keep, choice=choice)
     save_morph(varied, out, f"{name_of(file)}-vary", force=force)
 
 

@@ -112,12 +112,16 @@ def within_bars(domain: Any, change: Callable[[Any], Any], bars: tuple[int, int]
     Raises:
         MusicaeError: bars or tracks of something else than music.
     """
-    if (bars or solo) and not hasattr(domain, "solo"):
+    from musicae.capabilities import HasTracks
+
+    if (bars or solo) and not isinstance(domain, HasTracks):
         raise MusicaeError(f"--bars and --solo are for music, and this model's data is {domain.name}; leave them out.")
 
     def changed(file: Path) -> Any:
         result = change(file if bars is None else domain.open(file).with_bars(*bars))
-        return domain.solo(result) if solo else result
+        if not solo:
+            return result
+        return result.each(domain.solo) if hasattr(result, "each") else domain.solo(result)
 
     return changed
 

@@ -237,7 +237,8 @@ def _restore_each(
 
 def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:
     """Prints a report on a file and its result, and draws both as PNG beside the result."""
-    from musicae.domain import Domain, HasReport
+    from musicae.capabilities import HasReport
+    from musicae.domain import Domain
     from musicae.plots import save_png
 
     if not isinstance(domain, HasReport):

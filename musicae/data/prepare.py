@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from musicae.capabilities import RemarksOnConfig
 from musicae.config import read_config
 from musicae.data.dataset import SPLITS, open_dataset
 from musicae.data.files import Prepared, describe_skipped, find_files, prepare_store
@@ -15,7 +16,7 @@ from musicae.data.named_sets import locate
 from musicae.data.reading import read_all
 from musicae.data.shards import Shard
 from musicae.data.store import ReadReport, open_store
-from musicae.domain import Domain, Reading, RemarksOnConfig
+from musicae.domain import Domain, Reading
 from musicae.domains import domain_class
 from musicae.errors import DamagedFileError, MusicaeError
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musicae.capabilities import HasStatistics, Statistics
 from musicae.data.dataset import DataSet, unseen
-from musicae.domain import Batch, Domain, HasStatistics, Statistics
+from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.inference.interpolate import changes, latent_path

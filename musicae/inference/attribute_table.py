@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from musicae.atomic_io import atomic_write
-from musicae.domain import Batch, Domain, HasAttributes, Reading
+from musicae.capabilities import HasAttributes
+from musicae.domain import Batch, Domain, Reading
 from musicae.errors import DamagedFileError, MusicaeError
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from musicae.atomic_io import check_writable
-from musicae.domain import NO_LABEL, HasAttributes
+from musicae.capabilities import HasAttributes
+from musicae.domain import NO_LABEL
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.attribute_table import parts, readings, write_csv
 from musicae.pipeline import Pipeline

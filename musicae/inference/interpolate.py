@@ -10,19 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from musicae.domain import Batch, MorphsOverTime, Window
+from musicae.capabilities import HasTempo, MorphsOverTime
+from musicae.domain import Batch, Window
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.latent_paths import METHODS, even_spacing, square_of_codes
 from musicae.inference.results import Morph, name_of, repeated_rows, square
 from musicae.pipeline import Choice, Code, Pipeline
 from musicae.precision import in_double
-from musicae.spec import Layout
+from musicae.spec import Layout, TensorSpec
 
 # A longer path would give hours of sound and a picture too large to read.
 MAX_STEPS = 1000
 _MAX_SQUARE_STEPS = 31
 _MORPH_POINTS = 33
 SPACINGS = ("even", "uniform")
+TEMPI = ("a", "b", "between")
+"""Whose tempo a path of music has."""
 # Even points are chosen from a path with this many parts for each step, if that is not more than this many points.
 _FINENESS, _MOST_DECODED = 16, 4000
 
@@ -61,10 +64,12 @@ def changes(points: Tensor, layout: Layout) -> Tensor:
 
 
 def interpolate(
-    pipeline: Pipeline, a: Any, b: Any, steps: int, method: str, spacing: str, choices: Sequence[Choice]
-) -> Morph:
+    pipeline: Pipeline, a: Any, b: Any, steps: int, method: str, spacing: str, tempo: str | None,
+    choices: Sequence[Choice],
+) -> Morph:  # fmt: skip
     """The path between one example of each of two media objects, or of batches of one."""
     _check(steps, method, MAX_STEPS)
+    _check_tempo(pipeline, tempo)
     if isinstance(a, Tensor) != isinstance(b, Tensor):
         raise ValueError("interpolate takes two media objects or two batches, got one of each")
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -72,12 +77,18 @@ def interpolate(
             raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
         start, end = (pipeline.encode(Batch(pipeline.checked(batch))) for batch in (a, b))
         frame: Any = None
+        frames: list[Any] = []
         remarks: list[str] = []
     else:
-        start, end, frame, remarks = _ends(pipeline, a, b, choices)
+        start, end, (frame, last), remarks = _ends(pipeline, a, b, choices)
+        frames = [frame] * steps
+        if tempo is not None and isinstance(pipeline.domain, HasTempo):
+            tempi = _tempi(pipeline.domain, frame, last, steps, tempo)
+            frames = [pipeline.domain.at_tempo(frame, [bpm]) for bpm in tempi]
+            frame = pipeline.domain.at_tempo(frame, tempi)
     path = latent_path(pipeline, start, end, steps, method, spacing).target
     return Morph(
-        pipeline.domain, name="interpolation", part="step", tensor=path[:, None], frame=frame,
+        pipeline.domain, name="interpolation", part="step", tensor=path[:, None], frame=frame, frames=frames,
         remarks=[*remarks, *_same(start, end)],
     )  # fmt: skip
 
@@ -87,7 +98,7 @@ def morph(pipeline: Pipeline, a: Any, b: Any, method: str, choices: Sequence[Cho
     domain = pipeline.domain
     if not isinstance(domain, MorphsOverTime):
         raise MusicaeError("only sounds morph into each other while they last; leave --morph out.")
-    start, end, frame, remarks = _ends(pipeline, a, b, choices)
+    start, end, (frame, _), remarks = _ends(pipeline, a, b, choices)
     path = latent_path(pipeline, start, end, _MORPH_POINTS, method).target
     return domain.morph_over_time(path.cpu(), frame).with_remarks(*remarks, *_same(start, end))
 
@@ -116,12 +127,13 @@ def interpolate_corners(
     return square(pipeline.domain, decoded, "square", selections[0].frame, remarks)
 
 
-def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: str) -> Morph:
+def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: str, tempo: str | None = None) -> Morph:
     """A path of whole media objects: first windows are joined by a path, second windows, and so on.
 
-    The frame, such as tempo and length, is that of the longer one; the shorter one is repeated.
+    The frame, such as length and time signature, is that of the longer one; the shorter one is repeated.
     """
     _check(steps, method, MAX_STEPS)
+    _check_tempo(pipeline, tempo)
     domain, items = pipeline.domain, [pipeline.open(source) for source in (a, b)]
     seen = [list(domain.windows(item)) for item in items]
     sizes = [sum(len(window.batch.target) for window in windows) for windows in seen]
@@ -134,16 +146,37 @@ def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: st
         remarks.append("both are the same to the model, so every step is the same")
     elif sizes[0] != sizes[1] or _length(items[0]) != _length(items[1]):
         repeated = " and repeated" if sizes[0] != sizes[1] else ""
-        remarks.append(f"{name_of(shorter)} is shorter{repeated}; tempo and length are those of {name_of(longer)}")
+        both = "length is that" if tempo else "tempo and length are those"
+        remarks.append(f"{name_of(shorter)} is shorter{repeated}; {both} of {name_of(longer)}")
     remarks += [left_out for left_out in (domain.unread(shorter),) if left_out]
     paths = torch.stack([METHODS[method](start, end, steps) for start, end in zip(starts.base, ends.base, strict=True)])
+    tempi = (
+        _tempi(domain, items[0], items[1], steps, tempo) if tempo is not None and isinstance(domain, HasTempo) else None
+    )
     songs = []
     for number in range(steps):
-        condition = (starts if (number + 1) * 2 < steps else ends).condition
+        nearer = (starts if (number + 1) * 2 < steps else ends).condition
+        condition = _in_runs_of(domain.spec, (starts, ends)[order].condition, nearer)
         decoded = _decoded_by_window(pipeline, seen[order], paths[:, number], condition)
         # A list: what is lazy reads its answers anew each time.
-        songs.append(domain.assemble(longer, list(zip(seen[order], decoded, strict=True))))
+        song = domain.assemble(longer, list(zip(seen[order], decoded, strict=True)))
+        songs.append(song if tempi is None else domain.at_tempo(song, [tempi[number]]))  # type: ignore[attr-defined]
     return Morph(domain, name="interpolation", part="step", items=songs, remarks=remarks)
+
+
+def _tempi(domain: HasTempo, first: Any, last: Any, steps: int, tempo: str) -> list[float]:
+    """Quarters per minute of each step; on the way between two tempi equal ratios follow each other."""
+    a, b = domain.tempo_bpm(first), domain.tempo_bpm(last)
+    shares = {"a": [0.0] * steps, "b": [1.0] * steps, "between": [number / (steps - 1) for number in range(steps)]}
+    return [a * (b / a) ** share for share in shares[tempo]]
+
+
+def _in_runs_of(spec: TensorSpec, frame: Tensor | None, nearer: Tensor | None) -> Tensor | None:
+    """A condition whose runs (time signatures) are those of the frame, and the rest that of the nearer end."""
+    if frame is None or nearer is None or spec.condition is None or not spec.segment_steps:
+        return nearer
+    size = spec.condition[1] // len(spec.segment_steps)
+    return frame // size * size + nearer % size
 
 
 def _decoded_by_window(
@@ -154,13 +187,15 @@ def _decoded_by_window(
     return list(decoded.split([len(window.batch.target) for window in windows]))
 
 
-def _ends(pipeline: Pipeline, a: Any, b: Any, choices: Sequence[Choice]) -> tuple[Code, Code, Any, list[str]]:
-    """The codes of one example of each, the frame of the first, and a remark on which parts they are."""
+def _ends(
+    pipeline: Pipeline, a: Any, b: Any, choices: Sequence[Choice]
+) -> tuple[Code, Code, tuple[Any, Any], list[str]]:
+    """The codes of one example of each, their frames, and a remark on which parts they are."""
     items = [pipeline.open(source) for source in (a, b)]
     first, last = (pipeline.select(item, choice) for item, choice in zip(items, choices, strict=True))
     start, end = (pipeline.encode(pipeline.batch(selection)) for selection in (first, last))
     said = [remark for item in items for remark in item.remarks]
-    return start, end, first.frame, [*dict.fromkeys(said), f"from {first.label} to {last.label}"]
+    return start, end, (first.frame, last.frame), [*dict.fromkeys(said), f"from {first.label} to {last.label}"]
 
 
 def _same(start: Code, end: Code) -> list[str]:
@@ -181,6 +216,15 @@ def _repeated(pipeline: Pipeline, windows: Sequence[Window], count: int) -> Code
     code = pipeline.encode(Batch(target, torch.cat(conditions) if conditions else None))
     condition = None if code.condition is None else repeated_rows(code.condition, count)
     return Code(repeated_rows(code.base, count), condition)
+
+
+def _check_tempo(pipeline: Pipeline, tempo: str | None) -> None:
+    if tempo is None:
+        return
+    if tempo not in TEMPI:
+        raise ValueError(unknown_name("tempo", tempo, TEMPI))
+    if not isinstance(pipeline.domain, HasTempo):
+        raise MusicaeError(f"{pipeline.domain.name} has no tempo; leave it out.")
 
 
 def _check(steps: int, method: str, most: int) -> None:

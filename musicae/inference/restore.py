@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.domain import Batch, Domain, Streams, TakesNoiseProfile
+from musicae.capabilities import Streams, TakesNoiseProfile
+from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.pipeline import Pipeline
 from musicae.shipped import LIVE_MODEL

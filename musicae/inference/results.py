@@ -5,7 +5,7 @@ files are written atomically.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -45,6 +45,7 @@ class Morph(Sequence[Any]):
         tensor: Tensor | None = None,
         items: Sequence[Any] = (),
         frame: Any = None,
+        frames: Sequence[Any] = (),
         first: str | None = None,
         rows: dict[str, Tensor] | None = None,
         columns: Sequence[str] = (),
@@ -58,12 +59,14 @@ class Morph(Sequence[Any]):
             tensor: `(parts, examples, *spec.shape)`.
             items: media objects, in place of a tensor.
             frame: a `Selection`'s.
+            frames: of each part, where they differ; `frame` is that of all in a row.
             first: another name for the first part, such as "reconstruction".
             rows: label → examples, if the picture of the whole has other rows than the parts, as that of a square has.
             columns: labels of the columns of such a picture.
             remarks: remarks of the call; those of the composed media objects are added.
         """
         self.name, self.part = name, part
+        self._frames = list(frames) or [frame] * (len(tensor) if tensor is not None else 0)
         self._domain, self._frame, self._rows, self._columns = domain, frame, rows, tuple(columns)
         self._parts = None if tensor is None else tensor.detach().cpu()
         self._items: list[Any] = [None] * len(tensor) if tensor is not None else list(items)
@@ -91,7 +94,7 @@ class Morph(Sequence[Any]):
             return [self[number] for number in range(*index.indices(len(self)))]
         if self._items[index] is None:
             assert self._parts is not None
-            self._items[index] = self._domain.compose(self._parts[index], self._frame)
+            self._items[index] = self._domain.compose(self._parts[index], self._frames[index])
         return self._items[index]
 
     def __iter__(self) -> Iterator[Any]:
@@ -127,6 +130,11 @@ class Morph(Sequence[Any]):
                 f"{self.name} holds all {len(self)} parts; its picture and its sound are of the first {_MOST_DRAWN}"
             )
         return (*self._remarks, *dict.fromkeys(own))
+
+    def each(self, change: Callable[[Any], Any]) -> "Morph":
+        """Whole media objects changed one by one."""
+        items = [change(item) for item in self]
+        return Morph(self._domain, name=self.name, part=self.part, items=items, remarks=self._remarks)
 
     def preview(self) -> dict[str, Savable]:
         """File ending → a picture of the whole, and a sound or a score of the same; see `Domain.preview`."""

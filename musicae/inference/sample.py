@@ -4,16 +4,21 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from musicae.errors import MusicaeError
+from musicae.capabilities import ComparesAspects
+from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.latent_paths import normal_grid, varied, walk
+from musicae.inference.latent_search import POPULATION, search
 from musicae.inference.results import Morph, square
-from musicae.pipeline import Choice, Pipeline
+from musicae.pipeline import Choice, Code, Pipeline
 
 MAX_COUNT = 1000
 MAX_WINDOWS = 10_000  # in all pieces together
 # Of neighbouring windows of a walk: an angle of about 32°.
 _CORRELATION = 0.85
+# Of a search for variations: what the kept aspect costs beside notes, and how far around the way it looks.
+_LOST, _AROUND = 4.0, 0.6
 
 
 def sample(
@@ -49,30 +54,130 @@ def vary(
     count: int,
     seed: int | None,
     temperature: float,
+    keep: str | None,
     choice: Choice,
 ) -> Morph:
     """Decodes an example and variations of it, the reconstruction first; see `TrainedModel.vary`."""
-    pipeline.refuse_restorer("vary")
-    _check_count(count)
-    check_draw(temperature, 1.0)
+    _check_vary(pipeline, count, temperature, keep)
     selection = pipeline.select(source, choice)
-    code = pipeline.encode(pipeline.batch(selection))
+    batch = pipeline.batch(selection)
+    code = pipeline.encode(batch)
     generator = pipeline.generator(seed)
     base = varied(code.base[0], pipeline.draws(count, generator), amount)
     original = pipeline.decode(code.base, code.condition)
-    batch = pipeline.decode(base, code.condition, temperature=temperature, generator=generator)
-    moved = (base - code.base).flatten(1).norm(dim=1).mean() / code.base[0].numel() ** 0.5
-    same = original.expand_as(batch).cpu()
-    scores = pipeline.domain.metrics(batch.cpu(), same, same)
+    if keep is None:
+        decoded = pipeline.decode(base, code.condition, temperature=temperature, generator=generator).cpu()
+    else:
+        base, decoded = with_aspect(pipeline, batch.target, code, base, keep, generator)
+    same = original.expand_as(decoded).cpu()
+    scores = pipeline.domain.metrics(decoded, same, same)
     listed = ", ".join(f"{name} {values.float().mean():.3g}" for name, values in scores.items())
-    remark = (
-        f"{selection.label} at amount {amount:g}: {moved:.2f} standard deviations away in latent space; "
+    distance = (base - code.base).flatten(1).norm(dim=1).mean() / code.base[0].numel() ** 0.5
+    remarks = [
+        f"{selection.label} at amount {amount:g}: {distance:.2f} standard deviations away in latent space; "
         f"against the reconstruction: {listed}"
-    )
+    ]
+    remarks += [] if keep is None else [_kept_remark(pipeline, decoded, batch.target.cpu().expand_as(decoded), keep)]
     return Morph(
         pipeline.domain, name="variations", part="variation", first="reconstruction",
-        tensor=torch.cat([original, batch])[:, None], frame=selection.frame, remarks=[remark],
+        tensor=torch.cat([original.cpu(), decoded])[:, None], frame=selection.frame, remarks=remarks,
     )  # fmt: skip
+
+
+def vary_whole(
+    pipeline: Pipeline,
+    source: Any,
+    amount: float,
+    count: int,
+    seed: int | None,
+    temperature: float,
+    keep: str | None,
+) -> Morph:
+    """Variations of a whole media object in its frame; see `TrainedModel.vary_whole`."""
+    _check_vary(pipeline, count, temperature, keep)
+    domain, generator = pipeline.domain, pipeline.generator(seed)
+    item = pipeline.open(source)
+    windows = list(domain.windows(item))
+    # One draw for all windows, so that what is repeated is varied alike.
+    draws = pipeline.draws(count, generator)
+    wholes, changed, targets = [], [], []
+    for draw in draws:
+        answers = []
+        for window in windows:
+            code = pipeline.encode(window.batch)
+            base = torch.cat([varied(one, draw[None], amount) for one in code.base])
+            if keep is None:
+                decoded = pipeline.decode(base, code.condition, temperature=temperature, generator=generator).cpu()
+            else:
+                _, decoded = with_aspect(pipeline, window.batch.target, code, base, keep, generator)
+            answers.append((window, decoded))
+            changed.append(decoded)
+            targets.append(window.batch.target.cpu())
+        wholes.append(domain.assemble(item, answers))
+    remarks = [] if keep is None else [_kept_remark(pipeline, torch.cat(changed), torch.cat(targets), keep)]
+    return Morph(domain, name="variations", part="variation", items=wholes, remarks=remarks)
+
+
+def _check_vary(pipeline: Pipeline, count: int, temperature: float, keep: str | None) -> None:
+    pipeline.refuse_restorer("vary")
+    _check_count(count)
+    check_draw(temperature, 1.0)
+    if keep is None:
+        return
+    if not isinstance(pipeline.domain, ComparesAspects):
+        raise MusicaeError(f"keep is for music, and this model's data is {pipeline.domain.name}; leave it out.")
+    if keep not in pipeline.domain.aspects[1:]:
+        raise MusicaeError(unknown_name("aspect", keep, pipeline.domain.aspects[1:]))
+    if temperature > 0:
+        raise ValueError("with an aspect to keep only the code varies; leave temperature at 0")
+
+
+def with_aspect(
+    pipeline: Pipeline, target: Tensor, code: Code, base: Tensor, aspect: str, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Codes near varied ones whose examples keep an aspect of the target, and of its notes no more than those did.
+
+    Args:
+        pipeline: its domain compares aspects.
+        target: `(examples, *spec.shape)`.
+        code: of the examples.
+        base: `(rows, *latent_shape)`, varied codes: of each example as many.
+        aspect: what to keep.
+        generator: on the pipeline's device.
+
+    Returns:
+        Codes `(rows, *latent_shape)`, and what they decode to, `(rows, *spec.shape)` on the CPU.
+    """
+    domain = pipeline.domain
+    assert isinstance(domain, ComparesAspects)
+    each = torch.arange(len(target)).repeat_interleave(len(base) // len(target))
+    condition = None if code.condition is None else code.condition[each.to(code.condition.device)]
+    wanted, start = target.cpu()[each], code.base[each.to(code.base.device)]
+    notes = domain.aspects[0]
+    changed = domain.kept(pipeline.decode(base, condition).cpu(), wanted, notes)
+
+    def first(rows: slice) -> Tensor:
+        """On the way to the variations, and around it."""
+        ahead, behind = base[rows].unsqueeze(1), start[rows].unsqueeze(1)
+        shape = (len(ahead), POPULATION, *[1] * (base.dim() - 1))
+        way = 0.5 + 0.5 * torch.rand(shape, generator=generator, device=base.device)
+        around = torch.randn((len(ahead), POPULATION, *base.shape[1:]), generator=generator, device=base.device)
+        return behind + way * (ahead - behind) + _AROUND * (1 - way) * around
+
+    def cost(decoded: Tensor, _: Tensor, rows: Tensor) -> Tensor:
+        lost = 1 - domain.kept(decoded, wanted[rows], aspect)
+        too_alike = (domain.kept(decoded, wanted[rows], notes) - changed[rows]).clamp_min(0)
+        return _LOST * lost + too_alike
+
+    found = search(pipeline, first, cost, len(base), generator, condition=condition)
+    return found.base, found.tensor
+
+
+def _kept_remark(pipeline: Pipeline, decoded: Tensor, target: Tensor, aspect: str) -> str:
+    domain = pipeline.domain
+    assert isinstance(domain, ComparesAspects)
+    shares = {name: float(domain.kept(decoded, target, name).mean()) for name in (aspect, domain.aspects[0])}
+    return "kept: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
 
 
 def grid(pipeline: Pipeline, side: int, condition: str | None) -> Morph:

@@ -1,20 +1,34 @@
-"""Changes one attribute: the codes of a media object are moved along its vector, and all changes are reported."""
+"""Changes one attribute: codes are moved along its vector, and all changes are reported.
+
+A move along a vector alone changes whatever goes with the attribute. Where a domain can say how much of an example is
+kept, codes near the move are searched for whose examples have the attribute as asked, and of the rest as much as they
+can: of the notes, and of all other attributes.
+"""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from musicae.attribute_vectors import AttributeVectors, moved
-from musicae.domain import Batch, HasAttributes
+from musicae.attribute_vectors import AttributeInfo, AttributeVectors, moved, moved_code
+from musicae.capabilities import ComparesAspects, HasAttributes
+from musicae.domain import Batch
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.attribute_table import no_attributes
+from musicae.inference.latent_search import POPULATION, search
 from musicae.pipeline import Pipeline
 from musicae.precision import in_double
 
 _WEAK = 0.25
 """Change in standard deviations; if a vector's effect is smaller, a remark says so."""
+# What a candidate pays. A standard deviation that the attribute lacks is dear, then one by which another moves.
+_LACKS, _OTHERS, _LOST = 10.0, 2.0, 2.0
+_FREE = 0.05  # standard deviations that another attribute may move
+_CLOSE = 0.6  # a cost with which nobody would go on looking
+_FARTHEST = 1.5  # of the move along the vector, for first candidates
+_SPREAD = 0.6  # of their codes
 
 
 def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, attribute: str, amount: float) -> Any:
@@ -30,18 +44,100 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     if attribute not in vectors.info:
         raise MusicaeError(unknown_name("attribute", attribute, vectors.info))
     if isinstance(source, Tensor):
-        return moved(pipeline, Batch(pipeline.checked(source)), vectors, attribute, amount).cpu()
+        return shifted(pipeline, Batch(pipeline.checked(source)), vectors, attribute, amount).cpu()
     item = pipeline.open(source)
     seen: dict[str, list[dict[str, Tensor]]] = {"before": [], "reconstructed": [], "after": []}
+    kept: list[Tensor] = []
     answers = []
     for window in domain.windows(item, pipeline.task):
-        result = moved(pipeline, window.batch, vectors, attribute, amount).cpu()
+        result = shifted(pipeline, window.batch, vectors, attribute, amount).cpu()
         shown = (window.batch.target, pipeline.reconstruct(window.batch).cpu(), result)
         for when, tensor in zip(seen, shown, strict=True):
             seen[when].append(domain.attributes(tensor))
+        if isinstance(domain, ComparesAspects):
+            kept.append(domain.kept(result, window.batch.target.cpu(), domain.aspects[0]))
         answers.append((window, result))
     means = {when: _means(parts) for when, parts in seen.items()}
-    return domain.assemble(item, answers, pipeline.task).with_remarks(*_remarks(means, vectors, attribute, amount))
+    remarks = _remarks(means, vectors, attribute, amount)
+    if kept and isinstance(domain, ComparesAspects):
+        remarks.insert(1, f"{domain.aspects[0]} kept: {float(torch.cat(kept).mean()):.0%}")
+    return domain.assemble(item, answers, pipeline.task).with_remarks(*remarks)
+
+
+def shifted(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
+    """Examples with more or less of an attribute, `(batch, *spec.shape)`.
+
+    Where the domain compares aspects they are searched for, the same for the same batch; else moved along the vector.
+    """
+    domain = pipeline.domain
+    if amount == 0 or not (isinstance(domain, ComparesAspects) and isinstance(domain, HasAttributes)):
+        return moved(pipeline, batch, vectors, attribute, amount)
+    wish = _Wish.of(domain, batch.target.cpu(), vectors.info, attribute, amount)
+    code, vector = pipeline.encode(batch), vectors.vectors[attribute]
+    generator = pipeline.generator(0)
+
+    def first(rows: slice) -> Tensor:
+        """The code, the move, and what lies around the way there."""
+        base = code.base[rows].unsqueeze(1)
+        shape = (len(base), POPULATION, *[1] * (base.dim() - 2))
+        device = base.device
+        way = _FARTHEST * amount * torch.rand(shape, generator=generator, device=device)
+        way[:, 0], way[:, 1] = 0, amount
+        size = _SPREAD * torch.rand(shape, generator=generator, device=device)
+        size[:, :2] = 0
+        around = torch.randn((len(base), POPULATION, *base.shape[2:]), generator=generator, device=device)
+        codes = moved_code(base.expand_as(around).flatten(0, 1), vector, way.flatten(0, 1))
+        return codes.unflatten(0, (len(base), POPULATION)) + size * around
+
+    return search(
+        pipeline, first, wish.cost, len(code.base), generator, condition=code.condition, good_enough=_CLOSE
+    ).tensor
+
+
+class _Wish(NamedTuple):
+    """What is asked for: one attribute to move, all else to stay.
+
+    Attributes:
+        domain: measures.
+        target: `(batch, *spec.shape)` as they were.
+        names, deviations: of the attributes.
+        wanted: `(batch, attributes)` in standard deviations.
+        number: of the attribute that moves.
+    """
+
+    domain: Any
+    target: Tensor
+    names: list[str]
+    deviations: Tensor
+    wanted: Tensor
+    number: int
+
+    @classmethod
+    def of(
+        cls, domain: Any, target: Tensor, info: Mapping[str, AttributeInfo], attribute: str, amount: float
+    ) -> "_Wish":
+        """Of a batch, an attribute and an amount."""
+        names = list(info)
+        deviations = torch.tensor([info[name].deviation for name in names], dtype=torch.float64)
+        wish = cls(domain, target, names, deviations, torch.zeros(()), names.index(attribute))
+        wanted = wish.measured(target)
+        wanted[:, wish.number] += amount
+        return wish._replace(wanted=wanted)
+
+    def measured(self, tensor: Tensor) -> Tensor:
+        """The attributes of examples, `(n, attributes)` in standard deviations."""
+        values = self.domain.attributes(tensor)
+        return torch.stack([in_double(values[name]).cpu() for name in self.names], 1) / self.deviations
+
+    def cost(self, decoded: Tensor, base: Tensor, rows: Tensor) -> Tensor:
+        """What candidates for rows of the batch pay, `(n,)`."""
+        del base
+        away = (self.measured(decoded) - self.wanted[rows]).abs().nan_to_num(0.0)
+        lacks = away[:, self.number]
+        others = (away - _FREE).clamp_min(0)
+        others[:, self.number] = 0
+        lost = 1 - self.domain.kept(decoded, self.target[rows], self.domain.aspects[0])
+        return _LACKS * lacks + _OTHERS * others.sum(1) + others.square().sum(1) + _LOST * lost
 
 
 def _remarks(means: dict[str, dict[str, float]], vectors: AttributeVectors, attribute: str, amount: float) -> list[str]:

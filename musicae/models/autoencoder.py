@@ -230,6 +230,17 @@ class Autoencoder(nn.Module, ABC):
         posterior = self.encode(x, condition)
         return self.decode(posterior.mean if generator is None else posterior.sample(generator), condition=condition)
 
+    def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a trained model of this type, changed where a new one that starts from them has other sizes.
+
+        Args:
+            weights: by name.
+
+        Returns:
+            The same, or with tensors changed and added.
+        """
+        return weights
+
     def padded(self, symbols: Tensor, condition: Tensor | None) -> Tensor:
         """Decoded `(batch, steps, columns)` with pads where the condition says that a step does not exist."""
         if not self.spec.segment_steps:

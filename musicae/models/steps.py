@@ -111,6 +111,30 @@ class StepsAutoencoder(Autoencoder):
     def autoregressive(self) -> bool:
         return True
 
+    def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Bars of another length begin at their own slots; what is new, such as time signatures, begins as nothing."""
+        own, bars, config = self.state_dict(), self.bars // self.phrases, self.config
+        last = f"phrase_decoder.{len(self.phrase_decoder) - 1}"
+        axes = {
+            "phrase_encoder.0.weight": (1, config.embedding),
+            f"{last}.weight": (0, config.unrolled),
+            f"{last}.bias": (0, config.unrolled),
+        }
+        adapted = dict(weights)
+        for name in own.keys() & weights.keys():
+            if name in axes:
+                adapted[name] = _in_slots(weights[name], own[name], *axes[name], bars)
+            elif ".tables." in name:
+                adapted[name] = _with_pads(weights[name], own[name])
+        if not any(name.startswith("causal.") for name in weights):
+            return adapted
+        for name in own.keys() - weights.keys():
+            if name.startswith("causal."):  # of longer bars: a layer that adds nothing yet
+                adapted[name] = torch.zeros_like(own[name]) if ".out." in name else own[name]
+            elif name.startswith("condition_"):
+                adapted[name] = torch.zeros_like(own[name])
+        return adapted
+
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
         embedded = self.input_embedding(x)  # (batch, steps, embedding)
@@ -192,6 +216,25 @@ class StepsAutoencoder(Autoencoder):
     def _as_bars(self, steps: Tensor) -> Tensor:
         """`(batch, steps, ...)` → `(batch · bars, bar steps, ...)`."""
         return steps.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
+
+
+def _in_slots(value: Tensor, own: Tensor, axis: int, size: int, bars: int) -> Tensor:
+    """`own` with the steps of each bar that `value` has too; both hold `size` numbers for each step along an axis."""
+    others = [tensor.shape[:axis] + tensor.shape[axis + 1 :] for tensor in (value, own)]
+    if value.ndim <= axis or others[0] != others[1] or value.shape[axis] % (bars * size):
+        return value
+    slots, there = (tensor.movedim(axis, 0).unflatten(0, (bars, -1, size)) for tensor in (own.clone(), value))
+    both = min(slots.shape[1], there.shape[1])
+    slots[:, :both] = there[:, :both]
+    return slots.flatten(0, 2).movedim(0, axis).contiguous()
+
+
+def _with_pads(value: Tensor, own: Tensor) -> Tensor:
+    """Symbols, then pads as `own` has them, then "nothing yet"."""
+    if value.ndim != own.ndim or value.shape[1:] != own.shape[1:] or len(value) == len(own):
+        return value
+    symbols = min(len(value), len(own)) - 1
+    return torch.cat([value[:symbols], own[symbols:-1], value[-1:]])
 
 
 class RestorerConfig(StepsConfig):

@@ -29,6 +29,7 @@ class MusicFrame:
         time_signature: of the window's bars, numerator and denominator; None: the model's.
         title: the tune's, or the file's name.
         first_bar: 1-based bar where the window starts.
+        tempi_bpm: of each of several windows in a row, in place of one tempo; the last one goes on.
     """
 
     tempo_bpm: float = DEFAULT_TEMPO_BPM
@@ -38,6 +39,7 @@ class MusicFrame:
     time_signature: tuple[int, int] | None = None
     title: str = ""
     first_bar: int = 1
+    tempi_bpm: tuple[float, ...] = ()
 
 
 def runs(config: MusicConfig, tensor: Tensor) -> Iterator[tuple[TimeSignature, np.ndarray]]:
@@ -62,7 +64,10 @@ def compose_piece(config: MusicConfig, tensor: Tensor, frame: MusicFrame) -> Pie
 
     notes: list[list[Notes]] = [[] for _ in config.plan.streams]
     signatures: list[tuple[int, int, int]] = []
-    end = 0
+    tempi: list[tuple[int, float]] = []
+    asked = frame.tempi_bpm or (frame.tempo_bpm,)
+    end = count = 0
+    lasts_s = 0.0
     for signature, windows in runs(config, tensor):
         written = frame.time_signature
         if written is None or written not in signature.reads:
@@ -71,7 +76,13 @@ def compose_piece(config: MusicConfig, tensor: Tensor, frame: MusicFrame) -> Pie
             signatures.append((end, *written))
         for index, found in enumerate(_notes(config, windows, frame)):
             notes[index].append(found._replace(start=found.start + end, end=found.end + end))
-        end += windows.shape[0] * windows.shape[1] * _TICKS_PER_STEP
+        for _ in range(windows.shape[0]):
+            tempo = asked[min(count, len(asked) - 1)]
+            if not tempi or tempi[-1][1] != tempo:
+                tempi.append((end, tempo))
+            end += windows.shape[1] * _TICKS_PER_STEP
+            lasts_s += windows.shape[1] / STEPS_PER_QUARTER * 60 / tempo
+            count += 1
     tracks = [
         NewTrack(
             frame.track_names[index] if index < len(frame.track_names) else stream.name.title(),
@@ -83,14 +94,13 @@ def compose_piece(config: MusicConfig, tensor: Tensor, frame: MusicFrame) -> Pie
         if notes[index]
     ]
     remarks = [] if any(len(track.notes.start) for track in tracks) else ["silent: no note anywhere"]
-    lasts_s = end / TICKS_PER_QUARTER * 60 / frame.tempo_bpm
     if lasts_s > LONGEST_PREVIEW_S:
         remarks.append(
             f"lasts {in_minutes(lasts_s)}; the sound beside it is of the first {in_minutes(LONGEST_PREVIEW_S)}"
         )
     return Piece.new(
         tracks,
-        tempi=((0, frame.tempo_bpm),),
+        tempi=tempi or ((0, frame.tempo_bpm),),
         time_signatures=signatures,
         end=end,
         name="music",

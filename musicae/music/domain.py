@@ -9,24 +9,15 @@ transpositions are one content. This module knows no networks; what is known of 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from musicae.domain import (
-    Baseline,
-    Batch,
-    Corruption,
-    Domain,
-    DomainConfig,
-    Reading,
-    Savable,
-    Selection,
-    Statistics,
-    Window,
-)
+from musicae.capabilities import Statistics
+from musicae.domain import Baseline, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
 from musicae.music.composition import MusicFrame, compose_piece
 from musicae.music.config import MusicConfig, TimeSignature, in_words
@@ -206,6 +197,20 @@ class MusicDomain(Domain):
         own = {track for tracks in read_part(item, self.config).choice.tracks for track in tracks}
         return item.only_tracks(own)
 
+    def tempo_bpm(self, thing: Piece | MusicFrame) -> float:
+        """Quarters per minute of a frame, or on average of a piece."""
+        return (
+            thing.tempo_bpm
+            if isinstance(thing, MusicFrame)
+            else thing.tempo_map.mean_bpm(thing.bar_tick(thing.bars + 1))
+        )
+
+    def at_tempo(self, thing: Any, tempo_bpm: Sequence[float]) -> Any:
+        """A piece with its tempo map scaled to a mean, or a frame with a tempo for each window in a row."""
+        if isinstance(thing, MusicFrame):
+            return replace(thing, tempo_bpm=tempo_bpm[0], tempi_bpm=tuple(tempo_bpm))
+        return thing.at_speed(tempo_bpm[0] / self.tempo_bpm(thing))
+
     def compose(self, tensor: torch.Tensor, frame: Any = None) -> Piece:
         """Windows `(examples, *spec.shape)` in a row as a piece that ends where they do, silence included."""
         return compose_piece(self.config, self._checked(tensor), frame or MusicFrame())
@@ -379,6 +384,17 @@ class MusicDomain(Domain):
             return torch.from_numpy(bar_before(symbols, target.cpu().numpy(), bar_steps)).to(target.device)
 
         return {"hold": hold, "copy": copy} if self.config.bars > 1 else {"hold": hold}
+
+    aspects = ("notes", "rhythm", "contour", "harmony")
+
+    def kept(self, estimate: torch.Tensor, target: torch.Tensor, aspect: str) -> torch.Tensor:
+        """How much of windows others keep: see `musicae.music.resemblance`."""
+        from musicae.music.resemblance import kept
+
+        def own(tokens: torch.Tensor, signature: TimeSignature, answer: torch.Tensor) -> Mapping[str, torch.Tensor]:
+            return {aspect: kept(self.config.plan.streams, aspect, answer, tokens, signature.steps_per_bar)}
+
+        return self._by_group(target, own, estimate)[aspect]
 
     def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
         """Of the first stream: see `musicae.music.attributes`."""

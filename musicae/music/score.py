@@ -419,6 +419,12 @@ class TempoMap:
         index = max(0, int(np.searchsorted(starts_s, second, side="right")) - 1)
         return int(self.ticks[index] + (second - starts_s[index]) / self.tick_s[index])
 
+    def mean_bpm(self, tick: int) -> float:
+        """Quarters per minute on average up to a tick."""
+        seconds = float(self.seconds(np.array([tick]))[0])
+        quarters = tick * float(self.tick_s[0] * self.tempi_bpm[0]) / 60
+        return self.tempo_at(0) if seconds <= 0 else quarters / seconds * 60
+
     def tempo_at(self, tick: int) -> float:
         """Quarters per minute in effect at a tick."""
         return float(self.tempi_bpm[max(0, int(np.searchsorted(self.ticks, tick, side="right")) - 1)])

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from musicae.domain import Statistics
+from musicae.capabilities import Statistics
 from musicae.music.config import Part
 from musicae.music.expression import OFFSETS
 from musicae.music.streams import Stream

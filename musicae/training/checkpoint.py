@@ -293,20 +293,17 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         CheckpointError: no such checkpoint, or nothing in it fits.
     """
     own = model.state_dict()
-    with TensorFile(folder / WEIGHTS) as file:
-        stored = {present_name(name): name for name in file.shapes}
-        fits = {
-            name: name in own
-            and file.shapes[there] == tuple(own[name].shape)
-            and file.is_float(there) == own[name].is_floating_point()
-            for name, there in stored.items()
-        }
-        is_same = stored.keys() == own.keys() and all(fits.values())
-        weights = {
-            name: file.read(there)
-            for name, there in stored.items()
-            if is_same or (fits[name] and not name.startswith("latent."))
-        }
+    found = model.adapted(with_present_names(read_tensors(folder / WEIGHTS)))
+    fits = {
+        name: name in own
+        and value.shape == own[name].shape
+        and value.is_floating_point() == own[name].is_floating_point()
+        for name, value in found.items()
+    }
+    is_same = found.keys() == own.keys() and all(fits.values())
+    weights = {
+        name: value for name, value in found.items() if is_same or (fits[name] and not name.startswith("latent."))
+    }
     if not weights:
         raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same type and sizes.")
     model.load_state_dict(weights, strict=False)

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from musicae.atomic_io import free_path
+from musicae.capabilities import RemarksOnConfig
 from musicae.config import Config, has_key, read_config
 from musicae.data.arrays import InMemory, is_in_memory
 from musicae.data.dataset import DataSet, load_dataset, split_of_run
 from musicae.data.files import find_files
 from musicae.data.named_sets import locate
-from musicae.domain import Domain, RemarksOnConfig
+from musicae.domain import Domain
 from musicae.domains import domain_class
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models import MODELS, build_model, default_model, model_classes, model_name, refuse_misfit

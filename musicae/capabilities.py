@@ -1,0 +1,146 @@
+"""What only some domains can do, such as follow chords, measure attributes or stream.
+
+Each is a method of that medium's class; the protocols here name those methods, so that a caller can check for them with
+`isinstance` and needn't know which medium it has.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+
+@runtime_checkable
+class RemarksOnConfig(Protocol):
+    """A domain whose `configure` has to choose if the files differ, and can say what it chose."""
+
+    @staticmethod
+    def config_remark(files: Sequence[Path]) -> str | None:
+        """A sentence on what `configure` takes from the files; None if they are all alike."""
+
+
+@runtime_checkable
+class HasAttributes(Protocol):
+    """A domain with attributes that people can name and change, such as density or brightness."""
+
+    def attributes(self, tensor: Tensor) -> dict[str, Tensor]:
+        """`(batch, *spec.shape)` → for each attribute its name and `(batch,)` values."""
+
+
+@runtime_checkable
+class ComparesAspects(Protocol):
+    """A domain that can say how much of an example another one keeps, in aspects that people can name."""
+
+    aspects: Sequence[str]
+    """`notes`, all in all; then aspects that can be held while others change, such as `rhythm`."""
+
+    def kept(self, estimate: Tensor, target: Tensor, aspect: str) -> Tensor:
+        """The share of an aspect of the target that the estimate has too, 0 to 1.
+
+        Args:
+            estimate, target: `(batch, *spec.shape)` each.
+            aspect: one of `aspects`.
+
+        Returns:
+            `(batch,)`.
+        """
+
+
+class Statistics(NamedTuple):
+    """Counts and shares of examples, to compare the distributions of two sets of examples.
+
+    Attributes:
+        histograms: name → counts, int64 `(examples, bins)`.
+        shares: name → float64 `(examples,)`: 1 if something is true of the example, 0 if not, NaN if it can't be said.
+    """
+
+    histograms: dict[str, np.ndarray]
+    shares: dict[str, np.ndarray]
+
+
+@runtime_checkable
+class HasStatistics(Protocol):
+    """A domain with statistics of examples."""
+
+    def statistics(self, tensor: Tensor) -> Statistics:
+        """The statistics of a batch `(batch, *spec.shape)`."""
+
+
+@runtime_checkable
+class TakesCondition(Protocol):
+    """A domain whose models can take a condition that a person writes, such as chords or a class."""
+
+    def condition(self, text: str, windows: int | Tensor = 1) -> Tensor:
+        """Reads a condition from text in the domain's own grammar, and spreads it over windows.
+
+        Their number is given, or their own conditions, of which what the text doesn't say is kept. The result is int64
+        `(windows, length)`, see `TensorSpec.condition`. Raises `MusicaeError` if the text can't be read.
+        """
+
+
+@runtime_checkable
+class TakesNoiseProfile(Protocol):
+    """A domain whose restorations can use a recording of the noise alone."""
+
+    def noise_profile(self, item: Any, profile: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function `(model's output, model's input)` → output, attenuated where only noise is expected.
+
+        Args:
+            item: the media object to restore.
+            profile: a media object of the noise alone, recorded as the item was.
+        """
+
+
+@runtime_checkable
+class HasTempo(Protocol):
+    """A domain whose media objects have a tempo, and so have the frames of its selections."""
+
+    def tempo_bpm(self, thing: Any) -> float:
+        """The tempo of a media object, its mean where it changes, or of a frame."""
+
+    def at_tempo(self, thing: Any, tempo_bpm: Sequence[float]) -> Any:
+        """A media object at another mean tempo, or a frame with a tempo for each of the examples in a row."""
+
+
+@runtime_checkable
+class HasTracks(Protocol):
+    """A domain of media objects with tracks and bars: they have `with_bars(first, last)`, the only bars to change."""
+
+    def solo(self, item: Any) -> Any:
+        """The media object with nothing but the tracks that the model reads."""
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A domain whose media can be streamed through a causal model."""
+
+    def open_stream(
+        self, mask: Callable[[np.ndarray], np.ndarray], *, channels: int, sample_rate_hz: int | None
+    ) -> Any:
+        """A stream that applies a mask of spectra to blocks of samples; the rate is by default the model's."""
+
+    def assemble_stream(self, item: Any, masks: Callable[[], Callable[[np.ndarray], np.ndarray]]) -> Any:
+        """As `assemble`, for a causal model: the same result as a stream. `masks` gives a mask for a new stream."""
+
+
+@runtime_checkable
+class MorphsOverTime(Protocol):
+    """A domain whose examples have a duration, during which one can change into another."""
+
+    def morph_over_time(self, path: Tensor, frame: Any = None) -> Any:
+        """A media object as long as an example, which follows a path over time.
+
+        Args:
+            path: `(points, *spec.shape)`.
+            frame: as in `compose`.
+        """
+
+
+@runtime_checkable
+class HasReport(Protocol):
+    """A domain that can report on a restoration."""
+
+    def report(self, before: Any, after: Any, elapsed_s: float) -> Any:
+        """A value with `.lines` of text and `.plot()`, which compares a media object before and after."""
