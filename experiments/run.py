@@ -23,6 +23,7 @@ import image
 import image_training
 import music
 import music_samples
+import music_songs
 import quantisation
 import report
 import ship
@@ -68,6 +69,10 @@ MEASUREMENTS: dict[str, Measurement] = {
     "image-photographs": Measurement(image.photographs, "photographs enlarged, by models and bicubic"),
     "image-training": Measurement(image_training.compare_all, "speed of training, compared with Pythae"),
     "music-outside": Measurement(music_samples.outside, "melody models on tune books they never saw"),
+    "music-signatures": Measurement(music_songs.signatures, "files a model reads, and scores in each time signature"),
+    "music-transposed": Measurement(music_songs.transposed, "notes kept of tunes in every register", False),
+    "music-shifts": Measurement(music_songs.shifts, "what a shift by a standard deviation does to held-out windows"),
+    "music-songs": Measurement(music_songs.songs, "whether all else in a song is left as it was"),
     "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
     "music-samples": Measurement(music_samples.contents, "what sampled files hold and how loud they are", False),
     "music-reading": Measurement(music.reading, "reading MIDI, compared with pretty_midi"),

@@ -23,10 +23,10 @@ from musicae.precision import in_double
 
 _WEAK = 0.25
 """Change in standard deviations; if a vector's effect is smaller, a remark says so."""
-# What a candidate pays. A standard deviation that the attribute lacks is dear, then one by which another moves.
-_LACKS, _OTHERS, _LOST = 10.0, 2.0, 2.0
-_FREE = 0.05  # standard deviations that another attribute may move
-_CLOSE = 0.6  # a cost with which nobody would go on looking
+# What a candidate pays: a standard deviation that the attribute lacks, one by which another moves, all notes lost.
+_LACKS, _OTHERS, _LOST = 10.0, 2.5, 8.0
+_FREE = 0.2  # standard deviations that another attribute may move
+_CLOSE = 2.0  # a cost with which nobody would go on looking
 _FARTHEST = 1.5  # of the move along the vector, for first candidates
 _SPREAD = 0.6  # of their codes
 
@@ -60,7 +60,7 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     means = {when: _means(parts) for when, parts in seen.items()}
     remarks = _remarks(means, vectors, attribute, amount)
     if kept and isinstance(domain, ComparesAspects):
-        remarks.insert(1, f"{domain.aspects[0]} kept: {float(torch.cat(kept).mean()):.0%}")
+        remarks.insert(2, f"{domain.aspects[0]} kept: {float(torch.cat(kept).mean()):.0%}")
     return domain.assemble(item, answers, pipeline.task).with_remarks(*remarks)
 
 
@@ -147,8 +147,7 @@ def _remarks(means: dict[str, dict[str, float]], vectors: AttributeVectors, attr
         f"{means['reconstructed'][attribute]:.3g} reconstructed, {means['after'][attribute]:.3g} shifted"
     ]
     changes = {
-        name: (means["after"][name] - means["reconstructed"][name]) / info.deviation
-        for name, info in vectors.info.items()
+        name: (means["after"][name] - means["before"][name]) / info.deviation for name, info in vectors.info.items()
     }
     listed = ", ".join(f"{name} {change:+.2f}" for name, change in changes.items())
     remarks.append(f"changes in standard deviations: {listed}")

@@ -26,8 +26,7 @@ from musicae.music.midi import VELOCITY
 from musicae.music.piece import Piece
 from musicae.music.quantize import QuantizedPart
 from musicae.music.score import (
-    ABC_SUFFIXES,
-    MIDI_SUFFIXES,
+    SUFFIXES,
     NamedScore,
     read_scores,
 )
@@ -53,7 +52,7 @@ class MusicDomain(Domain):
 
     name: ClassVar[str] = "music"
     media: ClassVar[type[Any]] = Piece
-    suffixes: ClassVar[tuple[str, ...]] = MIDI_SUFFIXES + ABC_SUFFIXES
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
     stacks_rows: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
     # At β = 1 two melodies can hardly be told apart; the rate of the shipped models is what reconstructions need.

@@ -16,6 +16,8 @@ from musicae.music.score import (
     DENOMINATORS,
     MOST_MICROSECONDS,
     MOST_QUARTERS,
+    MUSICXML_SUFFIXES,
+    as_midi,
     check_size,
     is_abc,
     read_bytes,
@@ -57,7 +59,7 @@ def content_of(source: Any) -> Content:
         path = Path(source)
         data = b"" if path.is_file() else read_bytes(path)  # which says that nothing is there
         abc = is_abc(path)
-        return Content(data or read_bytes(path), path.name, abc)
+        return Content(as_midi(data or read_bytes(path), path.name), path.name, abc)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _recognised(bytes(source), "piece")
     if hasattr(source, "read"):
@@ -80,7 +82,9 @@ def _recognised(data: bytes, name: str) -> Content:
     abc = Path(name).suffix.lower() in ABC_SUFFIXES
     if not data.startswith((b"MThd", b"RIFF")):
         abc = abc or data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"X:", b"%abc"))
-    return Content(data, name, abc)
+    if not abc and (data.startswith(b"PK") or data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<?xml")):
+        name = name if Path(name).suffix.lower() in MUSICXML_SUFFIXES else f"{name}{MUSICXML_SUFFIXES[0]}"
+    return Content(as_midi(data, name), name, abc)
 
 
 def midi_of(music: "pretty_midi.PrettyMIDI") -> bytes:

@@ -56,7 +56,7 @@ class Track:
         index: 0-based; what `track` means everywhere.
         name: of its chunk; may be empty.
         program: General MIDI program, 0 to 127.
-        is_drum: on channel 10.
+        is_drum: on channel 10, or with a drum kit's bank (General MIDI 2).
         channel: 0 to 15.
         notes: how many.
     """
@@ -298,7 +298,7 @@ class Piece:
         names = [chunk.name for chunk in self._midi.tracks]
         return tuple(
             Track(index, names[place.chunk] if len(place.notes) else track.name, track.program, track.is_drum,
-                  9 if track.is_drum else place.channel, len(track.notes))
+                  place.channel if len(place.notes) else 9 * track.is_drum, len(track.notes))
             for index, (track, place) in enumerate(zip(self.score.tracks, self._places, strict=True))
         )  # fmt: skip
 

@@ -24,9 +24,13 @@ from musicae.music.midi import MICROSECONDS_PER_MINUTE, MidiFile, read_events, u
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 ABC_SUFFIXES = (".abc",)
+MUSICXML_SUFFIXES = (".musicxml", ".mxl")
+SUFFIXES = MIDI_SUFFIXES + ABC_SUFFIXES + MUSICXML_SUFFIXES
 
 LARGEST_FILE_BYTES = 16 * 2**20  # the largest file in the public sets has 0.16 MB; larger ones are note bombs
 _LARGEST_READ_TWICE_BYTES = 2**20
+# What General MIDI 2 says by the bank of a program: whether it is a drum kit.
+_BANKS = {120: True, 121: False}
 MOST_NOTES = 1_000_000
 MOST_TRACKS = 2_000
 MOST_TIME_SIGNATURES = 5_000
@@ -135,7 +139,7 @@ def read_scores(path: Path | str) -> list[NamedScore]:
     """Reads every piece in a file: one for MIDI, one for each tune of an ABC file.
 
     Args:
-        path: ending in .mid, .midi, .kar, .rmi or .abc.
+        path: ending in one of `SUFFIXES`.
 
     Raises:
         DamagedFileError: the file exists, and is not what it claims to be.
@@ -147,7 +151,16 @@ def read_scores(path: Path | str) -> list[NamedScore]:
         from musicae.music.abc import read_abc  # seldom needed, and brings a converter
 
         return read_abc(data, path.name)
-    return [named_score(data, path.name, path.stem)]
+    return [named_score(as_midi(data, path.name), path.name, path.stem)]
+
+
+def as_midi(data: bytes, name: str) -> bytes:
+    """The bytes of a MIDI or RMID file as they are, those of a MusicXML file as MIDI."""
+    if Path(name).suffix.lower() not in MUSICXML_SUFFIXES:
+        return data
+    from musicae.music.musicxml import midi_of_musicxml  # seldom needed, and brings a large library
+
+    return midi_of_musicxml(data, name)
 
 
 def named_score(data: bytes, name: str, title: str) -> NamedScore:
@@ -174,11 +187,11 @@ def is_abc(path: Path) -> bool:
     """Whether a file of music is one of tunes in ABC, by its name.
 
     Raises:
-        MusicaeError: neither ABC nor MIDI.
+        MusicaeError: no file of music.
     """
     suffix = path.suffix.lower()
-    if suffix not in MIDI_SUFFIXES + ABC_SUFFIXES:
-        raise MusicaeError(f"{path.name} is not a score; expected {', '.join(MIDI_SUFFIXES + ABC_SUFFIXES)}.")
+    if suffix not in SUFFIXES:
+        raise MusicaeError(f"{path.name} is not a score; expected {', '.join(SUFFIXES)}.")
     return suffix in ABC_SUFFIXES
 
 
@@ -216,12 +229,24 @@ def check_size(size_bytes: int, name: str) -> None:
 def parse_midi(data: bytes, name: str) -> ScoreTick:
     """Parses MIDI bytes, unchecked, or raises `DamagedFileError` in one sentence."""
     try:
-        return ScoreTick.from_midi(data)
+        score = ScoreTick.from_midi(data)
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:
         raise DamagedFileError(
             f"{name} cannot be read as MIDI ({_plain_reason(data, str(error))}); "
             "expected a Standard MIDI File; export it again from the program that made it."
         ) from None
+    if any(bytes((0, bank)) in data for bank in _BANKS):
+        _choose_drums(score)
+    return score
+
+
+def _choose_drums(score: ScoreTick) -> None:
+    """Makes drums of the tracks that choose a drum kit's bank on another channel than 10, as General MIDI 2 has it."""
+    for track in score.tracks:
+        first = min((note.time for note in track.notes), default=0)
+        banks = [change.value for change in track.controls if change.number == 0 and change.time <= first]
+        if banks and banks[-1] in _BANKS:
+            track.is_drum = _BANKS[banks[-1]]
 
 
 def _plain_reason(data: bytes, message: str) -> str:

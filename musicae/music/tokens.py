@@ -32,10 +32,12 @@ PITCH_OFFSET = LOWEST_PITCH - FIRST_ONSET
 
 DRUM_PITCHES: dict[str, tuple[int, ...]] = {
     "kick": (36, 35),
-    "snare": (38, 37, 39, 40),  # side stick, clap and the rim of an electronic snare
-    "closed hat": (42, 22, 44, 54, 69, 70, 82),  # edge, pedal, tambourine, cabasa, maracas, shaker
+    "snare": (38, 37, 39, 40, 31),  # side stick, clap, the rim of an electronic snare, sticks
+    # edge, pedal, tambourine, cabasa, maracas, shaker, jingle bell, castanets
+    "closed hat": (42, 22, 44, 54, 69, 70, 82, 83, 85),
     "open hat": (46, 26),  # edge
-    "low tom": (43, 41, 58, 64),  # floor toms, the third tom's rim (a rare vibraslap in General MIDI), low conga
+    # floor toms, the third tom's rim (a rare vibraslap in General MIDI), low conga, surdos
+    "low tom": (43, 41, 58, 64, 86, 87),
     "mid tom": (47, 45, 61, 62, 63, 66),  # low bongo, high congas, low timbale
     "high tom": (50, 48, 60, 65),  # high bongo, high timbale
     "crash": (49, 52, 55, 57),

@@ -24,6 +24,7 @@ from musicae.commands import COMMANDS
 from musicae.data.dataset import load_dataset
 from musicae.domains import DOMAINS
 from musicae.models import MODELS
+from musicae.music.piece import Piece
 from musicae.shipped import find_model
 from musicae.starter import starter_file
 from musicae.trained import load
@@ -292,6 +293,27 @@ def test_variations_of_a_file_at_a_distance(tiny_run: Run) -> None:
     result = musicae("vary", A, "--model", tiny_run("music"), "--amount", 0.2, "--count", 2, "--seed", 3, "--bar", 3)
     assert result.stdout.splitlines() == [f"output/a-vary/variations.{ending}" for ending in ("mid", "png", "wav")]
     assert result.stderr.startswith("bars 3–4 of track ") and " at amount 0.2: " in result.stderr
+
+
+def test_bars_of_a_song_vary_within_the_song(tiny_run: Run, tmp_path: Path) -> None:
+    model = ["--model", str(tiny_run("music"))]
+    bars = ["--bars", "3-4", "--keep", "rhythm", "--count", 2, "--seed", 1]
+    said = musicae("vary", A, *model, *bars, "--out", "songs")
+    assert "kept: rhythm" in said.stderr and "songs" in said.stdout
+    before, songs = Piece.open(A), [Piece.open(path) for path in sorted((tmp_path / "songs").glob("*.mid"))]
+    assert [song.bars for song in songs] == [before.bars] * 2
+    musicae("vary", A, *model, *bars, "--solo", "--out", "alone")
+    assert [len(Piece.open(path).tracks) for path in sorted((tmp_path / "alone").glob("*.mid"))] == [1, 1]
+    assert "--bar chooses one window" in musicae("vary", A, *model, "--whole", "--bar", 3, code=2).stderr
+    assert "--solo goes with --whole" in musicae("vary", A, *model, "--solo", code=2).stderr
+
+
+def test_a_path_takes_a_tempo(tiny_run: Run, tmp_path: Path) -> None:
+    model = ["--model", str(tiny_run("music"))]
+    musicae("interpolate", A, B, *model, "--steps", 2, "--tempo", "b", "--out", "path")
+    assert Piece.open(tmp_path / "path" / "step-01.mid").tempi == Piece.open(B).tempi
+    refused = musicae("interpolate", A, B, *model, "--tempo", "b", "--corners", A, B, code=2)
+    assert "--tempo is for a path of music" in refused.stderr
 
 
 def test_attributes_are_measured_shifted_and_mapped(

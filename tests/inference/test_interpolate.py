@@ -148,6 +148,35 @@ def test_a_notebook_shows_a_path_and_plays_it(music: TrainedModel) -> None:
     assert "<audio" in shown
 
 
+def at_tempo(source: Path, tempo_bpm: float) -> Piece:
+    piece = Piece.open(source)
+    return piece.at_speed(tempo_bpm / piece.tempi[0][1])
+
+
+@pytest.mark.parametrize(
+    ("tempo", "expected"),
+    [(None, [80.0] * 3), ("a", [80.0] * 3), ("b", [180.0] * 3), ("between", [80.0, 120.0, 180.0])],
+)
+def test_a_path_has_the_tempo_that_is_asked_for(music: TrainedModel, tempo: str | None, expected: list[float]) -> None:
+    slow, fast = at_tempo(A, 80), at_tempo(B, 180)
+    path = music.interpolate(slow, fast, 3, tempo=tempo)
+    assert [piece.tempi[0][1] for piece in path] == pytest.approx(expected, rel=1e-4)
+    whole = path.joined
+    assert [whole.tempo_map.tempo_at(whole.bar_tick(bar)) for bar in (1, 3, 5)] == pytest.approx(expected, rel=1e-4)
+    assert whole.duration_s == pytest.approx(sum(8 * 60 / bpm for bpm in expected), abs=2)
+    wholes = music.interpolate_songs(slow, fast, 3, tempo=tempo)
+    means = [music.domain.tempo_bpm(piece) for piece in wholes]
+    assert means == pytest.approx(expected if tempo else [180.0] * 3, rel=1e-3)  # B is the longer one
+    assert notes(wholes[1]) == notes(music.interpolate_songs(slow, fast, 3)[1])
+
+
+def test_a_tempo_is_one_of_three_and_of_music(music: TrainedModel, image: TrainedModel) -> None:
+    with pytest.raises(ValueError, match="unknown tempo 'c'"):
+        music.interpolate(A, B, 3, tempo="c")
+    with pytest.raises(MusicaeError, match="image has no tempo"):
+        image.interpolate(np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8), 3, tempo="b")
+
+
 def test_the_tempo_of_the_first_piece_is_kept(music: TrainedModel) -> None:
     slow = Score(str(A))
     slow.tempos[0].qpm = 71.0

@@ -200,6 +200,50 @@ def test_a_seed_fixes_the_variations_and_temperature_draws_their_symbols(music: 
     assert not torch.equal(one, music.vary(A, seed=1, temperature=1.0).tensor)
 
 
+@pytest.mark.parametrize("aspect", ["rhythm", "contour", "harmony"])
+def test_an_aspect_can_be_kept_while_the_notes_change(music: TrainedModel, aspect: str) -> None:
+    free, held = (music.vary(A, 0.7, 4, seed=1, keep=keep) for keep in (None, aspect))
+    original = music.pipeline.batch(music.pipeline.select(A)).target
+    domain = music.domain
+    shares = {
+        name: [float(domain.kept(each.tensor[1:], original.expand(4, -1, -1), name).mean()) for each in (free, held)]
+        for name in (aspect, "notes")
+    }
+    assert shares[aspect][1] > shares[aspect][0] + 0.1
+    assert shares["notes"][1] < 0.9
+    assert held.remarks[-1].startswith(f"kept: {aspect} ")
+
+
+def test_a_whole_piece_varies_within_its_bars_and_all_else_stays(music: TrainedModel) -> None:
+    piece = music.domain.open(A).with_bars(3, 4)
+    varied = music.vary_whole(piece, 0.8, 2, seed=1)
+    first, last = (piece.bar_tick(bar) / piece.ticks_per_quarter for bar in (3, 5))
+    before = [note for note in notes(piece) if not first <= note[0] < last]
+    assert len(varied) == 2 and varied.tensor is None
+    for whole in varied:
+        assert [note for note in notes(whole) if not first <= note[0] < last] == before
+        assert whole.tempi == piece.tempi
+    assert notes(varied[0]) != notes(varied[1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "sentence"),
+    [
+        ({"keep": "rhytm"}, MusicaeError, "unknown aspect 'rhytm'. Did you mean 'rhythm'"),
+        ({"keep": "notes"}, MusicaeError, "unknown aspect 'notes'"),
+        ({"keep": "rhythm", "temperature": 1.0}, ValueError, "leave temperature at 0"),
+    ],
+)
+def test_what_cannot_be_kept_is_named(music: TrainedModel, settings: dict, error: type, sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        music.vary(A, **settings)
+
+
+def test_pictures_have_no_aspects_to_keep(image: TrainedModel) -> None:
+    with pytest.raises(MusicaeError, match="keep is for music"):
+        image.vary(np.zeros((8, 8), np.uint8), keep="rhythm")
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

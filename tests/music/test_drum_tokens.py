@@ -10,9 +10,12 @@ from symusic.core import NoteTickList, ScoreTick, TimeSignatureTick, TrackTick
 
 from musicae.errors import DamagedFileError, MusicaeError
 from musicae.music.config import PARTS, TIME_SIGNATURES
+from musicae.music.midi import MidiFile, events_in_order, note_messages
+from musicae.music.piece import Piece
 from musicae.music.quantize import quantize
 from musicae.music.starters import read_grooves
 from musicae.music.tokens import (
+    BIT_OF_PITCH,
     DRUM_PITCHES,
     DRUM_VOCABULARY,
     WRITTEN_PITCH,
@@ -162,3 +165,23 @@ def test_a_wrong_line_of_a_groove_is_said_with_its_number(tmp_path: Path, line: 
     (tmp_path / "g.txt").write_text(f"title: One\nbar: A\n{line}\n")
     with pytest.raises(DamagedFileError, match=r"g\.txt, line 3: .* is not understood"):
         read_grooves(tmp_path / "g.txt")
+
+
+@pytest.mark.parametrize(
+    ("channel", "bank", "is_drum"), [(10, 120, True), (9, 121, False), (9, None, True), (3, 0, False), (3, 120, True)]
+)
+def test_a_bank_of_general_midi_2_says_what_a_channel_is(channel: int, bank: int | None, is_drum: bool) -> None:
+    events = [] if bank is None else [(0, bytes((0xB0 | channel, 0, bank))), (0, bytes((0xB0 | channel, 32, 0)))]
+    events.append((0, bytes((0xC0 | channel, 8))))
+    start = np.arange(4) * 240
+    pitch = np.array([36, 42, 86, 83])
+    events += note_messages(start, start + 60, pitch, np.full(4, 90), channel)
+    piece = Piece.open(MidiFile(1, 480, (events_in_order(events),)).to_bytes())
+    track = piece.tracks[0]
+    assert (track.is_drum, track.channel) == (is_drum, channel)
+    if is_drum:
+        classes = ["kick", "closed hat", "low tom", "closed hat"]
+        assert [int(BIT_OF_PITCH[hit]) for hit in pitch] == [1 << CLASS[name] for name in classes]
+        changed = piece.replace({0: piece.notes(0)._replace(pitch=np.array([38, 42, 43, 42]))})
+        assert changed.tracks[0].is_drum and changed.notes(0).pitch.tolist() == [38, 42, 43, 42]
+        assert changed.controllers == piece.controllers

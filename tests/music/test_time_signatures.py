@@ -16,6 +16,7 @@ from musicae.music.midi import NewTrack, Notes
 from musicae.music.piece import Piece
 from musicae.music.slots import Slots
 from musicae.spec import TensorSpec
+from musicae.trained import TrainedModel, load
 
 ANY = MusicDomain(MusicConfig())
 WRITTEN = ("4/4", "2/2", "2/4", "4/8", "8/8", "4/2", "8/4", "3/4", "6/4", "3/2", "9/4", "6/8", "3/8", "12/8", "9/8")
@@ -51,6 +52,45 @@ def test_every_time_signature_is_read_and_given_back(written: str) -> None:
         first = np.flatnonzero(own.start >= (bar - 1) * bar_ticks)[0]
         assert found.pitch[:4].tolist() == own.pitch[first : first + 4].tolist()
         assert composed.time_signatures[0][1:] == signature
+
+
+def test_weights_of_one_time_signature_start_a_model_of_several() -> None:
+    domain = MusicDomain(MusicConfig(time_signature="4/4"))
+    torch.manual_seed(1)
+    before = build_model("steps", domain.spec, SMALL).eval()
+    torch.manual_seed(2)
+    after = build_model("steps", ANY.spec, SMALL).eval()
+    after.load_state_dict(after.adapted(before.state_dict()))
+    own = torch.randint(0, 90, (5, 32, 1), generator=torch.Generator().manual_seed(3))
+    condition = torch.zeros(5, 36, dtype=torch.int64)
+    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        decoded, there = before.decode(z), after.decode(z, condition=condition)
+        assert torch.equal(there.unflatten(1, (2, 18))[:, :, :16].flatten(1, 2), decoded)
+        assert decoded.unique().numel() > 1
+        # In a step, and not only where nothing was struck yet.
+        slots = torch.full((5, 2, 18, 1), 90).index_copy(2, torch.arange(16), own.unflatten(1, (2, 16))).flatten(1, 2)
+        forced = after.teacher_forced(z, slots, condition).unflatten(1, (2, 18))[:, :, :16].flatten(1, 2)
+        assert torch.allclose(forced, before.teacher_forced(z, own), atol=1e-5)
+
+
+def test_weights_of_other_sizes_are_left_as_they_are() -> None:
+    after = build_model("steps", ANY.spec, SMALL)
+    other = {"phrase_encoder.0.weight": torch.zeros(3, 7), "input_embedding.tables.0.weight": torch.zeros(4, 5)}
+    adapted = after.adapted(other)
+    assert all(torch.equal(adapted[name], value) for name, value in other.items())
+
+
+def test_whole_pieces_in_two_time_signatures_meet_in_the_longer_ones() -> None:
+    model = build_model("steps", ANY.spec, SMALL)
+    manifest = load("melody-2bar", "cpu").manifest
+    trained = TrainedModel(model, ANY, manifest, "cpu")
+    long, short = eighths((3, 4)), eighths((4, 4), 40)
+    for path in (trained.interpolate_songs(long, short, 3), trained.interpolate_songs(short, long, 3)):
+        for whole in path:
+            assert whole.time_signatures == long.time_signatures and whole.bars == long.bars
+    ends = trained.interpolate_songs(long, short, 3)
+    assert ends[0].notes(0).start.tolist() == trained.reconstruct(long).notes(0).start.tolist()
 
 
 @pytest.mark.parametrize("name", list(TIME_SIGNATURES))
