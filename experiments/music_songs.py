@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from held_out import held_out
 from stored import trained_model
 
 from musicae.data.dataset import DataSet, load_dataset, split_of_run, unseen
@@ -16,6 +17,7 @@ from musicae.domain import Batch
 from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate
 from musicae.inference.shift import shifted
+from musicae.music.domain import MusicDomain
 from musicae.music.midi import EventTrack, Notes, read_events
 from musicae.music.piece import Piece
 from musicae.music.tokens import HIGHEST_PITCH, LOWEST_PITCH
@@ -28,24 +30,48 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 READ = ("nottingham", "openscore_lieder", "openewld")
 OUTSIDE = "nottingham"
+_MOST_WINDOWS = 5000  # of a time signature
 
 
 def signatures(sets: Path, runs: Path) -> dict[str, Any]:
-    """Files that give the melody model a window, and its scores in each time signature on a book it never saw."""
+    """Files that give the melody model a window; and its scores in each time signature, held out and outside.
+
+    Returns:
+        `files`: set → files, and those with a window. `outside` and `held_out`: time signature → scores, and for
+        `held_out` `mean`: their means, weighted as the time signatures are in the test split.
+    """
     trained = trained_model(runs, MODEL)
     files = {}
     for name in READ:
         found = [path for _, path in find_files(trained.domain, [sets / name])]
         files[name] = {"files": len(found), "with_windows": sum(_gives_windows(trained, path) for path in found)}
-    dataset = load_dataset(trained.domain, [sets / OUTSIDE], split_by=split_of_run(trained.manifest.data))
-    number = np.asarray(dataset.examples[:, 0, -1])
-    names = [signature.name for signature in trained.domain.config.signatures]  # type: ignore[attr-defined]
-    scores = {}
-    for place, name in enumerate(names):
-        rows = np.flatnonzero(number == place)
-        if len(rows):
-            scores[name] = evaluate(trained, _all_of(dataset, rows), split="all", limit=5000)
-    return {"files": files, "outside": {OUTSIDE: scores}}
+    domain, split_by = trained.domain, split_of_run(trained.manifest.data)
+    outside = load_dataset(domain, [sets / OUTSIDE], split_by=split_by).all_for_testing()
+    books = load_dataset(domain, [sets / name for name in trained.manifest.data["sets"]], split_by=split_by)
+    own = by_signature(trained, held_out(trained, MODEL, sets), "test")
+    counts = {name: len(rows) for name, rows in _rows(trained, books, unseen(domain, books, "test")).items()}
+    weights = {name: counts[name] / sum(counts.values()) for name in own}
+    own["mean"] = {
+        key: sum(weights[name] * own[name][key] for name in weights) for key in ("accuracy_free_running", "kl_bits")
+    }
+    return {"files": files, "outside": by_signature(trained, outside, "all"), "held_out": own, "test_windows": counts}
+
+
+def by_signature(trained: TrainedModel, dataset: DataSet, split: str) -> dict[str, dict[str, float]]:
+    """Scores in each time signature that there is."""
+    found = {}
+    for name, rows in _rows(trained, dataset, dataset.splits[split]).items():
+        one = replace(dataset, splits={"train": dataset.splits["train"], split: rows})
+        found[name] = evaluate(trained, one, split=split, limit=_MOST_WINDOWS)
+    return found
+
+
+def _rows(trained: TrainedModel, dataset: DataSet, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Those of some rows that are in each time signature."""
+    assert isinstance(trained.domain, MusicDomain)
+    number = np.asarray(dataset.examples[:, 0, -1])[rows]
+    names = [signature.name for signature in trained.domain.config.signatures]
+    return {name: rows[number == place] for place, name in enumerate(names) if (number == place).any()}
 
 
 def _gives_windows(trained: TrainedModel, path: Path) -> bool:
@@ -53,10 +79,6 @@ def _gives_windows(trained: TrainedModel, path: Path) -> bool:
         return len(trained.domain.read(path).examples) > 0
     except MusicaeError:
         return False
-
-
-def _all_of(dataset: DataSet, rows: np.ndarray) -> DataSet:
-    return replace(dataset, splits={"train": np.zeros(0, np.int64), "all": rows})
 
 
 # Register
@@ -106,7 +128,7 @@ def _onsets(notes: Notes) -> Iterator[tuple[int, int]]:
 
 SHIFTED = {"density": 1.0, "syncopation": 1.0, "regularity": 1.0, "average_interval": 1.0, "range": 1.0}
 SHIFTED["diatonicity"] = -1.0
-_MOST = {"density": 4.0, "syncopation": 1.0, "regularity": 1.0, "diatonicity": 1.0}
+_LARGEST = {"density": 4.0, "syncopation": 1.0, "regularity": 1.0, "diatonicity": 1.0}
 _WINDOWS = 300
 _TIED = 0.5  # correlation from which data tie two attributes
 
@@ -122,8 +144,7 @@ def shifts(sets: Path, runs: Path, *, split: str = "test", windows: int = _WINDO
     trained = trained_model(runs, MODEL)
     pipeline, domain, vectors = trained.pipeline, trained.domain, trained.attribute_vectors
     assert vectors is not None
-    books = [sets / name for name in trained.manifest.data["sets"]]
-    dataset = load_dataset(domain, books, split_by=split_of_run(trained.manifest.data))
+    dataset = held_out(trained, MODEL, sets)
     kept = unseen(domain, dataset, split)
     rows = kept[np.unique(np.linspace(0, len(kept) - 1, windows).round().astype(int))]
     batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[rows])))
@@ -138,9 +159,11 @@ def shifts(sets: Path, runs: Path, *, split: str = "test", windows: int = _WINDO
     found: dict[str, Any] = {}
     for attribute, amount in SHIFTED.items():
         place = names.index(attribute)
-        most = _MOST.get(attribute, float("inf")) / float(deviation[place])
+        most = _LARGEST.get(attribute, float("inf")) / float(deviation[place])
         there = before[:, place] + amount
         room = ((there >= 0) & (there <= most)).nonzero()[:, 0]
+        if not len(room):
+            continue
         own = Batch(batch.target[room], None if batch.condition is None else batch.condition[room])
         result = shifted(pipeline, own, vectors, attribute, amount).cpu()
         after = measured(result)

@@ -32,6 +32,7 @@ class Recipe:
         samples: draws from the prior that are compared with held-out examples.
         pairs: paths between held-out examples that are compared with crossfades.
         calibrated: whether the mask is calibrated after training, see calibration.py.
+        split_by_names: whether it was trained by an earlier version, which split songs by their names.
     """
 
     domain: str
@@ -50,6 +51,7 @@ class Recipe:
     samples: int = 0
     pairs: int = 0
     calibrated: bool = False
+    split_by_names: bool = False
 
     @property
     def all_settings(self) -> dict[str, Any]:
@@ -292,6 +294,8 @@ _MUSIC_SCORES = (
     "accuracy_free_running",
     "onset_f1",
     "kl_bits",
+    "velocity_mae",
+    "offset_mae",
     "accuracy_melody",
     "accuracy_bass",
     "accuracy_drums",
@@ -312,12 +316,14 @@ def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **mo
 def _repair(task: str, minutes: float) -> Recipe:
     """A restorer of notes; it starts from the melody model."""
     settings = {"time_signature": "4/4", "evaluate_every": 500}
-    return Recipe("music", _TUNE_BOOKS, minutes, settings, _REPAIR_SCORES, task=task, start_from="melody-2bar")
+    return Recipe("music", _TUNE_BOOKS, minutes, settings, _REPAIR_SCORES, task=task, start_from="melody-2bar-common")
 
 
 _TUNES: dict[str, Recipe] = {
-    "melody-2bar-start": _music(_TUNE_BOOKS, 40, beta=0.35, is_leg=True),
-    "melody-2bar-common": _music(_TUNE_BOOKS, 50, **_NEXT_LEG, beta=0.37, start_from="melody-2bar-start", is_leg=True),
+    "melody-2bar-start": _music(_TUNE_BOOKS, 40, beta=0.35, is_leg=True, split_by_names=True),
+    "melody-2bar-common": _music(
+        _TUNE_BOOKS, 50, **_NEXT_LEG, beta=0.37, start_from="melody-2bar-start", is_leg=True, split_by_names=True
+    ),
     # All time signatures; what a bar of 4/4 is, it knows from the leg before.
     "melody-2bar": _music(
         _TUNE_BOOKS,
@@ -328,6 +334,18 @@ _TUNES: dict[str, Recipe] = {
         learning_rate=1e-3,
         start_from="melody-2bar-common",
         shipped_as="melody-2bar",
+    ),
+    # Right hands at a piano, with velocity and timing. Not shipped: another 7 MB.
+    "melody-2bar-played": _music(
+        ("piano_performance/piano-midi",),
+        20,
+        time_signature="any",
+        expression=True,
+        beta=0.3,
+        kl_warmup=0.05,
+        learning_rate=1e-3,
+        evaluate_every=700,
+        start_from="melody-2bar",
     ),
     # The reference architecture on the same tunes, for the time of `melody-2bar-start`.
     "melody-2bar-musicvae": _music(_TUNE_BOOKS, 40, model="musicvae", beta=0.2),
@@ -361,7 +379,7 @@ _TUNES: dict[str, Recipe] = {
         shipped_as="drums-2bar",
     ),
     # Other rates: what the bits buy.
-    "melody-2bar-fewer": _music(_TUNE_BOOKS, 4, **_NEXT_LEG, beta=0.8, start_from="melody-2bar"),
+    "melody-2bar-fewer": _music(_TUNE_BOOKS, 4, **_NEXT_LEG, beta=0.8, start_from="melody-2bar-common"),
     "drums-2bar-fewest": _music(
         ("groove",), 8, **_NEXT_LEG, part="drums", beta=2.5, width=512, start_from="drums-2bar"
     ),
@@ -369,7 +387,7 @@ _TUNES: dict[str, Recipe] = {
     "melody-2bar-upscale": _repair("upscale", 6),
     # Measured and not shipped: the licences of the pieces do not allow it.
     "melody-2bar-chords": _music(
-        ("openewld", "nottingham", "pop909"), 12, chords=True, kl_warmup=0, start_from="melody-2bar"
+        ("openewld", "nottingham", "pop909"), 12, chords=True, kl_warmup=0, start_from="melody-2bar-common"
     ),
     "trio-2bar": _music(("trio",), 15, **_TRIO, beta=0.12, evaluate_every=300),
     "trio-16bar-start": _music(("trio",), 34, **_LONG_TRIO, beta=0.25, start_from="trio-2bar", is_leg=True),
@@ -428,6 +446,7 @@ CREDITS: dict[str, Credit] = _FROM_DEBIAN | {
     "airds_airs": Credit("Aird's Airs (1782-1803), public domain"),
     "groove": Credit("Groove MIDI Dataset, drum performances, CC BY 4.0 (Gillick et al., 2019)", "CC BY"),
     "nottingham": Credit("Nottingham Music Database, folk tunes, GPL-3", "not shipped"),
+    "piano_performance/piano-midi": Credit("piano pieces of piano-midi.de, CC BY-SA 3.0 DE (B. Krueger)", "CC BY-SA"),
     "pop909": Credit("POP909, MIT arrangements of commercial songs", "not shipped"),
     "trio": Credit("music of games, BSD-3, Artistic and GPL-2", "not shipped"),
     "speech_kerstin16k": Credit("Kerstin speech recordings, CC0"),

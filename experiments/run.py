@@ -31,9 +31,10 @@ import start_up
 import stored
 import torch
 from calibration import calibrate
+from held_out import held_out
 from recipes import RECIPES, SHIPPED, Recipe, chain
 
-from musicae.evaluation.evaluate import evaluate_files
+from musicae.evaluation.evaluate import evaluate, evaluate_files
 from musicae.shipped import checkpoint_of, find_model
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
@@ -157,6 +158,8 @@ def score(trained: TrainedModel, name: str, sets: Path) -> dict[str, float]:
     recipe = RECIPES[name]
     settings = _with_noise(recipe.scored_with, recipe, sets)
     counts = {"importance": recipe.importance, "samples": recipe.samples, "pairs": recipe.pairs}
+    if any(RECIPES[leg].split_by_names for leg in chain(name)) and trained.manifest.data.get("split") == "content":
+        return evaluate(trained, held_out(trained, name, sets), **counts)
     scored_on = [sets / each for each in recipe.scored_on or recipe.sets]
     return evaluate_files(trained, scored_on, settings=settings, **counts)
 

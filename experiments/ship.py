@@ -23,7 +23,7 @@ from musicae.trained import TrainedModel, load
 from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, save_checkpoint
 
 SUMMARY = {
-    "melody-2bar": "Two-bar melodies in 4/4: reconstruct, sample, interpolate, vary, shift.",
+    "melody-2bar": "Two-bar melodies in every common time signature: reconstruct, sample, interpolate, vary, shift.",
     "melody-16bar": "Melodies of sixteen bars in 4/4, one code for all of them.",
     "drums-2bar": "Two bars of drums in 4/4, on nine drums and cymbals.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",

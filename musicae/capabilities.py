@@ -29,12 +29,17 @@ class HasAttributes(Protocol):
         """`(batch, *spec.shape)` → for each attribute its name and `(batch,)` values."""
 
 
+NOTES = "notes"
+"""The aspect that every domain that compares aspects has: what is there, unchanged."""
+
+
 @runtime_checkable
 class ComparesAspects(Protocol):
     """A domain that can say how much of an example another one keeps, in aspects that people can name."""
 
-    aspects: Sequence[str]
-    """`notes`, all in all; then aspects that can be held while others change, such as `rhythm`."""
+    @property
+    def aspects(self) -> Sequence[str]:
+        """`NOTES`, all in all; then aspects that can be held while others change, such as `rhythm`."""
 
     def kept(self, estimate: Tensor, target: Tensor, aspect: str) -> Tensor:
         """The share of an aspect of the target that the estimate has too, 0 to 1.
@@ -97,19 +102,27 @@ class TakesNoiseProfile(Protocol):
 class HasTempo(Protocol):
     """A domain whose media objects have a tempo, and so have the frames of its selections."""
 
-    def tempo_bpm(self, thing: Any) -> float:
-        """The tempo of a media object, its mean where it changes, or of a frame."""
+    def tempo_bpm(self, item_or_frame: Any) -> float:
+        """Quarters per minute of a media object, on average where they change, or of a frame."""
 
-    def at_tempo(self, thing: Any, tempo_bpm: Sequence[float]) -> Any:
-        """A media object at another mean tempo, or a frame with a tempo for each of the examples in a row."""
+    def at_tempo(self, item: Any, tempo_bpm: float) -> Any:
+        """The media object at another mean tempo."""
+
+    def frame_at_tempi(self, frame: Any, tempi_bpm: Sequence[float]) -> Any:
+        """The frame with a tempo for each of the examples that are composed in a row."""
 
 
 @runtime_checkable
 class HasTracks(Protocol):
     """A domain of media objects with tracks and bars: they have `with_bars(first, last)`, the only bars to change."""
 
-    def solo(self, item: Any) -> Any:
-        """The media object with nothing but the tracks that the model reads."""
+    def solo(self, item: Any, read_from: Any = None) -> Any:
+        """The media object with nothing but the tracks that the model reads.
+
+        Args:
+            item: of the domain.
+            read_from: the media object that `item` was made from, whose tracks were read; None: `item`.
+        """
 
 
 @runtime_checkable

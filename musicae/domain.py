@@ -337,6 +337,11 @@ class Domain(ABC):
             `(batch, *spec.shape)`, and the condition if the spec has one.
         """
 
+    def condition_of(self, target: Tensor) -> Tensor | None:
+        """What tensors `(batch, *spec.shape)` say themselves of their condition; None: nothing."""
+        del target
+        return None
+
     @abstractmethod
     def identity(self, examples: np.ndarray) -> np.ndarray:
         """Stored `(examples, ...)` → uint64 `(examples,)`, equal for equal content.

@@ -82,6 +82,11 @@ class Pipeline:
                 raise ValueError(f"expected symbols from 0 to {symbols - 1}, got {wrong}")
         return tensor.to(self.device)
 
+    def batch_of(self, tensor: Tensor) -> Batch:
+        """A user's tensor, checked, with what it says itself of its condition; errors as in `checked`."""
+        target = self.checked(tensor)
+        return Batch(target, self.domain.condition_of(target))
+
     def checked_codes(self, z: Tensor) -> Tensor:
         """Codes on the device. Raises `ValueError` where they are not the network's."""
         shape = self.network.latent_shape

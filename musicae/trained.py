@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.domain import Batch, Domain
+from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
 from musicae.models.autoencoder import Autoencoder
@@ -93,7 +93,7 @@ class TrainedModel:
         """
         pipeline = self.pipeline
         if isinstance(source, Tensor):
-            batch = Batch(pipeline.checked(source))
+            batch = pipeline.batch_of(source)
         else:
             batch = pipeline.batch(pipeline.select(source, choice))
         condition = None if batch.condition is None else batch.condition.to(self.device)
@@ -106,7 +106,7 @@ class TrainedModel:
 
     def decode(
         self, z: Tensor, *, temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
-        chords: str | None = None, label: str | None = None,
+        chords: str | None = None, label: str | None = None, time_signature: str | None = None,
     ) -> Tensor:  # fmt: skip
         """`(batch, *latent_shape)` → `(batch, *spec.shape)`.
 
@@ -115,7 +115,7 @@ class TrainedModel:
             temperature: 0 gives the mean (pictures, sound) or the most probable symbols (music).
             top_p: symbols are drawn from the most probable ones that together have this probability.
             seed: of the draws at temperatures above 0.
-            chords, label: the condition, as in `sample`.
+            chords, label, time_signature: the condition, as in `sample`.
 
         Raises:
             ValueError: not a float tensor, of another shape, or with values that are not finite.
@@ -125,7 +125,7 @@ class TrainedModel:
         pipeline = self._generative("decode a code alone")
         check_draw(temperature, top_p)
         z = pipeline.checked_codes(z)
-        text = condition_text(chords, label)
+        text = condition_text(chords, label, time_signature)
         condition = None if text is None else pipeline.condition(text)
         generator = pipeline.generator(seed)
         return pipeline.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=generator)

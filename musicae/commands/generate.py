@@ -191,7 +191,7 @@ def interpolate(
     "--amount", type=click.FloatRange(0, 1), default=0.3, metavar="SHARE", help="0: the file itself; 1: a new draw."
 )
 @click.option("--count", type=click.IntRange(1, 1000), default=4, metavar="N", help="How many.")
-@click.option("--keep", metavar="ASPECT", help="Music: rhythm, contour or harmony, and vary the rest.")
+@click.option("--keep", metavar="ASPECT", help="Music: keep its rhythm, contour or harmony, and vary the rest.")
 @click.option("--whole", is_flag=True, help="The whole file, or the --bars of it, and not one window alone.")
 @seed_option
 @bar_option

@@ -118,10 +118,15 @@ def within_bars(domain: Any, change: Callable[[Any], Any], bars: tuple[int, int]
         raise MusicaeError(f"--bars and --solo are for music, and this model's data is {domain.name}; leave them out.")
 
     def changed(file: Path) -> Any:
-        result = change(file if bars is None else domain.open(file).with_bars(*bars))
+        source: Any = file if bars is None and not solo else domain.open(file)
+        result = change(source if bars is None else source.with_bars(*bars))
         if not solo:
             return result
-        return result.each(domain.solo) if hasattr(result, "each") else domain.solo(result)
+        from musicae.inference.results import Morph
+
+        if isinstance(result, Morph):
+            return result.each(lambda item: domain.solo(item, source))
+        return domain.solo(result, source)
 
     return changed
 

@@ -69,23 +69,25 @@ def interpolate(
 ) -> Morph:  # fmt: skip
     """The path between one example of each of two media objects, or of batches of one."""
     _check(steps, method, MAX_STEPS)
-    _check_tempo(pipeline, tempo)
+    timed = _with_tempo(pipeline, tempo)
     if isinstance(a, Tensor) != isinstance(b, Tensor):
         raise ValueError("interpolate takes two media objects or two batches, got one of each")
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         if len(a) != 1 or len(b) != 1:
             raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
-        start, end = (pipeline.encode(Batch(pipeline.checked(batch))) for batch in (a, b))
+        if timed is not None:
+            raise ValueError("batches have no tempo; leave it out")
+        start, end = (pipeline.encode(pipeline.batch_of(batch)) for batch in (a, b))
         frame: Any = None
         frames: list[Any] = []
         remarks: list[str] = []
     else:
         start, end, (frame, last), remarks = _ends(pipeline, a, b, choices)
         frames = [frame] * steps
-        if tempo is not None and isinstance(pipeline.domain, HasTempo):
-            tempi = _tempi(pipeline.domain, frame, last, steps, tempo)
-            frames = [pipeline.domain.at_tempo(frame, [bpm]) for bpm in tempi]
-            frame = pipeline.domain.at_tempo(frame, tempi)
+        if timed is not None and tempo is not None:
+            tempi = _tempi(timed, frame, last, steps, tempo)
+            frames = [timed.frame_at_tempi(frame, [bpm]) for bpm in tempi]
+            frame = timed.frame_at_tempi(frame, tempi)
     path = latent_path(pipeline, start, end, steps, method, spacing).target
     return Morph(
         pipeline.domain, name="interpolation", part="step", tensor=path[:, None], frame=frame, frames=frames,
@@ -133,7 +135,7 @@ def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: st
     The frame, such as length and time signature, is that of the longer one; the shorter one is repeated.
     """
     _check(steps, method, MAX_STEPS)
-    _check_tempo(pipeline, tempo)
+    timed = _with_tempo(pipeline, tempo)
     domain, items = pipeline.domain, [pipeline.open(source) for source in (a, b)]
     seen = [list(domain.windows(item)) for item in items]
     sizes = [sum(len(window.batch.target) for window in windows) for windows in seen]
@@ -150,9 +152,7 @@ def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: st
         remarks.append(f"{name_of(shorter)} is shorter{repeated}; {both} of {name_of(longer)}")
     remarks += [left_out for left_out in (domain.unread(shorter),) if left_out]
     paths = torch.stack([METHODS[method](start, end, steps) for start, end in zip(starts.base, ends.base, strict=True)])
-    tempi = (
-        _tempi(domain, items[0], items[1], steps, tempo) if tempo is not None and isinstance(domain, HasTempo) else None
-    )
+    tempi = [] if timed is None or tempo is None else _tempi(timed, items[0], items[1], steps, tempo)
     songs = []
     for number in range(steps):
         nearer = (starts if (number + 1) * 2 < steps else ends).condition
@@ -160,7 +160,7 @@ def interpolate_songs(pipeline: Pipeline, a: Any, b: Any, steps: int, method: st
         decoded = _decoded_by_window(pipeline, seen[order], paths[:, number], condition)
         # A list: what is lazy reads its answers anew each time.
         song = domain.assemble(longer, list(zip(seen[order], decoded, strict=True)))
-        songs.append(song if tempi is None else domain.at_tempo(song, [tempi[number]]))  # type: ignore[attr-defined]
+        songs.append(song if timed is None else timed.at_tempo(song, tempi[number]))
     return Morph(domain, name="interpolation", part="step", items=songs, remarks=remarks)
 
 
@@ -218,13 +218,15 @@ def _repeated(pipeline: Pipeline, windows: Sequence[Window], count: int) -> Code
     return Code(repeated_rows(code.base, count), condition)
 
 
-def _check_tempo(pipeline: Pipeline, tempo: str | None) -> None:
+def _with_tempo(pipeline: Pipeline, tempo: str | None) -> HasTempo | None:
+    """The domain, where a tempo is asked for; else None."""
     if tempo is None:
-        return
+        return None
     if tempo not in TEMPI:
         raise ValueError(unknown_name("tempo", tempo, TEMPI))
     if not isinstance(pipeline.domain, HasTempo):
         raise MusicaeError(f"{pipeline.domain.name} has no tempo; leave it out.")
+    return pipeline.domain
 
 
 def _check(steps: int, method: str, most: int) -> None:

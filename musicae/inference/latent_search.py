@@ -27,7 +27,7 @@ class Found(NamedTuple):
     Attributes:
         base: codes `(rows, *latent_shape)`, in the space where the prior is a standard normal.
         tensor: decoded, `(rows, *spec.shape)`, on the CPU.
-        cost: float64 `(rows,)`.
+        cost: float64 `(rows,)`, for whoever wants to know how near they came.
     """
 
     base: Tensor
@@ -37,31 +37,31 @@ class Found(NamedTuple):
 
 def search(
     pipeline: Pipeline,
-    first: Callable[[slice], Tensor],
-    cost: Callable[[Tensor, Tensor, Tensor], Tensor],
+    first: Callable[[slice, torch.Generator], Tensor],
+    cost: Callable[[Tensor, Tensor], Tensor],
     rows: int,
-    generator: torch.Generator,
+    seed: int,
     *,
     condition: Tensor | None = None,
     good_enough: float = 0.0,
 ) -> Found:
-    """Searches.
+    """Searches. What is drawn is the same for every row, so that equal rows find the same.
 
     Args:
         pipeline: decodes.
-        first: some of the rows → their first candidates, `(rows, POPULATION, *latent_shape)`.
-        cost: decoded candidates `(n, *spec.shape)` on the CPU, their codes `(n, *latent_shape)` and the row of each
-            `(n,)` → what to make small, float64 `(n,)`.
+        first: some of the rows, and a generator → their first candidates, `(rows, POPULATION, *latent_shape)`.
+        cost: decoded candidates `(n, *spec.shape)` on the CPU and the row of each `(n,)` → what to make small,
+            float64 `(n,)`.
         rows: how many codes are wanted.
-        generator: on the pipeline's device.
+        seed: of all draws.
         condition: `(rows, length)`, what each is decoded with.
         good_enough: a cost at which the search for a row ends before its time.
     """
     parts = []
     for start in range(0, rows, _AT_ONCE):
-        here = slice(start, min(start + _AT_ONCE, rows))
+        here, generator = slice(start, min(start + _AT_ONCE, rows)), pipeline.generator(seed)
         given = None if condition is None else condition[here]
-        parts.append(_Search(pipeline, first(here), start, cost, given, generator).run(good_enough))
+        parts.append(_Search(pipeline, first(here, generator), start, cost, given, generator).run(good_enough))
     return Found(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -73,7 +73,7 @@ class _Search:
         pipeline: Pipeline,
         first: Tensor,
         start: int,
-        cost: Callable[[Tensor, Tensor, Tensor], Tensor],
+        cost: Callable[[Tensor, Tensor], Tensor],
         condition: Tensor | None,
         generator: torch.Generator,
     ) -> None:
@@ -102,13 +102,13 @@ class _Search:
 
     def _children(self, parents: Tensor) -> Tensor:
         """Two parents each, number by number, and a change; `(rows, parents, …)` → `(rows, POPULATION, …)`."""
-        rows, _, *shape = parents.shape
+        _, _, *shape = parents.shape
         flat = parents.flatten(2)
-        pair = torch.randint(_PARENTS, (2, rows, POPULATION), generator=self.generator, device=flat.device)
-        one, other = (flat.gather(1, which.unsqueeze(-1).expand(-1, -1, flat.shape[2])) for which in pair)
-        mixed = torch.where(self._uniform(*one.shape) < 0.5, one, other)
-        size = _SMALLEST * (_LARGEST / _SMALLEST) ** self._uniform(rows, POPULATION, 1)
-        change = torch.randn(mixed.shape, generator=self.generator, device=flat.device)
+        one, other = (flat[:, torch.randint(_PARENTS, (POPULATION,), generator=self.generator, device=flat.device)]
+                      for _ in range(2))  # fmt: skip
+        mixed = torch.where(self._uniform(POPULATION, flat.shape[2]) < 0.5, one, other)
+        size = _SMALLEST * (_LARGEST / _SMALLEST) ** self._uniform(POPULATION, 1)
+        change = torch.randn(mixed.shape[1:], generator=self.generator, device=flat.device)
         return (mixed + size * change).unflatten(2, tuple(shape))
 
     def _uniform(self, *shape: int) -> Tensor:
@@ -121,7 +121,7 @@ class _Search:
         flat = codes.flatten(0, 1)
         given = None if self.condition is None else self.condition[each.to(self.condition.device)]
         decoded = self.pipeline.decode(flat, given).cpu()
-        costs = self.cost(decoded, flat.cpu(), each + self.start)
+        costs = self.cost(decoded, each + self.start)
         return decoded.unflatten(0, (count, candidates)), costs.unflatten(0, (count, candidates))
 
 

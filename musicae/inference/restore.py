@@ -72,7 +72,7 @@ def restore(
         if noise_profile is not None:
             raise ValueError("a noise profile goes with a sound, got a batch")
         wanted = None if condition is None else pipeline.condition(condition)
-        return limits.apply(pipeline.answer(Batch(pipeline.checked(source)), wanted), source.cpu())
+        return limits.apply(pipeline.answer(pipeline.batch_of(source), wanted), source.cpu())
     item = pipeline.open(source, **options)
     if condition is not None:
         return _with_condition(pipeline, item, condition)

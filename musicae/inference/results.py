@@ -132,7 +132,16 @@ class Morph(Sequence[Any]):
         return (*self._remarks, *dict.fromkeys(own))
 
     def each(self, change: Callable[[Any], Any]) -> "Morph":
-        """Whole media objects changed one by one."""
+        """The same with its media objects changed one by one.
+
+        Args:
+            change: a media object → another.
+
+        Raises:
+            ValueError: the parts are examples in a row and no whole media objects.
+        """
+        if self._parts is not None:
+            raise ValueError("only whole media objects are changed one by one")
         items = [change(item) for item in self]
         return Morph(self._domain, name=self.name, part=self.part, items=items, remarks=self._remarks)
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from musicae.capabilities import ComparesAspects
+from musicae.capabilities import NOTES, ComparesAspects
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.latent_paths import normal_grid, varied, walk
 from musicae.inference.latent_search import POPULATION, search
@@ -17,8 +17,9 @@ MAX_COUNT = 1000
 MAX_WINDOWS = 10_000  # in all pieces together
 # Of neighbouring windows of a walk: an angle of about 32°.
 _CORRELATION = 0.85
-# Of a search for variations: what the kept aspect costs beside notes, and how far around the way it looks.
-_LOST, _AROUND = 4.0, 0.6
+# Of a search for variations: what the kept aspect costs beside notes, how far around the way it looks, and the cost at
+# which it ends: a fortieth of the aspect lost.
+_LOST, _AROUND, _CLOSE = 4.0, 0.6, 0.1
 
 
 def sample(
@@ -68,7 +69,7 @@ def vary(
     if keep is None:
         decoded = pipeline.decode(base, code.condition, temperature=temperature, generator=generator).cpu()
     else:
-        base, decoded = with_aspect(pipeline, batch.target, code, base, keep, generator)
+        base, decoded = with_aspect(pipeline, batch.target, code, base, keep, generator.initial_seed())
     same = original.expand_as(decoded).cpu()
     scores = pipeline.domain.metrics(decoded, same, same)
     listed = ", ".join(f"{name} {values.float().mean():.3g}" for name, values in scores.items())
@@ -77,7 +78,8 @@ def vary(
         f"{selection.label} at amount {amount:g}: {distance:.2f} standard deviations away in latent space; "
         f"against the reconstruction: {listed}"
     ]
-    remarks += [] if keep is None else [_kept_remark(pipeline, decoded, batch.target.cpu().expand_as(decoded), keep)]
+    kept = [] if keep is None else _shares_kept(pipeline.domain, decoded, batch.target.cpu().expand_as(decoded), keep)
+    remarks += [] if keep is None else [_kept_remark(kept, keep).removeprefix("; ")]
     return Morph(
         pipeline.domain, name="variations", part="variation", first="reconstruction",
         tensor=torch.cat([original.cpu(), decoded])[:, None], frame=selection.frame, remarks=remarks,
@@ -97,24 +99,23 @@ def vary_whole(
     _check_vary(pipeline, count, temperature, keep)
     domain, generator = pipeline.domain, pipeline.generator(seed)
     item = pipeline.open(source)
-    windows = list(domain.windows(item))
+    windows = [(window, pipeline.encode(window.batch)) for window in domain.windows(item)]
     # One draw for all windows, so that what is repeated is varied alike.
     draws = pipeline.draws(count, generator)
-    wholes, changed, targets = [], [], []
+    wholes, kept = [], []
     for draw in draws:
         answers = []
-        for window in windows:
-            code = pipeline.encode(window.batch)
+        for window, code in windows:
             base = torch.cat([varied(one, draw[None], amount) for one in code.base])
             if keep is None:
                 decoded = pipeline.decode(base, code.condition, temperature=temperature, generator=generator).cpu()
             else:
-                _, decoded = with_aspect(pipeline, window.batch.target, code, base, keep, generator)
+                seed = generator.initial_seed()
+                _, decoded = with_aspect(pipeline, window.batch.target, code, base, keep, seed)
             answers.append((window, decoded))
-            changed.append(decoded)
-            targets.append(window.batch.target.cpu())
+            kept.append(_shares_kept(domain, decoded, window.batch.target.cpu(), keep))
         wholes.append(domain.assemble(item, answers))
-    remarks = [] if keep is None else [_kept_remark(pipeline, torch.cat(changed), torch.cat(targets), keep)]
+    remarks = [f"amount {amount:g}" + _kept_remark([share for shares in kept for share in shares], keep)]
     return Morph(domain, name="variations", part="variation", items=wholes, remarks=remarks)
 
 
@@ -126,14 +127,15 @@ def _check_vary(pipeline: Pipeline, count: int, temperature: float, keep: str | 
         return
     if not isinstance(pipeline.domain, ComparesAspects):
         raise MusicaeError(f"keep is for music, and this model's data is {pipeline.domain.name}; leave it out.")
-    if keep not in pipeline.domain.aspects[1:]:
-        raise MusicaeError(unknown_name("aspect", keep, pipeline.domain.aspects[1:]))
+    valid = [name for name in pipeline.domain.aspects if name != NOTES]
+    if keep not in valid:
+        raise MusicaeError(unknown_name("aspect", keep, valid))
     if temperature > 0:
         raise ValueError("with an aspect to keep only the code varies; leave temperature at 0")
 
 
 def with_aspect(
-    pipeline: Pipeline, target: Tensor, code: Code, base: Tensor, aspect: str, generator: torch.Generator
+    pipeline: Pipeline, target: Tensor, code: Code, base: Tensor, aspect: str, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Codes near varied ones whose examples keep an aspect of the target, and of its notes no more than those did.
 
@@ -143,7 +145,7 @@ def with_aspect(
         code: of the examples.
         base: `(rows, *latent_shape)`, varied codes: of each example as many.
         aspect: what to keep.
-        generator: on the pipeline's device.
+        seed: of the search.
 
     Returns:
         Codes `(rows, *latent_shape)`, and what they decode to, `(rows, *spec.shape)` on the CPU.
@@ -153,31 +155,41 @@ def with_aspect(
     each = torch.arange(len(target)).repeat_interleave(len(base) // len(target))
     condition = None if code.condition is None else code.condition[each.to(code.condition.device)]
     wanted, start = target.cpu()[each], code.base[each.to(code.base.device)]
-    notes = domain.aspects[0]
-    changed = domain.kept(pipeline.decode(base, condition).cpu(), wanted, notes)
+    changed = domain.kept(pipeline.decode(base, condition).cpu(), wanted, NOTES)
 
-    def first(rows: slice) -> Tensor:
+    def first(rows: slice, generator: torch.Generator) -> Tensor:
         """On the way to the variations, and around it."""
         ahead, behind = base[rows].unsqueeze(1), start[rows].unsqueeze(1)
-        shape = (len(ahead), POPULATION, *[1] * (base.dim() - 1))
-        way = 0.5 + 0.5 * torch.rand(shape, generator=generator, device=base.device)
-        around = torch.randn((len(ahead), POPULATION, *base.shape[1:]), generator=generator, device=base.device)
+        way = 0.5 + 0.5 * torch.rand((POPULATION, *[1] * (base.dim() - 1)), generator=generator, device=base.device)
+        around = torch.randn((POPULATION, *base.shape[1:]), generator=generator, device=base.device)
         return behind + way * (ahead - behind) + _AROUND * (1 - way) * around
 
-    def cost(decoded: Tensor, _: Tensor, rows: Tensor) -> Tensor:
+    def cost(decoded: Tensor, rows: Tensor) -> Tensor:
         lost = 1 - domain.kept(decoded, wanted[rows], aspect)
-        too_alike = (domain.kept(decoded, wanted[rows], notes) - changed[rows]).clamp_min(0)
+        too_alike = (domain.kept(decoded, wanted[rows], NOTES) - changed[rows]).clamp_min(0)
         return _LOST * lost + too_alike
 
-    found = search(pipeline, first, cost, len(base), generator, condition=condition)
+    found = search(pipeline, first, cost, len(base), seed, condition=condition, good_enough=_CLOSE)
     return found.base, found.tensor
 
 
-def _kept_remark(pipeline: Pipeline, decoded: Tensor, target: Tensor, aspect: str) -> str:
-    domain = pipeline.domain
-    assert isinstance(domain, ComparesAspects)
-    shares = {name: float(domain.kept(decoded, target, name).mean()) for name in (aspect, domain.aspects[0])}
-    return "kept: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+def _shares_kept(domain: Any, decoded: Tensor, target: Tensor, keep: str | None) -> list[dict[str, float]]:
+    """The shares of the notes and of an aspect that examples keep, one for each; none where they are not compared."""
+    if not isinstance(domain, ComparesAspects):
+        return []
+    names = [name for name in (keep, NOTES) if name is not None]
+    shares = {name: domain.kept(decoded, target, name).tolist() for name in names}
+    return [{name: shares[name][row] for name in names} for row in range(len(decoded))]
+
+
+def _kept_remark(shares: list[dict[str, float]], keep: str | None) -> str:
+    """What is kept on average, for people."""
+    if not shares:
+        return ""
+    means = {name: sum(row[name] for row in shares) / len(shares) for name in shares[0]}
+    return f"{'; ' if keep is None else '; kept: '}" + ", ".join(
+        f"{name} {share:.0%}" if keep else f"{name} kept {share:.0%}" for name, share in means.items()
+    )
 
 
 def grid(pipeline: Pipeline, side: int, condition: str | None) -> Morph:

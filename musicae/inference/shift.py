@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from musicae.attribute_vectors import AttributeInfo, AttributeVectors, moved, moved_code
-from musicae.capabilities import ComparesAspects, HasAttributes
+from musicae.capabilities import NOTES, ComparesAspects, HasAttributes
 from musicae.domain import Batch
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.attribute_table import no_attributes
@@ -23,7 +23,8 @@ from musicae.precision import in_double
 
 _WEAK = 0.25
 """Change in standard deviations; if a vector's effect is smaller, a remark says so."""
-# What a candidate pays: a standard deviation that the attribute lacks, one by which another moves, all notes lost.
+# What a candidate pays: a standard deviation that the attribute lacks, one by which another moves (and its square),
+# all notes lost.
 _LACKS, _OTHERS, _LOST = 10.0, 2.5, 8.0
 _FREE = 0.2  # standard deviations that another attribute may move
 _CLOSE = 2.0  # a cost with which nobody would go on looking
@@ -44,7 +45,7 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     if attribute not in vectors.info:
         raise MusicaeError(unknown_name("attribute", attribute, vectors.info))
     if isinstance(source, Tensor):
-        return shifted(pipeline, Batch(pipeline.checked(source)), vectors, attribute, amount).cpu()
+        return shifted(pipeline, pipeline.batch_of(source), vectors, attribute, amount).cpu()
     item = pipeline.open(source)
     seen: dict[str, list[dict[str, Tensor]]] = {"before": [], "reconstructed": [], "after": []}
     kept: list[Tensor] = []
@@ -55,12 +56,13 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
         for when, tensor in zip(seen, shown, strict=True):
             seen[when].append(domain.attributes(tensor))
         if isinstance(domain, ComparesAspects):
-            kept.append(domain.kept(result, window.batch.target.cpu(), domain.aspects[0]))
+            kept.append(domain.kept(result, window.batch.target.cpu(), NOTES))
         answers.append((window, result))
     means = {when: _means(parts) for when, parts in seen.items()}
-    remarks = _remarks(means, vectors, attribute, amount)
+    # A search compares with the file; a move along the vector starts from the reconstruction.
+    remarks = _remarks(means, "before" if kept else "reconstructed", vectors, attribute, amount)
     if kept and isinstance(domain, ComparesAspects):
-        remarks.insert(2, f"{domain.aspects[0]} kept: {float(torch.cat(kept).mean()):.0%}")
+        remarks.insert(2, f"{NOTES} kept: {float(torch.cat(kept).mean()):.0%}")
     return domain.assemble(item, answers, pipeline.task).with_remarks(*remarks)
 
 
@@ -74,24 +76,22 @@ def shifted(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribu
         return moved(pipeline, batch, vectors, attribute, amount)
     wish = _Wish.of(domain, batch.target.cpu(), vectors.info, attribute, amount)
     code, vector = pipeline.encode(batch), vectors.vectors[attribute]
-    generator = pipeline.generator(0)
 
-    def first(rows: slice) -> Tensor:
+    def first(rows: slice, generator: torch.Generator) -> Tensor:
         """The code, the move, and what lies around the way there."""
         base = code.base[rows].unsqueeze(1)
-        shape = (len(base), POPULATION, *[1] * (base.dim() - 2))
-        device = base.device
+        device, shape = base.device, (POPULATION, *[1] * (base.dim() - 2))
         way = _FARTHEST * amount * torch.rand(shape, generator=generator, device=device)
-        way[:, 0], way[:, 1] = 0, amount
+        way[0], way[1] = 0, amount
         size = _SPREAD * torch.rand(shape, generator=generator, device=device)
-        size[:, :2] = 0
-        around = torch.randn((len(base), POPULATION, *base.shape[2:]), generator=generator, device=device)
-        codes = moved_code(base.expand_as(around).flatten(0, 1), vector, way.flatten(0, 1))
+        size[:2] = 0
+        around = torch.randn((POPULATION, *base.shape[2:]), generator=generator, device=device)
+        there = base.expand(-1, POPULATION, *base.shape[2:]).flatten(0, 1)
+        codes = moved_code(there, vector, way.repeat(len(base), *[1] * (base.dim() - 2)))
         return codes.unflatten(0, (len(base), POPULATION)) + size * around
 
-    return search(
-        pipeline, first, wish.cost, len(code.base), generator, condition=code.condition, good_enough=_CLOSE
-    ).tensor
+    found = search(pipeline, first, wish.cost, len(code.base), 0, condition=code.condition, good_enough=_CLOSE)
+    return found.tensor
 
 
 class _Wish(NamedTuple):
@@ -129,25 +129,26 @@ class _Wish(NamedTuple):
         values = self.domain.attributes(tensor)
         return torch.stack([in_double(values[name]).cpu() for name in self.names], 1) / self.deviations
 
-    def cost(self, decoded: Tensor, base: Tensor, rows: Tensor) -> Tensor:
+    def cost(self, decoded: Tensor, rows: Tensor) -> Tensor:
         """What candidates for rows of the batch pay, `(n,)`."""
-        del base
         away = (self.measured(decoded) - self.wanted[rows]).abs().nan_to_num(0.0)
         lacks = away[:, self.number]
         others = (away - _FREE).clamp_min(0)
         others[:, self.number] = 0
-        lost = 1 - self.domain.kept(decoded, self.target[rows], self.domain.aspects[0])
+        lost = 1 - self.domain.kept(decoded, self.target[rows], NOTES)
         return _LACKS * lacks + _OTHERS * others.sum(1) + others.square().sum(1) + _LOST * lost
 
 
-def _remarks(means: dict[str, dict[str, float]], vectors: AttributeVectors, attribute: str, amount: float) -> list[str]:
+def _remarks(
+    means: dict[str, dict[str, float]], start: str, vectors: AttributeVectors, attribute: str, amount: float
+) -> list[str]:
     """What changed, and by how much, for people."""
     remarks = [
         f"{attribute}: {means['before'][attribute]:.3g} in the file, "
         f"{means['reconstructed'][attribute]:.3g} reconstructed, {means['after'][attribute]:.3g} shifted"
     ]
     changes = {
-        name: (means["after"][name] - means["before"][name]) / info.deviation for name, info in vectors.info.items()
+        name: (means["after"][name] - means[start][name]) / info.deviation for name, info in vectors.info.items()
     }
     listed = ", ".join(f"{name} {change:+.2f}" for name, change in changes.items())
     remarks.append(f"changes in standard deviations: {listed}")

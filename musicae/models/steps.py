@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, Depth, ModelConfig, Width
-from musicae.nn.causal import CausalStack, SymbolEmbedding, word_dropout
+from musicae.nn.causal import CausalStack, SymbolEmbedding, layers_for, word_dropout
 from musicae.nn.latent import Posterior, init_with_small_variance
 from musicae.nn.layers import AttentionStack, ResidualMLP, own_rows, whole_batch
 from musicae.spec import TensorSpec
 
 _PHRASE_BARS = 2
+_MOST_PADS = 16
 
 
 class StepsConfig(ModelConfig):
@@ -114,25 +115,25 @@ class StepsAutoencoder(Autoencoder):
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bars of another length begin at their own slots; what is new, such as time signatures, begins as nothing."""
         own, bars, config = self.state_dict(), self.bars // self.phrases, self.config
+        tables = {name: value for name, value in weights.items() if ".tables." in name and name in own}
+        vocabulary = [size for _ in range(2) for size in self.spec.vocabulary]
+        if len(tables) != len(vocabulary) or not all(map(_says_the_same, tables.values(), vocabulary)):
+            return weights
+        adapted = dict(weights) | {name: _with_pads(value, own[name]) for name, value in tables.items()}
         last = f"phrase_decoder.{len(self.phrase_decoder) - 1}"
-        axes = {
-            "phrase_encoder.0.weight": (1, config.embedding),
-            f"{last}.weight": (0, config.unrolled),
-            f"{last}.bias": (0, config.unrolled),
-        }
-        adapted = dict(weights)
-        for name in own.keys() & weights.keys():
-            if name in axes:
-                adapted[name] = _in_slots(weights[name], own[name], *axes[name], bars)
-            elif ".tables." in name:
-                adapted[name] = _with_pads(weights[name], own[name])
-        if not any(name.startswith("causal.") for name in weights):
-            return adapted
-        for name in own.keys() - weights.keys():
-            if name.startswith("causal."):  # of longer bars: a layer that adds nothing yet
-                adapted[name] = torch.zeros_like(own[name]) if ".out." in name else own[name]
-            elif name.startswith("condition_"):
-                adapted[name] = torch.zeros_like(own[name])
+        layers = len({name.split(".")[2] for name in weights if name.startswith("causal.layers.")})
+        for name, axis, size in (
+            ("phrase_encoder.0.weight", 1, config.embedding),
+            (f"{last}.weight", 0, config.unrolled),
+            (f"{last}.bias", 0, config.unrolled),
+        ):
+            if name in weights:
+                adapted[name] = _in_slots(weights[name], own[name], axis, size, bars, layers)
+        for name, value in own.items():
+            if name.startswith("condition_"):
+                adapted[name] = _repeated(weights.get(name), value)
+            elif name.startswith("causal.") and name not in weights:  # of longer bars: it adds nothing yet
+                adapted[name] = torch.zeros_like(value) if ".out." in name else value
         return adapted
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
@@ -218,10 +219,19 @@ class StepsAutoencoder(Autoencoder):
         return steps.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
 
 
-def _in_slots(value: Tensor, own: Tensor, axis: int, size: int, bars: int) -> Tensor:
-    """`own` with the steps of each bar that `value` has too; both hold `size` numbers for each step along an axis."""
+def _says_the_same(table: Tensor, vocabulary: int) -> bool:
+    """Whether a table of embeddings is of a vocabulary, with or without pads, and "nothing yet"."""
+    return table.ndim == 2 and 0 <= len(table) - 1 - vocabulary <= _MOST_PADS
+
+
+def _in_slots(value: Tensor, own: Tensor, axis: int, size: int, bars: int, layers: int) -> Tensor:
+    """`own` with the steps of each bar that `value` has too; both hold `size` numbers for each step along an axis.
+
+    `layers` are the causal ones, whose number says how long the bars of `value` are at most.
+    """
     others = [tensor.shape[:axis] + tensor.shape[axis + 1 :] for tensor in (value, own)]
-    if value.ndim <= axis or others[0] != others[1] or value.shape[axis] % (bars * size):
+    steps, rest = divmod(value.shape[axis] if value.ndim > axis else 0, bars * size)
+    if not steps or rest or others[0] != others[1] or layers_for(steps) != layers:
         return value
     slots, there = (tensor.movedim(axis, 0).unflatten(0, (bars, -1, size)) for tensor in (own.clone(), value))
     both = min(slots.shape[1], there.shape[1])
@@ -231,10 +241,19 @@ def _in_slots(value: Tensor, own: Tensor, axis: int, size: int, bars: int) -> Te
 
 def _with_pads(value: Tensor, own: Tensor) -> Tensor:
     """Symbols, then pads as `own` has them, then "nothing yet"."""
-    if value.ndim != own.ndim or value.shape[1:] != own.shape[1:] or len(value) == len(own):
+    if value.shape[1:] != own.shape[1:] or len(value) == len(own):
         return value
     symbols = min(len(value), len(own)) - 1
     return torch.cat([value[:symbols], own[symbols:-1], value[-1:]])
+
+
+def _repeated(value: Tensor | None, own: Tensor) -> Tensor:
+    """Embeddings of a condition's classes, such as chords, for each of several time signatures; none: nothing."""
+    if value is None:
+        return torch.zeros_like(own)
+    if value.ndim != 2 or value.shape[1:] != own.shape[1:] or not len(value) or len(own) % len(value):
+        return value
+    return value.repeat(len(own) // len(value), 1)
 
 
 class RestorerConfig(StepsConfig):

@@ -1,6 +1,6 @@
 """New pieces from decoded windows, as nothing but a tempo, instruments and a title is known of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -40,6 +40,15 @@ class MusicFrame:
     title: str = ""
     first_bar: int = 1
     tempi_bpm: tuple[float, ...] = ()
+
+
+def median_velocity(item: Piece, tracks: Sequence[int], start: int, end: int) -> int:
+    """Of the notes of some tracks that begin in a span, or of all where none does."""
+    columns = [item.notes(track) for track in tracks]
+    starts = np.concatenate([notes.start for notes in columns])
+    velocities = np.concatenate([notes.velocity for notes in columns])
+    inside = (starts >= start) & (starts < end)
+    return int(np.median(velocities[inside] if inside.any() else velocities)) if len(velocities) else VELOCITY
 
 
 def runs(config: MusicConfig, tensor: Tensor) -> Iterator[tuple[TimeSignature, np.ndarray]]:

@@ -19,10 +19,9 @@ import torch
 from musicae.capabilities import Statistics
 from musicae.domain import Baseline, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
-from musicae.music.composition import MusicFrame, compose_piece
+from musicae.music.composition import MusicFrame, compose_piece, median_velocity
 from musicae.music.config import MusicConfig, TimeSignature, in_words
 from musicae.music.expression import value_columns
-from musicae.music.midi import VELOCITY
 from musicae.music.piece import Piece
 from musicae.music.quantize import QuantizedPart
 from musicae.music.score import (
@@ -145,7 +144,7 @@ class MusicDomain(Domain):
             item.tempo_map.tempo_at(start),
             part.programs,
             part.names,
-            tuple(_median_velocity(item, indices, *span) for indices in part.choice.tracks),
+            tuple(median_velocity(item, indices, *span) for indices in part.choice.tracks),
             (section.numerator, section.denominator),
             item.title,
             bar,
@@ -191,24 +190,25 @@ class MusicDomain(Domain):
         """The rows of a batch by time signature, as they sound."""
         return self.config.slots.groups(tensor, self.config.plan.vocabulary, like)
 
-    def solo(self, item: Piece) -> Piece:
+    def solo(self, item: Piece, read_from: Piece | None = None) -> Piece:
         """The piece with nothing but the tracks that the model reads; tempo, bars and markers stay."""
-        own = {track for tracks in read_part(item, self.config).choice.tracks for track in tracks}
-        return item.only_tracks(own)
+        source = item if read_from is None else read_from
+        read = {source.place(track) for tracks in read_part(source, self.config).choice.tracks for track in tracks}
+        return item.only_tracks({track.index for track in item.tracks if item.place(track.index) in read})
 
-    def tempo_bpm(self, thing: Piece | MusicFrame) -> float:
+    def tempo_bpm(self, item_or_frame: Piece | MusicFrame) -> float:
         """Quarters per minute of a frame, or on average of a piece."""
-        return (
-            thing.tempo_bpm
-            if isinstance(thing, MusicFrame)
-            else thing.tempo_map.mean_bpm(thing.bar_tick(thing.bars + 1))
-        )
+        if isinstance(item_or_frame, MusicFrame):
+            return item_or_frame.tempo_bpm
+        return item_or_frame.tempo_map.mean_bpm(item_or_frame.bar_tick(item_or_frame.bars + 1))
 
-    def at_tempo(self, thing: Any, tempo_bpm: Sequence[float]) -> Any:
-        """A piece with its tempo map scaled to a mean, or a frame with a tempo for each window in a row."""
-        if isinstance(thing, MusicFrame):
-            return replace(thing, tempo_bpm=tempo_bpm[0], tempi_bpm=tuple(tempo_bpm))
-        return thing.at_speed(tempo_bpm[0] / self.tempo_bpm(thing))
+    def at_tempo(self, item: Piece, tempo_bpm: float) -> Piece:
+        """The piece with its tempo map scaled to a mean."""
+        return item.at_speed(tempo_bpm / self.tempo_bpm(item))
+
+    def frame_at_tempi(self, frame: MusicFrame, tempi_bpm: Sequence[float]) -> MusicFrame:
+        """The frame with a tempo for each window in a row."""
+        return replace(frame, tempo_bpm=tempi_bpm[0], tempi_bpm=tuple(tempi_bpm))
 
     def compose(self, tensor: torch.Tensor, frame: Any = None) -> Piece:
         """Windows `(examples, *spec.shape)` in a row as a piece that ends where they do, silence included."""
@@ -325,6 +325,13 @@ class MusicDomain(Domain):
             condition = condition + config.slots.spread(chords.unsqueeze(-1), number, ())[..., 0]
         return Batch(config.slots.spread(tokens, number, part.vocabulary), condition)
 
+    def condition_of(self, target: torch.Tensor) -> torch.Tensor | None:
+        """The time signature of each window, by its pads, and no chords."""
+        if not self.config.slots.are_several:
+            return None
+        numbers = self.config.slots.numbers(target, self.config.plan.vocabulary)
+        return (self._chord_classes * numbers).unsqueeze(1).expand(-1, self.config.steps)
+
     def identity(self, examples: np.ndarray) -> np.ndarray:
         """Hashes each window's rhythm, intervals and drums; transpositions are equal."""
         return hash_windows(examples, self.config.plan)
@@ -384,7 +391,12 @@ class MusicDomain(Domain):
 
         return {"hold": hold, "copy": copy} if self.config.bars > 1 else {"hold": hold}
 
-    aspects = ("notes", "rhythm", "contour", "harmony")
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """Those of `musicae.music.resemblance.ASPECTS` that the part has: drums have no pitches."""
+        from musicae.music.resemblance import aspects_of
+
+        return aspects_of(self.config.plan.streams)
 
     def kept(self, estimate: torch.Tensor, target: torch.Tensor, aspect: str) -> torch.Tensor:
         """How much of windows others keep: see `musicae.music.resemblance`."""
@@ -465,15 +477,6 @@ def _check_symbols(tokens: np.ndarray, sizes: Mapping[str, int]) -> None:
         own = tokens[..., index]
         if own.size and not (own.min() >= 0 and own.max() < size):
             raise ValueError(f"expected {name} 0 to {size - 1}, got {own.min()} to {own.max()}")
-
-
-def _median_velocity(item: Piece, tracks: Sequence[int], start: int, end: int) -> int:
-    """Of the notes of some tracks that begin in a span, or of all where none does."""
-    columns = [item.notes(track) for track in tracks]
-    starts = np.concatenate([notes.start for notes in columns])
-    velocities = np.concatenate([notes.velocity for notes in columns])
-    inside = (starts >= start) & (starts < end)
-    return int(np.median(velocities[inside] if inside.any() else velocities)) if len(velocities) else VELOCITY
 
 
 def _joined(readings: Sequence[Reading]) -> Reading:

@@ -181,8 +181,10 @@ def at_speed(file: MidiFile, factor: float) -> MidiFile:
     for index, chunk in enumerate(file.tracks):
         messages = list(chunk.messages)
         for place, message in enumerate(messages):
-            if message[:3] == meta_message(TEMPO, bytes(3))[:3] and len(message) == 6:
-                messages[place] = _tempo(int.from_bytes(message[3:]) / factor)
+            microseconds = int.from_bytes(message[3:])
+            # A tempo of nothing means nothing to any reader.
+            if message[:3] == meta_message(TEMPO, bytes(3))[:3] and len(message) == 6 and microseconds:
+                messages[place] = _tempo(microseconds / factor)
                 is_said |= int(chunk.ticks[place]) == 0
         file = file.with_track(index, EventTrack(chunk.ticks, tuple(messages)))
     if is_said:

@@ -71,8 +71,8 @@ def content_of(source: Any) -> Content:
     if hasattr(source, "instruments") and hasattr(source, "resolution"):
         return Content(midi_of(source), "PrettyMIDI")
     raise ValueError(
-        f"expected a path, the bytes of a MIDI or ABC file, a file object, a PrettyMIDI or a symusic Score, "
-        f"got {type(source).__name__}; tokens are given to a model as a torch tensor"
+        "expected a path, the bytes of a file of MIDI, ABC or MusicXML, a file object, a PrettyMIDI or a symusic "
+        f"Score, got {type(source).__name__}; tokens are given to a model as a torch tensor"
     )
 
 

@@ -4,6 +4,7 @@ The conversion is music21's (the extra `musicxml`). A file is somebody else's te
 unpacked, and a document that declares entities is not read. Nothing here is kept on disk, as music21 would.
 """
 
+import codecs
 import io
 import re
 import zipfile
@@ -12,12 +13,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from musicae.errors import DamagedFileError, MusicaeError, sentence_of
+from musicae.errors import DamagedFileError, sentence_of
 from musicae.music import midi
 from musicae.music.midi import EventTrack, MidiFile
-from musicae.music.score import check_size
+from musicae.music.score import LARGEST_FILE_BYTES, check_size
 
 _CONTAINER = "META-INF/container.xml"
+_MOST_PLAYED_BARS = 5_000
 _STAY = {midi.TRACK_NAME, midi.TEMPO, midi.TIME_SIGNATURE, midi.KEY_SIGNATURE}
 """Meta events that stay at the beginning when a pickup is padded."""
 
@@ -33,22 +35,19 @@ def midi_of_musicxml(data: bytes, name: str) -> bytes:
         A MIDI file, a track for each staff that plays.
 
     Raises:
-        DamagedFileError: it is no MusicXML, or too large.
-        MusicaeError: music21 is not installed.
+        DamagedFileError: it is no MusicXML, or too large; or music21 is not installed.
     """
     try:
         from music21 import converter, exceptions21
         from music21.midi import translate
     except ImportError:
-        raise MusicaeError(
+        # As a damaged file is: in a folder it is left out, and the others are read.
+        raise DamagedFileError(
             f'{name} is MusicXML, which music21 reads; install it with: pip install "musicae[musicxml]"'
         ) from None
-    text = _unpacked(data, name) if data.startswith(b"PK") else data
-    if re.search(rb"<!ENTITY", text):
-        raise DamagedFileError(f"{name} declares entities of its own, which no score needs; export it again.")
+    text = _decoded(_unpacked(data, name) if data.startswith(b"PK") else data, name)
     try:
-        written = converter.parseData(text.decode(_encoding(text)), format="musicxml")
-        score = _played_out(written, exceptions21.Music21Exception)
+        score = _played_out(converter.parseData(text, format="musicxml"), exceptions21.Music21Exception, name)
         chords = _taken_chords(score)
         file = midi.read_events(translate.streamToMidiFile(score).writestr(), name)
     except DamagedFileError:
@@ -63,27 +62,50 @@ def _unpacked(data: bytes, name: str) -> bytes:
     """The score in an .mxl file, whose container says where it is."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            root = ElementTree.fromstring(_member(archive, _CONTAINER, name))
-            place = next(file.get("full-path", "") for file in root.iter() if file.tag.rpartition("}")[2] == "rootfile")
-            return _member(archive, place, name)
-    except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, StopIteration, NotImplementedError, OSError) as error:
+            container = ElementTree.fromstring(_decoded(_member(archive, _CONTAINER, name), name))
+            files = (file for file in container.iter() if file.tag.rpartition("}")[2] == "rootfile")
+            return _member(archive, next(files).get("full-path", ""), name)
+    except DamagedFileError:
+        raise
+    except Exception as error:  # zipfile, zlib and the parser have ten kinds of them between them
         raise DamagedFileError(f"{name} is no packed MusicXML ({sentence_of(error, 100)}); export it again.") from error
 
 
 def _member(archive: zipfile.ZipFile, place: str, name: str) -> bytes:
+    """One file of an archive, if it is no larger than scores are."""
     check_size(archive.getinfo(place).file_size, name)
-    text = archive.read(place)
-    if b"<!ENTITY" in text:
+    with archive.open(place) as file:
+        return file.read(LARGEST_FILE_BYTES)
+
+
+def _decoded(data: bytes, name: str) -> str:
+    """The text of a document in the encoding that it declares, without the declaration.
+
+    Raises:
+        DamagedFileError: it can't be decoded, or declares entities, which may unfold to any size.
+    """
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    declared = re.match(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.-]+)", data[:200])
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), None)
+    try:
+        text = data.decode(encoding or (declared[1].decode() if declared else "utf-8"))
+    except (UnicodeDecodeError, LookupError) as error:
+        raise DamagedFileError(f"{name} is no MusicXML that can be read ({sentence_of(error, 100)}).") from error
+    if "<!ENTITY" in text:
         raise DamagedFileError(f"{name} declares entities of its own, which no score needs; export it again.")
-    return text
+    return re.sub(r"^\s*<\?xml.*?\?>", "", text, count=1, flags=re.DOTALL)
 
 
-def _encoding(text: bytes) -> str:
-    return "utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def _played_out(score: Any, error: type[Exception], name: str) -> Any:
+    """The score with its repeats written out; as it is where they can't be followed.
 
-
-def _played_out(score: Any, error: type[Exception]) -> Any:
-    """The score with its repeats written out; as it is where they can't be followed."""
+    Raises:
+        DamagedFileError: it would have more bars than music has.
+    """
+    times = [int(repeat.times or 2) for repeat in score.recurse().getElementsByClass("Repeat")]
+    bars = max((len(part.getElementsByClass("Measure")) for part in score.parts), default=0)
+    if bars * max(times, default=1) > _MOST_PLAYED_BARS:
+        raise DamagedFileError(f"{name} repeats its bars {max(times):,} times; write out what is to be played.")
     try:
         return score.expandRepeats()
     except error:

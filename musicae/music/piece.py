@@ -109,8 +109,8 @@ class Piece:
         """Opens a piece.
 
         Args:
-            source: a path (.mid, .midi, .kar, .rmi, .abc), the bytes of such a file, a file object, a `PrettyMIDI`, a
-                symusic `Score`, or a piece, which is given back.
+            source: a path (.mid, .midi, .kar, .rmi, .abc, .musicxml, .mxl), the bytes of such a file, a file object, a
+                `PrettyMIDI`, a symusic `Score`, or a piece, which is given back.
             tune: of an ABC file of several tunes, by its place (from 1) or its title; None: the first.
 
         Raises:
@@ -252,7 +252,9 @@ class Piece:
         return dataclasses.replace(self, chosen_bars=(first, last))
 
     def at_speed(self, factor: float) -> "Piece":
-        """The same with every tempo multiplied; ticks stay."""
+        """The same with every tempo multiplied, by a factor above 0 (else `ValueError`); ticks stay."""
+        if not 0 < factor < np.inf:
+            raise ValueError(f"a factor of tempi is a number above 0, got {factor}")
         file = edit.at_speed(self._midi, factor)
         return dataclasses.replace(self, data=file.to_bytes(), given_remarks=self.remarks, container=b"", parsed=None)
 

@@ -85,7 +85,14 @@ ASPECTS: dict[str, Callable[[Stream, Tensor, Tensor, int], Tensor]] = {
     "contour": contour,
     "harmony": harmony,
 }
-"""Name → stream, estimate, target and steps of a bar → `(batch,)`, NaN where the target has nothing of the kind."""
+"""Name → stream, estimate, target and steps of a bar → `(batch,)`, NaN where there is nothing of the kind."""
+_OF_PITCHES = ("contour", "harmony")
+
+
+def aspects_of(streams: Sequence[Stream]) -> tuple[str, ...]:
+    """The aspects that some of the streams have."""
+    is_pitched = not all(stream.is_drums for stream in streams)
+    return tuple(name for name in ASPECTS if is_pitched or name not in _OF_PITCHES)
 
 
 def _share(right: Tensor, wanted: Tensor) -> Tensor:

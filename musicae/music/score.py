@@ -210,7 +210,7 @@ def read_bytes(path: Path) -> bytes:
         raise MusicaeError(f"no such file: {path}") from None
     except OSError as error:
         if path.is_dir():
-            raise MusicaeError(f"{path} is a folder; expected a MIDI or ABC file.") from None
+            raise MusicaeError(f"{path} is a folder; expected a file of MIDI, ABC or MusicXML.") from None
         raise MusicaeError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from None
     return data
 
@@ -218,7 +218,7 @@ def read_bytes(path: Path) -> bytes:
 def check_size(size_bytes: int, name: str) -> None:
     """Raises `DamagedFileError` for a file that is empty or larger than scores are."""
     if not size_bytes:
-        raise DamagedFileError(f"{name} is empty; expected a MIDI or ABC file; export it again.")
+        raise DamagedFileError(f"{name} is empty; expected a file of MIDI, ABC or MusicXML; export it again.")
     if size_bytes > LARGEST_FILE_BYTES:
         raise DamagedFileError(
             f"{name} has {size_bytes / 2**20:.0f} MB; scores up to {LARGEST_FILE_BYTES // 2**20} MB are read; "
@@ -241,12 +241,16 @@ def parse_midi(data: bytes, name: str) -> ScoreTick:
 
 
 def _choose_drums(score: ScoreTick) -> None:
-    """Makes drums of the tracks that choose a drum kit's bank on another channel than 10, as General MIDI 2 has it."""
+    """Goes by the bank that a track chooses, as General MIDI 2 has it: 120 is a drum kit, 121 none, on any channel."""
     for track in score.tracks:
-        first = min((note.time for note in track.notes), default=0)
-        banks = [change.value for change in track.controls if change.number == 0 and change.time <= first]
-        if banks and banks[-1] in _BANKS:
-            track.is_drum = _BANKS[banks[-1]]
+        if not len(track.controls):
+            continue
+        controls = track.controls.numpy()
+        banks = np.flatnonzero(controls["number"] == 0)
+        if len(banks) and len(track.notes):
+            first = track.notes.numpy()["time"].min()
+            before = controls["value"][banks[controls["time"][banks] <= first]].tolist()
+            track.is_drum = _BANKS.get(before[-1], track.is_drum) if before else track.is_drum
 
 
 def _plain_reason(data: bytes, message: str) -> str:

@@ -108,15 +108,17 @@ class CausalLayer(nn.Module):
         return x + self.out(self.activation(self.mix(torch.cat([now, past], dim=-1))))
 
 
+def layers_for(reach: int) -> int:
+    """How many layers of dilations 1, 2, 4, … look back over `reach` steps, the present one counted."""
+    return max(0, reach - 1).bit_length()
+
+
 class CausalStack(nn.Module):
     """Causal layers with dilations 1, 2, 4, …: as many as it takes to look back over `reach` steps."""
 
     def __init__(self, width: int, reach: int) -> None:
         super().__init__()
-        dilations: list[int] = []
-        while 1 + sum(dilations) < reach:
-            dilations.append(2 ** len(dilations))
-        self.layers = nn.ModuleList(CausalLayer(width, dilation) for dilation in dilations)
+        self.layers = nn.ModuleList(CausalLayer(width, 2**layer) for layer in range(layers_for(reach)))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, steps, width)` → the same."""

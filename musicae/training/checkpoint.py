@@ -278,9 +278,10 @@ def _class_name(model: str) -> str:
 def take_over(model: Autoencoder, folder: Path) -> int:
     """Copies the weights of a trained model into a new one, where names and shapes fit.
 
-    That may be all of them, or the layers for phrases, from a model of short pieces to one of long pieces.
+    That may be all of them, or the layers for phrases, from a model of short pieces to one of long pieces. A model may
+    adapt weights of other sizes (`Autoencoder.adapted`).
 
-    A learned prior is copied only if everything fits, since codes of another model are distributed differently.
+    A learned prior is copied only if everything then fits, since codes of another model are distributed differently.
 
     Args:
         model: changed in place.

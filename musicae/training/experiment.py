@@ -112,7 +112,8 @@ class Experiment:
         check_trackers(config.log_with)
         refuse_misfit(chosen, built.spec, sizes.model_dump(mode="json"))
         about: dict[str, Any] = {"paths": [str(path.resolve()) for path in places] if isinstance(places, tuple) else []}
-        about["split"] = "content"
+        # A run that goes on from a model splits as that did: what it held out stays held out.
+        about["split"] = split_of_run(start.data) if start else "content"
         if isinstance(places, InMemory):
             about["in_memory"] = len(places.items)
         if start is not None:
