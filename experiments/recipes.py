@@ -325,7 +325,7 @@ _TUNES: dict[str, Recipe] = {
         _TUNE_BOOKS, 50, **_NEXT_LEG, beta=0.37, start_from="melody-2bar-start", is_leg=True, split_by_names=True
     ),
     # All time signatures; what a bar of 4/4 is, it knows from the leg before.
-    "melody-2bar": _music(
+    "melody-2bar-any": _music(
         _TUNE_BOOKS,
         80,
         time_signature="any",
@@ -333,6 +333,16 @@ _TUNES: dict[str, Recipe] = {
         kl_warmup=0,
         learning_rate=1e-3,
         start_from="melody-2bar-common",
+        is_leg=True,
+    ),
+    "melody-2bar": _music(
+        _TUNE_BOOKS,
+        18,
+        time_signature="any",
+        beta=0.37,
+        kl_warmup=0,
+        learning_rate=4e-4,
+        start_from="melody-2bar-any",
         shipped_as="melody-2bar",
     ),
     # Right hands at a piano, with velocity and timing. Not shipped: another 7 MB.

@@ -13,7 +13,7 @@ import musicae
 from musicae.errors import MusicaeError
 from musicae.inference.latent_paths import normal_grid
 from musicae.starter import starter_file
-from musicae.trained import TrainedModel
+from musicae.trained import TrainedModel, load
 
 A, B = starter_file("a.mid"), starter_file("b.mid")
 
@@ -237,6 +237,14 @@ def test_a_whole_piece_varies_within_its_bars_and_all_else_stays(music: TrainedM
 def test_what_cannot_be_kept_is_named(music: TrainedModel, settings: dict, error: type, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         music.vary(A, **settings)
+
+
+def test_drums_have_a_rhythm_to_keep_and_no_contour() -> None:
+    drums = load("drums-2bar", "cpu")
+    groove = drums.sample(1, seed=1).tensor
+    assert drums.domain.aspects == ("notes", "rhythm")
+    with pytest.raises(MusicaeError, match=r"unknown aspect 'contour'. Valid: rhythm"):
+        drums.vary(drums.domain.compose(groove), keep="contour")
 
 
 def test_pictures_have_no_aspects_to_keep(image: TrainedModel) -> None:

@@ -1,14 +1,20 @@
 """MusicXML read through music21, on a score written here; malformed files; a machine without music21."""
 
+import contextlib
 import io
+import shutil
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 
+from musicae.data.dataset import load_dataset
 from musicae.errors import DamagedFileError, MusicaeError
+from musicae.music.domain import MusicDomain
 from musicae.music.piece import Piece
 from musicae.music.score import read_scores
+from musicae.starter import starter_file
 
 pytest.importorskip("music21")
 
@@ -109,7 +115,38 @@ def test_what_is_no_score_is_refused_in_a_sentence(tmp_path, name, data, reason)
     assert str(error.value).startswith("a.m") and "\n" not in str(error.value)
 
 
-def test_without_music21_it_is_said_how_to_get_it(tmp_path, monkeypatch):
+def test_without_music21_it_is_said_how_to_get_it_and_a_folder_is_read_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "music21", None)
     with pytest.raises(MusicaeError, match=r"pip install \"musicae\[musicxml\]\""):
         opened(tmp_path, "waltz.musicxml", SCORE.encode())
+    shutil.copy(starter_file("a.mid"), tmp_path)
+    dataset = load_dataset(MusicDomain(), [tmp_path])
+    assert len(dataset.examples) and "musicae[musicxml]" in str(dataset.report.damaged)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("ISO-8859-1", "Fl\u00f6te"), ("UTF-16", "Fl\u00f6te \u266b"), ("UTF-8", "\u7b1b")]
+)
+def test_a_score_is_read_in_the_encoding_that_it_declares(tmp_path, encoding, name):
+    text = SCORE.replace("UTF-8", encoding).replace("<part-name>Flute", f"<part-name>{name}")
+    piece = opened(tmp_path, "waltz.musicxml", text.encode(encoding))
+    assert piece.bars == 6 and piece.tracks[0].notes == 6
+
+
+def test_entities_are_found_in_any_encoding_and_repeats_have_a_bound(tmp_path):
+    hidden = SCORE.replace("UTF-8", "UTF-16").replace("<score-partwise v", "<!ENTITY a 'b'><score-partwise v")
+    with pytest.raises(DamagedFileError, match="declares entities of its own"):
+        opened(tmp_path, "a.musicxml", hidden.encode("UTF-16"))
+    endless = SCORE.replace('direction="backward"', 'direction="backward" times="100000"')
+    with pytest.raises(DamagedFileError, match="repeats its bars 100,000 times"):
+        opened(tmp_path, "a.musicxml", endless.encode())
+
+
+def test_damage_to_a_packed_score_is_a_sentence(tmp_path):
+    whole = packed()
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        data = bytearray(whole)
+        data[generator.integers(len(data))] ^= 1 << generator.integers(8)
+        with contextlib.suppress(DamagedFileError):
+            opened(tmp_path, "a.mxl", bytes(data))

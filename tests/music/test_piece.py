@@ -55,6 +55,28 @@ def listed(piece: Piece, track: int = 0) -> list[tuple[int, ...]]:
 # opened
 
 
+@pytest.mark.parametrize(
+    ("tempi", "expected"),
+    [(((0, 120.0),), 120.0), (((0, 60.0), (960, 120.0)), 80.0), (((480, 240.0),), 160.0)],
+)
+def test_tempi_are_scaled_and_have_a_mean(tempi, expected):
+    notes = Notes(*(np.array(column) for column in ([0, 960], [960, 1920], [60, 62], [90, 90])))
+    piece = Piece.new([NewTrack("flute", 73, False, notes)], tempi=tempi, time_signatures=((0, 4, 4),))
+    mean = piece.tempo_map.mean_bpm(1920)
+    assert mean == pytest.approx(expected if tempi[0][0] == 0 else 4 / (1 / 120 + 3 / 240), rel=1e-3)
+    faster = piece.at_speed(1.5)
+    assert faster.tempo_map.mean_bpm(1920) == pytest.approx(1.5 * mean, rel=1e-3)
+    assert faster.duration_s == pytest.approx(piece.duration_s / 1.5, rel=1e-3)
+    assert faster.notes(0).start.tolist() == piece.notes(0).start.tolist()
+    assert faster.time_signatures == piece.time_signatures
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
+def test_a_factor_of_tempi_that_is_none_is_refused(factor):
+    with pytest.raises(ValueError, match="a factor of tempi is a number above 0"):
+        Piece.new([]).at_speed(factor)
+
+
 def test_a_path_bytes_a_file_object_and_a_piece_are_the_same() -> None:
     data = A.read_bytes()
     opened = Piece.open(A)

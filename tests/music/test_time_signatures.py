@@ -74,6 +74,51 @@ def test_weights_of_one_time_signature_start_a_model_of_several() -> None:
         assert torch.allclose(forced, before.teacher_forced(z, own), atol=1e-5)
 
 
+def test_chords_are_known_in_every_time_signature_that_is_new() -> None:
+    domains = [MusicDomain(MusicConfig(time_signature=name, chords=True)) for name in ("4/4", "any")]
+    before, after = (build_model("steps", domain.spec, SMALL).eval() for domain in domains)
+    after.load_state_dict(after.adapted(before.state_dict()))
+    chords = torch.arange(32)[None] % 49
+    z = torch.randn(1, 8)
+    slots = torch.zeros(1, 2, 18, dtype=torch.int64).index_copy(2, torch.arange(16), chords.unflatten(1, (2, 16)))
+    with torch.no_grad():
+        decoded, there = before.decode(z, condition=chords), after.decode(z, condition=slots.flatten(1, 2))
+    assert torch.equal(there.unflatten(1, (2, 18))[:, :, :16].flatten(1, 2), decoded)
+    classes = before.state_dict()["condition_decoder.weight"]
+    assert torch.equal(after.state_dict()["condition_decoder.weight"], classes.repeat(4, 1))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"bars": 1}, {"part": "drums"}, {"part": "drums", "time_signature": "4/4"}, {"bars": 1, "time_signature": "4/4"}],
+)
+def test_weights_that_mean_something_else_are_not_taken_for_what_they_are_not(other: dict) -> None:
+    stranger = build_model("steps", MusicDomain(MusicConfig(**other)).spec, SMALL)
+    after = build_model("steps", ANY.spec, SMALL)
+    weights = stranger.state_dict()
+    adapted = after.adapted(weights)
+    for name in ("phrase_encoder.0.weight", "phrase_decoder.3.weight"):
+        assert torch.equal(adapted[name], weights[name]), name
+    if "part" in other:
+        assert torch.equal(adapted["input_embedding.tables.0.weight"], weights["input_embedding.tables.0.weight"])
+
+
+def test_a_batch_is_encoded_in_its_own_time_signature() -> None:
+    model = build_model("steps", ANY.spec, SMALL)
+    with torch.no_grad():
+        for name in ("condition_encoder.weight", "condition_decoder.weight"):
+            model.get_parameter(name).normal_()
+    trained = TrainedModel(model, ANY, load("melody-2bar", "cpu").manifest, "cpu")
+    piece = eighths((3, 4))
+    batch = windows(ANY, piece)[:3]
+    z = trained.encode(batch)
+    torch.testing.assert_close(z[:1], trained.encode(piece, bar=1))
+    assert not torch.equal(z, trained.network.encode(batch, torch.zeros(3, 36, dtype=torch.int64)).mean)
+    again = trained.reconstruct(batch)
+    assert torch.equal(again, trained.decode(z, time_signature="3/4"))
+    assert torch.equal(ANY.condition_of(again), ANY.condition_of(batch))
+
+
 def test_weights_of_other_sizes_are_left_as_they_are() -> None:
     after = build_model("steps", ANY.spec, SMALL)
     other = {"phrase_encoder.0.weight": torch.zeros(3, 7), "input_embedding.tables.0.weight": torch.zeros(4, 5)}
