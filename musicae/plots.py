@@ -111,9 +111,10 @@ def piano_rolls(
     """Draws labelled rows of piano rolls, all on one cropped pitch axis, with drums on lines that have names.
 
     Args:
-        rows: label → rolls of 0 silent, 1 sustained, 2 onset. Without `row_names` they are `(128, steps)`. With a
-            list of names they are `(names, steps)`, drums alone, or `(128 + names, steps)`, the drums last: they
-            are drawn below the pitches. Any value but 0 is a hit of a drum.
+        rows: label → rolls of 0 silent, 1 sustained, 2 onset, 3 to 130 onset of velocity 0 to 127: the louder, the
+            darker. Without `row_names` they are `(128, steps)`. With a list of names they are `(names, steps)`, drums
+            alone, or `(128 + names, steps)`, the drums last: they are drawn below the pitches. Any value but 0 is a hit
+            of a drum.
         steps_per_bar: distance of the bar lines, in steps.
         steps_per_beat: distance of the beat lines, in steps.
         row_names: names of the drums' rows, the lowest line first: `("kick", "snare", …)`. Or pitch → name, of

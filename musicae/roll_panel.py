@@ -11,6 +11,10 @@ INK = (0x22, 0x30, 0x3C)
 FRAME = (0x9A, 0xA5, 0xB1)
 SUSTAIN = (0x7A, 0xAD, 0xDB)
 ONSET = (0x12, 0x40, 0x78)
+_SOFTEST = (0xA9, 0xC4, 0xDE)
+_LOUDEST = (0x04, 0x14, 0x2C)
+FIRST_VELOCITY = 3
+"""In a roll 0 is silence, 1 a note that sounds on, 2 an onset, and from here on an onset of velocity 0, 1, …, 127."""
 _BLACK_KEY = (0xF1, 0xF3, 0xF5)
 _BAR_LINE = (0x88, 0x95, 0xA3)
 _BEAT_LINE = (0xDD, 0xE2, 0xE7)
@@ -19,6 +23,20 @@ _PITCH_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B
 _BLACK_KEYS = (1, 3, 6, 8, 10)
 _ONE_COLUMN, _MANY_COLUMNS = 1720, 2800
 _MOST_PIXELS = 16_000
+
+
+def _colours() -> np.ndarray:
+    """The colour of each value of a roll, uint8 `(256, 3)`: the louder, the darker."""
+    loudness = np.linspace(0, 1, 128)[:, None]
+    soft, usual, loud = (np.array(colour, float) for colour in (_SOFTEST, ONSET, _LOUDEST))
+    below, above = soft + (usual - soft) * 2 * loudness, usual + (loud - usual) * (2 * loudness - 1)
+    table = np.zeros((256, 3))
+    table[1], table[2] = SUSTAIN, ONSET
+    table[FIRST_VELOCITY : FIRST_VELOCITY + 128] = np.where(loudness < 0.5, below, above)
+    return np.round(table).astype(np.uint8)
+
+
+_COLOURS = _colours()
 
 
 def check_rolls(rolls: Sequence[np.ndarray], drums: int) -> None:
@@ -144,7 +162,9 @@ class RollPanel:
                 pixels[:, max(0, x - 1) : x + 1] = _BAR_LINE
             else:
                 pixels[:, x : x + 1] = _BEAT_LINE
+        roll = roll.astype(np.uint8)
         if self.together > 1:
+            # Loud onsets hide soft ones.
             roll = np.maximum.reduceat(roll, np.arange(0, roll.shape[1], self.together), axis=1)
         # Drawn over the lines, or a note that crosses a beat would look like two.
         if len(roll) >= PITCHES:
@@ -165,12 +185,13 @@ class RollPanel:
     def _draw_notes(self, pixels: np.ndarray, roll: np.ndarray) -> None:
         height = max(6, self.pitch_height - (2 if self.pitch_height >= 10 else 0))
         used = [pitch for pitch in range(self.low, self.high + 1) if roll[pitch].any()]
-        for state, colour in ((1, SUSTAIN), (2, ONSET)):  # where notes are higher than pitches, onsets lie above
+        for is_onset in (False, True):  # where notes are higher than pitches, onsets lie above
             for pitch in used:
                 top = max(0, self._top(pitch) + (self.pitch_height - height) // 2)
-                sounds = np.repeat(roll[pitch] == state, self.step_width)
+                drawn = np.repeat(roll[pitch], self.step_width)
+                sounds = drawn > 1 if is_onset else drawn == 1
                 part = pixels[top : min(top + height, self.pitched_height), self.place(0) :][:, : len(sounds)]
-                part[:, sounds] = colour
+                part[:, sounds] = _COLOURS[drawn[sounds]]
 
     def _draw_hits(self, pixels: np.ndarray, hits: np.ndarray) -> None:
         """Draws each hit as a diamond, centred on its time."""
@@ -182,4 +203,5 @@ class RollPanel:
             left, right = max(0, x - radius), min(self.width, x + radius + 1)
             part = pixels[y - radius : y + radius + 1, left:right]
             shown = cover[:, left - x + radius : right - x + radius]
-            part[:] = np.round(part * (1 - shown) + np.array(ONSET) * shown)
+            colour = _COLOURS[max(2, int(hits[number, column]))].astype(float)
+            part[:] = np.round(part * (1 - shown) + colour * shown)

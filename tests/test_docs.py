@@ -103,7 +103,7 @@ def test_python_runs_as_written_but_trains_briefly(block, folder):
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_a_command_has_the_options_that_are_written(arguments):
-    parent = click.Context(main, info_name="musicae")
+    parent = click.Context(main, info_name="musicae", **main.context_settings)
     if arguments[0].startswith("-"):
         assert arguments[0] in [name for parameter in main.get_params(parent) for name in parameter.opts]
         return

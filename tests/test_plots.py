@@ -246,6 +246,20 @@ def test_a_failed_write_leaves_the_old_picture_and_no_other_file(tmp_path, monke
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
+def test_the_louder_a_note_the_darker_its_onset():
+    def lightness(value):
+        roll = np.zeros((128, 4), np.uint8)
+        panel = roll_panel.RollPanel.fitting([roll], (), rows=1, columns=1)
+        empty = panel.draw(roll, steps_per_bar=4, steps_per_beat=4).astype(int)
+        roll[64, 1] = value
+        drawn = panel.draw(roll, steps_per_bar=4, steps_per_beat=4).astype(int)
+        return drawn[(drawn != empty).any(2)].mean()
+
+    by_velocity = [lightness(roll_panel.FIRST_VELOCITY + velocity) for velocity in (1, 40, 64, 100, 127)]
+    assert by_velocity == sorted(by_velocity, reverse=True) and len(set(by_velocity)) == 5
+    assert by_velocity[0] > lightness(2) > by_velocity[-1]
+
+
 def test_rolls_and_pictures_are_drawn_without_matplotlib():
     code = (
         "import sys, numpy as np; from musicae import plots; "

@@ -103,7 +103,7 @@ def test_the_examples_of_the_help_parse() -> None:
         assert command.help is not None
         example = command.help.partition("Example: musicae ")[2].splitlines()[0].split()
         assert example[0] == name
-        command.make_context(name, example[1:], parent=click.Context(main))
+        command.make_context(name, example[1:], parent=click.Context(main, **main.context_settings))
         checked += 1
     assert checked == len(EXPECTED)
 

@@ -97,9 +97,7 @@ def test_an_attribute_that_went_the_other_way_is_said_to_have(moved: TrainedMode
     said, vectors = "average_interval went the other way; ask for less", moved.attribute_vectors
     assert said not in moved.shift(A, "average_interval", 2.0).remarks
     vectors._replace(vectors={name: -vector for name, vector in vectors.vectors.items()}).save(moved.folder)
-    assert said not in moved.shift(A, "average_interval", -2.0).remarks
-    reversed_ = [remark for remark in moved.shift(A, "range", 2.0).remarks if "went the other way" in remark]
-    assert reversed_ == ["range went the other way; ask for less"]
+    assert said in moved.shift(A, "average_interval", -2.0).remarks
 
 
 @pytest.mark.parametrize("attribute", ["density", "average_interval"])

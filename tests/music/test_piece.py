@@ -71,6 +71,23 @@ def test_tempi_are_scaled_and_have_a_mean(tempi, expected):
     assert faster.time_signatures == piece.time_signatures
 
 
+def test_a_piece_that_is_played_off_the_grid_is_drawn_so():
+    from musicae.music.rolls import piece_rolls
+    from musicae.roll_panel import FIRST_VELOCITY
+
+    start = np.array([0, 500, 960])
+    notes = Notes(start, start + 240, np.array([60, 62, 64]), np.array([30, 90, 120]))
+    played = piece_rolls(Piece.new([NewTrack("flute", 73, False, notes)]))
+    (roll,) = played.rows["bars 1–1"]
+    assert played.steps_per_bar == 96 and roll.shape[1] == 96  # six columns a 16th
+    assert [int(np.flatnonzero(roll[pitch] > 1)[0]) for pitch in (60, 62, 64)] == [0, 25, 48]
+    assert [int(roll[pitch].max()) - FIRST_VELOCITY for pitch in (60, 62, 64)] == [30, 90, 120]
+    even = piece_rolls(Piece.new([NewTrack("flute", 73, False, notes._replace(velocity=np.full(3, 90)))]))
+    assert int(even.rows["bars 1–1"][0].max()) == 2
+    on_grid = Notes(start - 20 * (start == 500), start + 240, notes.pitch, notes.velocity)
+    assert piece_rolls(Piece.new([NewTrack("flute", 73, False, on_grid)])).steps_per_bar == 16
+
+
 @pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
 def test_a_factor_of_tempi_that_is_none_is_refused(factor):
     with pytest.raises(ValueError, match="a factor of tempi is a number above 0"):
