@@ -26,6 +26,7 @@ from musicae.data.store import open_store
 from musicae.models import build_model
 from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.music.quantize import find_phase, to_steps
+from musicae.music.score import read_scores
 from musicae.music.tokens import FIRST_ONSET, HIGHEST_PITCH, LOWEST_PITCH, skyline, tokens_from_notes, windows_of
 from musicae.music.tracks import MELODY_NAMES
 from musicae.trained import TrainedModel
@@ -90,13 +91,30 @@ def reading(sets: Path, runs: Path, *, rounds: int = ROUNDS, copies: int = COPIE
         counts["pretty_midi_windows"] = sum(len(read_with_pretty_midi(path)) for path in files)
         return time.perf_counter() - started
 
+    def notes_alone(read: Callable[[Path], Any]) -> Callable[[], float]:
+        def act() -> float:
+            started = time.perf_counter()
+            for path in files:
+                read(path)
+            return time.perf_counter() - started
+
+        return act
+
     with tempfile.TemporaryDirectory() as folder:
         many = [Path(folder) / f"{name}-{number}" for number in range(copies) for name in READ]
         for place in many:
             shutil.copytree(sets / place.name.rpartition("-")[0], place)
         ours(many, 0)()  # so that all of it is in memory
         found = medians(
-            rounds, {"one": ours(places, 0), "pretty": theirs, "one_of_many": ours(many, 0), "two": ours(many, 2)}
+            rounds,
+            {
+                "one": ours(places, 0),
+                "pretty": theirs,
+                "one_of_many": ours(many, 0),
+                "two": ours(many, 2),
+                "notes": notes_alone(read_scores),
+                "pretty_notes": notes_alone(lambda path: pretty_midi.PrettyMIDI(str(path))),
+            },
         )
     return {
         "files": len(files),
@@ -106,6 +124,9 @@ def reading(sets: Path, runs: Path, *, rounds: int = ROUNDS, copies: int = COPIE
         "files_per_s": len(files) / found["one"],
         "windows_per_s": counts["windows"] / found["one"],
         "times_pretty_midi": found["pretty"] / found["one"],
+        "notes_alone_s": found["notes"],
+        "pretty_midi_notes_alone_s": found["pretty_notes"],
+        "notes_alone_times_pretty_midi": found["pretty_notes"] / found["notes"],
         "copies": copies,
         "copies_one_process_s": found["one_of_many"],
         "copies_two_processes_s": found["two"],

@@ -348,7 +348,7 @@ _TUNES: dict[str, Recipe] = {
     # Right hands at a piano, with velocity and timing. Not shipped: another 7 MB.
     "melody-2bar-played": _music(
         ("piano_performance/piano-midi",),
-        20,
+        16,
         time_signature="any",
         expression=True,
         beta=0.3,

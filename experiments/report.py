@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 import click
+import song_tables
 from recipes import RECIPES, Recipe, chain, minutes_in_all
 from stored import RUNS, read
 
@@ -375,6 +376,11 @@ def speeds() -> str:
             "pretty_midi {pretty_midi_s:.1f} s, {times_pretty_midi:.0f} × as long",
         ),
         (
+            "reading their notes alone",
+            "{notes_alone_s:.2f} s",
+            "pretty_midi {pretty_midi_notes_alone_s:.1f} s, {notes_alone_times_pretty_midi:.0f} × as long",
+        ),
+        (
             "reading {copies} copies of them, two processes",
             "{copies_two_processes_s:.2f} s",
             "one process {copies_one_process_s:.2f} s, {two_processes_times_one:.2f} × as long",
@@ -420,6 +426,12 @@ TABLES = {
     "runs_audio": lambda: runs("audio"),
     "runs_music": lambda: runs("music"),
     "outside_music": outside_music,
+    "signatures": lambda: song_tables.signatures(table),
+    "files_read": lambda: song_tables.files_read(table),
+    "transposed": lambda: song_tables.transposed(table),
+    "shifts": lambda: song_tables.shifts(table),
+    "correlations": song_tables.correlations,
+    "songs": song_tables.songs,
     "chords": chords,
     "samples": samples,
     "quantisation": quantisation,
