@@ -50,7 +50,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
         *("images-idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte", "images.idx3-ubyte.gz"),
         *(*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"),
     ),
-    "music": (".mid", ".midi", ".kar", ".rmi", ".abc"),
+    "music": (".mid", ".midi", ".kar", ".rmi", ".abc", ".musicxml", ".mxl"),
     "audio": (
         *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"),
         *(".m4a", ".aac"),

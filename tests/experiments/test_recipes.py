@@ -37,7 +37,7 @@ def test_legs_come_in_the_order_in_which_they_are_trained(recipes: ModuleType) -
 
 def test_minutes_in_all_are_those_of_all_legs(recipes: ModuleType) -> None:
     assert recipes.minutes_in_all("mnist-ae-32") == 15
-    assert recipes.minutes_in_all("melody-2bar") == 40 + 50
+    assert recipes.minutes_in_all("melody-2bar") == 40 + 50 + 80 + 18
     assert recipes.minutes_in_all("melody-16bar") == 40 + 36 + 10 + 33 + 10
     assert recipes.minutes_in_all("denoise-16k") == 55 + 38 + 14 + 85 + 95 + 10 + 62 + 11
 
