@@ -188,9 +188,9 @@ def test_only_drums_in_a_time_signature_that_no_shipped_model_reads_name_no_mode
         "beat.mid", [(n / 2, n / 2 + 0.1, (36, 42, 38)[n % 3]) for n in range(64)], drums=True, signature=(6, 8)
     )
     refused = musicae("reconstruct", beat, *model, code=2).stderr
-    assert (
-        refused
-        == "Error: beat.mid has only drums (channel 10, or with a drum kit's bank), no melody; expected a track with a melody.\n"
+    assert refused == (
+        "Error: beat.mid has only drums (channel 10, or with a drum kit's bank), no melody; expected a track with a "
+        "melody.\n"
     )
     assert "--model" not in musicae("inspect", beat, code=2).stderr
 
