@@ -244,7 +244,10 @@ def _compared(before: Piece, after: Piece, span: tuple[int, int], part: set[tupl
 def _divided(
     chunks: tuple[EventTrack, ...], span: tuple[int, int], part: set[tuple[int, int]]
 ) -> tuple[list[Any], list[Any]]:
-    """All events outside of the span or the part, notes as one event, and those inside."""
+    """All events outside of the span or the part, notes as one event, and those inside.
+
+    Of a note of the part that is held into the span, its end is inside.
+    """
     outside: list[Any] = []
     inside: list[Any] = []
     for number, chunk in enumerate(chunks):
@@ -258,6 +261,9 @@ def _divided(
         rows = zip(start.tolist(), end.tolist(), notes.channel.tolist(), notes.pitch.tolist(), notes.velocity.tolist(),
                    strict=True)  # fmt: skip
         for row in sorted(rows):
-            is_inside = (number, row[2]) in part and span[0] <= row[0] < span[1]
+            is_part = (number, row[2]) in part
+            is_inside = is_part and span[0] <= row[0] < span[1]
+            if is_part and row[0] < span[0] < row[1]:
+                row = (row[0], span[0], *row[2:])
             (inside if is_inside else outside).append((number, *row))
     return outside, inside
