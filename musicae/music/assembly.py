@@ -200,8 +200,6 @@ class _Assembly:
         self._is_addressed = {track: np.zeros(len(notes.start), bool) for track, notes in self._own.items()}
         self._final: dict[int, list[_Final]] = {track: [] for track in used}
         self._dropped: dict[str, int] = defaultdict(int)
-        bars = piece.chosen_bars
-        self._span = None if bars is None else (piece.bar_tick(bars[0]), piece.bar_tick(bars[1] + 1))
 
     def put(self, line: Line, decoded: list[Decoded]) -> None:
         """Takes what every stream in a section is to be."""
@@ -250,24 +248,13 @@ class _Assembly:
             for each in same if as_it_is or stream.is_drums else same[:1]:
                 track, number = self._track_of(int(place[each]))
                 own_start, own_stop, own_pitch, velocity = (int(column[number]) for column in self._own[track])
-                if self._is_outside(own_start):
-                    self._is_addressed[track][number] = False
-                    continue
                 begin_here = starts[note] if self._snapped else own_start
                 if played is not None and not played[2][note]:
                     velocity, begin_here = int(played[0][note]), starts[note]
                 end_here = own_stop if as_it_is else max(ends[note], begin_here + 1)
                 self._final[track].append(_Final(begin_here, end_here, own_pitch, velocity, as_it_is))
-        for each in (note for notes in notes_of.values() for note in notes):
-            track, number = self._track_of(int(place[each]))
-            if self._is_outside(int(self._own[track].start[number])):
-                self._is_addressed[track][number] = False
         if not stream.is_drums:
             self._dropped[stream.name] += sum(len(notes) - (where in line_ends) for where, notes in notes_of.items())
-
-    def _is_outside(self, tick: int) -> bool:
-        """Whether a note that lies in the chosen bars on the grid begins outside of them: it stays as it is."""
-        return self._span is not None and not self._span[0] <= tick < self._span[1]
 
     def _played(self, index: int, line: Line, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Velocity and offset of each decoded note, and whether the source's note at its place has the same."""

@@ -111,17 +111,3 @@ def test_a_stretch_of_a_song_is_addressed_on_the_command_line(command: list[str]
     for wrong, said in (("5-99", "no bar 99"), ("8-5", "--bars"), ("x", "--bars")):
         refused = runner.invoke(main, [name, str(path), "--bars", wrong, *options], prog_name="musicae")
         assert refused.exit_code == 2 and said in refused.stderr
-
-
-def test_a_note_that_begins_just_before_the_bars_stays_though_the_grid_has_it_in_them():
-    start = np.array([0, 480, 960, 1440, 1860, 1920, 2400, 2880, 3360])  # the fifth a 32nd before bar 2
-    notes = Notes(start, start + 60, np.array([60, 62, 64, 65, 79, 67, 69, 71, 72]), np.full(9, 90))
-    piece = Piece.new([NewTrack("flute", 73, False, notes)], time_signatures=((0, 4, 4),))
-    domain = common(bars=1)
-    changed = map_piece(domain, piece.with_bars(2, 2), lambda tokens: torch.where(tokens >= 2, tokens + 1, tokens))
-    found = changed.notes(0)
-    before = found.start < 1920
-    assert found.start[before].tolist() == start[:5].tolist()
-    assert found.pitch[before].tolist() == notes.pitch[:5].tolist()
-    assert found.end[before].tolist() == notes.end[:5].tolist()
-    assert found.pitch[~before].tolist() == [68, 70, 72, 73]
