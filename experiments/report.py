@@ -368,7 +368,7 @@ def picture_training() -> str:
 
 
 def speeds() -> str:
-    found = {**read("music-reading"), **read("music-training"), **read("music-sampling")}
+    found = {**read("music-reading"), **read("music-reading-notes"), **read("music-training"), **read("music-sampling")}
     rows = [
         (
             "reading and windowing {files} files, one process",

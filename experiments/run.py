@@ -77,6 +77,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
     "music-samples": Measurement(music_samples.contents, "what sampled files hold and how loud they are", False),
     "music-reading": Measurement(music.reading, "reading MIDI, compared with pretty_midi"),
+    "music-reading-notes": Measurement(music.reading_notes, "reading notes alone, compared with pretty_midi"),
     "music-training": Measurement(music.training, "speed of training, compared with MusicVAE's architecture"),
     "music-sampling": Measurement(music.sampling, "speed of sampling", needs_sets=False),
     "quantisation": Measurement(quantisation.compare_all, "models of music in eight bits a weight, and in sixteen"),
