@@ -97,13 +97,7 @@ def reading(sets: Path, runs: Path, *, rounds: int = ROUNDS, copies: int = COPIE
             shutil.copytree(sets / place.name.rpartition("-")[0], place)
         ours(many, 0)()  # so that all of it is in memory
         found = medians(
-            rounds,
-            {
-                "one": ours(places, 0),
-                "pretty": theirs,
-                "one_of_many": ours(many, 0),
-                "two": ours(many, 2),
-            },
+            rounds, {"one": ours(places, 0), "pretty": theirs, "one_of_many": ours(many, 0), "two": ours(many, 2)}
         )
     return {
         "files": len(files),

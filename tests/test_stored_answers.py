@@ -23,7 +23,7 @@ from musicae.trained import TrainedModel, load
 ANSWERS = Path(__file__).parent / "answers"
 A, B = starter_file("a.mid"), starter_file("b.mid")
 _MOST = 6000  # numbers that were stored of an output
-TOLERANCE = 5e-5  # of the largest number; another processor is off by up to 1.5e-5
+TOLERANCE = 3e-5  # of the largest number; another processor is off by up to 1.5e-5
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_notes():
     fade = round(0.02 * 16_000 / stride)
     # Phases are found by iteration, which carries the order of sums along: another processor is off by up to 2e-4.
     np.testing.assert_allclose(
-        restored[::stride][fade:-fade], stored("notes-16k")["restored"][fade:-fade], rtol=0, atol=1e-3
+        restored[::stride][fade:-fade], stored("notes-16k")["restored"][fade:-fade], rtol=0, atol=4e-4
     )
     assert np.abs(restored[[0, -1]]).max() < 1e-3
 

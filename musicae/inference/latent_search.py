@@ -84,6 +84,7 @@ class _Search:
         self.codes, self.decoded, self.costs = _best(first, decoded, costs, _PARENTS)
 
     def run(self, good_enough: float) -> Found:
+        """The best candidates, after rounds for the rows that are not good enough yet."""
         for count in range(_MOST_ROUNDS):
             enough = 0 if count < _ROUNDS else good_enough
             rows = (self.costs[:, 0] > enough).nonzero()[:, 0]

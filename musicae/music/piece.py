@@ -203,13 +203,16 @@ class Piece:
         for chunk, change in changes.items():
             if change.removed or change.moved or change.added:
                 file = file.with_track(chunk, edit.changed(file.tracks[chunk], change))
-        data = self.data if file is self._as_read else file.to_bytes()
-        return dataclasses.replace(self, data=data, given_remarks=self.remarks, container=b"", parsed=None)
+        return self._with_data(self.data if file is self._as_read else file.to_bytes())
 
     def with_event(self, tick: int, message: bytes) -> "Piece":
         """The same with one more event in its first chunk, such as a marker (see `musicae.music.midi`)."""
         file = self._midi.with_track(0, edit.inserted(self._midi.tracks[0], tick, message))
-        return dataclasses.replace(self, data=file.to_bytes(), given_remarks=self.remarks, container=b"", parsed=None)
+        return self._with_data(file.to_bytes())
+
+    def _with_data(self, data: bytes) -> "Piece":
+        """The same with the bytes of another MIDI file."""
+        return dataclasses.replace(self, data=data, given_remarks=self.remarks, container=b"", parsed=None)
 
     def only_track(self, track: int | str) -> "Piece":
         """A piece in which nothing but one track plays.
@@ -255,8 +258,7 @@ class Piece:
         """The same with every tempo multiplied, by a factor above 0 (else `ValueError`); ticks stay."""
         if not 0 < factor < np.inf:
             raise ValueError(f"a factor of tempi is a number above 0, got {factor}")
-        file = edit.at_speed(self._midi, factor)
-        return dataclasses.replace(self, data=file.to_bytes(), given_remarks=self.remarks, container=b"", parsed=None)
+        return self._with_data(edit.at_speed(self._midi, factor).to_bytes())
 
     def with_remarks(self, *remarks: str) -> "Piece":
         """The same with more remarks."""
