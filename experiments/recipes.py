@@ -297,6 +297,8 @@ _MUSIC_SCORES = (
     "accuracy_melody",
     "accuracy_bass",
     "accuracy_drums",
+    "velocity_mae",
+    "offset_mae",
     "sample_in_scale",
     "path_jump",
 )
@@ -306,15 +308,21 @@ _REPAIR_SCORES = ("accuracy_corrupted", "accuracy_free_running", "onset_f1_corru
 def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **more: Any) -> Recipe:
     own, settings = _split(more)
     # Paths of long trios take longer to score than the model takes to train.
-    pairs = 0 if settings.get("part") == "trio" else 100
+    own = {"samples": 2000, "pairs": 0 if settings.get("part") == "trio" else 100, **own}
     chosen = {"time_signature": "4/4", "evaluate_every": 1500, **settings}
-    return Recipe("music", sets, minutes, chosen, _MUSIC_SCORES, model=model, samples=2000, pairs=pairs, **own)
+    return Recipe("music", sets, minutes, chosen, _MUSIC_SCORES, model=model, **own)
 
 
 def _repair(task: str, minutes: float) -> Recipe:
     """A restorer of notes; it starts from the melody model."""
     settings = {"time_signature": "4/4", "evaluate_every": 500}
     return Recipe("music", _TUNE_BOOKS, minutes, settings, _REPAIR_SCORES, task=task, start_from="melody-2bar-common")
+
+
+def _drums(minutes: float, start_from: str, **more: Any) -> Recipe:
+    """Drums as they are played."""
+    settings = {"part": "drums", "expression": True, "width": 512, "beta": 0.17, "kl_warmup": 0, "evaluate_every": 700}
+    return _music(("groove",), minutes, model="played", start_from=start_from, **{**settings, **more})
 
 
 _TUNES: dict[str, Recipe] = {
@@ -343,6 +351,19 @@ _TUNES: dict[str, Recipe] = {
         start_from="melody-2bar-any",
         shipped_as="melody-2bar",
     ),
+    # Velocity and offset beside the notes, of pieces whose tempo and dynamics somebody shaped by hand.
+    "melody-2bar-played": _music(
+        ("piano_performance/piano-midi",),
+        28,
+        model="steps",
+        time_signature="any",
+        expression=True,
+        beta=0.3,
+        kl_warmup=0.05,
+        learning_rate=1e-3,
+        evaluate_every=700,
+        start_from="melody-2bar",
+    ),
     # The reference architecture on the same tunes, for the time of `melody-2bar-start`.
     "melody-2bar-musicvae": _music(_TUNE_BOOKS, 40, model="musicvae", beta=0.2),
     # Sixteen bars start from the layers of two; later legs trade bits for a rate that can be compared.
@@ -364,20 +385,22 @@ _TUNES: dict[str, Recipe] = {
         shipped_as="melody-16bar",
     ),
     "drums-2bar-start": _music(("groove",), 27, part="drums", beta=0.2, width=512, is_leg=True),
-    "drums-2bar": _music(
-        ("groove",),
-        40,
-        **_NEXT_LEG,
-        part="drums",
-        beta=0.17,
-        width=512,
-        start_from="drums-2bar-start",
-        shipped_as="drums-2bar",
+    "drums-2bar-notes": _music(
+        ("groove",), 40, **_NEXT_LEG, part="drums", beta=0.17, width=512, start_from="drums-2bar-start"
+    ),
+    # Velocity and timing in a code of their own, beside that of the notes.
+    "drums-2bar-feel": _drums(25, "drums-2bar-notes", learning_rate=1e-3, is_leg=True),
+    "drums-2bar-tap": _music(
+        ("groove",), 20, task="tap", part="drums", expression=True, width=512, evaluate_every=700, pairs=0, samples=0
+    ),
+    # GrooVAE's sizes: what a flat pattern is humanized by in the published work.
+    "drums-2bar-groovae": _music(
+        ("groove",), 25, task="humanize", model="musicvae", part="drums", expression=True, beta=0.2, evaluate_every=700
     ),
     # Other rates: what the bits buy.
     "melody-2bar-fewer": _music(_TUNE_BOOKS, 4, **_NEXT_LEG, beta=0.8, start_from="melody-2bar-common"),
     "drums-2bar-fewest": _music(
-        ("groove",), 8, **_NEXT_LEG, part="drums", beta=2.5, width=512, start_from="drums-2bar"
+        ("groove",), 8, **_NEXT_LEG, part="drums", beta=2.5, width=512, start_from="drums-2bar-notes"
     ),
     "melody-2bar-denoise": _repair("denoise", 12),
     "melody-2bar-upscale": _repair("upscale", 6),
@@ -440,6 +463,7 @@ CREDITS: dict[str, Credit] = _FROM_DEBIAN | {
     "ryans_mammoth": Credit("Ryan's Mammoth Collection (1883), public domain"),
     "oneills1850": Credit("O'Neill's Music of Ireland (1903), public domain"),
     "airds_airs": Credit("Aird's Airs (1782-1803), public domain"),
+    "piano_performance/piano-midi": Credit("piano pieces of piano-midi.de, CC BY-SA 3.0 DE (B. Krueger)", "CC BY-SA"),
     "groove": Credit("Groove MIDI Dataset, drum performances, CC BY 4.0 (Gillick et al., 2019)", "CC BY"),
     "nottingham": Credit("Nottingham Music Database, folk tunes, GPL-3", "not shipped"),
     "pop909": Credit("POP909, MIT arrangements of commercial songs", "not shipped"),

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from musicae.audio.sound import Sound
     from musicae.image.picture import Picture
     from musicae.music.piece import Piece
-    from musicae.trained import TrainedModel, load, train
+    from musicae.new_model import train
+    from musicae.trained import TrainedModel, load
 
 _HOMES = {
     "load": "musicae.trained",
-    "train": "musicae.trained",
+    "train": "musicae.new_model",
     "TrainedModel": "musicae.trained",
     "Picture": "musicae.image.picture",
     "Piece": "musicae.music.piece",

@@ -126,6 +126,14 @@ class HasTracks(Protocol):
 
 
 @runtime_checkable
+class HearsTaps(Protocol):
+    """A domain that can take any rhythm for one that is tapped."""
+
+    def taps(self, item: Any) -> Any:
+        """The media object as its models of drums read it, with what is struck in it as hits."""
+
+
+@runtime_checkable
 class Streams(Protocol):
     """A domain whose media can be streamed through a causal model."""
 

@@ -26,7 +26,8 @@ class _Group(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"musicae.commands.{COMMANDS[cmd_name][0]}"), cmd_name)
+        module = import_module(f"musicae.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,9 +8,10 @@ from typing import cast
 import click
 
 from musicae.capabilities import HasReport
+from musicae.new_model import train
 from musicae.plots import save_png
 from musicae.starter import starter_file
-from musicae.trained import load, train
+from musicae.trained import load
 
 
 @click.command()

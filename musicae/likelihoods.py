@@ -1,11 +1,13 @@
 """Likelihoods: what a decoder's output says about the target.
 
 A likelihood turns decoder output (`parameters`) into the log-probability of a target, a mean, a mode and a sample.
-Log-probabilities are summed over an example's elements, in nats. Nothing here knows encoders, latents or files.
+Log-probabilities are summed over an example's elements, in nats. Those of spectra are in
+`musicae.spectral_likelihoods`. Nothing here knows encoders, latents or files.
 """
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import ClassVar
 
@@ -17,17 +19,6 @@ from musicae.errors import unknown_name
 from musicae.nn.layers import draw_rows
 from musicae.precision import in_float32
 from musicae.spec import TensorSpec, ValueColumn
-
-# Loudness is perceived on a compressed scale; 0.3 is the usual exponent for speech enhancement
-# (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
-# speech enhancement").
-MAGNITUDE_EXPONENT = 0.3
-
-
-def compressed(spectrum: Tensor) -> Tensor:
-    """Complex spectrum `(batch, 2, frequency, time)` → compressed magnitude `(batch, 1, frequency, time)`."""
-    # The small constant keeps the gradient of a power below one finite at zero.
-    return (spectrum.pow(2).sum(1, keepdim=True) + 1e-8).pow(MAGNITUDE_EXPONENT / 2)
 
 
 class Likelihood(nn.Module, ABC):
@@ -85,12 +76,26 @@ class Likelihood(nn.Module, ABC):
 
 # An optimiser moves each parameter by about its learning rate in a step, too slowly for the logarithm of a scale. So
 # the learned number is that logarithm divided by this factor.
-_LEARNING_RATE_FACTOR = 10.0
+LEARNING_RATE_FACTOR = 10.0
 
 
-def _bounded_logarithm(scaled: Tensor) -> Tensor:
+def bounded_logarithm(scaled: Tensor) -> Tensor:
     """The logarithm of a scale from the learned number, scalar; smoothly kept above -6."""
-    return -6.0 + F.softplus(_LEARNING_RATE_FACTOR * scaled + 6.0)
+    return -6.0 + F.softplus(LEARNING_RATE_FACTOR * scaled + 6.0)
+
+
+def log_mass(
+    centre: Tensor, log_scale: Tensor, target: Tensor, half: float | Tensor, lowest: Tensor, highest: Tensor
+) -> Tensor:
+    """Logarithm of a logistic distribution's mass within `half` of a target, which is of the same shape.
+
+    Where `lowest` or `highest` is true, the mass beyond the target counts too.
+    """
+    precision = torch.exp(-log_scale)
+    above, below = (target + half - centre) * precision, (target - half - centre) * precision
+    # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), s the logistic function.
+    between = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * precision))
+    return torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
 
 
 class Bernoulli(Likelihood):
@@ -121,12 +126,12 @@ class Gaussian(Likelihood):
 
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__(spec)
-        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
+        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / LEARNING_RATE_FACTOR))
 
     @property
     def log_sigma(self) -> Tensor:
         """Natural logarithm of the standard deviation, scalar; smoothly kept above -6."""
-        return _bounded_logarithm(self.scaled_log_sigma)
+        return bounded_logarithm(self.scaled_log_sigma)
 
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
@@ -198,20 +203,6 @@ class DiscretisedLogistic(Likelihood):
         return (values.clamp(0, 1) * (self.LEVELS - 1)).round() / (self.LEVELS - 1)
 
 
-def log_mass(
-    centre: Tensor, log_scale: Tensor, target: Tensor, half: float | Tensor, lowest: Tensor, highest: Tensor
-) -> Tensor:
-    """Logarithm of a logistic distribution's mass within `half` of a target, which is of the same shape.
-
-    Where `lowest` or `highest` is true, the mass beyond the target counts too.
-    """
-    precision = torch.exp(-log_scale)
-    above, below = (target + half - centre) * precision, (target - half - centre) * precision
-    # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)), s the logistic function.
-    between = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * precision))
-    return torch.where(lowest, F.logsigmoid(above), torch.where(highest, F.logsigmoid(-below), between))
-
-
 class Categorical(Likelihood):
     """One symbol a step in every stream; parameters are the streams' logits side by side. Pads cost nothing."""
 
@@ -267,134 +258,6 @@ def _keep_nucleus(logits: Tensor, top_p: float) -> Tensor:
     return logits.masked_fill(outside.gather(-1, order.argsort(-1)), -torch.inf)
 
 
-class Estimate(Likelihood):
-    """Base of the likelihoods whose parameters are the estimated spectrum and whose variance is each example's own."""
-
-    parameters_are_values = True
-
-    def mean(self, parameters: Tensor) -> Tensor:
-        return parameters
-
-    def mode(self, parameters: Tensor) -> Tensor:
-        return parameters
-
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The estimate itself: its variance isn't known without a target."""
-        return parameters
-
-
-class Spectral(Estimate):
-    """Complex spectra `(batch, 2, frequency, time)`, scored by the waveform's error and by compressed magnitudes.
-
-    Two Gaussians, each with the variance that fits the example best (its profile likelihood, which
-    makes the first the logarithm of the waveform's error, hence of its SNR): one over the complex
-    values, one, weighted by `COMPRESSED_WEIGHT`, over compressed magnitudes. An error 30 dB below
-    the target counts as none, so that clean examples don't outweigh the noisy ones.
-    """
-
-    COMPRESSED_WEIGHT = 0.15  # with 0.3 masks let more noise pass than is best for the waveform
-    _FLOOR = 1e-3
-    _SILENCE = 1e-4  # mean square of a cell; a typical one has about 1
-
-    @in_float32
-    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        complex_part = self._log_variance(parameters, target)
-        compressed_part = self._log_variance(compressed(parameters), compressed(target))
-        numbers = target[0].numel()
-        return -0.5 * numbers * (complex_part + self.COMPRESSED_WEIGHT * compressed_part)
-
-    def _log_variance(self, estimate: Tensor, target: Tensor) -> Tensor:
-        error = (estimate - target).flatten(1).pow(2).mean(1)
-        power = target.flatten(1).pow(2).mean(1)
-        return torch.log(error + self._FLOOR * power + self._SILENCE)
-
-
-class LogSpectral(Estimate):
-    """Complex spectra scored by the logarithms of their magnitudes alone, for models that fill in a missing band.
-
-    Frames are drawn from a Laplace distribution of as many dimensions as there are frequencies, with the scale that
-    fits the example best (its profile likelihood), counted twice, once for each stored number: the loss is the
-    logarithm of the log-spectral distance (Gray & Markel, 1976), which is a root mean square over frequency and a mean
-    over time, of the whole band. A frame that cannot be predicted weighs less than under squared errors. Cells 60 dB
-    below a typical one count as silent.
-    """
-
-    _LEAST_POWER = 1e-6
-    _FLOOR = 0.03  # nepers
-
-    @in_float32
-    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        ours, theirs = (self._log_magnitude(spectrum) for spectrum in (parameters, target))
-        distance = ((ours - theirs).square().mean(1) + self._FLOOR**2).sqrt()  # (batch, time)
-        return -target[0].numel() * torch.log(distance.mean(1))
-
-    def _log_magnitude(self, spectrum: Tensor) -> Tensor:
-        return 0.5 * torch.log(spectrum.square().sum(1) + self._LEAST_POWER)
-
-
-class Magnitude(Likelihood):
-    """Square roots of linear magnitudes `(batch, 1, frequency, time)`, scored cell by cell and band by band.
-
-    A Gaussian over cells, with a learned deviation, scores the loud cells. Laplace distributions over the logarithms
-    of bands, which widen with frequency as the ear's do, score the soft ones. Parameters go through a softplus, since a
-    magnitude is not negative.
-    """
-
-    BANDS_WEIGHT = 8.0  # about the number of cells in a band
-    BANDS = 64
-    _SHARPNESS = 4.0
-    _FLOOR = 1e-3  # of a band's magnitude, as in `musicae.audio.stft`
-
-    def __init__(self, spec: TensorSpec) -> None:
-        super().__init__(spec)
-        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
-        self.scaled_log_scale = nn.Parameter(torch.tensor(-1.0 / _LEARNING_RATE_FACTOR))
-
-    @in_float32
-    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        ours = self.mean(parameters)
-        log_sigma = _bounded_logarithm(self.scaled_log_sigma)
-        error = (ours - target).flatten(1).square().sum(1)
-        cells = -0.5 * error * torch.exp(-2 * log_sigma) - target[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
-        log_scale = _bounded_logarithm(self.scaled_log_scale)
-        distance = (self._log_bands(ours) - self._log_bands(target)).abs().flatten(1)
-        bands = -distance.sum(1) * torch.exp(-log_scale) - distance.shape[1] * (log_scale + math.log(2))
-        return cells + self.BANDS_WEIGHT * bands
-
-    def mean(self, parameters: Tensor) -> Tensor:
-        return F.softplus(parameters, beta=self._SHARPNESS)
-
-    def mode(self, parameters: Tensor) -> Tensor:
-        return self.mean(parameters)
-
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The mean: cells drawn one by one would add a hiss."""
-        return self.mean(parameters)
-
-    def _log_bands(self, root: Tensor) -> Tensor:
-        weights = band_weights(root.shape[2], self.BANDS, device=root.device).to(root)
-        return torch.log(torch.einsum("bft,fn->bnt", root[:, 0].square(), weights) + self._FLOOR)
-
-
-@lru_cache(maxsize=8)
-def band_weights(frequencies: int, bands: int, *, device: torch.device | None = None) -> Tensor:
-    """Overlapping triangles, even below a twelfth of the band and logarithmic above, `(frequencies, bands)`.
-
-    The shape of the mel scale for any sample rate, since a tensor doesn't state its own. A band's weights add up to 1.
-    They are kept on the device, since a copy in every step would make the host wait for it.
-    """
-    if device is not None and device.type != "cpu":
-        return band_weights(frequencies, bands).to(device)
-    corner = frequencies / 12
-    place = torch.log1p(torch.arange(frequencies) / corner)  # (frequencies,)
-    edges = torch.linspace(0, float(place[-1]), bands + 2)
-    # Low bands are narrower than a bin; such a band covers the bins next to its middle.
-    bins = torch.expm1(edges) * corner
-    reach = torch.maximum((bins[2:] - bins[:-2]) / 2, torch.tensor(1.0))
-    weights = (1 - (torch.arange(frequencies)[:, None] - bins[None, 1:-1]).abs() / reach).clamp_min(0)
-    return weights / weights.sum(0, keepdim=True)
-
-
 class CategoricalWithValues(Categorical):
     """Symbols, and whole numbers beside them that are scored only where a symbol has them.
 
@@ -438,16 +301,35 @@ class CategoricalWithValues(Categorical):
         """As for symbols alone; the temperature multiplies the scales of values."""
         if temperature == 0:
             return self.mode(parameters)
-        logits, centre, log_scale = self._split(parameters)
+        logits, values = parameters.split([super().width, 2 * len(self.spec.values)], -1)
         symbols = super().sample(super().sharpened(logits, temperature, top_p), generator)
+        return self.play(symbols, values, temperature, generator)
+
+    def play(self, symbols: Tensor, values: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+        """Chooses the values of known symbols.
+
+        Args:
+            symbols: `(batch, steps, streams)`.
+            values: their parameters, `(batch, steps, 2 · values)`.
+            temperature, generator: as in `choose`.
+
+        Returns:
+            `(batch, steps, columns)`.
+        """
+        centre, log_scale = self._centre_and_scale(values)
+        if temperature == 0:
+            return self._together(symbols, centre)
         return self._drawn(symbols, centre, log_scale + math.log(temperature), generator)
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, and centres and logarithms of the scales of the values, `(batch, steps, …)` each."""
-        logits, values = parameters.split([super().width, parameters.shape[-1] - super().width], -1)
+        logits, values = parameters.split([super().width, 2 * len(self.spec.values)], -1)
+        return logits, *self._centre_and_scale(values)
+
+    def _centre_and_scale(self, values: Tensor) -> tuple[Tensor, Tensor]:
         centre, raw = values.chunk(2, -1)
         bounded = self._LOG_SCALE_BOUND * torch.tanh(raw / self._LOG_SCALE_BOUND)
-        return logits, centre, self._MIDDLE_LOG_SCALE + bounded
+        return centre, self._MIDDLE_LOG_SCALE + bounded
 
     def _parted(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Columns of symbols, and of values."""
@@ -475,20 +357,33 @@ def value_tables(columns: tuple[ValueColumn, ...], device: torch.device) -> tupl
     return middle.to(device), spread.to(device), most.to(device)
 
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {
-    "bernoulli": Bernoulli,
-    "gaussian": Gaussian,
-    "discretised_logistic": DiscretisedLogistic,
-    "categorical": Categorical,
-    "categorical_with_values": CategoricalWithValues,
-    "spectral": Spectral,
-    "log_spectral": LogSpectral,
-    "magnitude": Magnitude,
+def _spectral(name: str) -> Callable[[], type[Likelihood]]:
+    """Of sound, which other media don't load."""
+
+    def load() -> type[Likelihood]:
+        from musicae import spectral_likelihoods
+
+        found: type[Likelihood] = getattr(spectral_likelihoods, name)
+        return found
+
+    return load
+
+
+LIKELIHOODS: dict[str, Callable[[], type[Likelihood]]] = {
+    "bernoulli": lambda: Bernoulli,
+    "gaussian": lambda: Gaussian,
+    "discretised_logistic": lambda: DiscretisedLogistic,
+    "categorical": lambda: Categorical,
+    "categorical_with_values": lambda: CategoricalWithValues,
+    "spectral": _spectral("Spectral"),
+    "log_spectral": _spectral("LogSpectral"),
+    "magnitude": _spectral("Magnitude"),
 }
+"""Name → a function that gives the class."""
 
 
 def build_likelihood(spec: TensorSpec) -> Likelihood:
     """Builds the likelihood that a spec names. Raises `ValueError` for a name not in `LIKELIHOODS`."""
     if spec.likelihood not in LIKELIHOODS:
         raise ValueError(unknown_name("likelihood", spec.likelihood, LIKELIHOODS))
-    return LIKELIHOODS[spec.likelihood](spec)
+    return LIKELIHOODS[spec.likelihood]()(spec)

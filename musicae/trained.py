@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from musicae.audio.streaming import StreamedBlocks
     from musicae.inference.attribute_table import AttributeTable
     from musicae.inference.embed import LatentMap
-    from musicae.training.callbacks import Callback
 
 
 class TrainedModel:
@@ -343,6 +342,44 @@ class TrainedModel:
 
         return vary_whole(self.pipeline, source, amount, count, seed, temperature, keep)
 
+    def humanize(self, source: Any, count: int = 1, *, temperature: float = 1.0, seed: int | None = None) -> Any:
+        """Plays notes as a person might: the notes stay, velocity and timing are drawn.
+
+        For models with a code for the feel, such as `drums-2bar`.
+
+        Args:
+            source: a media object or what `Domain.open` takes, or a batch `(batch, *spec.shape)`; how it is played is
+                not looked at.
+            count: number of players.
+            temperature: of each velocity and offset beside the draw that all notes share; 0: none of their own.
+            seed: of all draws.
+
+        Returns:
+            A `Morph` of `count` media objects; of a batch `(count, batch, *spec.shape)`.
+        """
+        from musicae.inference.feel import humanize
+
+        return humanize(self.pipeline, source, count, seed, temperature)
+
+    def transfer_feel(self, feel: Any, notes: Any) -> Any:
+        """Plays the notes of one media object with the velocity and timing of another, window by window.
+
+        The one that gives the feel is repeated from its beginning where it is shorter.
+        """
+        from musicae.inference.feel import transfer_feel
+
+        return transfer_feel(self.pipeline, feel, notes)
+
+    def tap(self, source: Any) -> Any:
+        """Plays a tapped rhythm on a drum kit; for models trained with task `tap`.
+
+        Args:
+            source: a piece: hits of its drums, or the onsets of all tracks where it has none; or a batch.
+        """
+        from musicae.inference.restore import tap
+
+        return tap(self.pipeline, source)
+
     def grid(self, side: int = 15, *, label: str | None = None, chords: str | None = None) -> Morph:
         """Decodes a square grid of a latent of two numbers, whose cells have equal probability under the prior.
 
@@ -434,48 +471,3 @@ def load(
     """
     folder = find_model(str(model))
     return TrainedModel(*load_checkpoint(folder, network_class), device=device, folder=folder)
-
-
-def train(
-    domain: str,
-    *,
-    data: Any = None,
-    task: str = "reconstruct",
-    model: str | type[Autoencoder] | None = None,
-    out: str | Path | None = None,
-    start_from: str | Path | None = None,
-    callbacks: "Sequence[Callback]" = (),
-    log_with: Sequence[str] = ("tensorboard",),
-    resume: bool = False,
-    device: str | None = None,
-    **settings: Any,
-) -> TrainedModel:
-    """Trains a model.
-
-    Args:
-        domain: a key of `DOMAINS`: "image", "music" or "audio".
-        data: files and folders, a named set such as "mnist", a NumPy array `(N, H, W[, C])` or `(N, samples)`, a torch
-            `Dataset`, a column of a Hugging Face dataset, or media objects; None for the starter data.
-        task: `reconstruct`, `denoise` or `upscale`.
-        model: a key of `MODELS`, or an `Autoencoder` subclass of one's own; by default what fits domain and task.
-        out: the run's folder; by default `runs/DOMAIN-TASK`, with a number where that exists.
-        start_from: fine-tuning: a shipped model or a run, whose weights are copied where names and shapes fit.
-        callbacks: called after steps and evaluations and at the end; see `musicae.training.callbacks.Callback`.
-        log_with: trackers, as Accelerate names them.
-        resume: continue the run in `out` exactly; all other arguments must be as they were.
-        device: where the returned model computes.
-        **settings: keys of the domain's, the model's and the training's config, such as `bars=2` and `minutes=10`.
-
-    Returns:
-        The best checkpoint, loaded.
-
-    Raises:
-        MusicaeError: an unknown name, key or value, or data that can't be used.
-    """
-    from musicae.training.experiment import run_training
-
-    best = run_training(
-        domain, data=data, task=task, model=model, out=out, start_from=None if start_from is None else str(start_from),
-        callbacks=callbacks, log_with=log_with, resume=resume, **settings,
-    )  # fmt: skip
-    return load(best, device, network_class=None if model is None or isinstance(model, str) else model)

@@ -38,6 +38,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "steps": {"width": 32, "step_width": 16, "latent_size": 8, "dropout": 0.1},
     "restorer": {"width": 32, "step_width": 16, "latent_size": 8, "reach": 2},
     "musicvae": {"encoder_width": 16, "decoder_width": 16, "latent_size": 8, "sampling_rate": 1e-3},
+    "played": {"width": 32, "step_width": 16, "latent_size": 8, "feel_size": 4, "feel_width": 8, "feel_dropout": 0.1},
 }
 # Domain, task, the domain's settings, model, the model's settings beside `SIZES`.
 CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
@@ -53,6 +54,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "sharper": ("image", "upscale", {**IMAGE, "likelihood": "gaussian"}, "unet", {"latent": "gaussian"}),
     "melody": ("music", "reconstruct", {}, "steps", {"prior": "flow"}),
     "played": ("music", "reconstruct", {"part": "trio", "expression": True}, "steps", {}),
+    "notes and feel": ("music", "reconstruct", {"part": "trio", "expression": True}, "played", {"prior": "flow"}),
+    "tapped": ("music", "tap", {"part": "drums", "expression": True}, "restorer", {}),
+    "stiff": ("music", "humanize", {"part": "drums", "expression": True}, "musicvae", {}),
     "played wrong": ("music", "denoise", {"part": "drums", "expression": True}, "restorer", {}),
     "one time signature": ("music", "reconstruct", {"time_signature": "3/4"}, "steps", {}),
     "long melody": ("music", "reconstruct", {"bars": 4}, "steps", {"phrase_size": 8}),

@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors config spec atomic_io tensor_files limits precision capabilities",
-        "nn likelihoods",
+        "nn likelihoods spectral_likelihoods",
         "models shipped domain roll_panel plots",
         "image music audio",
         "domains starter",
@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pipeline",
         "attribute_vectors",
         "training inference",
-        "trained",
+        "trained new_model",
         "evaluation demo",
         "commands cli",
     )

@@ -7,10 +7,11 @@ import torch
 from torch import distributions
 
 from musicae.audio import stft as signal
-from musicae.likelihoods import LIKELIHOODS, Gaussian, band_weights, build_likelihood
+from musicae.likelihoods import LIKELIHOODS, Gaussian, build_likelihood
 from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent, Posterior
 from musicae.nn.prior import PRIORS
 from musicae.spec import Layout, TensorSpec
+from musicae.spectral_likelihoods import band_weights
 
 GRID = {"layout": Layout.GRID, "shape": (2, 5, 7)}
 LOGISTIC = TensorSpec(layout=Layout.GRID, shape=(3, 4, 4), likelihood="discretised_logistic")

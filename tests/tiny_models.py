@@ -33,14 +33,19 @@ SIZES = {
     "steps": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3},
     "restorer": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3, "reach": 2},
     "musicvae": {"encoder_width": 4, "decoder_width": 4, "latent_size": 3},
+    "played": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3}
+    | {"feel_size": 2, "feel_width": 8, "feel_layers": 1},
 }
+# Settings of the domain that a model needs.
+_OF_DOMAIN = {"played": {"expression": True}}
 
 
 def untrained(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:
     """A small untrained model and its manifest."""
     is_music = MODELS[name].layout is Layout.STEPS
     cls = domain_class("music" if is_music else "audio" if name == "causal" else "image")
-    domain = cls(cls.configure(cls.Config(), (), "reconstruct" if MODELS[name].reconstructs else "denoise"))
+    config = cls.Config(**_OF_DOMAIN.get(name, {}))
+    domain = cls(cls.configure(config, (), "reconstruct" if MODELS[name].reconstructs else "denoise"))
     sizes = {**SIZES[name], **settings}
     manifest = Manifest(
         domain=domain.name,

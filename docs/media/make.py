@@ -2,28 +2,50 @@
 
 from pathlib import Path
 
+import numpy as np
 import soundfile
 import soxr
 
 import musicae
 from musicae.audio.report import compare
+from musicae.music.midi import Notes
+from musicae.music.rolls import piece_rolls
+from musicae.plots import piano_rolls
 from musicae.starter import starter_file
 
 FOLDER = Path(__file__).resolve().parent
 _RATE_HZ = 24_000
 _COMPRESSION = 0.5
+_SHIFTED = (3, 4)  # bars
+_SWING = 0.18  # of an eighth
 
 
 def main() -> None:
-    """A morph, as picture and sound; a recording before and after cleaning."""
+    """A morph, as picture and sound; a shift into a tune as it is played; a recording before and after cleaning."""
     morph = musicae.load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=7)
     morph.plot().reduce(2).save(FOLDER / "interpolation.png", optimize=True)
     write_mp3(morph.joined.render(), FOLDER / "interpolation.mp3")
+    tune = swung(musicae.Piece.open(starter_file("b.mid")))
+    sparser = musicae.load("melody-2bar").shift(tune.with_bars(*_SHIFTED), "density", -1.0)
+    drawn = {"as played": piece_rolls(tune), "shifted": piece_rolls(sparser)}
+    rows = {label: next(iter(rolls.rows.values())) for label, rolls in drawn.items()}
+    lines = drawn["as played"]
+    picture = piano_rolls(rows, steps_per_bar=lines.steps_per_bar, steps_per_beat=lines.steps_per_beat)
+    picture.save(FOLDER / "played.png", optimize=True)
     noisy = musicae.Sound.open(starter_file("noisy.wav"))
     clean = musicae.load("denoise-16k").denoise(noisy)
     compare(noisy, clean, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / "denoise.jpg", quality=85)
     write_mp3(noisy, FOLDER / "noisy.mp3")
     write_mp3(clean, FOLDER / "clean.mp3")
+
+
+def swung(tune: musicae.Piece) -> musicae.Piece:
+    """The tune with accents, and with its off-beats late, as people play it."""
+    notes, eighth = tune.notes(0), tune.ticks_per_quarter // 2
+    late = np.where(notes.start // eighth % 2 == 1, round(_SWING * eighth), 0)
+    accent = np.select([notes.start % (8 * eighth) == 0, notes.start % (2 * eighth) == 0], [112, 88], 62)
+    end = notes.end + np.where(notes.end // eighth % 2 == 1, round(_SWING * eighth), 0)
+    return tune.replace({0: Notes(notes.start + late, end, notes.pitch, accent)})
 
 
 def write_mp3(sound: musicae.Sound, path: Path) -> None:

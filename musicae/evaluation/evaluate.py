@@ -77,6 +77,7 @@ def evaluate(
         - `…_hold`, `…_copy` (symbols): score of the most frequent symbol throughout; of each bar as a copy of the
           one before it.
         - `…_corrupted` (symbols), `…_in` (pictures): score of a restorer's input; for `upscale` its bicubic upsampling.
+        - `kl_bits_…`: of each part of a code that has several, such as notes and feel.
         - `pca_mse`, `ridge_…`: linear baselines, see `linear`; and for pictures with classes the accuracies of
           `probes.class_accuracy`. All of these learn from the training split of the data that is scored.
         - `bits_per_number`: the negative ELBO over the numbers of an example. It can be compared with that of other
@@ -158,7 +159,7 @@ def _batch_scores(
 ) -> tuple[dict[str, Tensor], Posterior]:
     """The scores of a batch, `(batch,)` each, and the posterior."""
     model, domain, (target, condition) = trained.network, trained.domain, batch
-    loss, parameters, posterior, _ = model.score(corrupted, target, generator, condition)
+    loss, parameters, posterior, z = model.score(corrupted, target, generator, condition)
     scores = {"reconstruction_nats": loss.reconstruction}
     started = time.perf_counter()
     estimates = {"": model.reconstruct(corrupted, generator=generator, condition=condition)}
@@ -170,6 +171,7 @@ def _batch_scores(
     if model.latent.has_density:
         estimates["_mean"] = model.reconstruct(corrupted, condition=condition)
         scores |= {"kl_nats": loss.kl, "kl_bits": loss.kl * _BITS_PER_NAT}
+        scores |= {f"kl_bits_{name}": kl * _BITS_PER_NAT for name, kl in model.latent.kl_parts(posterior, z).items()}
         scores["elbo_nats"] = -(loss.reconstruction + loss.kl)
     for suffix, estimate in estimates.items():
         for name, values in domain.metrics(estimate, target, corrupted).items():

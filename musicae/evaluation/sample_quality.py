@@ -81,10 +81,11 @@ def path_quality(
 ) -> dict[str, float]:
     """Compares paths through latent space between pairs of held-out examples with crossfades of the same ends.
 
-    All have 13 points. `path` is a great circle where the prior is a standard normal, with evenly spaced changes, as
-    `TrainedModel.interpolate` gives it; `uniform` is the same circle in equal parts. `crossfade` is between the decoded
-    ends of the path: each step of symbols changes to the other end once, at a random point, so that at share t of the
-    way it is the other end's with probability t; pictures and sounds are blended.
+    Both ends of a pair have the same shape: in music one time signature, since half way from one to another all changes
+    at once. All paths have 13 points. `path` is a great circle where the prior is a standard normal, with evenly
+    spaced changes, as `TrainedModel.interpolate` gives it; `uniform` is the same circle in equal parts. `crossfade` is
+    between the decoded ends of the path: each step of symbols changes to the other end once, at a random point, so
+    that at share t of the way it is the other end's with probability t; pictures and sounds are blended.
 
     Args:
         trained, dataset, split, seed: as in `sample_quality`.
@@ -99,7 +100,7 @@ def path_quality(
         `ends_nll_nats`.
 
     Raises:
-        MusicaeError: the model restores, or there are fewer than two examples.
+        MusicaeError: the model restores, or there are no two examples of one shape.
     """
     pipeline = trained.pipeline
     pipeline.refuse_restorer("interpolate")
@@ -107,7 +108,7 @@ def path_quality(
     if len(kept) < 2:
         raise MusicaeError(f"a path needs two examples that do not stand in training, and {split} has {len(kept)}.")
     generator, random = pipeline.generator(seed), np.random.default_rng(seed)
-    pairs = np.stack([random.choice(kept, 2, replace=False) for _ in range(count)])
+    pairs = _pairs(pipeline, dataset, kept, count, random)
     stored = torch.from_numpy(np.array(dataset.examples[pairs.ravel()]))
     codes = pipeline.encode(trained.domain.tensor(stored.to(pipeline.device)))
     ends = [
@@ -127,6 +128,27 @@ def path_quality(
     faded = _crossfade(points[:, 0], points[:, -1], trained.domain.spec.layout, generator)
     values |= _point_scores(trained, "crossfade", faded, condition, draws, generator)
     return {name: float(np.nanmean(scores)) for name, scores in values.items() if not np.isnan(scores).all()}
+
+
+def _pairs(
+    pipeline: Pipeline, dataset: DataSet, kept: np.ndarray, count: int, random: np.random.Generator
+) -> np.ndarray:
+    """Indices `(count, 2)` of different examples whose own conditions (time signatures) are equal."""
+    domain, conditions = pipeline.domain, []
+    for rows in np.array_split(kept, -(-len(kept) // domain.spec.evaluation_batch)):
+        batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[rows])))
+        condition = domain.condition_of(batch.target)
+        conditions.append(torch.zeros(len(rows), 1) if condition is None else condition.flatten(1))
+    _, kinds = torch.unique(torch.cat(conditions), dim=0, return_inverse=True)
+    partners = [np.flatnonzero(kinds.numpy() == kind) for kind in range(int(kinds.max()) + 1)]
+    firsts = np.concatenate([rows for rows in partners if len(rows) > 1] or [np.zeros(0, np.int64)])
+    if not len(firsts):
+        raise MusicaeError("a path needs two held-out examples of one time signature, and each here has its own.")
+    found = []
+    for first in random.choice(firsts, count):
+        others = partners[int(kinds[first])]
+        found.append((first, random.choice(others[others != first])))
+    return kept[np.array(found)]
 
 
 def _point_scores(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.capabilities import Streams, TakesNoiseProfile
+from musicae.capabilities import HearsTaps, Streams, TakesNoiseProfile
 from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.pipeline import Pipeline
@@ -110,6 +110,22 @@ def stream(
             _mask_of(pipeline, limits), channels=channels, sample_rate_hz=sample_rate_hz
         ),
     )
+
+
+def tap(pipeline: Pipeline, source: Any) -> Any:
+    """Plays a tapped rhythm on a kit; see `TrainedModel.tap`."""
+    pipeline.refuse_other_task("tap")
+    domain = pipeline.domain
+    tapped = domain.corruption("tap")
+    assert tapped is not None and isinstance(domain, HearsTaps)
+    generator = pipeline.generator(0)
+
+    def answer(batch: Batch) -> Tensor:
+        return pipeline.answer(Batch(tapped(batch.target, generator), batch.condition))
+
+    if isinstance(source, Tensor):
+        return answer(pipeline.batch_of(source))
+    return pipeline.map(domain.taps(pipeline.open(source)), answer)
 
 
 def _with_condition(pipeline: Pipeline, item: Any, text: str) -> Any:

@@ -34,7 +34,7 @@ def sample(
 ) -> Morph:
     """Decodes draws from the prior; see `TrainedModel.sample`."""
     pipeline.refuse_restorer("sample")
-    _check_count(count)
+    check_count(count)
     check_draw(temperature, top_p)
     windows, remarks = _windows(pipeline, length)
     if count * windows > MAX_WINDOWS:
@@ -121,7 +121,7 @@ def vary_whole(
 
 def _check_vary(pipeline: Pipeline, count: int, temperature: float, keep: str | None) -> None:
     pipeline.refuse_restorer("vary")
-    _check_count(count)
+    check_count(count)
     check_draw(temperature, 1.0)
     if keep is None:
         return
@@ -238,6 +238,7 @@ def _windows(pipeline: Pipeline, length: int | None) -> tuple[int, list[str]]:
     return windows, []
 
 
-def _check_count(count: int) -> None:
+def check_count(count: int) -> None:
+    """Raises `ValueError` unless it is a number of results that can be asked for."""
     if not isinstance(count, int) or not 1 <= count <= MAX_COUNT:
         raise ValueError(f"count is a whole number between 1 and {MAX_COUNT}, got {count}")

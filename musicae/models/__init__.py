@@ -76,6 +76,12 @@ def _steps() -> "Classes":
     return StepsAutoencoder, StepsConfig
 
 
+def _played() -> "Classes":
+    from musicae.models.played import PlayedAutoencoder, PlayedConfig
+
+    return PlayedAutoencoder, PlayedConfig
+
+
 def _restorer() -> "Classes":
     from musicae.models.steps import RestorerConfig, StepsRestorer
 
@@ -98,6 +104,13 @@ MODELS: dict[str, ModelEntry] = {
     "unet": ModelEntry(_unet, Layout.GRID, "corrects its input, with skip connections", restores=True),
     "causal": ModelEntry(_causal, Layout.GRID, "cleans sound while it arrives", restores=True),
     "steps": ModelEntry(_steps, Layout.STEPS, "music in phrases of two bars", reconstructs=True),
+    "played": ModelEntry(
+        _played,
+        Layout.STEPS,
+        "music with velocity and timing: a code for the notes, another for the feel",
+        reconstructs=True,
+        default_for="categorical_with_values",
+    ),
     "restorer": ModelEntry(_restorer, Layout.STEPS, "restores music; its decoder also reads the input", restores=True),
     "musicvae": ModelEntry(_musicvae, Layout.STEPS, "the published MusicVAE, for comparison", reconstructs=True),
 }

@@ -7,10 +7,12 @@ one embedding for each bar, and every bar is decoded from its embedding alone.
 
 Two things differ from the original, for speed: the LSTMs are torch's fused ones, and scheduled sampling (Bengio et al.,
 2015) draws all its symbols from one teacher-forced pass (Duckworth et al., 2019, "Parallel Scheduled Sampling"), so
-that training needs no loop over steps.
+that training needs no loop over steps. Drums with velocity and timing, as in GrooVAE (Gillick et al., 2019), are one
+symbol and its values in each step.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,7 +21,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicae.likelihoods import CategoricalWithValues
 from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, ModelConfig, Width
+from musicae.nn.causal import scaled_values
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import begins_step, draw_rows, one_hot
 from musicae.spec import TensorSpec
@@ -75,14 +79,16 @@ class MusicVAE(Autoencoder):
         super().__init__(spec, config)
         if spec.condition is not None and spec.condition[1] > max(1, len(spec.segment_steps)):
             raise ValueError("musicvae takes no condition but a time signature; use the model steps")
-        if spec.values:
-            raise ValueError("musicvae takes no velocities; use the model steps")
+        if spec.values and len(spec.vocabulary) > 1:
+            raise ValueError("musicvae takes velocities of a single stream; use the model played")
         self._build_latent()
         steps, _ = spec.shape
         self.bars = spec.segments if config.conductor_width else 1
         self.bar_steps = steps // self.bars
+        values = len(spec.values)
+        sizes = [size + values for size in spec.symbols[: len(spec.vocabulary)]]
         self.encoder = nn.LSTM(
-            sum(spec.symbols), config.encoder_width, config.encoder_layers, batch_first=True, bidirectional=True
+            sum(sizes), config.encoder_width, config.encoder_layers, batch_first=True, bidirectional=True
         )
         self.to_latent = nn.Linear(2 * config.encoder_width, config.latent_size * self.latent.outputs_per_number)
         code = config.latent_size
@@ -92,8 +98,8 @@ class MusicVAE(Autoencoder):
             self.conductor = CodeLSTM(code, 1, config.conductor_width, config.conductor_layers)
             code = config.conductor_width
         width, layers = config.decoder_width, config.decoder_layers
-        self.decoders = nn.ModuleList(CodeLSTM(code, size + code, width, layers) for size in spec.symbols)
-        self.heads = nn.ModuleList(nn.Linear(width, size) for size in spec.vocabulary)
+        self.decoders = nn.ModuleList(CodeLSTM(code, size + code, width, layers) for size in sizes)
+        self.heads = nn.ModuleList(nn.Linear(width, size + 2 * values) for size in spec.vocabulary)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         # The same number on the host, which would have to wait for the device's in every step; None: not read yet.
         self._known_updates: int | None = 0
@@ -108,7 +114,7 @@ class MusicVAE(Autoencoder):
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
-        _, (hidden, _) = self.encoder(torch.cat(self._one_hot(x), -1))
+        _, (hidden, _) = self.encoder(torch.cat(self._inputs(x), -1))
         return self.latent(self.to_latent(hidden[-2:].transpose(0, 1).flatten(1)))
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -137,19 +143,42 @@ class MusicVAE(Autoencoder):
         condition: Tensor | None = None,
     ) -> Tensor:
         self.check_codes(z, condition)
-        code = self._codes(z, condition)
+
+        def choose(parameters: Tensor, step: int) -> Tensor:
+            del step
+            return self.likelihood.choose(parameters, temperature, top_p, generator)
+
+        return self.padded(self._unrolled(self._codes(z, condition), choose), condition)
+
+    def play(
+        self, z: Tensor, symbols: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Decodes the values of known notes, as `musicae.models.played.PlayedAutoencoder.play`."""
+        likelihood, streams = self.likelihood, len(self.spec.vocabulary)
+        assert isinstance(likelihood, CategoricalWithValues)
+
+        def choose(parameters: Tensor, step: int) -> Tensor:
+            notes = symbols[:, step : step + 1, :streams]
+            return likelihood.play(notes, parameters[..., sum(self.spec.vocabulary) :], temperature, generator)
+
+        return self._unrolled(self._codes(z, None), choose)
+
+    def _unrolled(self, code: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Decodes step by step; `choose` gives the symbols of a step from their parameters."""
         states: _States = [decoder.first_state(code) for decoder in self._decoders()]
-        before = [torch.zeros(len(code), 1, size, device=z.device) for size in self.spec.symbols]
+        values = len(self.spec.values)
+        sizes = self.spec.symbols[: len(self.spec.vocabulary)]
+        before = [torch.zeros(len(code), 1, size + values, device=code.device) for size in sizes]
         decoded = []
-        for _ in range(self.bar_steps):
+        for step in range(self.bar_steps):
             logits = []
             for index, decoder in enumerate(self._decoders()):
                 hidden, states[index] = decoder(torch.cat([before[index], code.unsqueeze(1)], -1), states[index])
                 logits.append(self.heads[index](hidden))
-            symbols = self.likelihood.choose(torch.cat(logits, -1).float(), temperature, top_p, generator)
-            before = self._one_hot(symbols)
+            symbols = choose(torch.cat(logits, -1).float(), step)
+            before = self._inputs(symbols)
             decoded.append(symbols)
-        return self.padded(self._as_steps(torch.cat(decoded, 1)), condition)
+        return self._as_steps(torch.cat(decoded, 1))
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         return self.teacher_forced(z, target, condition)
@@ -171,7 +200,7 @@ class MusicVAE(Autoencoder):
         """Logits of all streams, concatenated; each step is given the symbol before it."""
         given = code.unsqueeze(1).expand(-1, self.bar_steps, -1)
         logits = []
-        for decoder, head, known in zip(self._decoders(), self.heads, self._one_hot(symbols), strict=True):
+        for decoder, head, known in zip(self._decoders(), self.heads, self._inputs(symbols), strict=True):
             before = F.pad(known, (0, 0, 1, 0))[:, :-1]
             hidden, _ = decoder(torch.cat([before, given], -1), decoder.first_state(code))
             logits.append(head(hidden))
@@ -192,10 +221,13 @@ class MusicVAE(Autoencoder):
         super()._load_from_state_dict(*args, **kwargs)
         self._known_updates = None
 
-    def _one_hot(self, symbols: Tensor) -> list[Tensor]:
-        """int64 `(batch, steps, streams)` → for each stream a float `(batch, steps, vocabulary)`."""
-        streams = zip(symbols.unbind(-1), self.spec.symbols, strict=True)
-        return [one_hot(stream, size) for stream, size in streams]
+    def _inputs(self, symbols: Tensor) -> list[Tensor]:
+        """int64 `(batch, steps, columns)` → for each stream a float `(batch, steps, vocabulary + values)`."""
+        sizes = self.spec.symbols[: len(self.spec.vocabulary)]
+        known = [one_hot(symbols[..., index], size) for index, size in enumerate(sizes)]
+        if self.spec.values:
+            known[0] = torch.cat([known[0], scaled_values(self.spec.values, symbols)], -1)
+        return known
 
     def _decoders(self) -> list[CodeLSTM]:
         return [decoder for decoder in self.decoders if isinstance(decoder, CodeLSTM)]

@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicae.likelihoods import Likelihood
 from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, Depth, ModelConfig, Width
 from musicae.nn.causal import CausalStack, SymbolEmbedding, layers_for, word_dropout
 from musicae.nn.latent import Posterior, init_with_small_variance
@@ -112,6 +113,11 @@ class StepsAutoencoder(Autoencoder):
     def autoregressive(self) -> bool:
         return True
 
+    @property
+    def _step_likelihood(self) -> Likelihood:
+        """Of what is decoded one step after the other."""
+        return self.likelihood
+
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bars of another length begin at their own slots; what is new, such as time signatures, begins as nothing."""
         own, bars, config = self.state_dict(), self.bars // self.phrases, self.config
@@ -138,17 +144,21 @@ class StepsAutoencoder(Autoencoder):
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
+        return self.latent(self._encoded(x, condition))
+
+    def _encoded(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """What the latent reads, `(batch, latent size · outputs per number)`."""
         embedded = self.input_embedding(x)  # (batch, steps, embedding)
         if self.spec.condition is not None:
             embedded = embedded + self.condition_encoder(self._condition(condition, x))
         encoded = self.phrase_encoder(embedded.unflatten(1, (self.phrases, self.phrase_steps)).flatten(2))
         if self.phrases == 1:
-            return self.latent(encoded.squeeze(1))
+            return encoded.squeeze(1)
         phrases = self.encoder_attention(encoded[..., : self.config.phrase_size]).flatten(1)
         joined = self.piece_encoder(phrases)
         if self.config.side_by_side:
             joined = joined + F.pad(phrases, (0, joined.shape[1] - phrases.shape[1]))
-        return self.latent(joined)
+        return joined
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """Parameters `(batch, steps, likelihood.width)`; each step is given z and the earlier steps of its bar."""
@@ -171,7 +181,7 @@ class StepsAutoencoder(Autoencoder):
     def _forced(self, features: Tensor, target: Tensor) -> Tensor:
         """Features `(batch · bars, bar steps, step width)` → logits; each step is given the target's earlier steps."""
         if self.training and self.config.replaced > 0:
-            known = self.previous_embedding.previous(self._as_bars(whole_batch(target)))
+            known = self.previous_embedding.previous(self._as_bars(whole_batch(target)[..., : target.shape[-1]]))
             before = own_rows(word_dropout(known, self.config.replaced))
         else:
             before = self.previous_embedding.previous(self._as_bars(target))
@@ -188,7 +198,7 @@ class StepsAutoencoder(Autoencoder):
         for step in range(self.bar_steps):
             hidden = self.causal.step(features[:, step] + self.previous_embedding(symbols), memory)
             logits = self.head(hidden).float().unsqueeze(1)
-            symbols = self.likelihood.choose(logits, temperature, top_p, generator).squeeze(1)
+            symbols = self._step_likelihood.choose(logits, temperature, top_p, generator).squeeze(1)
             decoded.append(symbols)
         return torch.stack(decoded, dim=1).unflatten(0, (-1, self.bars)).flatten(1, 2)
 

@@ -141,6 +141,7 @@ class MusicConfig(DomainConfig):
     track: int | str | None = None  # 0-based index, name, or part of a name; None: chosen in each file
     expression: bool = False  # whether each onset has its velocity and its distance from the grid
     chords: bool = False  # whether the model is given the chord of every step as a condition
+    varied_drums: float = Field(default=1.0, ge=0, le=1)  # 0: training windows keep each drum in its place
     recombined: float = Field(default=0.0, ge=0, le=1)  # share of training windows with streams from several pieces
 
     @field_validator("bars")

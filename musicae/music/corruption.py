@@ -1,4 +1,4 @@
-"""Corruption for the tasks of the shared loop: wrong notes, and a grid too coarse.
+"""Corruption for the tasks of the shared loop: wrong notes, a coarse grid, a rhythm that is only tapped, stiff playing.
 
 Works on int64 tensors `(batch, steps, streams)` where they lie; every draw comes from the generator that
 is given. The tokens are those of `musicae.music.tokens`.
@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from musicae.errors import MusicaeError
 from musicae.music.config import Part
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, LINE_VOCABULARY
 from musicae.spec import TensorSpec
@@ -20,6 +21,8 @@ MOST_SHIFTED = 0.2
 MOST_ADDED = 0.2
 """Hits of drums that nobody played, for each one of the example's own."""
 FARTHEST_SEMITONES = 4
+TAP = 1 << list(DRUM_PITCHES).index("closed hat")
+"""The token that stands for a tap."""
 
 
 def corrupted(tokens: Tensor, spec: TensorSpec, corrupt: Callable[[Tensor], Tensor]) -> Tensor:
@@ -86,6 +89,45 @@ def coarse_grid(tokens: Tensor, part: Part) -> Tensor:
             keeps = (even >= FIRST_ONSET) | (odd == HOLD)
             coarse[:, ::2, index] = torch.where(keeps, even, odd)
     return coarse
+
+
+def tapped(tokens: Tensor, spec: TensorSpec, part: Part) -> Tensor:
+    """What `tap` plays on a kit: of drums only when something is struck, flat and on the grid.
+
+    Args:
+        tokens: `(batch, steps, columns)`.
+        spec: which columns are values.
+        part: whose tokens they are, of drums alone.
+
+    Raises:
+        MusicaeError: a part with other instruments.
+    """
+    if not all(stream.is_drums for stream in part.streams):
+        raise MusicaeError("a tapped rhythm becomes drums; train with --set part=drums.")
+    return _stiff(torch.where(tokens[..., : len(part.streams)] > 0, TAP, 0), spec)
+
+
+def flat(tokens: Tensor, spec: TensorSpec) -> Tensor:
+    """What `humanize` plays: the notes, all at a usual velocity and on the grid.
+
+    Args:
+        tokens: `(batch, steps, columns)`.
+        spec: which columns are values; it has some.
+
+    Raises:
+        MusicaeError: windows without values.
+    """
+    if not spec.values:
+        raise MusicaeError("how notes are played is learned with --set expression=true.")
+    return _stiff(tokens[..., : len(spec.vocabulary)], spec)
+
+
+def _stiff(symbols: Tensor, spec: TensorSpec) -> Tensor:
+    """Symbols `(batch, steps, streams)` with usual values where the spec has values."""
+    values = [
+        torch.where(column.applies(symbols[..., column.stream]), round(column.middle), 0) for column in spec.values
+    ]
+    return torch.cat([symbols, torch.stack(values, -1)], -1) if values else symbols
 
 
 def _chance(like: Tensor, most: float, generator: torch.Generator) -> Tensor:

@@ -24,11 +24,7 @@ from musicae.music.config import MusicConfig, TimeSignature, in_words
 from musicae.music.expression import value_columns
 from musicae.music.piece import Piece
 from musicae.music.quantize import QuantizedPart
-from musicae.music.score import (
-    SUFFIXES,
-    NamedScore,
-    read_scores,
-)
+from musicae.music.score import SUFFIXES, NamedScore, read_scores
 from musicae.music.slots import Group
 from musicae.music.tensors import draw_shift, hash_windows, recombine, transposed, vary_drums
 from musicae.music.tracks import summarise_tracks
@@ -53,7 +49,7 @@ class MusicDomain(Domain):
     media: ClassVar[type[Any]] = Piece
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
     stacks_rows: ClassVar[bool] = True
-    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
+    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale", "tap", "humanize")
     # At β = 1 two melodies can hardly be told apart; the rate of the shipped models is what reconstructions need.
     training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 192, "beta": 0.35}
     Config: ClassVar[type[DomainConfig]] = MusicConfig
@@ -196,6 +192,12 @@ class MusicDomain(Domain):
         read = {source.place(track) for tracks in read_part(source, self.config).choice.tracks for track in tracks}
         return item.only_tracks({track.index for track in item.tracks if item.place(track.index) in read})
 
+    def taps(self, item: Piece) -> Piece:
+        """See `musicae.music.taps`."""
+        from musicae.music.taps import as_taps
+
+        return as_taps(item)
+
     def tempo_bpm(self, item_or_frame: Piece | MusicFrame) -> float:
         """Quarters per minute of a frame, or on average of a piece."""
         if isinstance(item_or_frame, MusicFrame):
@@ -310,7 +312,8 @@ class MusicDomain(Domain):
         if generator is not None:
             if config.recombined:
                 tokens = recombine(tokens, self.spec, config.recombined, generator)
-            tokens = vary_drums(tokens, part, generator, None if number is None else config.slots.lengths(number))
+            lengths = None if number is None else config.slots.lengths(number)
+            tokens = vary_drums(tokens, part, generator, lengths, config.varied_drums)
             shift = draw_shift(tokens, part, generator)
             if shift is not None:
                 tokens = transposed(tokens, part, shift)
@@ -337,8 +340,8 @@ class MusicDomain(Domain):
         return hash_windows(examples, self.config.plan)
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
-        """`denoise` repairs wrong, missing and shifted notes, `upscale` fills in what a grid of eighths lacks."""
-        from musicae.music.corruption import coarse_grid, corrupted, wrong_notes
+        """What is lost: right notes, 16ths between eighths, all of a groove but its rhythm, velocity and timing."""
+        from musicae.music.corruption import coarse_grid, corrupted, flat, tapped, wrong_notes
 
         if task not in self.tasks:
             raise MusicaeError(f"music has no task {task!r}; valid: {', '.join(self.tasks)}.")
@@ -346,6 +349,8 @@ class MusicDomain(Domain):
         corruptions: dict[str, Corruption] = {
             "denoise": lambda tokens, generator: corrupted(tokens, spec, lambda own: wrong_notes(own, part, generator)),
             "upscale": lambda tokens, generator: corrupted(tokens, spec, lambda own: coarse_grid(own, part)),
+            "tap": lambda tokens, generator: tapped(tokens, spec, part),
+            "humanize": lambda tokens, generator: flat(tokens, spec),
         }
         return corruptions.get(task)
 

@@ -72,7 +72,7 @@ def recombine(tokens: torch.Tensor, spec: TensorSpec, share: float, generator: t
 
 
 def vary_drums(
-    tokens: torch.Tensor, part: Part, generator: torch.Generator, length: torch.Tensor | None = None
+    tokens: torch.Tensor, part: Part, generator: torch.Generator, length: torch.Tensor | None = None, share: float = 1.0
 ) -> torch.Tensor:
     """Plays the drums of some windows on other drums: what transposition is to pitches.
 
@@ -85,6 +85,7 @@ def vary_drums(
         part: whose tokens they are; values behind them go with their hits.
         generator: on the same device.
         length: steps of each window, `(batch,)`; None: all of them.
+        share: of the windows that would change places or be mixed, how many are.
     """
     batch, steps, columns = tokens.shape
     device, drums = tokens.device, torch.arange(len(DRUM_PITCHES), device=tokens.device)
@@ -106,15 +107,15 @@ def vary_drums(
         hits, one, other = tokens[..., index], draw(len(drums)), draw(len(drums))
         values = tokens[..., place].unflatten(-1, (2, -1)) if columns > len(part.streams) else None
         if alone:
-            taken = draw(2 ** len(drums)) * happens(_MIXED)
+            taken = draw(2 ** len(drums)) * happens(share * _MIXED)
             partner = torch.randperm(batch, generator=generator, device=device)
             hits = (hits & ~taken) | (hits[partner] & taken)
             if values is not None:
                 values = torch.where(((taken >> drums) & 1 == 1)[:, None, None], values[partner], values)
         difference = ((hits >> one) ^ (hits >> other)) & 1
-        is_swapped = happens(_SWAPPED)
+        is_swapped = happens(share * _SWAPPED)
         hits = torch.where(is_swapped, hits ^ (difference << one) ^ (difference << other), hits)
-        is_silenced = happens(_SILENCED)
+        is_silenced = happens(share * _SILENCED)
         silenced = draw(len(drums))
         varied[..., index] = torch.where(is_silenced, hits & ~(1 << silenced), hits)
         if values is not None:

@@ -5,13 +5,25 @@ CPU computes fast. `CausalStack` is for symbols, decoded one at a time from a gr
 frames of a sound (Luo & Mesgarani, 2019, "Conv-TasNet"), and the past that it needs is an explicit state.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.spec import TensorSpec
+from musicae.spec import TensorSpec, ValueColumn
+
+
+def scaled_values(columns: Sequence[ValueColumn], symbols: Tensor) -> Tensor:
+    """The last columns of `(..., columns)` around 0, and 0 where they don't apply, float `(..., values)`."""
+    scaled = [
+        torch.where(
+            column.applies(symbols[..., column.stream]), (symbols[..., place] - column.middle) / column.spread, 0.0
+        )
+        for place, column in enumerate(columns, symbols.shape[-1] - len(columns))
+    ]
+    return torch.stack(scaled, -1)
 
 
 class SymbolEmbedding(nn.Module):
@@ -41,19 +53,7 @@ class SymbolEmbedding(nn.Module):
     def forward(self, symbols: Tensor) -> Tensor:
         """int64 `(..., columns)` → `(..., width)`."""
         embedded = torch.stack([table(symbols[..., index]) for index, table in enumerate(self.tables)]).sum(0)
-        return embedded + self.values(self._scaled(symbols)) if self.columns else embedded
-
-    def _scaled(self, symbols: Tensor) -> Tensor:
-        """Values around 0, and 0 where they don't apply, float `(..., values)`."""
-        scaled = [
-            torch.where(
-                column.applies(symbols[..., column.stream]),
-                (symbols[..., place] - column.middle) / column.spread,
-                0.0,
-            )
-            for place, column in enumerate(self.columns, len(self.sizes))
-        ]
-        return torch.stack(scaled, -1)
+        return embedded + self.values(scaled_values(self.columns, symbols)) if self.columns else embedded
 
     def previous(self, symbols: Tensor) -> Tensor:
         """Shifts right by one, so that each step has the symbols before it, which a causal decoder may see.

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from musicae.likelihoods import compressed
+from musicae.spectral_likelihoods import compressed
 
 
 class Correction(nn.Module):

@@ -52,6 +52,10 @@ class Posterior:
         """The posteriors of some examples; `index` is int64 `(examples,)`."""
         return Posterior(self.mean[index], None if self.log_variance is None else self.log_variance[index])
 
+    def numbers(self, chosen: slice) -> "Posterior":
+        """The posteriors of some of the numbers of vector codes."""
+        return Posterior(self.mean[:, chosen], None if self.log_variance is None else self.log_variance[:, chosen])
+
     @property
     def variance(self) -> Tensor:
         """σ², the shape of `mean`. Raises `ValueError` for a point, which has none."""
@@ -118,6 +122,11 @@ class Latent(nn.Module, ABC):
     @abstractmethod
     def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
         """KL(q ‖ p) in nats, `(batch,)`; z is a draw from the posterior."""
+
+    def kl_parts(self, posterior: Posterior, z: Tensor) -> dict[str, Tensor]:
+        """The KL of each part of a code that has several, by name, `(batch,)` each; none else."""
+        del posterior, z
+        return {}
 
     def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A term of the loss besides the KL, `(batch,)`; zeros unless the latent `has_penalty`.
@@ -206,6 +215,9 @@ class GaussianLatent(Latent):
     def kl(self, posterior: Posterior, z: Tensor) -> Tensor:
         return self.prior.kl(posterior, z)
 
+    def kl_parts(self, posterior: Posterior, z: Tensor) -> dict[str, Tensor]:
+        return self.prior.kl_parts(posterior, z)
+
     def log_prob(self, z: Tensor) -> Tensor:
         return self.prior.log_prob(z)
 
@@ -265,11 +277,11 @@ def init_with_small_variance(projection: nn.Linear, latent: Latent) -> None:
     With means three times as large and σ = 1/e it learns to use z first.
 
     Args:
-        projection: the layer whose output the latent reads; changed in place.
+        projection: the layer whose output the latent reads, or a part of it; changed in place.
         latent: only a latent with densities is affected.
     """
     if latent.has_density:
-        numbers = latent.shape[0]
+        numbers = projection.out_features // latent.outputs_per_number
         with torch.no_grad():
             projection.weight[:numbers] *= 3.0
             projection.bias[numbers:] -= 2.0

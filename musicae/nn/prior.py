@@ -10,6 +10,7 @@ and no class of posteriors.
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -33,6 +34,9 @@ class Codes(Protocol):
 
     def rows(self, index: Tensor) -> Self:
         """The Gaussians of some examples; `index` is int64 `(examples,)`."""
+
+    def numbers(self, chosen: slice) -> Self:
+        """The Gaussians of some of the numbers of vectors."""
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """One draw from each, `(batch, *shape)`."""
@@ -99,6 +103,11 @@ class Prior(nn.Module, ABC):
     def kl(self, codes: Codes, z: Tensor) -> Tensor:
         """KL(q ‖ p) in nats, `(batch,)`: the entropy of q is exact, -log p is taken at one draw z of q."""
         return -codes.entropy() - self.log_prob(z)
+
+    def kl_parts(self, codes: Codes, z: Tensor) -> dict[str, Tensor]:
+        """The KL of each part of a code that has several, by name; none else."""
+        del codes, z
+        return {}
 
 
 def standard_log_prob(z: Tensor) -> Tensor:
@@ -410,6 +419,51 @@ class SequencePrior(Prior):
             self._LARGEST_LOG_SCALE * torch.tanh(raw / self._LARGEST_LOG_SCALE) for raw in (raw_first, raw_scale - 0.5)
         )
         return mean, log_first, log_scale, torch.tanh(raw_memory + 1.0)
+
+
+class JointPrior(Prior):
+    """Of codes with several parts that know nothing of each other, one behind the other: each has its own prior.
+
+    Args:
+        parts: name → prior of a vector.
+    """
+
+    def __init__(self, parts: Mapping[str, Prior]) -> None:
+        super().__init__((sum(part.shape[0] for part in parts.values()),))
+        self.parts = nn.ModuleDict(parts)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.stack([part.log_prob(own) for part, own in self._each(z)]).sum(0)
+
+    def to_base(self, z: Tensor) -> Tensor:
+        return torch.cat([part.to_base(own) for part, own in self._each(z)], 1)
+
+    def from_base(self, base: Tensor) -> Tensor:
+        return torch.cat([part.from_base(own) for part, own in self._each(base)], 1)
+
+    def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.cat([part.sample_base(count, generator) for part in self._priors()], 1)
+
+    def kl_parts(self, codes: Codes, z: Tensor) -> dict[str, Tensor]:
+        """The KL of each part by name, in nats, `(batch,)` each; together they are that of the whole."""
+        drawn, found, first = self._split(z), {}, 0
+        for name, part, own in zip(self.parts, self._priors(), drawn, strict=True):
+            found[name] = part.kl(codes.numbers(slice(first, first + own.shape[1])), own)
+            first += own.shape[1]
+        return found
+
+    def kl(self, codes: Codes, z: Tensor) -> Tensor:
+        """The sum of the parts'."""
+        return torch.stack(list(self.kl_parts(codes, z).values())).sum(0)
+
+    def _priors(self) -> list[Prior]:
+        return [part for part in self.parts.values() if isinstance(part, Prior)]
+
+    def _split(self, z: Tensor) -> tuple[Tensor, ...]:
+        return z.split([part.shape[0] for part in self._priors()], 1)
+
+    def _each(self, z: Tensor) -> Iterator[tuple[Prior, Tensor]]:
+        return zip(self._priors(), self._split(z), strict=True)
 
 
 PRIORS: dict[str, type[Prior]] = {"standard": StandardPrior, "flow": FlowPrior, "mixture": MixturePrior}

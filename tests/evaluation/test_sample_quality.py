@@ -15,6 +15,7 @@ from musicae.domain import Domain
 from musicae.errors import MusicaeError
 from musicae.evaluation.sample_quality import path_quality, sample_quality
 from musicae.models import Autoencoder, ModelConfig
+from musicae.music.config import MusicConfig
 from musicae.music.domain import MusicDomain
 from musicae.nn.latent import Posterior
 from musicae.spec import Layout
@@ -58,7 +59,8 @@ class Songbook(Autoencoder):
         return self.book[(share * len(self.book)).long().clamp_max(len(self.book) - 1)]
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        return torch.nn.functional.one_hot(self.decode(z)[..., 0], self.spec.vocabulary[0]) * 100.0
+        vocabulary = self.spec.vocabulary[0]
+        return torch.nn.functional.one_hot(self.decode(z)[..., 0].clamp_max(vocabulary - 1), vocabulary) * 100.0
 
 
 def songbook(domain: Domain, book: Tensor) -> TrainedModel:
@@ -224,6 +226,21 @@ def test_a_path_needs_two_examples() -> None:
     held_out = torch.full((1, 32, 1), 30)
     with pytest.raises(MusicaeError, match="two examples that do not stand in training, and test has 1"):
         path_quality(songbook(domain, held_out), of_windows(held_out), 3)
+
+
+def test_both_ends_of_a_path_are_in_one_time_signature() -> None:
+    domain = MusicDomain(MusicConfig(time_signature="any"))
+    names = [signature.name for signature in domain.config.signatures]
+    stored = torch.zeros(4, domain.config.steps, 2, dtype=torch.int64)
+    for row, name in enumerate(("3/4", "3/4", "4/4", "4/4")):
+        stored[row, :, 1] = names.index(name)
+        stored[row, 0, 0] = 30 + row
+    book = domain.tensor(stored).target
+    scores = path_quality(songbook(domain, book), of_windows(stored), 20)
+    # Two windows of one time signature differ in one step; those of two also in where their bars end.
+    assert scores["uniform_change"] == pytest.approx(1 / book.shape[1] / 12)
+    with pytest.raises(MusicaeError, match="of one time signature"):
+        path_quality(songbook(domain, book), of_windows(stored[1:3]), 3)
 
 
 def test_pictures_have_paths_too(image: TrainedModel, plain: TrainedModel, starter_set: Starter) -> None:

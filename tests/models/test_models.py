@@ -13,12 +13,14 @@ from musicae.models.autoencoder import Autoencoder
 from musicae.models.conv import MLPAutoencoder, MLPConfig
 from musicae.nn.causal import CausalStack, running_sum
 from musicae.nn.layers import Share, share_of_batch
-from musicae.spec import Layout, TensorSpec
+from musicae.spec import Layout, TensorSpec, ValueColumn
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 SOUND = TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask")
 MAGNITUDE = TensorSpec(layout=Layout.GRID, shape=(1, 129, 16), likelihood="magnitude")
 MELODY = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,), segment=16)
+VALUES = (ValueColumn("velocity", 0, None, 2, 90, 128, 70, 25), ValueColumn("offset", 0, None, 2, 90, 120, 60, 15))
+PLAYED = replace(MELODY, shape=(32, 3), likelihood="categorical_with_values", values=VALUES)
 SMALL = {
     "conv": {"widths": (8, 16), "latent_size": 16},
     "spectrogram": {"widths": (8, 8, 16), "latent_size": 8, "moment_size": 2, "moments_dropped": 0.0},
@@ -28,16 +30,23 @@ SMALL = {
     "steps": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0},
     "restorer": {"width": 64, "step_width": 32, "latent_size": 16, "reach": 2, "replaced": 0.0},
     "musicvae": {"encoder_width": 32, "decoder_width": 32, "latent_size": 16, "sampling_rate": 0.0},
+    "played": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0, "feel_size": 4, "feel_width": 32},
 }
 
 
 def spec_of(name: str) -> TensorSpec:
-    return {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "causal": SOUND, "spectrogram": MAGNITUDE}.get(name, MELODY)
+    grids = {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "causal": SOUND, "spectrogram": MAGNITUDE}
+    return {**grids, "played": PLAYED}.get(name, MELODY)
 
 
 def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
     if spec.layout is Layout.STEPS:
-        return torch.randint(0, spec.vocabulary[0], (count, *spec.shape))
+        symbols = torch.randint(0, spec.vocabulary[0], (count, spec.shape[0], 1))
+        values = [
+            torch.where(column.applies(symbols), torch.randint(1, column.levels, symbols.shape), 0)
+            for column in spec.values
+        ]
+        return torch.cat([symbols, *values], -1)
     return torch.randn(count, *spec.shape) if spec.likelihood == "spectral" else torch.rand(count, *spec.shape)
 
 
@@ -48,7 +57,7 @@ def small(name: str, **settings) -> Autoencoder:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL)
-    assert len(MODELS) == 8
+    assert len(MODELS) == 9
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic", "adversarial"])
@@ -494,7 +503,7 @@ def test_the_table_is_read_without_torch_and_no_model_is_imported():
     code = """if True:
         import sys
         from musicae.models import MODELS, default_model
-        from musicae.spec import Layout, TensorSpec
+        from musicae.spec import Layout, TensorSpec, ValueColumn
         spec = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="magnitude")
         assert default_model(spec, False) == "spectrogram" and all(entry.summary for entry in MODELS.values())
         assert not {"torch", "numpy", "pydantic"} & set(sys.modules)

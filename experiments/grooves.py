@@ -1,0 +1,149 @@
+"""Drums as they are played: flat patterns humanized, and tapped rhythms played on a kit, on Groove's test split.
+
+A humanizer is given the hits alone. What it draws is compared with how the drummer played them: the median of its
+draws with the absolute error that medians of each drum and position have, the spread of single draws with the real
+one. A tapped rhythm is the steps on which anything is struck; the baseline plays the drums that most training windows
+have at that position of the bar when anything is struck there.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stored import trained_model
+from torch import Tensor
+
+from musicae.data.dataset import DataSet, load_dataset, unseen
+from musicae.models.musicvae import MusicVAE
+from musicae.music.corruption import tapped
+from musicae.music.expression import OFFSETS
+from musicae.music.tokens import DRUM_PITCHES, struck
+from musicae.trained import TrainedModel
+
+DRAWS = 20
+_DRUMS = len(DRUM_PITCHES)
+_LEAST = 10  # training hits that a median is taken of
+
+
+def grooves(sets: Path, runs: Path) -> dict[str, Any]:
+    """Humanizers and tapped rhythms, measured."""
+    player = trained_model(runs, "drums-2bar")
+    dataset = load_dataset(player.domain, [sets / "groove"])
+    found: dict[str, Any] = {"humanize": humanizers(player, dataset, {"played": played_by(player)})}
+    if (runs / "drums-2bar-groovae").is_dir():
+        groovae = trained_model(runs, "drums-2bar-groovae")
+        found["humanize"] |= humanizers(player, dataset, {"groovae": played_by(groovae)})
+    return found | {"tap": taps(trained_model(runs, "drums-2bar-tap"), dataset)}
+
+
+def played_by(trained: TrainedModel, seed: int = 0) -> Callable[[Tensor], Tensor]:
+    """A function that plays windows `DRAWS` times, as `TrainedModel.humanize`."""
+
+    def play(windows: Tensor) -> Tensor:
+        """`(batch, steps, columns)` → `(draws, batch, steps, columns)`."""
+        network = trained.network
+        if not isinstance(network, MusicVAE):
+            draws: Tensor = trained.humanize(windows, DRAWS, seed=seed)
+            return draws
+        # The published humanizer encodes the flat pattern.
+        generator = trained.pipeline.generator(seed)
+        flat = trained.domain.corruption("humanize")
+        assert flat is not None
+        with torch.no_grad():
+            posterior = network.encode(flat(windows, generator))
+            answers = [
+                network.play(posterior.sample(generator), windows, temperature=1.0, generator=generator)
+                for _ in range(DRAWS)
+            ]
+        return torch.stack(answers)
+
+    return play
+
+
+def humanizers(
+    trained: TrainedModel, dataset: DataSet, players: dict[str, Callable[[Tensor], Tensor]], split: str = "test"
+) -> dict[str, dict[str, float]]:
+    """Errors of medians and of players on windows of a split; each score's name ends with its unit or column."""
+    train = _windows(trained, dataset, dataset.splits["train"])
+    windows = _windows(trained, dataset, unseen(trained.domain, dataset, split))
+    hit = torch.from_numpy(struck(windows[..., 0].numpy()))  # (windows, steps, drums)
+    real = _values(windows)[hit]  # (hits, 2)
+    constant = torch.from_numpy(np.median(_values(train)[torch.from_numpy(struck(train[..., 0].numpy()))], axis=0))
+    medians = _medians(train).expand(len(windows), -1, -1, -1)[hit]
+    found = {
+        "constant": _errors(constant.expand_as(real), real),
+        "medians": _errors(medians, real),
+        "real": _spread(real),
+    }
+    for name, play in players.items():
+        draws = torch.stack([_values(answer)[hit] for answer in play(windows)])  # (draws, hits, 2)
+        middle = draws.double().quantile(0.5, dim=0)
+        found[name] = _errors(middle, real) | _spread(draws.flatten(0, 1)) | {"draws": float(len(draws))}
+    for name in players:
+        for column in ("velocity", "offset"):
+            error = f"{column}_mae"
+            found[name][f"{column}_below_medians"] = 1 - found[name][error] / found["medians"][error]
+            spread = f"{column}_deviation"
+            found[name][f"{column}_deviation_of_real"] = found[name][spread] / found["real"][spread]
+    return found
+
+
+def taps(trained: TrainedModel, dataset: DataSet, split: str = "test") -> dict[str, float]:
+    """F1 scores of hits, each window's mean: of the model, and of the majority of each position."""
+    train = _windows(trained, dataset, dataset.splits["train"])
+    windows = _windows(trained, dataset, unseen(trained.domain, dataset, split))
+    there = torch.from_numpy(struck(train[..., 0].numpy())).float()
+    onset = (train[..., 0] > 0).float()
+    share = there.sum(0) / onset.sum(0).clamp_min(1)[:, None]  # of the steps struck at a position, (steps, drums)
+    bits = ((share > 0.5).long() << torch.arange(_DRUMS)).sum(-1)
+    # Where no drum has a majority the most frequent one is struck.
+    bits = torch.where(bits > 0, bits, 1 << share.argmax(-1))
+    spec, part = trained.domain.spec, trained.domain.config.plan
+    answers = {
+        "model": trained.tap(tapped(windows, spec, part))[..., 0].cpu(),
+        "majority": torch.where(windows[..., 0] > 0, bits, 0),
+    }
+    found = {"windows": float(len(windows))}
+    wanted = struck(windows[..., 0].numpy())
+    for name, tokens in answers.items():
+        ours = struck(tokens.numpy())
+        both = (ours & wanted).sum((1, 2))
+        found[f"{name}_hit_f1"] = float((2 * both / np.maximum(ours.sum((1, 2)) + wanted.sum((1, 2)), 1)).mean())
+    return found | {"times_majority": found["model_hit_f1"] / found["majority_hit_f1"]}
+
+
+def _windows(trained: TrainedModel, dataset: DataSet, rows: np.ndarray) -> Tensor:
+    target: Tensor = trained.domain.tensor(torch.from_numpy(np.array(dataset.examples[rows]))).target
+    return target
+
+
+def _values(windows: Tensor) -> Tensor:
+    """Velocity, and offset in 16ths: float `(windows, steps, drums, 2)`."""
+    velocity, offset = windows[..., 1 : 1 + _DRUMS].float(), windows[..., 1 + _DRUMS :].float()
+    return torch.stack([velocity, (offset - OFFSETS // 2) / OFFSETS], -1)
+
+
+def _medians(train: Tensor) -> Tensor:
+    """Of each drum at each position, and of the drum where it is rarely struck there: `(steps, drums, 2)`."""
+    hit, values = struck(train[..., 0].numpy()), _values(train).numpy()
+    found = np.zeros(values.shape[1:], np.float32)
+    for drum in range(_DRUMS):
+        own = values[:, :, drum][hit[:, :, drum]]
+        found[:, drum] = np.median(own, axis=0) if len(own) else 0
+        for step in range(values.shape[1]):
+            here = values[:, step, drum][hit[:, step, drum]]
+            if len(here) >= _LEAST:
+                found[step, drum] = np.median(here, axis=0)
+    return torch.from_numpy(found)
+
+
+def _errors(ours: Tensor, real: Tensor) -> dict[str, float]:
+    error = (ours.double() - real.double()).abs().mean(0).tolist()
+    return {"velocity_mae": error[0], "offset_mae": error[1]}
+
+
+def _spread(values: Tensor) -> dict[str, float]:
+    deviation = values.double().std(0).tolist()
+    return {"velocity_deviation": deviation[0], "offset_deviation": deviation[1]}

@@ -1,0 +1,124 @@
+"""`PlayedAutoencoder`: music with velocity and timing, in a code of two parts: the notes, and how they are played.
+
+The notes have the network and the code of `StepsAutoencoder`. The *feel* has a code of its own: its encoder reads notes
+and values, its decoder is given the notes. So each part can be taken from another piece, or drawn: a flat pattern is
+played by a draw of the feel alone, and the feel of one groove plays the pattern of another (Gillick et al., 2019).
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from musicae.likelihoods import Categorical, CategoricalWithValues, Likelihood
+from musicae.models.autoencoder import Depth, ModelConfig, Width
+from musicae.models.steps import StepsAutoencoder, StepsConfig
+from musicae.nn.feel import FeelDecoder, FeelEncoder, without_values
+from musicae.nn.latent import init_with_small_variance
+from musicae.nn.prior import PRIORS, JointPrior, Prior
+from musicae.spec import TensorSpec
+
+NOTES, FEEL = "notes", "feel"
+"""Names of the two parts."""
+
+
+class PlayedConfig(StepsConfig):
+    """Sizes of the model of notes and feel; those of `StepsConfig` are of the notes."""
+
+    feel_size: Width = 64
+    feel_width: Width = 128  # of each step
+    feel_layers: Depth = 3  # that join the steps, in encoder and decoder each
+    feel_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class PlayedAutoencoder(StepsAutoencoder):
+    """Notes and feel."""
+
+    Config: ClassVar[type[ModelConfig]] = PlayedConfig
+    config: PlayedConfig
+    likelihood: CategoricalWithValues
+
+    def __init__(self, spec: TensorSpec, config: PlayedConfig) -> None:
+        if not spec.values:
+            raise ValueError("this model is for notes with velocity and timing; set expression=true")
+        notes = without_values(spec)
+        super().__init__(notes, config)
+        self.note_likelihood = Categorical(notes)
+        self.spec, self.likelihood = spec, CategoricalWithValues(spec)
+        size, width, layers = config.feel_size, config.feel_width, config.feel_layers
+        outputs = size * self.latent.outputs_per_number
+        self.feel_encoder = FeelEncoder(spec, width, layers, outputs, config.feel_dropout)
+        init_with_small_variance(self.feel_encoder.code, self.latent)
+        self.feel_decoder = FeelDecoder(spec, size, width, layers, config.feel_dropout)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.config.latent_size + self.config.feel_size,)
+
+    @property
+    def _step_likelihood(self) -> Likelihood:
+        return self.note_likelihood
+
+    def _prior(self, shape: tuple[int, ...]) -> Prior:
+        kind = PRIORS[self.config.prior]
+        return JointPrior({NOTES: kind((self.config.latent_size,)), FEEL: kind((self.config.feel_size,))})
+
+    def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a model of notes alone become those of the notes."""
+        former, own = "latent.prior.", f"latent.prior.parts.{NOTES}."
+        of_notes = [name for name in weights if name.startswith(former) and not name.startswith(f"{former}parts.")]
+        moved = {name: value for name, value in weights.items() if name not in of_notes}
+        moved |= {own + name.removeprefix(former): weights[name] for name in of_notes}
+        return super().adapted(moved)
+
+    def _encoded(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        notes = super()._encoded(self._notes_of(x), condition)
+        count = self.latent.outputs_per_number
+        halves = zip(notes.chunk(count, 1), self.feel_encoder(x).chunk(count, 1), strict=True)
+        return torch.cat([part for half in halves for part in half], 1)
+
+    def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """As `StepsAutoencoder`; the values are given all of the target's notes."""
+        notes, feel = self.parts(z)
+        symbols = self._notes_of(target)
+        logits = super().teacher_forced(notes, symbols, condition)
+        return torch.cat([logits, self.feel_decoder(feel, symbols)], -1)
+
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """z → notes, and then how they are played."""
+        self.check_codes(z, condition)
+        notes, feel = self.parts(z)
+        symbols = self._unrolled(self._features(notes, condition), temperature, top_p, generator)
+        return self.play(feel, self.padded(symbols, condition), temperature=temperature, generator=generator)
+
+    def play(
+        self, feel: Tensor, symbols: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Plays known notes.
+
+        Args:
+            feel: codes `(batch, feel size)`.
+            symbols: int64 `(batch, steps, streams)`; columns of values behind them are not looked at.
+            temperature, generator: as in `decode`.
+
+        Returns:
+            `(batch, steps, columns)`.
+        """
+        notes = self._notes_of(symbols)
+        return self.likelihood.play(notes, self.feel_decoder(feel, notes).float(), temperature, generator)
+
+    def parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes `(batch, numbers)` → those of the notes and of the feel."""
+        return z[:, : self.config.latent_size], z[:, self.config.latent_size :]
+
+    def _notes_of(self, x: Tensor) -> Tensor:
+        return x[..., : len(self.spec.vocabulary)]

@@ -1,0 +1,151 @@
+"""Likelihoods of spectra: of sound to be cleaned, of a band to be filled in, of magnitudes."""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musicae.likelihoods import LEARNING_RATE_FACTOR, Likelihood, bounded_logarithm
+from musicae.precision import in_float32
+from musicae.spec import TensorSpec
+
+# Loudness is perceived on a compressed scale; 0.3 is the usual exponent for speech enhancement
+# (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
+# speech enhancement").
+MAGNITUDE_EXPONENT = 0.3
+
+
+def compressed(spectrum: Tensor) -> Tensor:
+    """Complex spectrum `(batch, 2, frequency, time)` → compressed magnitude `(batch, 1, frequency, time)`."""
+    # The small constant keeps the gradient of a power below one finite at zero.
+    return (spectrum.pow(2).sum(1, keepdim=True) + 1e-8).pow(MAGNITUDE_EXPONENT / 2)
+
+
+class Estimate(Likelihood):
+    """Base of the likelihoods whose parameters are the estimated spectrum and whose variance is each example's own."""
+
+    parameters_are_values = True
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return parameters
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The estimate itself: its variance isn't known without a target."""
+        return parameters
+
+
+class Spectral(Estimate):
+    """Complex spectra `(batch, 2, frequency, time)`, scored by the waveform's error and by compressed magnitudes.
+
+    Two Gaussians, each with the variance that fits the example best (its profile likelihood, which
+    makes the first the logarithm of the waveform's error, hence of its SNR): one over the complex
+    values, one, weighted by `COMPRESSED_WEIGHT`, over compressed magnitudes. An error 30 dB below
+    the target counts as none, so that clean examples don't outweigh the noisy ones.
+    """
+
+    COMPRESSED_WEIGHT = 0.15  # with 0.3 masks let more noise pass than is best for the waveform
+    _FLOOR = 1e-3
+    _SILENCE = 1e-4  # mean square of a cell; a typical one has about 1
+
+    @in_float32
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        complex_part = self._log_variance(parameters, target)
+        compressed_part = self._log_variance(compressed(parameters), compressed(target))
+        numbers = target[0].numel()
+        return -0.5 * numbers * (complex_part + self.COMPRESSED_WEIGHT * compressed_part)
+
+    def _log_variance(self, estimate: Tensor, target: Tensor) -> Tensor:
+        error = (estimate - target).flatten(1).pow(2).mean(1)
+        power = target.flatten(1).pow(2).mean(1)
+        return torch.log(error + self._FLOOR * power + self._SILENCE)
+
+
+class LogSpectral(Estimate):
+    """Complex spectra scored by the logarithms of their magnitudes alone, for models that fill in a missing band.
+
+    Frames are drawn from a Laplace distribution of as many dimensions as there are frequencies, with the scale that
+    fits the example best (its profile likelihood), counted twice, once for each stored number: the loss is the
+    logarithm of the log-spectral distance (Gray & Markel, 1976), which is a root mean square over frequency and a mean
+    over time, of the whole band. A frame that cannot be predicted weighs less than under squared errors. Cells 60 dB
+    below a typical one count as silent.
+    """
+
+    _LEAST_POWER = 1e-6
+    _FLOOR = 0.03  # nepers
+
+    @in_float32
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        ours, theirs = (self._log_magnitude(spectrum) for spectrum in (parameters, target))
+        distance = ((ours - theirs).square().mean(1) + self._FLOOR**2).sqrt()  # (batch, time)
+        return -target[0].numel() * torch.log(distance.mean(1))
+
+    def _log_magnitude(self, spectrum: Tensor) -> Tensor:
+        return 0.5 * torch.log(spectrum.square().sum(1) + self._LEAST_POWER)
+
+
+class Magnitude(Likelihood):
+    """Square roots of linear magnitudes `(batch, 1, frequency, time)`, scored cell by cell and band by band.
+
+    A Gaussian over cells, with a learned deviation, scores the loud cells. Laplace distributions over the logarithms
+    of bands, which widen with frequency as the ear's do, score the soft ones. Parameters go through a softplus, since a
+    magnitude is not negative.
+    """
+
+    BANDS_WEIGHT = 8.0  # about the number of cells in a band
+    BANDS = 64
+    _SHARPNESS = 4.0
+    _FLOOR = 1e-3  # of a band's magnitude, as in `musicae.audio.stft`
+
+    def __init__(self, spec: TensorSpec) -> None:
+        super().__init__(spec)
+        self.scaled_log_sigma = nn.Parameter(torch.tensor(-1.0 / LEARNING_RATE_FACTOR))
+        self.scaled_log_scale = nn.Parameter(torch.tensor(-1.0 / LEARNING_RATE_FACTOR))
+
+    @in_float32
+    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        ours = self.mean(parameters)
+        log_sigma = bounded_logarithm(self.scaled_log_sigma)
+        error = (ours - target).flatten(1).square().sum(1)
+        cells = -0.5 * error * torch.exp(-2 * log_sigma) - target[0].numel() * (log_sigma + 0.5 * math.log(2 * math.pi))
+        log_scale = bounded_logarithm(self.scaled_log_scale)
+        distance = (self._log_bands(ours) - self._log_bands(target)).abs().flatten(1)
+        bands = -distance.sum(1) * torch.exp(-log_scale) - distance.shape[1] * (log_scale + math.log(2))
+        return cells + self.BANDS_WEIGHT * bands
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return F.softplus(parameters, beta=self._SHARPNESS)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return self.mean(parameters)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The mean: cells drawn one by one would add a hiss."""
+        return self.mean(parameters)
+
+    def _log_bands(self, root: Tensor) -> Tensor:
+        weights = band_weights(root.shape[2], self.BANDS, device=root.device).to(root)
+        return torch.log(torch.einsum("bft,fn->bnt", root[:, 0].square(), weights) + self._FLOOR)
+
+
+@lru_cache(maxsize=8)
+def band_weights(frequencies: int, bands: int, *, device: torch.device | None = None) -> Tensor:
+    """Overlapping triangles, even below a twelfth of the band and logarithmic above, `(frequencies, bands)`.
+
+    The shape of the mel scale for any sample rate, since a tensor doesn't state its own. A band's weights add up to 1.
+    They are kept on the device, since a copy in every step would make the host wait for it.
+    """
+    if device is not None and device.type != "cpu":
+        return band_weights(frequencies, bands).to(device)
+    corner = frequencies / 12
+    place = torch.log1p(torch.arange(frequencies) / corner)  # (frequencies,)
+    edges = torch.linspace(0, float(place[-1]), bands + 2)
+    # Low bands are narrower than a bin; such a band covers the bins next to its middle.
+    bins = torch.expm1(edges) * corner
+    reach = torch.maximum((bins[2:] - bins[:-2]) / 2, torch.tensor(1.0))
+    weights = (1 - (torch.arange(frequencies)[:, None] - bins[None, 1:-1]).abs() / reach).clamp_min(0)
+    return weights / weights.sum(0, keepdim=True)
