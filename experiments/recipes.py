@@ -389,7 +389,7 @@ _TUNES: dict[str, Recipe] = {
         ("groove",), 40, **_NEXT_LEG, part="drums", beta=0.17, width=512, start_from="drums-2bar-start"
     ),
     # Velocity and timing in a code of their own, beside that of the notes.
-    "drums-2bar-feel": _drums(25, "drums-2bar-notes", learning_rate=1e-3, is_leg=True),
+    "drums-2bar-feel": _drums(25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, is_leg=True),
     "drums-2bar-tap": _music(
         ("groove",), 20, task="tap", part="drums", expression=True, width=512, evaluate_every=700, pairs=0, samples=0
     ),

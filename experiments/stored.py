@@ -1,6 +1,7 @@
 """What experiments store and find again: results as JSON, one file a measurement, and trained runs."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,17 @@ def write(name: str, found: dict[str, Any]) -> Path:
     """Stores results under a measurement's name."""
     target = RESULTS / f"{name}.json"
     with atomic_write(target) as path:
-        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(_defined(found), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return target
+
+
+def _defined(found: dict[str, Any]) -> dict[str, Any]:
+    """Without what is not defined, such as the error of notes that a baseline has none of."""
+    return {
+        name: _defined(value) if isinstance(value, dict) else value
+        for name, value in found.items()
+        if not (isinstance(value, float) and math.isnan(value))
+    }
 
 
 def trained_model(runs: Path, name: str) -> TrainedModel:

@@ -4,7 +4,7 @@ Each is a method of that medium's class; the protocols here name those methods, 
 `isinstance` and needn't know which medium it has.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -58,7 +58,8 @@ class Statistics(NamedTuple):
 
     Attributes:
         histograms: name → counts, int64 `(examples, bins)`.
-        shares: name → float64 `(examples,)`: 1 if something is true of the example, 0 if not, NaN if it can't be said.
+        shares: name → float64 `(examples,)`: 1 if something is true of the example, 0 if not, between them for the part
+            of it of which it is true; NaN if it can't be said.
     """
 
     histograms: dict[str, np.ndarray]
@@ -123,6 +124,20 @@ class HasTracks(Protocol):
             item: of the domain.
             read_from: the media object that `item` was made from, whose tracks were read; None: `item`.
         """
+
+
+@runtime_checkable
+class FillsBars(Protocol):
+    """A domain of media objects with bars, some of which can be filled in, and to which bars can be added."""
+
+    def gaps(self, item: Any, first: int, last: int) -> Iterator[Any]:
+        """Stretches to fill in one after the other, each with the `start` of its window and its `unknown` phrases."""
+
+    def filled(self, item: Any, gap: Any, window: Tensor) -> Any:
+        """The media object with a stretch from a window `(1, *spec.shape)`; all else as it was."""
+
+    def extended(self, item: Any, bars: int) -> Any:
+        """The media object with so many bars behind its end."""
 
 
 @runtime_checkable

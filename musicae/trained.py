@@ -380,6 +380,32 @@ class TrainedModel:
 
         return tap(self.pipeline, source)
 
+    def infill(
+        self, source: Any, bars: tuple[int, int], count: int = 1, *, seed: int | None = None, temperature: float = 1.0
+    ) -> Morph:
+        """Makes up some bars of a piece, given those around them; all else stays. For a model such as `melody-16bar`.
+
+        Args:
+            source: a piece or what `Domain.open` takes.
+            bars: the first and the last, counted from 1.
+            count, seed: number of versions; seed of the draws.
+            temperature: of the codes; 0 takes what is expected.
+
+        Raises:
+            MusicaeError: no such bars, or a model that does not know how bars follow each other.
+        """
+        from musicae.inference.infill import infill
+
+        return infill(self.pipeline, source, *bars, count, seed, temperature)
+
+    def extend(
+        self, source: Any, bars: int = 8, count: int = 1, *, seed: int | None = None, temperature: float = 1.0
+    ) -> Morph:
+        """Goes on with a piece for so many bars; arguments and errors as in `infill`."""
+        from musicae.inference.infill import extend
+
+        return extend(self.pipeline, source, bars, count, seed, temperature)
+
     def grid(self, side: int = 15, *, label: str | None = None, chords: str | None = None) -> Morph:
         """Decodes a square grid of a latent of two numbers, whose cells have equal probability under the prior.
 

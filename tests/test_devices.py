@@ -39,6 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "restorer": {"width": 32, "step_width": 16, "latent_size": 8, "reach": 2},
     "musicvae": {"encoder_width": 16, "decoder_width": 16, "latent_size": 8, "sampling_rate": 1e-3},
     "played": {"width": 32, "step_width": 16, "latent_size": 8, "feel_size": 4, "feel_width": 8, "feel_dropout": 0.1},
+    "phrases": {"width": 32, "step_width": 16, "latent_size": 8, "prior_width": 8, "prior_blocks": 1},
 }
 # Domain, task, the domain's settings, model, the model's settings beside `SIZES`.
 CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
@@ -55,6 +56,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "melody": ("music", "reconstruct", {}, "steps", {"prior": "flow"}),
     "played": ("music", "reconstruct", {"part": "trio", "expression": True}, "steps", {}),
     "notes and feel": ("music", "reconstruct", {"part": "trio", "expression": True}, "played", {"prior": "flow"}),
+    "phrases": ("music", "reconstruct", {"bars": 4}, "phrases", {}),
     "tapped": ("music", "tap", {"part": "drums", "expression": True}, "restorer", {}),
     "stiff": ("music", "humanize", {"part": "drums", "expression": True}, "musicvae", {}),
     "played wrong": ("music", "denoise", {"part": "drums", "expression": True}, "restorer", {}),

@@ -7,6 +7,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "interpolate": ("generate", "Morph from file A to file B through latent space."),
     "vary": ("generate", "Write variations of a file, at a chosen distance from it."),
     "shift": ("generate", "Change one attribute of a file and keep the rest."),
+    "infill": ("make_up", "Make up bars of a melody that fit the bars around them."),
+    "continue": ("make_up", "Go on with a melody where its file ends."),
     "humanize": ("play", "Play a stiff drum pattern as a person might; the pattern stays."),
     "groove-transfer": ("play", "Play the hits of PATTERN with the dynamics and timing of FEEL."),
     "tap": ("play", "Play a tapped rhythm on a drum kit."),

@@ -312,6 +312,15 @@ def save_morph(morph: Any, out: str | None, default: str, *, force: bool) -> Non
     echo_remarks(morph.remarks)
 
 
+def save_one_or_all(morph: Any, out: str | None, name: str, *, force: bool) -> None:
+    """Saves a `Morph` of one media object as a file, one of several into a folder; arguments as in `output_path`."""
+    if len(morph) > 1:
+        save_morph(morph, out, name, force=force)
+        return
+    click.echo(morph[0].save(output_path(out, f"{name}{morph[0].suffix}", force=force)))
+    echo_remarks(morph[0].remarks)
+
+
 def name_of(path: Path) -> str:
     """The first part of the names of results."""
     return path.name if path.is_dir() else path.stem

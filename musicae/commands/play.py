@@ -14,7 +14,7 @@ from musicae.commands.options import (
     name_of,
     out_option,
     output_path,
-    save_morph,
+    save_one_or_all,
     seed_option,
     stretch_options,
     track_option,
@@ -64,10 +64,7 @@ def humanize(
         return trained.humanize(source, count, temperature=temperature, seed=seed)
 
     played = within_bars(trained.domain, play, bars, solo)(file)
-    if count > 1:
-        save_morph(played, out, f"{name_of(file)}-humanize", force=force)
-    else:
-        _save(played[0], out, f"{name_of(file)}-humanize", force)
+    save_one_or_all(played, out, f"{name_of(file)}-humanize", force=force)
 
 
 @click.command()

@@ -82,6 +82,12 @@ def _played() -> "Classes":
     return PlayedAutoencoder, PlayedConfig
 
 
+def _phrases() -> "Classes":
+    from musicae.models.phrases import PhrasesAutoencoder, PhrasesConfig
+
+    return PhrasesAutoencoder, PhrasesConfig
+
+
 def _restorer() -> "Classes":
     from musicae.models.steps import RestorerConfig, StepsRestorer
 
@@ -110,6 +116,9 @@ MODELS: dict[str, ModelEntry] = {
         "music with velocity and timing: a code for the notes, another for the feel",
         reconstructs=True,
         default_for="categorical_with_values",
+    ),
+    "phrases": ModelEntry(
+        _phrases, Layout.STEPS, "long music: a code for every two bars, each given the others", reconstructs=True
     ),
     "restorer": ModelEntry(_restorer, Layout.STEPS, "restores music; its decoder also reads the input", restores=True),
     "musicvae": ModelEntry(_musicvae, Layout.STEPS, "the published MusicVAE, for comparison", reconstructs=True),

@@ -292,8 +292,14 @@ class Autoencoder(nn.Module, ABC):
         part, _, posterior, z = self.score(x, target, generator, condition)
         penalty = self.latent.penalty(z, generator)
         size = posterior.mean.float().abs().flatten(1).sum(1)
-        total = part.reconstruction + beta * ((part.kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
+        kl = self._priced_kl(part.kl, posterior, z)
+        total = part.reconstruction + beta * ((kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
         return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), penalty.mean(), size.mean())
+
+    def _priced_kl(self, kl: Tensor, posterior: Posterior, z: Tensor) -> Tensor:
+        """What β is the weight of, `(batch,)`: the KL, or a sum in which some parts of a code count more."""
+        del posterior, z
+        return kl
 
     def forward(self, x: Tensor, target: Tensor | None = None, **options: Any) -> Loss:
         """`loss`, by the name that wrappers such as `DistributedDataParallel` call."""

@@ -15,7 +15,7 @@ from musicae.likelihoods import Categorical, CategoricalWithValues, Likelihood
 from musicae.models.autoencoder import Depth, ModelConfig, Width
 from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.nn.feel import FeelDecoder, FeelEncoder, without_values
-from musicae.nn.latent import init_with_small_variance
+from musicae.nn.latent import Posterior, init_with_small_variance
 from musicae.nn.prior import PRIORS, JointPrior, Prior
 from musicae.spec import TensorSpec
 
@@ -30,6 +30,8 @@ class PlayedConfig(StepsConfig):
     feel_width: Width = 128  # of each step
     feel_layers: Depth = 3  # that join the steps, in encoder and decoder each
     feel_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    # What a bit of the feel costs beside one of the notes: a velocity that is a little wrong matters less than a note.
+    feel_price: float = Field(default=3.0, ge=0.0)
 
 
 class PlayedAutoencoder(StepsAutoencoder):
@@ -77,6 +79,10 @@ class PlayedAutoencoder(StepsAutoencoder):
         count = self.latent.outputs_per_number
         halves = zip(notes.chunk(count, 1), self.feel_encoder(x).chunk(count, 1), strict=True)
         return torch.cat([part for half in halves for part in half], 1)
+
+    def _priced_kl(self, kl: Tensor, posterior: Posterior, z: Tensor) -> Tensor:
+        parts = self.latent.kl_parts(posterior, z)
+        return kl + (self.config.feel_price - 1) * parts[FEEL] if parts else kl
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """As `StepsAutoencoder`; the values are given all of the target's notes."""

@@ -29,7 +29,7 @@ from musicae.nn.latent import Posterior, init_with_small_variance
 from musicae.nn.layers import AttentionStack, ResidualMLP, own_rows, whole_batch
 from musicae.spec import TensorSpec
 
-_PHRASE_BARS = 2
+PHRASE_BARS = 2
 _MOST_PADS = 16
 
 
@@ -62,7 +62,7 @@ class StepsAutoencoder(Autoencoder):
         self._build_latent()
         steps, _ = spec.shape
         self.bars, self.bar_steps = spec.segments, steps // spec.segments
-        self.phrases = self.bars // _PHRASE_BARS if self.bars % _PHRASE_BARS == 0 else 1
+        self.phrases = self.bars // PHRASE_BARS if self.bars % PHRASE_BARS == 0 else 1
         self.phrase_steps = steps // self.phrases
         is_long = self.phrases > 1
         width, depth, dropout = config.width, config.depth, config.dropout
@@ -226,7 +226,7 @@ class StepsAutoencoder(Autoencoder):
 
     def _as_bars(self, steps: Tensor) -> Tensor:
         """`(batch, steps, ...)` → `(batch · bars, bar steps, ...)`."""
-        return steps.unflatten(1, (self.bars, self.bar_steps)).flatten(0, 1)
+        return steps.unflatten(1, (-1, self.bar_steps)).flatten(0, 1)
 
 
 def _says_the_same(table: Tensor, vocabulary: int) -> bool:

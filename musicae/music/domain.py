@@ -9,7 +9,6 @@ transpositions are one content. This module knows no networks; what is known of 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +25,7 @@ from musicae.music.piece import Piece
 from musicae.music.quantize import QuantizedPart
 from musicae.music.score import SUFFIXES, NamedScore, read_scores
 from musicae.music.slots import Group
+from musicae.music.songs import SongOperations
 from musicae.music.tensors import draw_shift, hash_windows, recombine, transposed, vary_drums
 from musicae.music.tracks import summarise_tracks
 from musicae.music.windows import (
@@ -42,7 +42,7 @@ from musicae.spec import Layout, TensorSpec
 __all__ = ["MusicConfig", "MusicDomain", "MusicFrame"]
 
 
-class MusicDomain(Domain):
+class MusicDomain(SongOperations, Domain):
     """Windows of melodies, drums or trios."""
 
     name: ClassVar[str] = "music"
@@ -185,32 +185,6 @@ class MusicDomain(Domain):
     def _groups(self, tensor: torch.Tensor, like: torch.Tensor | None = None) -> Iterator[Group]:
         """The rows of a batch by time signature, as they sound."""
         return self.config.slots.groups(tensor, self.config.plan.vocabulary, like)
-
-    def solo(self, item: Piece, read_from: Piece | None = None) -> Piece:
-        """The piece with nothing but the tracks that the model reads; tempo, bars and markers stay."""
-        source = item if read_from is None else read_from
-        read = {source.place(track) for tracks in read_part(source, self.config).choice.tracks for track in tracks}
-        return item.only_tracks({track.index for track in item.tracks if item.place(track.index) in read})
-
-    def taps(self, item: Piece) -> Piece:
-        """See `musicae.music.taps`."""
-        from musicae.music.taps import as_taps
-
-        return as_taps(item)
-
-    def tempo_bpm(self, item_or_frame: Piece | MusicFrame) -> float:
-        """Quarters per minute of a frame, or on average of a piece."""
-        if isinstance(item_or_frame, MusicFrame):
-            return item_or_frame.tempo_bpm
-        return item_or_frame.tempo_map.mean_bpm(item_or_frame.bar_tick(item_or_frame.bars + 1))
-
-    def at_tempo(self, item: Piece, tempo_bpm: float) -> Piece:
-        """The piece with its tempo map scaled to a mean."""
-        return item.at_speed(tempo_bpm / self.tempo_bpm(item))
-
-    def frame_at_tempi(self, frame: MusicFrame, tempi_bpm: Sequence[float]) -> MusicFrame:
-        """The frame with a tempo for each window in a row."""
-        return replace(frame, tempo_bpm=tempi_bpm[0], tempi_bpm=tuple(tempi_bpm))
 
     def compose(self, tensor: torch.Tensor, frame: Any = None) -> Piece:
         """Windows `(examples, *spec.shape)` in a row as a piece that ends where they do, silence included."""

@@ -57,7 +57,7 @@ def line_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
         Histograms `pitch_class` (12), `interval` (25: -12 to 12 semitones from one onset to the next),
         `duration` (16: 1 to 16 steps, to the next onset, note-off or the window's end) and `density`
         (onsets in a bar). Shares `in_scale` (all onsets in one of the 12 major scales; minor ones have
-        the same notes) and `silent`.
+        the same notes), `silent`, and `rhythm_repeated` (of the bars from the second on, that of an earlier one).
     """
     windows, steps = tokens.shape
     row, step = np.nonzero(tokens != HOLD)
@@ -78,7 +78,28 @@ def line_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
     }
     sounds = onsets.any(1)
     in_scale = np.where(sounds, in_one_scale(pitch_classes > 0).astype(np.float64), np.nan)
-    return Statistics(histograms, {"in_scale": in_scale, "silent": np.asarray(~sounds, np.float64)})
+    shares = {"in_scale": in_scale, "silent": np.asarray(~sounds, np.float64)}
+    if steps > bar_steps:
+        shares["rhythm_repeated"] = repeated_rhythms(onsets, bar_steps)
+    return Statistics(histograms, shares)
+
+
+def repeated_rhythms(onsets: np.ndarray, bar_steps: int) -> np.ndarray:
+    """Of the bars after the first that have an onset, the share that begins notes on the steps of an earlier bar.
+
+    Args:
+        onsets: bool `(windows, steps)`.
+        bar_steps: steps in a bar.
+
+    Returns:
+        float64 `(windows,)`; NaN where all these bars are silent.
+    """
+    bars = onsets.reshape(len(onsets), -1, bar_steps)
+    rhythm = (bars.astype(np.int64) << np.arange(bar_steps)).sum(2)
+    same = np.tril(rhythm[:, :, None] == rhythm[:, None, :], -1).any(2)[:, 1:]
+    sounds = (rhythm > 0)[:, 1:]
+    counted = sounds.sum(1)
+    return np.where(counted > 0, (same & sounds).sum(1) / np.maximum(counted, 1), np.nan)
 
 
 def drum_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:

@@ -73,7 +73,7 @@ class FeelDecoder(nn.Module):
         self.embedding = SymbolEmbedding(without_values(spec), width)
         self.there = nn.Linear(len(spec.values), width, bias=False)
         self.code = nn.Linear(size, spec.shape[0] * _NARROW)
-        self.widen = nn.Sequential(Dropout(dropout), nn.Linear(_NARROW, width))
+        self.from_code = nn.Sequential(Dropout(dropout), nn.Linear(_NARROW, width))
         self.steps = mixer(spec.shape[0], width, layers)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * len(spec.values)))
 
@@ -81,5 +81,5 @@ class FeelDecoder(nn.Module):
         """`(batch, steps, 2 · values)`, as `CategoricalWithValues.play` takes them."""
         there = torch.stack([column.applies(symbols[..., column.stream]) for column in self.columns], -1)
         notes = self.embedding(symbols) + self.there(there.to(z.dtype))
-        played = self.widen(self.code(z).unflatten(1, (symbols.shape[1], -1)))
+        played = self.from_code(self.code(z).unflatten(1, (symbols.shape[1], -1)))
         return self.head(self.steps(notes + played))

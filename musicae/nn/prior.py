@@ -195,12 +195,12 @@ class FlowPrior(Prior):
 
     @in_float32
     def log_prob(self, z: Tensor) -> Tensor:
-        base, log_determinant = self._forward(z)
+        base, log_determinant = self.forward_with_log_determinant(z)
         return log_determinant + standard_log_prob(base)
 
     @in_float32
     def to_base(self, z: Tensor) -> Tensor:
-        return self._forward(z)[0].view_as(z)
+        return self.forward_with_log_determinant(z)[0].view_as(z)
 
     @in_float32
     def from_base(self, base: Tensor) -> Tensor:
@@ -210,7 +210,8 @@ class FlowPrior(Prior):
             z = coupling.inverse(z)
         return z.view_as(base)
 
-    def _forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_with_log_determinant(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """`(batch, *shape)` → base codes `(batch, numbers)`, and log |det| of the map's Jacobian, `(batch,)`."""
         base = z.flatten(1)
         log_determinant = torch.zeros(len(z), device=z.device)
         for coupling in self.couplings:

@@ -281,7 +281,8 @@ def take_over(model: Autoencoder, folder: Path) -> int:
     That may be all of them, or the layers for phrases, from a model of short pieces to one of long pieces. A model may
     adapt weights of other sizes (`Autoencoder.adapted`).
 
-    A learned prior is copied only if everything then fits, since codes of another model are distributed differently.
+    A learned prior is copied only if everything then fits, since codes of another model are distributed differently,
+    or where the model says itself of which of its parts it is the prior (`Autoencoder.adapted`).
 
     Args:
         model: changed in place.
@@ -294,7 +295,8 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         CheckpointError: no such checkpoint, or nothing in it fits.
     """
     own = model.state_dict()
-    found = model.adapted(with_present_names(read_tensors(folder / WEIGHTS)))
+    stored = with_present_names(read_tensors(folder / WEIGHTS))
+    found = model.adapted(stored)
     fits = {
         name: name in own
         and value.shape == own[name].shape
@@ -303,7 +305,9 @@ def take_over(model: Autoencoder, folder: Path) -> int:
     }
     is_same = found.keys() == own.keys() and all(fits.values())
     weights = {
-        name: value for name, value in found.items() if is_same or (fits[name] and not name.startswith("latent."))
+        name: value
+        for name, value in found.items()
+        if is_same or (fits[name] and not (name in stored and name.startswith("latent.")))
     }
     if not weights:
         raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same type and sizes.")

@@ -32,8 +32,9 @@ from musicae.trained import load
 Run = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = (
-    *("attributes", "denoise", "embed", "evaluate", "grid", "inspect", "interpolate", "models", "prepare"),
-    *("reconstruct", "render", "reproduce", "sample", "shift", "train", "upscale", "vary"),
+    *("attributes", "continue", "denoise", "embed", "evaluate", "grid", "groove-transfer", "humanize", "infill"),
+    *("inspect", "interpolate", "models", "prepare", "reconstruct", "render", "reproduce", "sample", "shift"),
+    *("tap", "train", "upscale", "vary"),
 )
 A, B = str(starter_file("a.mid")), str(starter_file("b.mid"))
 TINY_TRAINING = ["--steps", "8", "--precision", "no", "--set", "warmup_steps=2", "--set", "widths=[4]"]

@@ -20,6 +20,7 @@ SOUND = TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral"
 MAGNITUDE = TensorSpec(layout=Layout.GRID, shape=(1, 129, 16), likelihood="magnitude")
 MELODY = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,), segment=16)
 VALUES = (ValueColumn("velocity", 0, None, 2, 90, 128, 70, 25), ValueColumn("offset", 0, None, 2, 90, 120, 60, 15))
+LONG = replace(MELODY, shape=(64, 1))
 PLAYED = replace(MELODY, shape=(32, 3), likelihood="categorical_with_values", values=VALUES)
 SMALL = {
     "conv": {"widths": (8, 16), "latent_size": 16},
@@ -31,12 +32,14 @@ SMALL = {
     "restorer": {"width": 64, "step_width": 32, "latent_size": 16, "reach": 2, "replaced": 0.0},
     "musicvae": {"encoder_width": 32, "decoder_width": 32, "latent_size": 16, "sampling_rate": 0.0},
     "played": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0, "feel_size": 4, "feel_width": 32},
+    "phrases": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0, "prior_width": 16}
+    | {"prior_blocks": 1, "prior_dropout": 0.0},
 }
 
 
 def spec_of(name: str) -> TensorSpec:
     grids = {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "causal": SOUND, "spectrogram": MAGNITUDE}
-    return {**grids, "played": PLAYED}.get(name, MELODY)
+    return {**grids, "played": PLAYED, "phrases": LONG}.get(name, MELODY)
 
 
 def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
@@ -57,7 +60,7 @@ def small(name: str, **settings) -> Autoencoder:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL)
-    assert len(MODELS) == 9
+    assert len(MODELS) == 10
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic", "adversarial"])

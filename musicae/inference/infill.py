@@ -1,0 +1,71 @@
+"""Bars that a model of long music makes up: in the middle of a piece, or behind its end.
+
+The phrases around the bars are encoded, those of the bars are drawn given them (`musicae.nn.phrase_prior`), and what
+they decode to stands in the place of the bars. All other notes stay as they are.
+"""
+
+from typing import Any
+
+import torch
+
+from musicae.capabilities import FillsBars
+from musicae.errors import MusicaeError
+from musicae.inference.results import Morph
+from musicae.inference.sample import check_count, check_draw
+from musicae.nn.latent import GaussianLatent
+from musicae.nn.phrase_prior import PhrasePrior
+from musicae.pipeline import Pipeline
+
+
+def infill(
+    pipeline: Pipeline, source: Any, first: int, last: int, count: int, seed: int | None, temperature: float
+) -> Morph:
+    """Fills in bars of a piece; see `TrainedModel.infill`."""
+    item = pipeline.open(source)
+    made = _made_up(pipeline, item, first, last, count, seed, temperature)
+    return Morph(pipeline.domain, name="infilled", part="version", items=made)
+
+
+def extend(pipeline: Pipeline, source: Any, bars: int, count: int, seed: int | None, temperature: float) -> Morph:
+    """Goes on with a piece; see `TrainedModel.extend`."""
+    domain, item = _domain(pipeline), pipeline.open(source)
+    longer = domain.extended(item, bars)
+    made = _made_up(pipeline, longer, item.bars + 1, item.bars + bars, count, seed, temperature)
+    return Morph(pipeline.domain, name="continued", part="version", items=made)
+
+
+def _made_up(
+    pipeline: Pipeline, item: Any, first: int, last: int, count: int, seed: int | None, temperature: float
+) -> list[Any]:
+    domain, prior = _domain(pipeline), _prior(pipeline)
+    check_count(count)
+    check_draw(temperature, 1.0)
+    generator = pipeline.generator(seed)
+    made = []
+    for _ in range(count):
+        version = item
+        for gap in domain.gaps(item, first, last):
+            batch = pipeline.batch(pipeline.domain.select(version, bar=gap.start))
+            with torch.no_grad():
+                condition = None if batch.condition is None else batch.condition.to(pipeline.device)
+                z = pipeline.network.encode(batch.target, condition).mean
+                z = prior.completed(z, torch.tensor(gap.unknown), generator, temperature)
+            version = domain.filled(version, gap, pipeline.decode_codes(z, condition))
+        made.append(version)
+    return made
+
+
+def _domain(pipeline: Pipeline) -> FillsBars:
+    if not isinstance(pipeline.domain, FillsBars):
+        raise MusicaeError(f"{pipeline.domain.name} has no bars to fill in; choose a model of music.")
+    return pipeline.domain
+
+
+def _prior(pipeline: Pipeline) -> PhrasePrior:
+    """The prior. Raises `MusicaeError` where the model doesn't know how phrases follow each other."""
+    latent = pipeline.network.latent
+    if not isinstance(latent, GaussianLatent) or not isinstance(latent.prior, PhrasePrior):
+        raise MusicaeError(
+            "this model doesn't know how bars follow each other; use melody-16bar, or train one with --model phrases."
+        )
+    return latent.prior

@@ -1,0 +1,103 @@
+"""`PhrasesAutoencoder`: long music as codes of two bars in a row, with a prior that knows how they follow each other.
+
+Every two bars are encoded and decoded alone, by the layers of `StepsAutoencoder` for two bars, so that a trained model
+of two bars is where it starts from. What makes a piece of them is the prior (`musicae.nn.phrase_prior`): it predicts
+the code of a phrase from those that are known. So what is repeated costs few bits, a draw keeps its key, a piece can be
+continued, and bars in the middle can be filled in.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from musicae.likelihoods import build_likelihood
+from musicae.models.autoencoder import Depth, ModelConfig
+from musicae.models.steps import PHRASE_BARS, StepsAutoencoder, StepsConfig
+from musicae.nn.phrase_prior import PhrasePrior
+from musicae.nn.prior import Prior
+from musicae.spec import TensorSpec
+
+
+class PhrasesConfig(StepsConfig):
+    """Sizes of the model of long music; those of `StepsConfig` are of two bars."""
+
+    prior_width: int = Field(default=256, ge=8, le=4096, multiple_of=8)
+    prior_blocks: Depth = 4
+    prior_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+
+
+class PhrasesAutoencoder(StepsAutoencoder):
+    """A code for every two bars."""
+
+    Config: ClassVar[type[ModelConfig]] = PhrasesConfig
+    config: PhrasesConfig
+
+    def __init__(self, spec: TensorSpec, config: PhrasesConfig) -> None:
+        count = spec.segments // PHRASE_BARS
+        if count < 2 or spec.segments % PHRASE_BARS:
+            raise ValueError(f"this model is for pieces of several phrases of {PHRASE_BARS} bars; set bars=16")
+        self.count = count
+        steps = spec.shape[0] // count
+        condition = None if spec.condition is None else (steps, spec.condition[1])
+        super().__init__(replace(spec, shape=(steps, spec.shape[1]), condition=condition), config)
+        self.spec, self.likelihood = spec, build_likelihood(spec)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.count * self.config.latent_size,)
+
+    def _prior(self, shape: tuple[int, ...]) -> Prior:
+        config = self.config
+        return PhrasePrior(
+            shape,
+            phrases=self.count,
+            width=config.prior_width,
+            blocks=config.prior_blocks,
+            dropout=config.prior_dropout,
+        )
+
+    def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The prior of a model of two bars becomes that of a single phrase."""
+        former, own = "latent.prior.", "latent.prior.phrase."
+        of_two_bars = [name for name in weights if name.startswith(f"{former}couplings.")]
+        moved = {name: value for name, value in weights.items() if name not in of_two_bars}
+        return super().adapted(moved | {own + name.removeprefix(former): weights[name] for name in of_two_bars})
+
+    def _encoded(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        projected = super()._encoded(self._phrases(x), self._phrases(self._condition(condition, x)))
+        parts = projected.unflatten(0, (-1, self.count)).chunk(self.latent.outputs_per_number, -1)
+        return torch.cat([part.flatten(1) for part in parts], 1)
+
+    def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """As `StepsAutoencoder`."""
+        own = self._phrases(self._condition(condition, target))
+        return self._pieces(super().teacher_forced(self._codes(z), self._phrases(target), own))
+
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """All phrases side by side: what they have in common is in their codes."""
+        self.check_codes(z, condition)
+        features = self._features(self._codes(z), self._phrases(self._condition(condition, z)))
+        return self.padded(self._pieces(self._unrolled(features, temperature, top_p, generator)), condition)
+
+    def _codes(self, z: Tensor) -> Tensor:
+        """`(batch, phrases · size)` → `(batch · phrases, size)`."""
+        return z.reshape(-1, self.config.latent_size)
+
+    def _phrases(self, steps: Tensor) -> Tensor:
+        """`(batch, steps, …)` → `(batch · phrases, steps of a phrase, …)`."""
+        return steps.unflatten(1, (self.count, -1)).flatten(0, 1)
+
+    def _pieces(self, phrases: Tensor) -> Tensor:
+        """The inverse of `_phrases`."""
+        return phrases.unflatten(0, (-1, self.count)).flatten(1, 2)

@@ -1,0 +1,86 @@
+"""`humanize`, `groove-transfer` and `tap` from the command line, with the shipped models."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from musicae.cli import main
+from musicae.music.midi import NewTrack, Notes
+from musicae.music.piece import Piece
+from musicae.starter import starter_file
+
+Q = 480
+
+
+def musicae(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="musicae")
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def beat(tmp_path: Path) -> Path:
+    """Two bars of rock on an electronic kit's pads, stiff."""
+    start = np.arange(16) * Q // 2
+    pitch = np.where(start % (2 * Q) == 0, 36, np.where(start % Q == 0, 40, 22))
+    kit = NewTrack("kit", 0, True, Notes(start, start + 60, pitch, np.full(16, 100)))
+    return Piece.new([kit], name="beat").save(tmp_path / "beat.mid")
+
+
+def hits(path: Path) -> list[tuple[int, int]]:
+    notes = Piece.open(path).notes(0)
+    return sorted(zip(((notes.start + 60) // 120).tolist(), notes.pitch.tolist(), strict=True))
+
+
+def test_a_beat_is_humanized_on_its_own_kit(beat: Path) -> None:
+    first = musicae("humanize", beat, "--seed", 1, "--out", "played.mid").stdout.strip()
+    assert hits(Path(first)) == hits(beat)
+    velocity = Piece.open(first).notes(0).velocity
+    assert velocity.std() > 5
+    again = musicae("humanize", beat, "--seed", 1, "--out", "again.mid").stdout.strip()
+    assert Path(again).read_bytes() == Path(first).read_bytes()
+
+
+def test_several_players_make_a_folder(beat: Path) -> None:
+    musicae("humanize", beat, "--count", 3, "--seed", 2)
+    written = sorted(Path("output/beat-humanize").glob("*player*.mid"))
+    assert len(written) == 3
+    assert all(hits(path) == hits(beat) for path in written)
+
+
+def test_the_feel_of_one_groove_plays_another(beat: Path) -> None:
+    musicae("humanize", beat, "--seed", 3, "--out", "feel.mid")
+    musicae("groove-transfer", "feel.mid", beat, "--out", "both.mid")
+    assert hits(Path("both.mid")) == hits(beat)
+    ours, feel = (Piece.open(path).notes(0).velocity for path in ("both.mid", "feel.mid"))
+    assert np.abs(ours - feel).mean() < np.abs(100 - feel).mean()
+
+
+def test_a_tapped_rhythm_becomes_a_kit() -> None:
+    start = np.array([0, 3, 4, 6, 8, 11, 12, 14, 16, 19, 20, 22, 24, 27, 28, 30]) * Q // 4
+    taps = NewTrack("pad", 0, False, Notes(start, start + 60, np.full(16, 60), np.full(16, 100)))
+    Piece.new([taps], name="taps").save(Path("taps.mid"))
+    musicae("tap", "taps.mid", "--out", "kit.mid")
+    kit = Piece.open("kit.mid")
+    (drums,) = [track for track in kit.tracks if track.notes]
+    assert drums.is_drum
+    notes = kit.notes(drums.index)
+    assert len(set(notes.pitch.tolist())) >= 2
+    played = set(((notes.start + 60) // 120).tolist())
+    tapped = set((start // 120).tolist())
+    assert len(played & tapped) >= 0.8 * len(tapped)
+
+
+def test_what_cannot_be_played_is_said_in_a_sentence(beat: Path) -> None:
+    assert "no such file: nowhere.mid" in musicae("humanize", "nowhere.mid", code=2).stderr
+    melody = starter_file("a.mid")
+    assert "no drums" in musicae("humanize", melody, code=2).stderr
+    assert "use drums-2bar" in musicae("humanize", beat, "--model", "melody-2bar", code=2).stderr
+    assert not Path("output").exists()
