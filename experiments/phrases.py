@@ -2,23 +2,25 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from held_out import held_out
 from recipes import RECIPES
 from stored import trained_model
 from torch import Tensor
 
-from musicae.data.dataset import DataSet, load_dataset, split_of_run, unseen
+from musicae.data.dataset import DataSet, load_dataset, unseen
 from musicae.evaluation.evaluate import evaluate
 from musicae.music.statistics import line_statistics
 from musicae.music.tokens import FIRST_ONSET
 from musicae.nn.phrase_prior import PhrasePrior
 from musicae.trained import TrainedModel
 
-MODEL = "melody-16bar"
+MODEL, OUTSIDE = "melody-16bar", "nottingham"
 GAP = 3
 """The phrase that is filled in, from 0: bars 7 and 8 of 16."""
 _MOST = 1000  # windows
@@ -27,13 +29,17 @@ _MOST = 1000  # windows
 def phrases(sets: Path, runs: Path) -> dict[str, Any]:
     """Scores on each book, samples beside real music, and gaps."""
     trained = trained_model(runs, MODEL)
-    places = [sets / name for name in RECIPES[MODEL].sets]
-    dataset = load_dataset(trained.domain, places, split_by=split_of_run(trained.manifest.data))
-    found: dict[str, Any] = {"gaps": gaps(trained, dataset)}
-    for place in places:
-        own = load_dataset(trained.domain, [place], split_by=split_of_run(trained.manifest.data))
-        if len(unseen(trained.domain, own, "test")):
-            found[place.name] = evaluate(trained, own)
+    dataset = held_out(trained, MODEL, sets)
+    kept = unseen(trained.domain, dataset, "test")
+    found: dict[str, Any] = {"gaps": gaps(trained, dataset), "all books": evaluate(trained, dataset)}
+    for name in RECIPES[MODEL].sets:
+        book = load_dataset(trained.domain, [sets / name])
+        assert dataset.identity is not None and book.identity is not None
+        own = kept[np.isin(dataset.identity[kept], book.identity)]
+        if len(own):
+            found[name] = evaluate(trained, replace(dataset, splits={**dataset.splits, "test": own}))
+    outside = load_dataset(trained.domain, [sets / OUTSIDE]).all_for_testing()
+    found[OUTSIDE] = evaluate(trained, outside, split="all", limit=_MOST)
     return found
 
 

@@ -374,24 +374,41 @@ _TUNES: dict[str, Recipe] = {
     "melody-16bar-middle": _music(
         _TUNE_BOOKS, 33, **_LONG, **_NEXT_LEG, beta=0.43, start_from="melody-16bar-low", is_leg=True
     ),
+    "melody-16bar-one-code": _music(
+        _TUNE_BOOKS, 10, **_LONG, beta=0.455, kl_warmup=0, learning_rate=2e-4, start_from="melody-16bar-middle"
+    ),
+    # A code for every two bars, each predicted from the others.
     "melody-16bar": _music(
         _TUNE_BOOKS,
-        10,
-        **_LONG,
-        beta=0.455,
+        28,
+        model="phrases",
+        time_signature="any",
+        bars=16,
+        batch_size=24,
+        beta=0.37,
         kl_warmup=0,
-        learning_rate=2e-4,
-        start_from="melody-16bar-middle",
+        learning_rate=7e-4,
+        evaluate_every=700,
+        start_from="melody-2bar",
         shipped_as="melody-16bar",
     ),
     "drums-2bar-start": _music(("groove",), 27, part="drums", beta=0.2, width=512, is_leg=True),
     "drums-2bar-notes": _music(
         ("groove",), 40, **_NEXT_LEG, part="drums", beta=0.17, width=512, start_from="drums-2bar-start"
     ),
-    # Velocity and timing in a code of their own, beside that of the notes.
-    "drums-2bar-feel": _drums(25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, is_leg=True),
+    # Velocity and timing in a code of their own, beside that of the notes. A warm-up, or the feel's code stays empty.
+    "drums-2bar": _drums(25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, shipped_as="drums-2bar"),
     "drums-2bar-tap": _music(
-        ("groove",), 20, task="tap", part="drums", expression=True, width=512, evaluate_every=700, pairs=0, samples=0
+        ("groove",),
+        15,
+        task="tap",
+        part="drums",
+        expression=True,
+        width=512,
+        evaluate_every=700,
+        pairs=0,
+        samples=0,
+        shipped_as="drums-2bar-tap",
     ),
     # GrooVAE's sizes: what a flat pattern is humanized by in the published work.
     "drums-2bar-groovae": _music(

@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 import click
+import play_tables
 import song_tables
 from recipes import RECIPES, Recipe, chain, minutes_in_all
 from stored import RUNS, read
@@ -432,6 +433,10 @@ TABLES = {
     "shifts": lambda: song_tables.shifts(table),
     "correlations": song_tables.correlations,
     "songs": song_tables.songs,
+    "humanized": lambda: play_tables.humanized(table),
+    "tapped": play_tables.tapped,
+    "books": lambda: play_tables.books(table),
+    "gaps": play_tables.gaps,
     "chords": chords,
     "samples": samples,
     "quantisation": quantisation,

@@ -24,8 +24,9 @@ from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest
 
 SUMMARY = {
     "melody-2bar": "Two-bar melodies in every common time signature: reconstruct, sample, interpolate, vary, shift.",
-    "melody-16bar": "Melodies of sixteen bars in 4/4, one code for all of them.",
-    "drums-2bar": "Two bars of drums in 4/4, on nine drums and cymbals.",
+    "melody-16bar": "Melodies of sixteen bars, a code for every two: infill, continue, sample, reconstruct.",
+    "drums-2bar": "Two bars of drums in 4/4 with velocity and timing: humanize, groove-transfer, sample, interpolate.",
+    "drums-2bar-tap": "Plays a tapped rhythm on nine drums and cymbals, two bars of 4/4 at a time.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
     "denoise-live-16k": "Takes noise out of sound while it arrives, 32 ms behind, at 16 kHz.",
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
@@ -37,12 +38,17 @@ LIMITS = {
         "well. One line of notes on a grid of sixteenths; no triplets, chords or dynamics."
     ),
     "melody-16bar": (
-        "The music of `melody-2bar`, but only tunes with sixteen bars of 4/4 in a row: mostly reels, hornpipes and "
-        "songs."
+        "The music of `melody-2bar`, but only tunes with sixteen bars of one time signature in a row: mostly dances "
+        "and songs. What it makes up knows no chords, and form over more than sixteen bars only by chance."
     ),
     "drums-2bar": (
-        "Ten drummers on one electronic kit, mostly rock, funk and jazz. Hits are on the nearest sixteenth and have "
-        "no dynamics; hand percussion is moved to the nine drums that resemble it most."
+        "Ten drummers on one electronic kit, mostly rock, funk and jazz. Each drum is struck at most once in a "
+        "sixteenth, so flams and rolls are lost; hand percussion counts as the nine drums that resemble it most. One "
+        "draw plays a whole song, so the feel does not follow its form."
+    ),
+    "drums-2bar-tap": (
+        "The drummers of `drums-2bar`. It hears when something is struck and not how hard, and answers with the kit "
+        "that it finds most probable, the same each time."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "

@@ -26,6 +26,21 @@ def line(*events: int) -> np.ndarray:
 # Lines
 
 
+def test_bars_whose_rhythm_came_before_are_counted() -> None:
+    quarters, half, silent = (60, 0, 62, 0), (64, 0, 0, 0), (0, 0, 0, 0)
+    windows = np.stack(
+        [
+            line(*quarters, *half, *quarters, *half),  # two of three
+            line(*quarters, *half, *silent, *silent),  # none of one; silent bars don't count
+            line(*half, *silent, *silent, *silent),
+            line(*half, *half, *half, *quarters),
+        ]
+    )
+    found = line_statistics(windows, bar_steps=4).shares["rhythm_repeated"]
+    np.testing.assert_allclose(found, [2 / 3, 0, np.nan, 2 / 3])
+    assert "rhythm_repeated" not in line_statistics(windows[:, :4], bar_steps=4).shares
+
+
 def test_a_line_is_counted_note_by_note() -> None:
     # C4 for 2 steps, a rest of 2, E4 for 3, G3 to the end.
     found = line_statistics(np.stack([line(60, 0, 1, 0, 64, 0, 0, 55)]), bar_steps=4).histograms

@@ -1,0 +1,73 @@
+"""Tables of results.md on drums as they are played and on long music; see grooves.py and phrases.py."""
+
+from collections.abc import Callable, Sequence
+
+from stored import read
+
+Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+_PLAYERS = {
+    "constant": "one constant",
+    "medians": "median of each drum and position",
+    "played": "`drums-2bar`, median of its draws",
+    "groovae": "GrooVAE's sizes, median of its draws",
+}
+
+
+def humanized(table: Table) -> str:
+    """Errors of medians and of humanizers, and the spread of single draws beside the real one."""
+    found = read("music-grooves")["humanize"]
+    real = found["real"]
+    rows = []
+    for key, name in _PLAYERS.items():
+        if key not in found:
+            continue
+        row = found[key]
+        cells = [name]
+        for column, form in (("velocity", ".1f"), ("offset", ".3f")):
+            below = f"{column}_below_medians"
+            cells.append(
+                f"{row[f'{column}_mae']:{form}}" + (f" ({row[below]:.0%} below the medians)" if below in row else "")
+            )
+        for column, form in (("velocity", ".1f"), ("offset", ".3f")):
+            spread = f"{column}_deviation"
+            cells.append(f"{row[spread]:{form}} ({row[f'{spread}_of_real']:.0%} of the real)" if spread in row else "")
+        rows.append(cells)
+    rows.append(["the drummers", "", "", f"{real['velocity_deviation']:.1f}", f"{real['offset_deviation']:.3f}"])
+    heads = ["played by", "velocity MAE", "offset MAE, 16ths", "velocity, deviation", "offset, deviation"]
+    return table(heads, rows)
+
+
+def tapped() -> str:
+    """Hit F1 of kits played from their rhythm alone, as words."""
+    found = read("music-grooves")["tap"]
+    return (
+        f"hit F1 {found['model_hit_f1']:.3f} by `drums-2bar-tap`, {found['majority_hit_f1']:.3f} by the majority of "
+        f"each position ({found['times_majority']:.2f} times), {found['windows']:.0f} windows"
+    )
+
+
+def books(table: Table) -> str:
+    """Scores of the long model on the held-out windows of each book."""
+    rows = [
+        [
+            name,
+            f"{row['examples']:.0f}",
+            f"{row['accuracy_free_running']:.3f}",
+            f"{row['accuracy_free_running_mean']:.3f}",
+            f"{row['onset_f1']:.3f}",
+            f"{row['kl_bits']:.0f}",
+        ]
+        for name, row in read("music-phrases").items()
+        if name != "gaps"
+    ]
+    return table(["windows of", "windows", "accuracy", "at the mean of z", "onset F1", "KL, bits"], rows)
+
+
+def gaps() -> str:
+    """What two bars in the middle cost, as words."""
+    found = read("music-phrases")["gaps"]
+    return (
+        f"{found['nats_a_note']:.2f} nats a note given the other fourteen bars, {found['nats_a_note_alone']:.2f} given "
+        f"none ({found['below_alone']:.0%} less); of six bars around the gap {found['in_scale_infilled']:.2f} stay in "
+        f"one scale where it was filled in, and {found['in_scale_real']:.2f} as they were"
+    )
