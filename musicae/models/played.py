@@ -3,6 +3,10 @@
 The notes have the network and the code of `StepsAutoencoder`. The *feel* has a code of its own: its encoder reads notes
 and values, its decoder is given the notes. So each part can be taken from another piece, or drawn: a flat pattern is
 played by a draw of the feel alone, and the feel of one groove plays the pattern of another (Gillick et al., 2019).
+
+The code of the feel counts from what the notes let expect: a network gives its mean and deviation for known notes, as a
+conditional prior does (Sohn et al., 2015), and the code is what is left. So draws suit the pattern that they play, and
+the same code stands for the same manner with other notes.
 """
 
 from typing import ClassVar
@@ -21,6 +25,7 @@ from musicae.spec import TensorSpec
 
 NOTES, FEEL = "notes", "feel"
 """Names of the two parts."""
+_LARGEST_LOG_SCALE = 2.0
 
 
 class PlayedConfig(StepsConfig):
@@ -53,6 +58,9 @@ class PlayedAutoencoder(StepsAutoencoder):
         self.feel_encoder = FeelEncoder(spec, width, layers, outputs, config.feel_dropout)
         init_with_small_variance(self.feel_encoder.code, self.latent)
         self.feel_decoder = FeelDecoder(spec, size, width, layers, config.feel_dropout)
+        self.feel_expected = FeelEncoder(notes, width, layers, 2 * size, config.feel_dropout)
+        for parameter in self.feel_expected.code.parameters():
+            torch.nn.init.zeros_(parameter)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -75,10 +83,22 @@ class PlayedAutoencoder(StepsAutoencoder):
         return super().adapted(moved)
 
     def _encoded(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        notes = super()._encoded(self._notes_of(x), condition)
-        count = self.latent.outputs_per_number
-        halves = zip(notes.chunk(count, 1), self.feel_encoder(x).chunk(count, 1), strict=True)
-        return torch.cat([part for half in halves for part in half], 1)
+        symbols, count = self._notes_of(x), self.latent.outputs_per_number
+        notes, feel = super()._encoded(symbols, condition).chunk(count, 1), self.feel_encoder(x).chunk(count, 1)
+        expected, log_scale = self._expected(symbols)
+        # The mean from where it is expected, and the logarithm of the variance in units of what is expected.
+        relative = ((feel[0] - expected) * torch.exp(-log_scale), *(raw - 2 * log_scale for raw in feel[1:]))
+        return torch.cat([part for pair in zip(notes, relative, strict=True) for part in pair], 1)
+
+    def _expected(self, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log scale of the feel where the notes are known, `(batch, feel size)` each."""
+        mean, raw = self.feel_expected(symbols).float().chunk(2, 1)
+        return mean, _LARGEST_LOG_SCALE * torch.tanh(raw / _LARGEST_LOG_SCALE)
+
+    def _values_at(self, feel: Tensor, symbols: Tensor) -> Tensor:
+        """Parameters of the values of known notes, `(batch, steps, 2 · values)`."""
+        expected, log_scale = self._expected(symbols)
+        return self.feel_decoder(expected + log_scale.exp() * feel, symbols)
 
     def _priced_kl(self, kl: Tensor, posterior: Posterior, z: Tensor) -> Tensor:
         parts = self.latent.kl_parts(posterior, z)
@@ -89,7 +109,7 @@ class PlayedAutoencoder(StepsAutoencoder):
         notes, feel = self.parts(z)
         symbols = self._notes_of(target)
         logits = super().teacher_forced(notes, symbols, condition)
-        return torch.cat([logits, self.feel_decoder(feel, symbols)], -1)
+        return torch.cat([logits, self._values_at(feel, symbols)], -1)
 
     def decode(
         self,
@@ -120,7 +140,7 @@ class PlayedAutoencoder(StepsAutoencoder):
             `(batch, steps, columns)`.
         """
         notes = self._notes_of(symbols)
-        return self.likelihood.play(notes, self.feel_decoder(feel, notes).float(), temperature, generator)
+        return self.likelihood.play(notes, self._values_at(feel, notes).float(), temperature, generator)
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Codes `(batch, numbers)` → those of the notes and of the feel."""
