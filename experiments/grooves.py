@@ -16,9 +16,7 @@ from stored import trained_model
 from torch import Tensor
 
 from musicae.data.dataset import DataSet, load_dataset, unseen
-from musicae.models.musicvae import MusicVAE
-from musicae.music.corruption import tapped
-from musicae.music.expression import OFFSETS
+from musicae.music.expression import OFFSETS, ON_GRID
 from musicae.music.tokens import DRUM_PITCHES, struck
 from musicae.trained import TrainedModel
 
@@ -32,32 +30,15 @@ def grooves(sets: Path, runs: Path) -> dict[str, Any]:
     player = trained_model(runs, "drums-2bar")
     dataset = load_dataset(player.domain, [sets / "groove"])
     found: dict[str, Any] = {"humanize": humanizers(player, dataset, {"played": played_by(player)})}
-    if (runs / "drums-2bar-groovae").is_dir():
-        groovae = trained_model(runs, "drums-2bar-groovae")
-        found["humanize"] |= humanizers(player, dataset, {"groovae": played_by(groovae)})
     return found | {"tap": taps(trained_model(runs, "drums-2bar-tap"), dataset)}
 
 
 def played_by(trained: TrainedModel, seed: int = 0) -> Callable[[Tensor], Tensor]:
-    """A function that plays windows `DRAWS` times, as `TrainedModel.humanize`."""
+    """A function that plays windows `(batch, steps, columns)` `DRAWS` times: `(draws, batch, steps, columns)`."""
 
     def play(windows: Tensor) -> Tensor:
-        """`(batch, steps, columns)` → `(draws, batch, steps, columns)`."""
-        network = trained.network
-        if not isinstance(network, MusicVAE):
-            draws: Tensor = trained.humanize(windows, DRAWS, seed=seed)
-            return draws
-        # The published humanizer encodes the flat pattern.
-        generator = trained.pipeline.generator(seed)
-        flat = trained.domain.corruption("humanize")
-        assert flat is not None
-        with torch.no_grad():
-            posterior = network.encode(flat(windows, generator))
-            answers = [
-                network.play(posterior.sample(generator), windows, temperature=1.0, generator=generator)
-                for _ in range(DRAWS)
-            ]
-        return torch.stack(answers)
+        draws: Tensor = trained.humanize(windows, DRAWS, seed=seed)
+        return draws
 
     return play
 
@@ -100,9 +81,8 @@ def taps(trained: TrainedModel, dataset: DataSet, split: str = "test") -> dict[s
     bits = ((share > 0.5).long() << torch.arange(_DRUMS)).sum(-1)
     # Where no drum has a majority the most frequent one is struck.
     bits = torch.where(bits > 0, bits, 1 << share.argmax(-1))
-    spec, part = trained.domain.spec, trained.domain.config.plan
     answers = {
-        "model": trained.tap(tapped(windows, spec, part))[..., 0].cpu(),
+        "model": trained.tap(windows)[..., 0].cpu(),
         "majority": torch.where(windows[..., 0] > 0, bits, 0),
     }
     found = {"windows": float(len(windows))}
@@ -122,7 +102,7 @@ def _windows(trained: TrainedModel, dataset: DataSet, rows: np.ndarray) -> Tenso
 def _values(windows: Tensor) -> Tensor:
     """Velocity, and offset in 16ths: float `(windows, steps, drums, 2)`."""
     velocity, offset = windows[..., 1 : 1 + _DRUMS].float(), windows[..., 1 + _DRUMS :].float()
-    return torch.stack([velocity, (offset - OFFSETS // 2) / OFFSETS], -1)
+    return torch.stack([velocity, (offset - ON_GRID) / OFFSETS], -1)
 
 
 def _medians(train: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ _PLAYERS = {
     "constant": "one constant",
     "medians": "median of each drum and position",
     "played": "`drums-2bar`, median of its draws",
-    "groovae": "GrooVAE's sizes, median of its draws",
 }
 
 

@@ -319,6 +319,12 @@ def _repair(task: str, minutes: float) -> Recipe:
     return Recipe("music", _TUNE_BOOKS, minutes, settings, _REPAIR_SCORES, task=task, start_from="melody-2bar-common")
 
 
+def _phrases(minutes: float, start_from: str, **more: Any) -> Recipe:
+    """Sixteen bars in every common time signature, 24 pieces of eight phrases in a batch."""
+    settings = {"time_signature": "any", "bars": 16, "batch_size": 24, "kl_warmup": 0, "evaluate_every": 700}
+    return _music(_TUNE_BOOKS, minutes, model="phrases", start_from=start_from, **{**settings, **more})
+
+
 def _drums(minutes: float, start_from: str, **more: Any) -> Recipe:
     """Drums as they are played."""
     settings = {"part": "drums", "expression": True, "width": 512, "beta": 0.17, "kl_warmup": 0, "evaluate_every": 700}
@@ -378,20 +384,8 @@ _TUNES: dict[str, Recipe] = {
         _TUNE_BOOKS, 10, **_LONG, beta=0.455, kl_warmup=0, learning_rate=2e-4, start_from="melody-16bar-middle"
     ),
     # A code for every two bars, each predicted from the others.
-    "melody-16bar": _music(
-        _TUNE_BOOKS,
-        28,
-        model="phrases",
-        time_signature="any",
-        bars=16,
-        batch_size=24,
-        beta=0.37,
-        kl_warmup=0,
-        learning_rate=7e-4,
-        evaluate_every=700,
-        start_from="melody-2bar",
-        shipped_as="melody-16bar",
-    ),
+    "melody-16bar-phrases": _phrases(11, "melody-2bar", beta=0.37, learning_rate=7e-4, is_leg=True),
+    "melody-16bar": _phrases(17, "melody-16bar-phrases", beta=0.48, learning_rate=5e-4, shipped_as="melody-16bar"),
     "drums-2bar-start": _music(("groove",), 27, part="drums", beta=0.2, width=512, is_leg=True),
     "drums-2bar-notes": _music(
         ("groove",), 40, **_NEXT_LEG, part="drums", beta=0.17, width=512, start_from="drums-2bar-start"
@@ -408,15 +402,12 @@ _TUNES: dict[str, Recipe] = {
         task="tap",
         part="drums",
         expression=True,
-        width=512,
+        width=256,
+        latent_size=64,
         evaluate_every=700,
         pairs=0,
         samples=0,
         shipped_as="drums-2bar-tap",
-    ),
-    # GrooVAE's sizes: what a flat pattern is humanized by in the published work.
-    "drums-2bar-groovae": _music(
-        ("groove",), 25, task="humanize", model="musicvae", part="drums", expression=True, beta=0.2, evaluate_every=700
     ),
     # Other rates: what the bits buy.
     "melody-2bar-fewer": _music(_TUNE_BOOKS, 4, **_NEXT_LEG, beta=0.8, start_from="melody-2bar-common"),

@@ -39,7 +39,7 @@ LIMITS = {
     ),
     "melody-16bar": (
         "The music of `melody-2bar`, but only tunes with sixteen bars of one time signature in a row: mostly dances "
-        "and songs. What it makes up knows no chords, and form over more than sixteen bars only by chance."
+        "and songs. What it makes up knows no chords, and has no form beyond sixteen bars."
     ),
     "drums-2bar": (
         "Ten drummers on one electronic kit, mostly rock, funk and jazz. Each drum is struck at most once in a "

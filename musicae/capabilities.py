@@ -128,7 +128,7 @@ class HasTracks(Protocol):
 
 @runtime_checkable
 class FillsBars(Protocol):
-    """A domain of media objects with bars, some of which can be filled in, and to which bars can be added."""
+    """A domain of media objects as those of `HasTracks`; bars can be filled in, and added."""
 
     def gaps(self, item: Any, first: int, last: int) -> Iterator[Any]:
         """Stretches to fill in one after the other, each with the `start` of its window and its `unknown` phrases."""

@@ -157,7 +157,7 @@ class Domain(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     """File endings it reads, lower case with the dot."""
     tasks: ClassVar[tuple[str, ...]]
-    """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`."""
+    """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`, `tap`."""
     Config: ClassVar[type[DomainConfig]]
     stacks_rows: ClassVar[bool] = False
     """Whether examples of a path are drawn one below the other, as piano rolls are, or side by side."""

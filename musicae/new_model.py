@@ -31,7 +31,7 @@ def train(
         domain: a key of `DOMAINS`: "image", "music" or "audio".
         data: files and folders, a named set such as "mnist", a NumPy array `(N, H, W[, C])` or `(N, samples)`, a torch
             `Dataset`, a column of a Hugging Face dataset, or media objects; None for the starter data.
-        task: `reconstruct`, `denoise` or `upscale`.
+        task: one of the domain's `tasks`.
         model: a key of `MODELS`, or an `Autoencoder` subclass of one's own; by default what fits domain and task.
         out: the run's folder; by default `runs/DOMAIN-TASK`, with a number where that exists.
         start_from: fine-tuning: a shipped model or a run, whose weights are copied where names and shapes fit.

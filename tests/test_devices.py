@@ -58,7 +58,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "notes and feel": ("music", "reconstruct", {"part": "trio", "expression": True}, "played", {"prior": "flow"}),
     "phrases": ("music", "reconstruct", {"bars": 4}, "phrases", {}),
     "tapped": ("music", "tap", {"part": "drums", "expression": True}, "restorer", {}),
-    "stiff": ("music", "humanize", {"part": "drums", "expression": True}, "musicvae", {}),
+    "played by an LSTM": ("music", "reconstruct", {"part": "drums", "expression": True}, "musicvae", {}),
     "played wrong": ("music", "denoise", {"part": "drums", "expression": True}, "restorer", {}),
     "one time signature": ("music", "reconstruct", {"time_signature": "3/4"}, "steps", {}),
     "long melody": ("music", "reconstruct", {"bars": 4}, "steps", {"phrase_size": 8}),

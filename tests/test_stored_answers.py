@@ -2,7 +2,7 @@
 
 `answers/NAME.npz` holds outputs for fixed inputs, thinned to a few thousand numbers each. Those of the models of music
 were stored again when their weights became int8, after the ones from before had been compared; those of `melody-2bar`
-when it learned other time signatures.
+when it learned other time signatures; those of `melody-16bar` and the drums when new models took their names.
 """
 
 from collections.abc import Iterator
@@ -103,7 +103,15 @@ def test_drums():
     found["path"] = model.interpolate(x[:1], x[1:], 7).tensor
     found["sampled"] = model.sample(3, seed=1).tensor
     found["decoded"] = model.decode(model.encode(x) + 0.3)
+    found["humanized"] = model.humanize(x, 2, seed=1)
     check("drums-2bar", found)
+
+
+def test_taps():
+    model = load("drums-2bar-tap", "cpu")
+    examples = next(reading.examples for _, reading in starter_items(model.domain) if len(reading.examples) > 1)
+    x = model.domain.tensor(torch.from_numpy(examples[:2])).target
+    check("drums-2bar-tap", {"played": model.tap(x)})
 
 
 @pytest.mark.parametrize("name", ["denoise-16k", "denoise-live-16k"])

@@ -9,7 +9,6 @@ from musicae.commands.options import (
     bar_option,
     check_inputs,
     chords_option,
-    echo_remarks,
     label_option,
     load,
     load_for,
@@ -17,8 +16,8 @@ from musicae.commands.options import (
     model_option,
     name_of,
     out_option,
-    output_path,
     read_choice,
+    save_file,
     save_morph,
     seed_option,
     stretch_options,
@@ -167,8 +166,7 @@ def interpolate(
     name = f"{name_of(a)}-to-{name_of(b)}"
     if morph:
         changed = trained.morph(a, b, method=method, choice_a=choices[0], choice_b=choices[1])
-        click.echo(changed.save(output_path(out, f"{name}-morph{changed.suffix}", force=force)))
-        echo_remarks(changed.remarks)
+        save_file(changed, out, f"{name}-morph", force=force)
     elif whole:
         songs = trained.interpolate_songs(a, b, steps, method=method, tempo=tempo)
         save_morph(songs, out, f"{name}-interpolate", force=force)
@@ -269,5 +267,4 @@ def shift(
     """
     trained = load_for(model, file, track=track)
     shifted = within_bars(trained.domain, lambda source: trained.shift(source, attribute, amount), bars, solo)(file)
-    click.echo(shifted.save(output_path(out, f"{name_of(file)}-shift{shifted.suffix}", force=force)))
-    echo_remarks(shifted.remarks)
+    save_file(shifted, out, f"{name_of(file)}-shift", force=force)

@@ -22,7 +22,11 @@ _count = click.option(
     "--count", type=click.IntRange(1, 1000), default=1, metavar="N", help="How many versions; several: a folder."
 )
 _temperature = click.option(
-    "--temperature", type=click.FloatRange(0), default=1.0, metavar="T", help="0: what is expected, and no surprise."
+    "--temperature",
+    type=click.FloatRange(0),
+    default=1.0,
+    metavar="T",
+    help="0: the expected codes, the same each time.",
 )
 
 

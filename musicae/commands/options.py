@@ -317,8 +317,13 @@ def save_one_or_all(morph: Any, out: str | None, name: str, *, force: bool) -> N
     if len(morph) > 1:
         save_morph(morph, out, name, force=force)
         return
-    click.echo(morph[0].save(output_path(out, f"{name}{morph[0].suffix}", force=force)))
-    echo_remarks(morph[0].remarks)
+    save_file(morph[0], out, name, force=force)
+
+
+def save_file(result: Any, out: str | None, name: str, *, force: bool) -> None:
+    """Saves a media object, and prints its path and remarks; arguments as in `output_path`, the name without ending."""
+    click.echo(result.save(output_path(out, f"{name}{result.suffix}", force=force)))
+    echo_remarks(result.remarks)
 
 
 def name_of(path: Path) -> str:

@@ -7,13 +7,13 @@ import click
 
 from musicae.commands.options import (
     FILE,
+    Bars,
     check_inputs,
-    echo_remarks,
     load,
     model_option,
     name_of,
     out_option,
-    output_path,
+    save_file,
     save_one_or_all,
     seed_option,
     stretch_options,
@@ -83,26 +83,23 @@ def groove_transfer(
     check_inputs([feel, pattern])
     trained = load(model)
     played = within_bars(trained.domain, lambda notes: trained.transfer_feel(feel, notes), bars, solo)(pattern)
-    _save(played, out, f"{name_of(pattern)}-like-{name_of(feel)}", force)
+    save_file(played, out, f"{name_of(pattern)}-like-{name_of(feel)}", force=force)
 
 
 @click.command()
 @click.argument("file", type=FILE)
 @model_option("drums-2bar-tap")
-@stretch_options
+@click.option("--bars", type=Bars(), metavar="9-16", help="The bars to play; of drums the others stay.  [default: all]")
 @out_option("FILE", "output/NAME-tap")
-def tap(file: Path, model: str, bars: tuple[int, int] | None, solo: bool, out: str | None, force: bool) -> None:
+def tap(file: Path, bars: tuple[int, int] | None, model: str, out: str | None, force: bool) -> None:
     """Play a tapped rhythm on a drum kit.
 
-    Of a file with drums their rhythm is taken, of another the rhythm of all its notes.
+    Of a file with drums their rhythm is taken; of another one the rhythm of all its notes, and the result is drums
+    alone.
 
     Example: musicae tap rhythm.mid --out kit.mid
     """
     check_inputs([file])
     trained = load(model)
-    _save(within_bars(trained.domain, trained.tap, bars, solo)(file), out, f"{name_of(file)}-tap", force)
-
-
-def _save(result: Any, out: str | None, name: str, force: bool) -> None:
-    click.echo(result.save(output_path(out, f"{name}{result.suffix}", force=force)))
-    echo_remarks(result.remarks)
+    kit = within_bars(trained.domain, trained.tap, bars, solo=False)(file)
+    save_file(kit, out, f"{name_of(file)}-tap", force=force)

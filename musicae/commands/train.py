@@ -18,6 +18,7 @@ from musicae.commands.options import (
     settings_option,
 )
 from musicae.data.remote import is_remote
+from musicae.models import MODELS
 from musicae.training.config import TrainConfig
 
 
@@ -30,7 +31,7 @@ def _training_option(key: str, type_: click.ParamType[Any], metavar: str | None,
 
 @click.command()
 @click.option("--domain", type=DomainChoice(), help="What to learn from.")
-@click.option("--task", default="reconstruct", metavar="TASK", help="reconstruct, denoise, upscale.")
+@click.option("--task", default="reconstruct", metavar="TASK", help="reconstruct, denoise, upscale; tap (drums).")
 @data_option
 @click.option(
     "--noise",
@@ -56,7 +57,7 @@ def _training_option(key: str, type_: click.ParamType[Any], metavar: str | None,
 @click.option(
     "--model",
     metavar="NAME",
-    help="conv, spectrogram, mlp, unet, causal, steps, restorer, musicvae.  [default: fits domain and task]",
+    help=f"{', '.join(MODELS)}.  [default: fits domain and task]",
 )
 @click.option(
     "--latent",

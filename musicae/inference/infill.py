@@ -21,14 +21,15 @@ def infill(
     pipeline: Pipeline, source: Any, first: int, last: int, count: int, seed: int | None, temperature: float
 ) -> Morph:
     """Fills in bars of a piece; see `TrainedModel.infill`."""
-    item = pipeline.open(source)
+    _domain(pipeline)
+    item = pipeline.open(source).with_bars(None)
     made = _made_up(pipeline, item, first, last, count, seed, temperature)
     return Morph(pipeline.domain, name="infilled", part="version", items=made)
 
 
 def extend(pipeline: Pipeline, source: Any, bars: int, count: int, seed: int | None, temperature: float) -> Morph:
     """Goes on with a piece; see `TrainedModel.extend`."""
-    domain, item = _domain(pipeline), pipeline.open(source)
+    domain, item = _domain(pipeline), pipeline.open(source).with_bars(None)
     longer = domain.extended(item, bars)
     made = _made_up(pipeline, longer, item.bars + 1, item.bars + bars, count, seed, temperature)
     return Morph(pipeline.domain, name="continued", part="version", items=made)

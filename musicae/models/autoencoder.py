@@ -242,10 +242,11 @@ class Autoencoder(nn.Module, ABC):
         return weights
 
     def padded(self, symbols: Tensor, condition: Tensor | None) -> Tensor:
-        """Decoded `(batch, steps, columns)` with pads where the condition says that a step does not exist."""
+        """Decoded `(batch, steps, columns)`, or its streams, with pads where the condition says that no step exists."""
         if not self.spec.segment_steps:
             return symbols
         exists, pads = segment_tables(self.spec, symbols.device)
+        pads = pads[:, : symbols.shape[-1]]  # values may be decoded later
         classes = self.spec.condition[1] if self.spec.condition else 1
         run = torch.zeros_like(symbols[:, 0, 0])
         if condition is not None:

@@ -12,7 +12,6 @@ symbol and its values in each step.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.likelihoods import CategoricalWithValues
 from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, ModelConfig, Width
 from musicae.nn.causal import scaled_values
 from musicae.nn.latent import Posterior
@@ -143,42 +141,21 @@ class MusicVAE(Autoencoder):
         condition: Tensor | None = None,
     ) -> Tensor:
         self.check_codes(z, condition)
-
-        def choose(parameters: Tensor, step: int) -> Tensor:
-            del step
-            return self.likelihood.choose(parameters, temperature, top_p, generator)
-
-        return self.padded(self._unrolled(self._codes(z, condition), choose), condition)
-
-    def play(
-        self, z: Tensor, symbols: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Decodes the values of known notes, as `musicae.models.played.PlayedAutoencoder.play`."""
-        likelihood, streams = self.likelihood, len(self.spec.vocabulary)
-        assert isinstance(likelihood, CategoricalWithValues)
-
-        def choose(parameters: Tensor, step: int) -> Tensor:
-            notes = symbols[:, step : step + 1, :streams]
-            return likelihood.play(notes, parameters[..., sum(self.spec.vocabulary) :], temperature, generator)
-
-        return self._unrolled(self._codes(z, None), choose)
-
-    def _unrolled(self, code: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
-        """Decodes step by step; `choose` gives the symbols of a step from their parameters."""
+        code = self._codes(z, condition)
         states: _States = [decoder.first_state(code) for decoder in self._decoders()]
         values = len(self.spec.values)
         sizes = self.spec.symbols[: len(self.spec.vocabulary)]
         before = [torch.zeros(len(code), 1, size + values, device=code.device) for size in sizes]
         decoded = []
-        for step in range(self.bar_steps):
+        for _ in range(self.bar_steps):
             logits = []
             for index, decoder in enumerate(self._decoders()):
                 hidden, states[index] = decoder(torch.cat([before[index], code.unsqueeze(1)], -1), states[index])
                 logits.append(self.heads[index](hidden))
-            symbols = choose(torch.cat(logits, -1).float(), step)
+            symbols = self.likelihood.choose(torch.cat(logits, -1).float(), temperature, top_p, generator)
             before = self._inputs(symbols)
             decoded.append(symbols)
-        return self._as_steps(torch.cat(decoded, 1))
+        return self.padded(self._as_steps(torch.cat(decoded, 1)), condition)
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         return self.teacher_forced(z, target, condition)

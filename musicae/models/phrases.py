@@ -7,7 +7,7 @@ continued, and bars in the middle can be filled in.
 """
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -24,6 +24,9 @@ from musicae.spec import TensorSpec
 class PhrasesConfig(StepsConfig):
     """Sizes of the model of long music; those of `StepsConfig` are of two bars."""
 
+    latent: Literal["gaussian"] = "gaussian"
+    prior: Literal["flow"] = "flow"  # of single phrases
+    side_by_side: Literal[False] = False  # it always is, with nothing learned around the codes
     prior_width: int = Field(default=256, ge=8, le=4096, multiple_of=8)
     prior_blocks: Depth = 4
     prior_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)

@@ -123,8 +123,10 @@ class PlayedAutoencoder(StepsAutoencoder):
         """z → notes, and then how they are played."""
         self.check_codes(z, condition)
         notes, feel = self.parts(z)
-        symbols = self._unrolled(self._features(notes, condition), temperature, top_p, generator)
-        return self.play(feel, self.padded(symbols, condition), temperature=temperature, generator=generator)
+        symbols = self.padded(
+            self._unrolled(self._features(notes, condition), temperature, top_p, generator), condition
+        )
+        return self.play(feel, symbols, temperature=temperature, generator=generator)
 
     def play(
         self, feel: Tensor, symbols: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None

@@ -121,7 +121,8 @@ class StepsAutoencoder(Autoencoder):
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bars of another length begin at their own slots; what is new, such as time signatures, begins as nothing."""
         own, bars, config = self.state_dict(), self.bars // self.phrases, self.config
-        tables = {name: value for name, value in weights.items() if ".tables." in name and name in own}
+        embeddings = ("input_embedding.tables.", "previous_embedding.tables.")
+        tables = {name: value for name, value in weights.items() if name.startswith(embeddings) and name in own}
         vocabulary = [size for _ in range(2) for size in self.spec.vocabulary]
         if len(tables) != len(vocabulary) or not all(map(_says_the_same, tables.values(), vocabulary)):
             return weights

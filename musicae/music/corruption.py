@@ -1,4 +1,4 @@
-"""Corruption for the tasks of the shared loop: wrong notes, a coarse grid, a rhythm that is only tapped, stiff playing.
+"""Corruption for the tasks of the shared loop: wrong notes, a coarse grid, a rhythm that is only tapped.
 
 Works on int64 tensors `(batch, steps, streams)` where they lie; every draw comes from the generator that
 is given. The tokens are those of `musicae.music.tokens`.
@@ -104,26 +104,9 @@ def tapped(tokens: Tensor, spec: TensorSpec, part: Part) -> Tensor:
     """
     if not all(stream.is_drums for stream in part.streams):
         raise MusicaeError("a tapped rhythm becomes drums; train with --set part=drums.")
-    return _stiff(torch.where(tokens[..., : len(part.streams)] > 0, TAP, 0), spec)
-
-
-def flat(tokens: Tensor, spec: TensorSpec) -> Tensor:
-    """What `humanize` plays: the notes, all at a usual velocity and on the grid.
-
-    Args:
-        tokens: `(batch, steps, columns)`.
-        spec: which columns are values; it has some.
-
-    Raises:
-        MusicaeError: windows without values.
-    """
-    if not spec.values:
-        raise MusicaeError("how notes are played is learned with --set expression=true.")
-    return _stiff(tokens[..., : len(spec.vocabulary)], spec)
-
-
-def _stiff(symbols: Tensor, spec: TensorSpec) -> Tensor:
-    """Symbols `(batch, steps, streams)` with usual values where the spec has values."""
+    sizes = torch.tensor(spec.vocabulary, device=tokens.device)
+    hits = tokens[..., : len(sizes)]
+    symbols = torch.where(hits >= sizes, hits, torch.where(hits > 0, TAP, 0))  # pads stay
     values = [
         torch.where(column.applies(symbols[..., column.stream]), round(column.middle), 0) for column in spec.values
     ]

@@ -49,7 +49,7 @@ class MusicDomain(SongOperations, Domain):
     media: ClassVar[type[Any]] = Piece
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
     stacks_rows: ClassVar[bool] = True
-    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale", "tap", "humanize")
+    tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale", "tap")
     # At β = 1 two melodies can hardly be told apart; the rate of the shipped models is what reconstructions need.
     training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 192, "beta": 0.35}
     Config: ClassVar[type[DomainConfig]] = MusicConfig
@@ -314,8 +314,8 @@ class MusicDomain(SongOperations, Domain):
         return hash_windows(examples, self.config.plan)
 
     def corruption(self, task: str, *, split: str = "train") -> Corruption | None:
-        """What is lost: right notes, 16ths between eighths, all of a groove but its rhythm, velocity and timing."""
-        from musicae.music.corruption import coarse_grid, corrupted, flat, tapped, wrong_notes
+        """`denoise` repairs notes, `upscale` fills in what a grid of eighths lacks, `tap` plays a rhythm on a kit."""
+        from musicae.music.corruption import coarse_grid, corrupted, tapped, wrong_notes
 
         if task not in self.tasks:
             raise MusicaeError(f"music has no task {task!r}; valid: {', '.join(self.tasks)}.")
@@ -324,7 +324,6 @@ class MusicDomain(SongOperations, Domain):
             "denoise": lambda tokens, generator: corrupted(tokens, spec, lambda own: wrong_notes(own, part, generator)),
             "upscale": lambda tokens, generator: corrupted(tokens, spec, lambda own: coarse_grid(own, part)),
             "tap": lambda tokens, generator: tapped(tokens, spec, part),
-            "humanize": lambda tokens, generator: flat(tokens, spec),
         }
         return corruptions.get(task)
 

@@ -65,6 +65,11 @@ def find_gaps(piece: Piece, config: MusicConfig, first: int, last: int) -> Itera
                 f"bar {begin} of {piece.label} is in {line.section.time_signature}; this model reads "
                 f"{in_words(config.signatures)}; choose other bars."
             )
+        if _PHRASE_BARS * line.ratio.file % line.ratio.model:
+            raise MusicaeError(
+                f"bar {begin} of {piece.label} is in {line.section.time_signature}, whose bars are no whole phrases of "
+                "this model; choose other bars."
+            )
         size = line.file_bars(_PHRASE_BARS)
         for start in range(begin, end + 1, size * max(1, phrases // 2)):
             stop = min(end, start + size * max(1, phrases // 2) - 1)

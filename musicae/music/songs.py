@@ -48,7 +48,7 @@ class SongOperations:
         return replace(frame, tempo_bpm=tempi_bpm[0], tempi_bpm=tuple(tempi_bpm))
 
     def gaps(self, item: Piece, first: int, last: int) -> Iterator[Gap]:
-        """Stretches of a piece that are filled in one after the other; see `musicae.music.gaps.find_gaps`."""
+        """Stretches of a whole piece that are filled in one after the other; see `musicae.music.gaps.find_gaps`."""
         return find_gaps(item, self._own_config, first, last)
 
     def filled(self, item: Piece, gap: Gap, window: torch.Tensor) -> Piece:

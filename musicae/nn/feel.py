@@ -3,8 +3,7 @@
 The notes of a window are known to both sides. So a code says of the values only what the notes don't, and the same
 code plays other notes in the same manner, as in *Learning to Groove with Inverse Sequence Transformations* (Gillick
 et al., 2019, section 4.4). All values of a window are decoded at once. Steps are joined by matrix products along the
-steps (Tolstikhin et al., 2021, "MLP-Mixer"): with 32 of them attention takes twice as long on a CPU, most of it in its
-gradient.
+steps (Tolstikhin et al., 2021, "MLP-Mixer"), which suit a CPU.
 """
 
 from dataclasses import replace

@@ -6,7 +6,7 @@ takes the rows of its own examples (`Share`, `draw_rows`). So a loss doesn't dep
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +133,9 @@ class AttentionBlock(nn.Module):
         heads: number of attention heads.
     """
 
+    is_causal: ClassVar[bool] = False
+    """Whether no position attends to a later one."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
@@ -151,7 +154,7 @@ class AttentionBlock(nn.Module):
         """`(batch, positions, width)` → the same."""
         joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = joined.permute(2, 0, 3, 1, 4)  # each (batch, heads, positions, width / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.is_causal).transpose(1, 2).flatten(2)
         x = x + self.join_heads(mixed)
         return torch.add(x, self.mlp(x))
 

@@ -12,41 +12,25 @@ The map to base codes is that of the natural order: base codes are standard norm
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from musicae.nn.layers import draw_rows
+from musicae.nn.layers import AttentionBlock, Dropout, draw_rows
 from musicae.nn.prior import FlowPrior, Prior, standard_log_prob
 from musicae.precision import in_float32
 
 _LARGEST_LOG_SCALE = 4.0
 
 
-class CausalAttentionBlock(nn.Module):
-    """x + attention to what stands before, then x + MLP; `(batch, positions, width)` → the same."""
+class CausalAttentionBlock(AttentionBlock):
+    """Attention to what stands before, and a wider MLP; no position sees a later one."""
+
+    is_causal = True
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.to_query_key_value = nn.Linear(width, 3 * width)
-        self.join_heads = nn.Linear(width, width)
+        super().__init__(width, heads)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * width, width),
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), Dropout(dropout), nn.Linear(4 * width, width)
         )
-        for last in (self.join_heads, self.mlp[-1]):
-            nn.init.normal_(last.get_parameter("weight"), std=0.1 / width**0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """No position sees a later one."""
-        joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
-        query, key, value = joined.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).flatten(2)
-        x = x + self.join_heads(mixed)
-        return torch.add(x, self.mlp(x))
+        nn.init.normal_(self.mlp[-1].get_parameter("weight"), std=0.1 / width**0.5)
 
 
 class PhrasePrior(Prior):

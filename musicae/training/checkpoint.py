@@ -63,7 +63,7 @@ class Manifest(Config):
         format_version: of the folder's layout; a newer one is refused.
         musicae_version: of the package that wrote it.
         domain, domain_settings: a key of `DOMAINS`, and its config.
-        task: what it was trained for: `reconstruct`, `denoise`, `upscale`.
+        task: what it was trained for, one of the domain's `tasks`.
         model, model_settings: a key of `MODELS`, or the import path of a class of the user's own
             ("package.module:Class", which is never imported by itself), and its config.
         training: the training config.
@@ -282,7 +282,7 @@ def take_over(model: Autoencoder, folder: Path) -> int:
     adapt weights of other sizes (`Autoencoder.adapted`).
 
     A learned prior is copied only if everything then fits, since codes of another model are distributed differently,
-    or where the model says itself of which of its parts it is the prior (`Autoencoder.adapted`).
+    or where the model says itself of which of its parts it is the prior (`Autoencoder.adapted`) and the rest fits.
 
     Args:
         model: changed in place.
@@ -304,10 +304,11 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         for name, value in found.items()
     }
     is_same = found.keys() == own.keys() and all(fits.values())
+    codes_fit = all(fit for name, fit in fits.items() if not name.startswith("latent."))
     weights = {
         name: value
         for name, value in found.items()
-        if is_same or (fits[name] and not (name in stored and name.startswith("latent.")))
+        if is_same or (fits[name] and (not name.startswith("latent.") or (codes_fit and name not in stored)))
     }
     if not weights:
         raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same type and sizes.")

@@ -257,7 +257,7 @@ def run_training(
         data: a file or folder, several, or a name in `NAMED_SETS`; an array `(N, H, W[, C])`, `(N, samples)` or
             `(N, steps, streams)`; a torch `Dataset` of arrays, pictures or pairs with a label; a column of a Hugging
             Face data set; a sequence of media objects. None: the starter data.
-        task: `reconstruct`, `denoise` or `upscale`.
+        task: one of the domain's `tasks`.
         model: a key of `MODELS`, or a subclass of `Autoencoder`.
         out: the run's folder; by default `runs/DOMAIN-TASK`, with a number if that exists.
         start_from: a shipped model or a run to go on from with other data: its settings are the defaults.

@@ -78,6 +78,30 @@ def test_a_tapped_rhythm_becomes_a_kit() -> None:
     assert len(played & tapped) >= 0.8 * len(tapped)
 
 
+def test_only_the_tapped_bars_are_played() -> None:
+    start = np.arange(32) * Q
+    taps = NewTrack("pad", 0, False, Notes(start, start + 60, np.full(32, 60), np.full(32, 100)))
+    Piece.new([taps], name="taps").save(Path("taps.mid"))
+    musicae("tap", "taps.mid", "--bars", "3-4", "--out", "kit.mid")
+    notes = Piece.open("kit.mid").notes(0)
+    assert (notes.start >= 8 * Q - 60).all()
+    assert (notes.start < 16 * Q).all()
+    assert "has no bar 9; choose 1 to 8" in musicae("tap", "taps.mid", "--bars", "9", code=2).stderr
+
+
+def test_bars_and_solo_are_of_the_drums(beat: Path) -> None:
+    song = Piece.open(beat)
+    start = np.arange(8) * Q
+    bass = NewTrack("bass", 33, False, Notes(start, start + Q, np.full(8, 40), np.full(8, 70)))
+    kit = NewTrack("kit", 0, True, song.notes(0))
+    Piece.new([bass, kit], name="song").save(Path("song.mid"))
+    musicae("humanize", "song.mid", "--bars", "2", "--solo", "--seed", 1, "--out", "drums.mid")
+    solo = Piece.open("drums.mid")
+    assert [track.is_drum for track in solo.tracks if track.notes] == [True]
+    first = solo.notes(0).start < 4 * Q - 60
+    assert set(solo.notes(0).velocity[first].tolist()) == {100}
+
+
 def test_what_cannot_be_played_is_said_in_a_sentence(beat: Path) -> None:
     assert "no such file: nowhere.mid" in musicae("humanize", "nowhere.mid", code=2).stderr
     melody = starter_file("a.mid")

@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 from musicae.errors import MusicaeError
 from musicae.models import build_model, default_model, refuse_misfit
 from musicae.models.played import FEEL, NOTES, PlayedAutoencoder
+from musicae.music.config import MusicConfig
+from musicae.music.domain import MusicDomain
 from musicae.shipped import WEIGHTS
 from musicae.training.checkpoint import take_over
 
@@ -98,6 +100,22 @@ def test_it_goes_on_from_a_model_of_notes_alone(tmp_path):
     torch.testing.assert_close(model.parts(model.encode(x).mean)[0], notes.encode(x[..., :1]).mean)
     z = torch.randn(3, 8)
     assert torch.equal(model.decode(torch.cat([z, torch.zeros(3, 4)], 1))[..., :1], notes.decode(z))
+
+
+def test_three_instruments_in_several_time_signatures_are_played() -> None:
+    domain = MusicDomain(MusicConfig(part="trio", expression=True))
+    model = build_model("played", domain.spec, SMALL).eval()
+    condition = torch.arange(4).unsqueeze(1).expand(-1, domain.config.steps)
+    played = model.decode(torch.randn(4, *model.latent_shape), condition=condition)
+    assert played.shape == (4, *domain.spec.shape)
+    assert torch.equal(domain.config.slots.numbers(played, domain.config.plan.vocabulary), torch.arange(4))
+    assert domain.compose(played).bars == 8
+
+
+def test_a_code_without_noise_has_two_parts_too() -> None:
+    model, x = drummer(latent="deterministic"), grooves()
+    assert model.reconstruct(x).shape == x.shape
+    assert model.loss(x).kl == 0
 
 
 def test_notes_without_velocity_have_no_feel():
