@@ -1,9 +1,8 @@
-"""Drums as they are played: flat patterns humanized, and tapped rhythms played on a kit, on Groove's test split.
+"""Drums as they are played: flat patterns humanized, on Groove's test split.
 
 A humanizer is given the hits alone. What it draws is compared with how the drummer played them: the median of its
 draws with the absolute error that medians of each drum and position have, the spread of single draws with the real
-one. A tapped rhythm is the steps on which anything is struck; the baseline plays the drums that most training windows
-have at that position of the bar when anything is struck there.
+one.
 """
 
 from collections.abc import Callable
@@ -26,11 +25,10 @@ _LEAST = 10  # training hits that a median is taken of
 
 
 def grooves(sets: Path, runs: Path) -> dict[str, Any]:
-    """Humanizers and tapped rhythms, measured."""
+    """Humanizers, measured."""
     player = trained_model(runs, "drums-2bar")
     dataset = load_dataset(player.domain, [sets / "groove"])
-    found: dict[str, Any] = {"humanize": humanizers(player, dataset, {"played": played_by(player)})}
-    return found | {"tap": taps(trained_model(runs, "drums-2bar-tap"), dataset)}
+    return {"humanize": humanizers(player, dataset, {"played": played_by(player)})}
 
 
 def played_by(trained: TrainedModel, seed: int = 0) -> Callable[[Tensor], Tensor]:
@@ -69,29 +67,6 @@ def humanizers(
             spread = f"{column}_deviation"
             found[name][f"{column}_deviation_of_real"] = found[name][spread] / found["real"][spread]
     return found
-
-
-def taps(trained: TrainedModel, dataset: DataSet, split: str = "test") -> dict[str, float]:
-    """F1 scores of hits, each window's mean: of the model, and of the majority of each position."""
-    train = _windows(trained, dataset, dataset.splits["train"])
-    windows = _windows(trained, dataset, unseen(trained.domain, dataset, split))
-    there = torch.from_numpy(struck(train[..., 0].numpy())).float()
-    onset = (train[..., 0] > 0).float()
-    share = there.sum(0) / onset.sum(0).clamp_min(1)[:, None]  # of the steps struck at a position, (steps, drums)
-    bits = ((share > 0.5).long() << torch.arange(_DRUMS)).sum(-1)
-    # Where no drum has a majority the most frequent one is struck.
-    bits = torch.where(bits > 0, bits, 1 << share.argmax(-1))
-    answers = {
-        "model": trained.tap(windows)[..., 0].cpu(),
-        "majority": torch.where(windows[..., 0] > 0, bits, 0),
-    }
-    found = {"windows": float(len(windows))}
-    wanted = struck(windows[..., 0].numpy())
-    for name, tokens in answers.items():
-        ours = struck(tokens.numpy())
-        both = (ours & wanted).sum((1, 2))
-        found[f"{name}_hit_f1"] = float((2 * both / np.maximum(ours.sum((1, 2)) + wanted.sum((1, 2)), 1)).mean())
-    return found | {"times_majority": found["model_hit_f1"] / found["majority_hit_f1"]}
 
 
 def _windows(trained: TrainedModel, dataset: DataSet, rows: np.ndarray) -> Tensor:

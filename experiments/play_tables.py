@@ -36,15 +36,6 @@ def humanized(table: Table) -> str:
     return table(heads, rows)
 
 
-def tapped() -> str:
-    """Hit F1 of kits played from their rhythm alone, as words."""
-    found = read("music-grooves")["tap"]
-    return (
-        f"hit F1 {found['model_hit_f1']:.3f} by `drums-2bar-tap`, {found['majority_hit_f1']:.3f} by the majority of "
-        f"each position ({found['times_majority']:.2f} times), {found['windows']:.0f} windows"
-    )
-
-
 def books(table: Table) -> str:
     """Scores of the long model on the held-out windows of each book."""
     rows = [

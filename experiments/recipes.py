@@ -393,22 +393,7 @@ _TUNES: dict[str, Recipe] = {
     # Velocity and timing in a code of their own, beside that of the notes. A warm-up, or the feel's code stays empty.
     "drums-2bar-feel": _drums(25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, is_leg=True),
     # That code counted from what the notes let expect; drums seldom change places, since each has its manner.
-    "drums-2bar": _drums(
-        18, "drums-2bar-feel", learning_rate=8e-4, varied_drums=0.3, feel_dropout=0.2, shipped_as="drums-2bar"
-    ),
-    "drums-2bar-tap": _music(
-        ("groove",),
-        9,
-        task="tap",
-        part="drums",
-        expression=True,
-        width=256,
-        latent_size=64,
-        evaluate_every=700,
-        pairs=0,
-        samples=0,
-        shipped_as="drums-2bar-tap",
-    ),
+    "drums-2bar": _drums(18, "drums-2bar-feel", learning_rate=8e-4, varied_drums=0.3, shipped_as="drums-2bar"),
     # Other rates: what the bits buy.
     "melody-2bar-fewer": _music(_TUNE_BOOKS, 4, **_NEXT_LEG, beta=0.8, start_from="melody-2bar-common"),
     "drums-2bar-fewest": _music(

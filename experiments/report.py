@@ -434,7 +434,6 @@ TABLES = {
     "correlations": song_tables.correlations,
     "songs": song_tables.songs,
     "humanized": lambda: play_tables.humanized(table),
-    "tapped": play_tables.tapped,
     "books": lambda: play_tables.books(table),
     "gaps": play_tables.gaps,
     "chords": chords,

@@ -26,7 +26,6 @@ SUMMARY = {
     "melody-2bar": "Two-bar melodies in every common time signature: reconstruct, sample, interpolate, vary, shift.",
     "melody-16bar": "Melodies of sixteen bars, a code for every two: infill, continue, sample, reconstruct.",
     "drums-2bar": "Two bars of drums in 4/4 with velocity and timing: humanize, groove-transfer, sample, interpolate.",
-    "drums-2bar-tap": "Plays a tapped rhythm on nine drums and cymbals, two bars of 4/4 at a time.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
     "denoise-live-16k": "Takes noise out of sound while it arrives, 32 ms behind, at 16 kHz.",
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
@@ -45,10 +44,6 @@ LIMITS = {
         "Ten drummers on one electronic kit, mostly rock, funk and jazz. Each drum is struck at most once in a "
         "sixteenth, so flams and rolls are lost; hand percussion counts as the nine drums that resemble it most. One "
         "draw plays a whole song, so the feel does not follow its form."
-    ),
-    "drums-2bar-tap": (
-        "The drummers of `drums-2bar`. It hears when something is struck and not how hard, and answers with the kit "
-        "that it finds most probable, the same each time."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "

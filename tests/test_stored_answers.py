@@ -107,13 +107,6 @@ def test_drums():
     check("drums-2bar", found)
 
 
-def test_taps():
-    model = load("drums-2bar-tap", "cpu")
-    examples = next(reading.examples for _, reading in starter_items(model.domain) if len(reading.examples) > 1)
-    x = model.domain.tensor(torch.from_numpy(examples[:2])).target
-    check("drums-2bar-tap", {"played": model.tap(x)})
-
-
 @pytest.mark.parametrize("name", ["denoise-16k", "denoise-live-16k"])
 def test_denoisers(name):
     model = load(name, "cpu")

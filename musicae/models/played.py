@@ -34,7 +34,7 @@ class PlayedConfig(StepsConfig):
     feel_size: Width = 64
     feel_width: Width = 128  # of each step
     feel_layers: Depth = 3  # that join the steps, in encoder and decoder each
-    feel_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    feel_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)  # of what is expected of notes: codes need none
     # What a bit of the feel costs beside one of the notes: a velocity that is a little wrong matters less than a note.
     feel_price: float = Field(default=3.0, ge=0.0)
 
@@ -55,9 +55,9 @@ class PlayedAutoencoder(StepsAutoencoder):
         self.spec, self.likelihood = spec, CategoricalWithValues(spec)
         size, width, layers = config.feel_size, config.feel_width, config.feel_layers
         outputs = size * self.latent.outputs_per_number
-        self.feel_encoder = FeelEncoder(spec, width, layers, outputs, config.feel_dropout)
+        self.feel_encoder = FeelEncoder(spec, width, layers, outputs)
         init_with_small_variance(self.feel_encoder.code, self.latent)
-        self.feel_decoder = FeelDecoder(spec, size, width, layers, config.feel_dropout)
+        self.feel_decoder = FeelDecoder(spec, size, width, layers)
         self.feel_expected = FeelEncoder(notes, width, layers, 2 * size, config.feel_dropout)
         for parameter in self.feel_expected.code.parameters():
             torch.nn.init.zeros_(parameter)

@@ -51,7 +51,7 @@ def without_values(spec: TensorSpec) -> TensorSpec:
 class FeelEncoder(nn.Module):
     """Notes and values, int64 `(batch, steps, columns)` → `(batch, outputs)`."""
 
-    def __init__(self, spec: TensorSpec, width: int, layers: int, outputs: int, dropout: float) -> None:
+    def __init__(self, spec: TensorSpec, width: int, layers: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.embedding = SymbolEmbedding(spec, width)
         self.steps = mixer(spec.shape[0], width, layers)
@@ -66,13 +66,13 @@ class FeelEncoder(nn.Module):
 class FeelDecoder(nn.Module):
     """A code `(batch, size)` and notes `(batch, steps, streams)` → parameters of the values."""
 
-    def __init__(self, spec: TensorSpec, size: int, width: int, layers: int, dropout: float) -> None:
+    def __init__(self, spec: TensorSpec, size: int, width: int, layers: int) -> None:
         super().__init__()
         self.columns = spec.values
         self.embedding = SymbolEmbedding(without_values(spec), width)
         self.there = nn.Linear(len(spec.values), width, bias=False)
         self.code = nn.Linear(size, spec.shape[0] * _NARROW)
-        self.from_code = nn.Sequential(Dropout(dropout), nn.Linear(_NARROW, width))
+        self.from_code = nn.Linear(_NARROW, width)
         self.steps = mixer(spec.shape[0], width, layers)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * len(spec.values)))
 
