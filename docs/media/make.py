@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from PIL.Image import Image
 
 import musicae
 from musicae.audio.report import compare
@@ -26,12 +27,8 @@ def main() -> None:
     morph.plot().reduce(2).save(FOLDER / "interpolation.png", optimize=True)
     write_mp3(morph.joined.render(), FOLDER / "interpolation.mp3")
     tune = swung(musicae.Piece.open(starter_file("b.mid")))
-    sparser = musicae.load("melody-2bar").shift(tune.with_bars(*_SHIFTED), "density", -1.0)
-    drawn = {"as played": piece_rolls(tune), "shifted": piece_rolls(sparser)}
-    rows = {label: next(iter(rolls.rows.values())) for label, rolls in drawn.items()}
-    lines = drawn["as played"]
-    picture = piano_rolls(rows, steps_per_bar=lines.steps_per_bar, steps_per_beat=lines.steps_per_beat)
-    picture.save(FOLDER / "played.png", optimize=True)
+    busier = musicae.load("melody-2bar").shift(tune.with_bars(*_SHIFTED), "density", 2.0)
+    four_bars(("as played", tune), ("shifted", busier)).save(FOLDER / "played.png", optimize=True)
     noisy = musicae.Sound.open(starter_file("noisy.wav"))
     clean = musicae.load("denoise-16k").denoise(noisy)
     compare(noisy, clean, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / "denoise.jpg", quality=85)
@@ -46,6 +43,16 @@ def swung(tune: musicae.Piece) -> musicae.Piece:
     accent = np.select([notes.start % (8 * eighth) == 0, notes.start % (2 * eighth) == 0], [112, 88], 62)
     end = notes.end + np.where(notes.end // eighth % 2 == 1, round(_SWING * eighth), 0)
     return tune.replace({0: Notes(notes.start + late, end, notes.pitch, accent)})
+
+
+def four_bars(*pieces: tuple[str, musicae.Piece]) -> Image:
+    """The first bars of pieces with a label each, as piano rolls one above the other."""
+    rows, bar, beat = {}, 16, 4
+    for label, piece in pieces:
+        drawn = piece_rolls(piece)
+        bar, beat = drawn.steps_per_bar, drawn.steps_per_beat
+        rows[label] = [next(iter(drawn.rows.values()))[0][:, : 4 * bar]]
+    return piano_rolls(rows, steps_per_bar=bar, steps_per_beat=beat)
 
 
 def write_mp3(sound: musicae.Sound, path: Path) -> None:
