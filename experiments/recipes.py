@@ -384,14 +384,16 @@ _TUNES: dict[str, Recipe] = {
         _TUNE_BOOKS, 10, **_LONG, beta=0.455, kl_warmup=0, learning_rate=2e-4, start_from="melody-16bar-middle"
     ),
     # A code for every two bars, each predicted from the others.
-    "melody-16bar-phrases": _phrases(11, "melody-2bar", beta=0.37, learning_rate=7e-4, is_leg=True),
+    "melody-16bar-phrases": _phrases(11, "melody-2bar", beta=0.37, learning_rate=7e-4, is_leg=True, samples=0, pairs=0),
     "melody-16bar": _phrases(17, "melody-16bar-phrases", beta=0.48, learning_rate=5e-4, shipped_as="melody-16bar"),
     "drums-2bar-start": _music(("groove",), 27, part="drums", beta=0.2, width=512, is_leg=True),
     "drums-2bar-notes": _music(
         ("groove",), 40, **_NEXT_LEG, part="drums", beta=0.17, width=512, start_from="drums-2bar-start"
     ),
     # Velocity and timing in a code of their own, beside that of the notes. A warm-up, or the feel's code stays empty.
-    "drums-2bar-feel": _drums(25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, is_leg=True),
+    "drums-2bar-feel": _drums(
+        25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, is_leg=True, samples=0, pairs=0
+    ),
     # That code counted from what the notes let expect; drums seldom change places, since each has its manner.
     "drums-2bar": _drums(18, "drums-2bar-feel", learning_rate=8e-4, varied_drums=0.3, shipped_as="drums-2bar"),
     # Other rates: what the bits buy.
