@@ -202,8 +202,8 @@ class TrainedModel:
         return restore(self.pipeline, "upscale", source, **options)
 
     def sample(
-        self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, seed: int | None = None,
-        length: int | None = None, chords: str | None = None, label: str | None = None,
+        self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, spread: float | None = None,
+        seed: int | None = None, length: int | None = None, chords: str | None = None, label: str | None = None,
         time_signature: str | None = None,
     ) -> Morph:  # fmt: skip
         """Decodes draws from the prior.
@@ -212,6 +212,7 @@ class TrainedModel:
             count: number of samples.
             temperature: for drawing symbols (music); 0 takes the most probable ones.
             top_p: as in `decode`.
+            spread: of the codes: 1 draws from the prior; None: 0.5 for phrases in a row (`melody-16bar`), 1 for others.
             seed: seed of all draws; with None they differ each time.
             length: bars of each sample (music), rounded up to whole windows; consecutive windows are a random walk
                 through latent space of which each point is a draw from the prior.
@@ -230,8 +231,9 @@ class TrainedModel:
 
         condition = condition_text(chords, label, time_signature)
         return sample(
-            self.pipeline, count, length=length, condition=condition, temperature=temperature, top_p=top_p, seed=seed
-        )
+            self.pipeline, count, length=length, condition=condition, temperature=temperature, top_p=top_p,
+            spread=spread, seed=seed,
+        )  # fmt: skip
 
     def interpolate(
         self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", spacing: str = "even",
@@ -381,7 +383,7 @@ class TrainedModel:
         return tap(self.pipeline, source)
 
     def infill(
-        self, source: Any, bars: tuple[int, int], count: int = 1, *, seed: int | None = None, temperature: float = 1.0
+        self, source: Any, bars: tuple[int, int], count: int = 1, *, seed: int | None = None, temperature: float = 0.5
     ) -> Morph:
         """Makes up some bars of a piece, given those around them; all else stays. For a model such as `melody-16bar`.
 
@@ -389,17 +391,16 @@ class TrainedModel:
             source: a piece or what `Domain.open` takes.
             bars: the first and the last, counted from 1.
             count, seed: number of versions; seed of the draws.
-            temperature: of the codes; 0 takes what is expected.
+            temperature: of the codes, the `spread` of `sample`; 0 takes what is expected.
 
-        Raises:
-            MusicaeError: no such bars, or a model that does not know how bars follow each other.
+        Raises `MusicaeError` for bars that are not there, or a model that does not know how bars follow each other.
         """
         from musicae.inference.infill import infill
 
         return infill(self.pipeline, source, *bars, count, seed, temperature)
 
     def extend(
-        self, source: Any, bars: int = 8, count: int = 1, *, seed: int | None = None, temperature: float = 1.0
+        self, source: Any, bars: int = 8, count: int = 1, *, seed: int | None = None, temperature: float = 0.5
     ) -> Morph:
         """Goes on with a piece for so many bars; arguments and errors as in `infill`."""
         from musicae.inference.infill import extend

@@ -33,6 +33,12 @@ from musicae.commands.options import (
 @click.option("--count", type=click.IntRange(1, 1000), default=4, metavar="N", help="How many.")
 @temperature_option
 @top_p_option
+@click.option(
+    "--spread",
+    type=click.FloatRange(0, 10),
+    metavar="S",
+    help="Of the codes: 1 draws from the prior, less is safer.  [default: 0.5 for melody-16bar, else 1]",
+)
 @seed_option
 @click.option(
     "--length",
@@ -49,6 +55,7 @@ def sample(
     count: int,
     temperature: float,
     top_p: float,
+    spread: float | None,
     seed: int | None,
     length: int | None,
     chords: str | None,
@@ -65,6 +72,7 @@ def sample(
         count,
         temperature=temperature,
         top_p=top_p,
+        spread=spread,
         seed=seed,
         length=length,
         chords=chords,

@@ -24,7 +24,7 @@ _count = click.option(
 _temperature = click.option(
     "--temperature",
     type=click.FloatRange(0),
-    default=1.0,
+    default=0.5,
     metavar="T",
     help="0: the expected codes, the same each time.",
 )

@@ -15,6 +15,7 @@ from musicae.pipeline import Choice, Code, Pipeline
 
 MAX_COUNT = 1000
 MAX_WINDOWS = 10_000  # in all pieces together
+_MOST_SPREAD = 10
 # Of neighbouring windows of a walk: an angle of about 32°.
 _CORRELATION = 0.85
 # Of a search for variations: what the kept aspect costs beside notes, how far around the way it looks, and the cost at
@@ -30,12 +31,15 @@ def sample(
     condition: str | None = None,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    spread: float | None = None,
     seed: int | None = None,
 ) -> Morph:
     """Decodes draws from the prior; see `TrainedModel.sample`."""
     pipeline.refuse_restorer("sample")
     check_count(count)
     check_draw(temperature, top_p)
+    if spread is not None and not 0 <= spread <= _MOST_SPREAD:
+        raise ValueError(f"spread is a number of 0 to {_MOST_SPREAD}, got {spread}")
     windows, remarks = _windows(pipeline, length)
     if count * windows > MAX_WINDOWS:
         raise ValueError(f"{count} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
@@ -43,6 +47,7 @@ def sample(
     generator = pipeline.generator(seed)
     draws = pipeline.draws(count * windows, generator).unflatten(0, (count, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)
+    base = base * (pipeline.network.latent.advised_spread if spread is None else spread)
     batch = pipeline.decode(base, given, temperature=temperature, top_p=top_p, generator=generator)
     tensor = batch.unflatten(0, (count, windows))
     return Morph(pipeline.domain, name="samples", part="sample", tensor=tensor, remarks=remarks)

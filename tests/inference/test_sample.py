@@ -266,6 +266,15 @@ def test_bad_arguments_of_variations_are_named(music: TrainedModel, settings: di
         music.vary(A, **settings)
 
 
+def test_less_spread_is_nearer_to_what_is_expected(music: TrainedModel) -> None:
+    usual, whole, none = (music.sample(4, seed=1, temperature=0, spread=spread).tensor for spread in (None, 1.0, 0.0))
+    assert torch.equal(usual, whole)
+    assert all(torch.equal(sample, none[0]) for sample in none)
+    assert not torch.equal(whole[0], whole[1])
+    with pytest.raises(ValueError, match="spread is a number of 0 to 10, got -1"):
+        music.sample(1, spread=-1)
+
+
 # A square over the latent
 
 
