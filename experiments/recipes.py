@@ -294,12 +294,15 @@ _MUSIC_SCORES = (
     "accuracy_free_running",
     "onset_f1",
     "kl_bits",
+    "kl_bits_notes",
+    "kl_bits_feel",
     "accuracy_melody",
     "accuracy_bass",
     "accuracy_drums",
     "velocity_mae",
     "offset_mae",
     "sample_in_scale",
+    "sample_rhythm_repeated",
     "path_jump",
 )
 _REPAIR_SCORES = ("accuracy_corrupted", "accuracy_free_running", "onset_f1_corrupted", "onset_f1")

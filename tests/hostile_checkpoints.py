@@ -124,7 +124,8 @@ def batch_of(spec: TensorSpec) -> torch.Tensor | None:
         return None
     if spec.layout is Layout.STEPS:
         count = torch.arange(spec.shape[0]).view(1, -1)
-        return torch.stack([count * 7 % size for size in spec.vocabulary], -1)
+        values = [torch.zeros_like(count)] * len(spec.values)
+        return torch.stack([*(count * 7 % size for size in spec.vocabulary), *values], -1)
     return torch.linspace(0, 1, spec.numel).view(1, *spec.shape)
 
 

@@ -113,9 +113,8 @@ def test_a_part_of_one_stream_has_plain_names_and_a_trio_names_its_streams() -> 
     alone = part_statistics(windows[..., :1], PARTS["melody"].streams, 16)
     assert set(alone.histograms) == {"pitch_class", "interval", "duration", "density"}
     trio = part_statistics(windows, PARTS["trio"].streams, 16)
-    assert set(trio.shares) == {
-        "in_scale_melody", "silent_melody", "in_scale_bass", "silent_bass", "silent_drums"
-    }  # fmt: skip
+    of_lines = [f"{name}_{line}" for name in ("in_scale", "silent", "rhythm_repeated") for line in ("melody", "bass")]
+    assert set(trio.shares) == {*of_lines, "silent_drums"}
     assert len(trio.histograms) == 4 + 4 + 2
 
 
