@@ -5,15 +5,17 @@ Tracks alone, other tempi, taps as drums, bars that are filled in and bars that 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from musicae.music.composition import MusicFrame
 from musicae.music.config import MusicConfig
-from musicae.music.gaps import Gap, extended, fill, find_gaps
 from musicae.music.piece import Piece
 from musicae.music.windows import read_part
+
+if TYPE_CHECKING:
+    from musicae.music.gaps import Gap
 
 
 class SongOperations:
@@ -47,18 +49,24 @@ class SongOperations:
         """The frame with a tempo for each window in a row."""
         return replace(frame, tempo_bpm=tempi_bpm[0], tempi_bpm=tuple(tempi_bpm))
 
-    def gaps(self, item: Piece, first: int, last: int) -> Iterator[Gap]:
+    def gaps(self, item: Piece, first: int, last: int) -> "Iterator[Gap]":
         """Stretches of a whole piece that are filled in one after the other; see `musicae.music.gaps.find_gaps`."""
+        from musicae.music.gaps import find_gaps
+
         return find_gaps(item, self._own_config, first, last)
 
-    def filled(self, item: Piece, gap: Gap, window: torch.Tensor) -> Piece:
+    def filled(self, item: Piece, gap: "Gap", window: torch.Tensor) -> Piece:
         """A piece with a gap filled from a window `(1, *spec.shape)`, which starts where the gap says."""
+        from musicae.music.gaps import fill
+
         config = self._own_config
         (group,) = config.slots.groups(window.detach().cpu(), config.plan.vocabulary)
         return fill(item, config, gap, group.tokens.numpy())
 
     def extended(self, item: Piece, bars: int) -> Piece:
         """A piece with so many silent bars behind its last one."""
+        from musicae.music.gaps import extended
+
         return extended(item, bars)
 
     @property
