@@ -323,6 +323,11 @@ def test_identity_tells_examples_apart_and_knows_them_again(name: str) -> None:
     assert len(set(marks.tolist())) == len(np.unique(examples, axis=0))
 
 
+def _tasks(name: str, domain: Domain) -> list[str]:
+    """Without what is for drums alone."""
+    return [task for task in domain.tasks if (name, task) != ("music", "tap")]
+
+
 @CONTRACT
 def test_every_task_has_its_corruption_and_no_other_does(name: str) -> None:
     domain = CASES[name][0]()
@@ -331,7 +336,7 @@ def test_every_task_has_its_corruption_and_no_other_does(name: str) -> None:
         tensor = torch.arange(32).view(1, 32, 1) % 7 + 30
     assert domain.tasks[0] == "reconstruct"
     assert domain.corruption("reconstruct") is None
-    for task in domain.tasks[1:]:
+    for task in _tasks(name, domain)[1:]:
         corrupt = domain.corruption(task, split="test")
         first, again, other = (corrupt(tensor, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
         assert first.shape == tensor.shape
@@ -359,7 +364,7 @@ def test_metrics_are_one_number_an_example(name: str) -> None:
 def test_baselines_estimate_the_clean_batch_and_the_primary_metric_is_one_of_the_scores(name: str) -> None:
     domain = CASES[name][0]()
     tensor = domain.tensor(stored(name)).target
-    for task in domain.tasks:
+    for task in _tasks(name, domain):
         corrupt = domain.corruption(task, split="test")
         corrupted = tensor if corrupt is None else corrupt(tensor, torch.Generator().manual_seed(0))
         for estimate in domain.baselines(task, tensor).values():

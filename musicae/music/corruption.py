@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from musicae.errors import MusicaeError
 from musicae.music.config import Part
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, LINE_VOCABULARY
 from musicae.spec import TensorSpec
@@ -91,19 +90,13 @@ def coarse_grid(tokens: Tensor, part: Part) -> Tensor:
     return coarse
 
 
-def tapped(tokens: Tensor, spec: TensorSpec, part: Part) -> Tensor:
+def tapped(tokens: Tensor, spec: TensorSpec) -> Tensor:
     """What `tap` plays on a kit: of drums only when something is struck, flat and on the grid.
 
     Args:
         tokens: `(batch, steps, columns)`.
-        spec: which columns are values.
-        part: whose tokens they are, of drums alone.
-
-    Raises:
-        MusicaeError: a part with other instruments.
+        spec: which columns are values; all streams are drums.
     """
-    if not all(stream.is_drums for stream in part.streams):
-        raise MusicaeError("a tapped rhythm becomes drums; train with --set part=drums.")
     sizes = torch.tensor(spec.vocabulary, device=tokens.device)
     hits = tokens[..., : len(sizes)]
     symbols = torch.where(hits >= sizes, hits, torch.where(hits > 0, TAP, 0))  # pads stay

@@ -320,10 +320,12 @@ class MusicDomain(SongOperations, Domain):
         if task not in self.tasks:
             raise MusicaeError(f"music has no task {task!r}; valid: {', '.join(self.tasks)}.")
         part, spec = self.config.plan, self.spec
+        if task == "tap" and not all(stream.is_drums for stream in part.streams):
+            raise MusicaeError("a tapped rhythm becomes drums; train with --set part=drums.")
         corruptions: dict[str, Corruption] = {
             "denoise": lambda tokens, generator: corrupted(tokens, spec, lambda own: wrong_notes(own, part, generator)),
             "upscale": lambda tokens, generator: corrupted(tokens, spec, lambda own: coarse_grid(own, part)),
-            "tap": lambda tokens, generator: tapped(tokens, spec, part),
+            "tap": lambda tokens, generator: tapped(tokens, spec),
         }
         return corruptions.get(task)
 

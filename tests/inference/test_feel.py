@@ -147,10 +147,10 @@ def test_a_model_of_notes_alone_has_no_feel(music: TrainedModel) -> None:
 
 def test_taps_hear_the_rhythm_alone() -> None:
     x = DRUMS.tensor(torch.from_numpy(next(starter(DRUMS))[1].examples[:3])).target
-    heard = tapped(x, DRUMS.spec, DRUMS.config.plan)
+    heard = tapped(x, DRUMS.spec)
     assert torch.equal(heard[..., 0] > 0, x[..., 0] > 0)
     assert set(heard[..., 0].unique().tolist()) <= {0, TAP}
-    assert torch.equal(tapped(heard, DRUMS.spec, DRUMS.config.plan), heard)
+    assert torch.equal(tapped(heard, DRUMS.spec), heard)
 
 
 def test_pads_of_other_time_signatures_stay() -> None:
@@ -158,7 +158,7 @@ def test_pads_of_other_time_signatures_stay() -> None:
     stored = torch.zeros(1, domain.config.steps, 2, dtype=torch.int64)
     stored[0, 0, 0], stored[..., 1] = 5, 1  # a hit in 3/4
     x = domain.tensor(stored).target
-    heard = tapped(x, domain.spec, domain.config.plan)
+    heard = tapped(x, domain.spec)
     assert torch.equal(heard[0, 1:], x[0, 1:])
     assert heard[0, 0, 0] == TAP
 
@@ -175,7 +175,7 @@ def test_any_track_can_be_tapped_and_becomes_drums() -> None:
     other = Piece.new([NewTrack("pad", 4, False, melody._replace(pitch=melody.pitch + 5))], tempi=[(0, 133.0)])
     assert drummer.tap(other).to_bytes() == kit.to_bytes()
     x = DRUMS.tensor(torch.from_numpy(next(starter(DRUMS))[1].examples[:2])).target
-    assert torch.equal(drummer.tap(x), drummer.tap(tapped(x, DRUMS.spec, DRUMS.config.plan)))
+    assert torch.equal(drummer.tap(x), drummer.tap(tapped(x, DRUMS.spec)))
 
 
 def test_taps_need_notes_and_a_model_for_them(drummer: TrainedModel) -> None:
@@ -184,4 +184,4 @@ def test_taps_need_notes_and_a_model_for_them(drummer: TrainedModel) -> None:
     with pytest.raises(MusicaeError, match="trained to reconstruct, not to tap"):
         drummer.tap(beat(2))
     with pytest.raises(MusicaeError, match="part=drums"):
-        common(expression=True).corruption("tap")(torch.zeros(1, 32, 3, dtype=torch.int64), torch.Generator())
+        common(expression=True).corruption("tap")
