@@ -74,24 +74,16 @@ class PhrasesAutoencoder(StepsAutoencoder):
         parts = projected.unflatten(0, (-1, self.count)).chunk(self.latent.outputs_per_number, -1)
         return torch.cat([part.flatten(1) for part in parts], 1)
 
-    def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
-        """As `StepsAutoencoder`."""
-        own = self._phrases(self._condition(condition, target))
-        return self._pieces(super().teacher_forced(self._codes(z), self._phrases(target), own))
+    def _features(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        return super()._features(self._codes(z), self._phrases(self._condition(condition, z)))
 
-    def decode(
-        self,
-        z: Tensor,
-        *,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        generator: torch.Generator | None = None,
-        condition: Tensor | None = None,
+    def _forced(self, features: Tensor, target: Tensor) -> Tensor:
+        return self._pieces(super()._forced(features, self._phrases(target)))
+
+    def _unrolled(
+        self, features: Tensor, temperature: float, top_p: float, generator: torch.Generator | None
     ) -> Tensor:
-        """All phrases side by side: what they have in common is in their codes."""
-        self.check_codes(z, condition)
-        features = self._features(self._codes(z), self._phrases(self._condition(condition, z)))
-        return self.padded(self._pieces(self._unrolled(features, temperature, top_p, generator)), condition)
+        return self._pieces(super()._unrolled(features, temperature, top_p, generator))
 
     def _codes(self, z: Tensor) -> Tensor:
         """`(batch, phrases · size)` → `(batch · phrases, size)`."""
