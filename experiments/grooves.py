@@ -1,8 +1,9 @@
-"""Drums as they are played: flat patterns humanized, on Groove's test split.
+"""Drums as they are played: flat patterns humanized, and tapped rhythms played on a kit, on Groove's test split.
 
 A humanizer is given the hits alone. What it draws is compared with how the drummer played them: the median of its
 draws with the absolute error that medians of each drum and position have, the spread of single draws with the real
-one.
+one. A tapped rhythm says only when something is struck; what is played of it is compared with the hits, beside what is
+most often struck at each position of the bar where something is.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,37 @@ def grooves(sets: Path, runs: Path) -> dict[str, Any]:
     """Humanizers, measured."""
     player = trained_model(runs, "drums-2bar")
     dataset = load_dataset(player.domain, [sets / "groove"])
-    return {"humanize": humanizers(player, dataset, {"played": played_by(player)})}
+    found: dict[str, Any] = {"humanize": humanizers(player, dataset, {"played": played_by(player)})}
+    found["tap"] = tapped(trained_model(runs, "drums-2bar-tap"), dataset)
+    return found
+
+
+def tapped(trained: TrainedModel, dataset: DataSet, split: str = "test") -> dict[str, float]:
+    """F1 of hits played of a tapped rhythm, mean over windows.
+
+    Returns:
+        `hit_f1` of the model, `hit_f1_majority` of the drums that more than half of the training hits at a step have
+        (at least the commonest), `above_majority`, their ratio, and the values' errors over hits that both have.
+    """
+    train = struck(_windows(trained, dataset, dataset.splits["train"])[..., 0].numpy())
+    windows = _windows(trained, dataset, unseen(trained.domain, dataset, split))
+    there = struck(windows[..., 0].numpy()).any(-1, keepdims=True)
+    often = train.sum(0) / np.maximum(train.any(-1).sum(0)[:, None], 1)  # (steps, drums)
+    majority = (often > 0.5) | (often == often.max(1, keepdims=True))
+    answers = torch.cat([trained.tap(rows) for rows in windows.split(256)])
+    scores = {
+        "hit_f1": trained.domain.metrics(answers, windows, windows),
+        "hit_f1_majority": {"onset_f1": torch.from_numpy(_f1(majority[None] & there, struck(windows[..., 0].numpy())))},
+    }
+    found = {name: float(score["onset_f1"].mean()) for name, score in scores.items()}
+    errors = {name: float(scores["hit_f1"][name].nanmean()) for name in ("velocity_mae", "offset_mae")}
+    return {**found, "above_majority": found["hit_f1"] / found["hit_f1_majority"], **errors, "windows": len(windows)}
+
+
+def _f1(ours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Bool `(windows, steps, drums)` each → `(windows,)`."""
+    right, total = (ours & wanted).sum((1, 2)), ours.sum((1, 2)) + wanted.sum((1, 2))
+    return 2 * right / np.maximum(total, 1)
 
 
 def played_by(trained: TrainedModel, seed: int = 0) -> Callable[[Tensor], Tensor]:

@@ -130,8 +130,8 @@ class HasTracks(Protocol):
 class FillsBars(Protocol):
     """A domain of media objects as those of `HasTracks`; bars can be filled in, and added."""
 
-    def gaps(self, item: Any, first: int, last: int) -> Iterator[Any]:
-        """Stretches to fill in one after the other, each with the `start` of its window and its `unknown` phrases."""
+    def gaps(self, item: Any, first: int, last: int, codes: int) -> Iterator[Any]:
+        """Stretches to fill in one after the other, each with the `start` of its window and its `unknown` codes."""
 
     def filled(self, item: Any, gap: Any, window: Tensor) -> Any:
         """The media object with a stretch from a window `(1, *spec.shape)`; all else as it was."""

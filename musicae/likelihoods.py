@@ -8,7 +8,8 @@ Log-probabilities are summed over an example's elements, in nats. Those of spect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cached_property, partial
+from itertools import groupby
 from typing import ClassVar
 
 import torch
@@ -17,8 +18,9 @@ from torch.nn import functional as F
 
 from musicae.errors import unknown_name
 from musicae.nn.layers import draw_rows
+from musicae.nn.values import value_tables, values_apply
 from musicae.precision import in_float32
-from musicae.spec import TensorSpec, ValueColumn
+from musicae.spec import TensorSpec
 
 
 class Likelihood(nn.Module, ABC):
@@ -212,22 +214,21 @@ class Categorical(Likelihood):
 
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        streams = zip(self._logits(parameters), target.unbind(-1), strict=True)
-        return -torch.stack([self._cost(logits, symbols).sum(1) for logits, symbols in streams]).sum(0)
+        groups = zip(self._logits(parameters), target.split([count for count, _ in self._groups], -1), strict=True)
+        return -torch.stack([self._cost(logits, symbols).flatten(1).sum(1) for logits, symbols in groups]).sum(0)
 
     def _cost(self, logits: Tensor, symbols: Tensor) -> Tensor:
-        """Nats of every step, `(batch, steps)`."""
-        if not self.spec.segment_steps:
-            return F.cross_entropy(logits.mT, symbols, reduction="none")
+        """Nats of every symbol, `(batch, steps, streams)`."""
         size = logits.shape[-1]
-        cost = F.cross_entropy(logits.mT, symbols.clamp_max(size - 1), reduction="none")
-        return torch.where(symbols < size, cost, 0.0)
+        known = symbols.clamp_max(size - 1) if self.spec.segment_steps else symbols
+        cost = F.cross_entropy(logits.flatten(0, -2), known.flatten(), reduction="none").view_as(symbols)
+        return torch.where(symbols < size, cost, 0.0) if self.spec.segment_steps else cost
 
     def mean(self, parameters: Tensor) -> Tensor:
-        return torch.cat([logits.softmax(-1) for logits in self._logits(parameters)], -1)
+        return torch.cat([logits.softmax(-1).flatten(-2) for logits in self._logits(parameters)], -1)
 
     def mode(self, parameters: Tensor) -> Tensor:
-        return torch.stack([logits.argmax(-1) for logits in self._logits(parameters)], -1)
+        return torch.cat([logits.argmax(-1) for logits in self._logits(parameters)], -1)
 
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         drawn = []
@@ -237,17 +238,24 @@ class Categorical(Likelihood):
             uniform = draw_rows(partial(torch.rand, generator=generator, device=logits.device), (*logits.shape[:-1], 1))
             index = torch.searchsorted(reached, uniform * reached[..., -1:], right=True).squeeze(-1)
             drawn.append(index.clamp_max(logits.shape[-1] - 1))
-        return torch.stack(drawn, -1)
+        return torch.cat(drawn, -1)
 
     def sharpened(self, parameters: Tensor, temperature: float, top_p: float) -> Tensor:
         parameters = parameters / temperature
         if top_p < 1:
-            parameters = torch.cat([_keep_nucleus(logits, top_p) for logits in self._logits(parameters)], -1)
+            kept = [_keep_nucleus(logits, top_p).flatten(-2) for logits in self._logits(parameters)]
+            parameters = torch.cat(kept, -1)
         return parameters
 
-    def _logits(self, parameters: Tensor) -> tuple[Tensor, ...]:
-        """`(batch, steps, width)` → one `(batch, steps, vocabulary)` a stream."""
-        return parameters.split(self.spec.vocabulary, dim=-1)
+    @cached_property
+    def _groups(self) -> list[tuple[int, int]]:
+        """Streams in a row that have as many symbols are computed together: how many, and the number of symbols."""
+        return [(len(list(streams)), size) for size, streams in groupby(self.spec.vocabulary)]
+
+    def _logits(self, parameters: Tensor) -> list[Tensor]:
+        """`(batch, steps, width)` → one `(batch, steps, streams, vocabulary)` a group."""
+        parts = parameters.split([count * size for count, size in self._groups], dim=-1)
+        return [part.unflatten(-1, group) for part, group in zip(parts, self._groups, strict=True)]
 
 
 def _keep_nucleus(logits: Tensor, top_p: float) -> Tensor:
@@ -275,12 +283,19 @@ class CategoricalWithValues(Categorical):
 
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
+        symbols, _ = self._parted(target)
+        logits = parameters[..., : super().width]
+        return super().log_prob(logits, symbols) + self.log_prob_of_values(parameters, target)
+
+    @in_float32
+    def log_prob_of_values(self, parameters: Tensor, target: Tensor) -> Tensor:
+        """The values' share of `log_prob`, `(batch,)`."""
         symbols, numbers = self._parted(target)
-        logits, centre, log_scale = self._split(parameters)
+        _, centre, log_scale = self._split(parameters)
         middle, spread, most = value_tables(self.spec.values, target.device)
         there = (numbers - middle) / spread
         each = log_mass(centre, log_scale, there, 0.5 / spread, numbers == 0, numbers == most)
-        return super().log_prob(logits, symbols) + torch.where(self._applies(symbols), each, 0.0).flatten(1).sum(1)
+        return torch.where(self._applies(symbols), each, 0.0).flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """Probabilities of the symbols, then the centres of the values."""
@@ -337,7 +352,7 @@ class CategoricalWithValues(Categorical):
         return target[..., :streams], target[..., streams:]
 
     def _applies(self, symbols: Tensor) -> Tensor:
-        return torch.stack([column.applies(symbols[..., column.stream]) for column in self.spec.values], -1)
+        return values_apply(self.spec.values, symbols)
 
     def _drawn(self, symbols: Tensor, centre: Tensor, log_scale: Tensor, generator: torch.Generator | None) -> Tensor:
         uniform = draw_rows(partial(torch.rand, generator=generator, device=centre.device), tuple(centre.shape))
@@ -347,14 +362,6 @@ class CategoricalWithValues(Categorical):
         middle, spread, most = value_tables(self.spec.values, values.device)
         numbers = torch.minimum((middle + spread * values).round().clamp_min(0), most).long()
         return torch.cat([symbols, torch.where(self._applies(symbols), numbers, 0)], -1)
-
-
-@lru_cache(maxsize=16)
-def value_tables(columns: tuple[ValueColumn, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Middle, spread and highest number of every column, float `(columns,)`; kept on the device."""
-    numbers = ([column.middle, column.spread, column.levels - 1] for column in columns)
-    middle, spread, most = torch.tensor(list(numbers)).T
-    return middle.to(device), spread.to(device), most.to(device)
 
 
 def _spectral(name: str) -> Callable[[], type[Likelihood]]:

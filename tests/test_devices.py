@@ -39,6 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "restorer": {"width": 32, "step_width": 16, "latent_size": 8, "reach": 2},
     "musicvae": {"encoder_width": 16, "decoder_width": 16, "latent_size": 8, "sampling_rate": 1e-3},
     "played": {"width": 32, "step_width": 16, "latent_size": 8, "feel_size": 4, "feel_width": 8, "feel_dropout": 0.1},
+    "keyboard": {"width": 32, "latent_size": 8, "prior": "flow", "prior_width": 8, "prior_blocks": 1},
     "phrases": {"width": 32, "step_width": 16, "latent_size": 8, "prior_width": 8, "prior_blocks": 1},
 }
 # Domain, task, the domain's settings, model, the model's settings beside `SIZES`.
@@ -56,6 +57,8 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "melody": ("music", "reconstruct", {}, "steps", {"prior": "flow"}),
     "played": ("music", "reconstruct", {"part": "trio", "expression": True}, "steps", {}),
     "notes and feel": ("music", "reconstruct", {"part": "trio", "expression": True}, "played", {"prior": "flow"}),
+    "piano": ("music", "reconstruct", {"part": "piano", "expression": True}, "keyboard", {}),
+    "flat piano": ("music", "reconstruct", {"part": "piano", "time_signature": "4/4"}, "keyboard", {"dropout": 0.1}),
     "phrases": ("music", "reconstruct", {"bars": 4}, "phrases", {}),
     "tapped": ("music", "tap", {"part": "drums", "expression": True}, "restorer", {}),
     "played by an LSTM": ("music", "reconstruct", {"part": "drums", "expression": True}, "musicvae", {}),

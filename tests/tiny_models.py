@@ -35,11 +35,12 @@ SIZES = {
     "musicvae": {"encoder_width": 4, "decoder_width": 4, "latent_size": 3},
     "played": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3}
     | {"feel_size": 2, "feel_width": 8, "feel_layers": 1},
+    "keyboard": {"width": 8, "latent_size": 3, "prior": "flow", "prior_width": 8, "prior_blocks": 1},
     "phrases": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3}
     | {"prior_width": 8, "prior_blocks": 1},
 }
 # Settings of the domain that a model needs.
-_OF_DOMAIN = {"played": {"expression": True}, "phrases": {"bars": 4}}
+_OF_DOMAIN = {"keyboard": {"part": "piano", "expression": True}, "played": {"expression": True}, "phrases": {"bars": 4}}
 
 
 def untrained(name: str = "mlp", **settings) -> tuple[Autoencoder, Manifest]:

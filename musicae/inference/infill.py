@@ -45,7 +45,7 @@ def _made_up(
     made = []
     for _ in range(count):
         version = item
-        for gap in domain.gaps(item, first, last):
+        for gap in domain.gaps(item, first, last, prior.phrases):
             batch = pipeline.batch(pipeline.domain.select(version, bar=gap.start))
             with torch.no_grad():
                 condition = None if batch.condition is None else batch.condition.to(pipeline.device)
@@ -63,7 +63,7 @@ def _domain(pipeline: Pipeline) -> FillsBars:
 
 
 def _prior(pipeline: Pipeline) -> PhrasePrior:
-    """The prior. Raises `MusicaeError` where the model doesn't know how phrases follow each other."""
+    """The prior. Raises `MusicaeError` where the model doesn't know how codes follow each other."""
     latent = pipeline.network.latent
     if not isinstance(latent, GaussianLatent) or not isinstance(latent.prior, PhrasePrior):
         raise MusicaeError(

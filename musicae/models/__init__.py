@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     Classes = tuple[type[Autoencoder], type[ModelConfig]]
 
 
+_FEW_STREAMS = 8
+
+
+def _never(spec: TensorSpec) -> bool:
+    del spec
+    return False
+
+
 class ModelEntry(NamedTuple):
     """A model, and what it is for.
 
@@ -25,7 +33,7 @@ class ModelEntry(NamedTuple):
         summary: one line for people.
         reconstructs: whether it is for `reconstruct`: its decoder is given nothing of the input but the code.
         restores: whether it is for `denoise` and `upscale`.
-        default_for: a likelihood for which it is the default, even if others stand before it in the table.
+        suits: whether it is the default for a spec, even if others stand before it in the table.
     """
 
     load: "Callable[[], Classes]"
@@ -33,7 +41,7 @@ class ModelEntry(NamedTuple):
     summary: str
     reconstructs: bool = False
     restores: bool = False
-    default_for: str | None = None
+    suits: Callable[[TensorSpec], bool] = _never
 
     def fits(self, layout: Layout, restoring: bool) -> bool:
         """Whether it takes the layout, and is for restoring or else for reconstructing."""
@@ -82,6 +90,12 @@ def _played() -> "Classes":
     return PlayedAutoencoder, PlayedConfig
 
 
+def _keyboard() -> "Classes":
+    from musicae.models.keyboard import KeyboardAutoencoder, KeyboardConfig
+
+    return KeyboardAutoencoder, KeyboardConfig
+
+
 def _phrases() -> "Classes":
     from musicae.models.phrases import PhrasesAutoencoder, PhrasesConfig
 
@@ -104,7 +118,11 @@ def _musicvae() -> "Classes":
 MODELS: dict[str, ModelEntry] = {
     "conv": ModelEntry(_conv, Layout.GRID, "residual convolutions down to a vector and up again", reconstructs=True),
     "spectrogram": ModelEntry(
-        _spectrogram, Layout.GRID, "sound from a vector and a sequence", reconstructs=True, default_for="magnitude"
+        _spectrogram,
+        Layout.GRID,
+        "sound from a vector and a sequence",
+        reconstructs=True,
+        suits=lambda spec: spec.likelihood == "magnitude",
     ),
     "mlp": ModelEntry(_mlp, Layout.GRID, "dense layers: fast for small pictures", reconstructs=True),
     "unet": ModelEntry(_unet, Layout.GRID, "corrects its input, with skip connections", restores=True),
@@ -115,7 +133,14 @@ MODELS: dict[str, ModelEntry] = {
         Layout.STEPS,
         "music with velocity and timing: a code for the notes, another for the feel",
         reconstructs=True,
-        default_for="categorical_with_values",
+        suits=lambda spec: bool(spec.values) and len(spec.vocabulary) <= _FEW_STREAMS,
+    ),
+    "keyboard": ModelEntry(
+        _keyboard,
+        Layout.STEPS,
+        "piano music: a code for every few steps of all keys",
+        reconstructs=True,
+        suits=lambda spec: len(spec.vocabulary) > _FEW_STREAMS,
     ),
     "phrases": ModelEntry(
         _phrases, Layout.STEPS, "long music: a code for every two bars, each given the others", reconstructs=True
@@ -144,7 +169,7 @@ def model_classes(model: "str | type[Autoencoder]") -> "Classes":
 def default_model(spec: TensorSpec, restoring: bool) -> str:
     """Name of the model that is used when none is asked for."""
     fitting = [name for name, entry in MODELS.items() if entry.fits(spec.layout, restoring)]
-    return next((name for name in fitting if MODELS[name].default_for == spec.likelihood), fitting[0])
+    return next((name for name in fitting if MODELS[name].suits(spec)), fitting[0])
 
 
 def model_name(model: "str | type[Autoencoder]") -> str:

@@ -4,7 +4,8 @@
 
 With a deterministic latent the KL is zero and this is the loss of a plain autoencoder. With a Gaussian one and β = 1 it
 is the negative ELBO (Kingma & Welling, 2014). With an adversarial one the KL is replaced by the penalty, the
-discriminator's loss on the codes. A code of several parts may weigh the KL of each. The prior p(z) is a standard normal
+discriminator's loss on the codes. A code of several parts may weigh the KL of each, and a target of several parts the
+log-probability of each. The prior p(z) is a standard normal
 or learned with the model. If the input is a corrupted version of the target, the same loss trains a restorer. If the
 spec has a condition (chords, labels), encoder and decoder are given it, so z need not contain it.
 
@@ -290,12 +291,18 @@ class Autoencoder(nn.Module, ABC):
         Raises:
             ValueError: as `encode`, or a target of another shape than the input.
         """
-        part, _, posterior, z = self.score(x, target, generator, condition)
+        part, parameters, posterior, z = self.score(x, target, generator, condition)
         penalty = self.latent.penalty(z, generator)
         size = posterior.mean.float().abs().flatten(1).sum(1)
         kl = self._priced_kl(part.kl, posterior, z)
-        total = part.reconstruction + beta * ((kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
+        reconstruction = self._weighted(part.reconstruction, parameters, x if target is None else target)
+        total = reconstruction + beta * ((kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
         return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), penalty.mean(), size.mean())
+
+    def _weighted(self, reconstruction: Tensor, parameters: Tensor, target: Tensor) -> Tensor:
+        """What the loss has of the reconstruction, `(batch,)`: all of it, or a sum in which some parts count less."""
+        del parameters, target
+        return reconstruction
 
     def _priced_kl(self, kl: Tensor, posterior: Posterior, z: Tensor) -> Tensor:
         """What β is the weight of, `(batch,)`: the KL, or a sum in which some parts of a code count more."""

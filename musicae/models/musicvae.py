@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, ModelConfig, Width
-from musicae.nn.causal import scaled_values
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import begins_step, draw_rows, one_hot
+from musicae.nn.values import scaled_values
 from musicae.spec import TensorSpec
 
 _States = list[tuple[Tensor, Tensor]]

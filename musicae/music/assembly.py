@@ -23,6 +23,7 @@ from musicae.music.config import MusicConfig, in_words
 from musicae.music.midi import VELOCITY, Notes, time_signature_message
 from musicae.music.piece import Piece
 from musicae.music.quantize import Line, QuantizedPart, to_ticks
+from musicae.music.quantize import Notes as GridNotes
 from musicae.music.score import STEPS_PER_QUARTER
 from musicae.music.tokens import HOLD
 from musicae.music.windows import bars_in_words, nothing_sounds, read_part, stored
@@ -203,12 +204,14 @@ class _Assembly:
 
     def put(self, line: Line, decoded: list[Decoded]) -> None:
         """Takes what every stream in a section is to be."""
+        owners = self._part.part.instrument_of
+        on_grid = [self._part.notes_on_grid(owner, line) for owner in range(len(self._part.part.instruments))]
         for index, own in enumerate(decoded):
-            self._put_stream(index, line, own)
+            self._put_stream(index, line, own, *on_grid[owners[index]])
 
-    def _put_stream(self, index: int, line: Line, decoded: Decoded) -> None:
+    def _put_stream(self, index: int, line: Line, decoded: Decoded, there: GridNotes, place: np.ndarray) -> None:
         part, stream = self._part, self._part.part.streams[index]
-        there, place = part.notes_on_grid(index, line)
+        owner = part.part.instrument_of[index]
         key = stream.key(there.pitch)
         notes_of: dict[tuple[int, int], list[int]] = defaultdict(list)
         for note in np.flatnonzero(key >= 0).tolist():
@@ -226,7 +229,7 @@ class _Assembly:
                 begin, stop, onset, end, played[1], is_drums=stream.is_drums, step_ticks=quarter / STEPS_PER_QUARTER
             )
         starts, ends = np.maximum(begin, 0).tolist(), stop.tolist()
-        nearest = self._nearest(index, starts)
+        nearest = self._nearest(owner, starts)
         line_notes = zip(*(column.tolist() for column in stream.notes(line.streams[index])), strict=True)
         line_ends = {(step, number): last for step, last, number in line_notes}
         for note, step in enumerate(onset.tolist()):
@@ -271,9 +274,9 @@ class _Assembly:
         track = int(np.searchsorted(first, place, side="right")) - 1
         return track, place - first[track]
 
-    def _nearest(self, index: int, ticks: list[int]) -> list[tuple[int, int]]:
+    def _nearest(self, instrument: int, ticks: list[int]) -> list[tuple[int, int]]:
         """Track and velocity of the source's note that begins nearest to each tick."""
-        tracks = self._part.choice.tracks[index]
+        tracks = self._part.choice.tracks[instrument]
         start = np.concatenate([self._own[track].start for track in tracks])
         velocity = np.concatenate([self._own[track].velocity for track in tracks])
         track_of = np.repeat(tracks, [len(self._own[track].start) for track in tracks])

@@ -23,9 +23,9 @@ class MusicFrame:
 
     Attributes:
         tempo_bpm: quarters per minute where the window starts.
-        programs: General MIDI program of each stream, 0 to 127; what is left out is the stream's own.
-        track_names: of each stream; may be empty.
-        velocities: of each stream the median of the window's notes; what is left out is 90.
+        programs: General MIDI program of each instrument, 0 to 127; what is left out is the instrument's own.
+        track_names: of each instrument; may be empty.
+        velocities: of each instrument the median of the window's notes; what is left out is 90.
         time_signature: of the window's bars, numerator and denominator; None: the model's.
         title: the tune's, or the file's name.
         first_bar: 1-based bar where the window starts.
@@ -71,7 +71,8 @@ def compose_piece(config: MusicConfig, tensor: Tensor, frame: MusicFrame) -> Pie
     """
     from musicae.music.render import LONGEST_PREVIEW_S, in_minutes
 
-    notes: list[list[Notes]] = [[] for _ in config.plan.streams]
+    owners = config.plan.instrument_of
+    notes: list[list[Notes]] = [[] for _ in config.plan.instruments]
     signatures: list[tuple[int, int, int]] = []
     tempi: list[tuple[int, float]] = []
     asked = frame.tempi_bpm or (frame.tempo_bpm,)
@@ -84,7 +85,7 @@ def compose_piece(config: MusicConfig, tensor: Tensor, frame: MusicFrame) -> Pie
         if not signatures or signatures[-1][1:] != written:
             signatures.append((end, *written))
         for index, found in enumerate(_notes(config, windows, frame)):
-            notes[index].append(found._replace(start=found.start + end, end=found.end + end))
+            notes[owners[index]].append(found._replace(start=found.start + end, end=found.end + end))
         for _ in range(windows.shape[0]):
             tempo = asked[min(count, len(asked) - 1)]
             if not tempi or tempi[-1][1] != tempo:
@@ -94,12 +95,12 @@ def compose_piece(config: MusicConfig, tensor: Tensor, frame: MusicFrame) -> Pie
             count += 1
     tracks = [
         NewTrack(
-            frame.track_names[index] if index < len(frame.track_names) else stream.name.title(),
-            frame.programs[index] if index < len(frame.programs) else stream.program,
-            stream.is_drums,
+            frame.track_names[index] if index < len(frame.track_names) else instrument.name.title(),
+            frame.programs[index] if index < len(frame.programs) else instrument.program,
+            instrument.is_drums,
             Notes(*(np.concatenate(columns) for columns in zip(*notes[index], strict=True))),
         )
-        for index, stream in enumerate(config.plan.streams)
+        for index, instrument in enumerate(config.plan.instruments)
         if notes[index]
     ]
     remarks = [] if any(len(track.notes.start) for track in tracks) else ["silent: no note anywhere"]
@@ -126,7 +127,8 @@ def _notes(config: MusicConfig, windows: np.ndarray, frame: MusicFrame) -> Itera
         line = stream.joined(tokens) if tokens.size else tokens.reshape(-1)
         onset, end, pitch = stream.notes(line)
         start, stop = to_ticks(onset, TICKS_PER_QUARTER), to_ticks(end, TICKS_PER_QUARTER)
-        velocity = np.full(len(onset), frame.velocities[index] if index < len(frame.velocities) else VELOCITY)
+        owner = config.plan.instrument_of[index]
+        velocity = np.full(len(onset), frame.velocities[owner] if owner < len(frame.velocities) else VELOCITY)
         if config.expression:
             columns = 2 * stream.places
             values = windows[..., first_value : first_value + columns].reshape(-1, columns)

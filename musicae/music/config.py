@@ -8,6 +8,8 @@ pairs of bars; a bar of 12/8 is read as two of 6/8. `PARTS` are the instruments 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -15,8 +17,9 @@ from pydantic import Field, field_validator, model_validator
 
 from musicae.domain import DomainConfig
 from musicae.music.slots import Slots
-from musicae.music.streams import DrumStream, PitchedStream, Stream
-from musicae.music.tracks import TrackChoice, TrackSummary, choose_drums, choose_melody, choose_trio
+from musicae.music.streams import DrumStream, KeyStream, PitchedStream, Stream
+from musicae.music.tokens import HIGHEST_PITCH, LOWEST_PITCH
+from musicae.music.tracks import TrackChoice, TrackSummary, choose_drums, choose_melody, choose_piano, choose_trio
 
 BARS = (1, 2, 4, 8, 16)
 
@@ -86,13 +89,48 @@ def time_signatures_for(found: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Instrument:
+    """Streams that are written to one track: one of a line or of drums, all the keys of a keyboard.
+
+    Attributes:
+        name: of all its streams.
+        streams: themselves.
+        first: place of the first of them in the part.
+    """
+
+    name: str
+    streams: tuple[Stream, ...]
+    first: int
+
+    @property
+    def is_drums(self) -> bool:
+        """Whether it is struck and has no pitches."""
+        return self.streams[0].is_drums
+
+    @property
+    def is_keys(self) -> bool:
+        """Whether it plays several notes at a time, one for each stream."""
+        return len(self.streams) > 1
+
+    @property
+    def program(self) -> int:
+        """General MIDI program it is written with where the source has none."""
+        return self.streams[0].program
+
+    @property
+    def columns(self) -> slice:
+        """Where its tokens are."""
+        return slice(self.first, self.first + len(self.streams))
+
+
+@dataclass(frozen=True)
 class Part:
     """What a model plays.
 
     Attributes:
         name: as in the model's config.
-        streams: its instruments; `min_notes` counts the first one's.
-        choose: summaries of a file's tracks and the user's choice → the tracks of each stream.
+        streams: columns of tokens; those of one instrument have one name and stand together.
+        choose: summaries of a file's tracks and the user's choice → the tracks of each instrument.
         wanted: what a file must have, in words.
         sound: what a window must hold, in words.
     """
@@ -102,6 +140,19 @@ class Part:
     choose: Callable[[Sequence[TrackSummary], int | str | None], TrackChoice]
     wanted: str
     sound: str
+
+    @cached_property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """Its instruments; `min_notes` counts the first one's."""
+        found: list[Instrument] = []
+        for name, streams in groupby(self.streams, key=lambda stream: stream.name):
+            found.append(Instrument(name, tuple(streams), sum(len(each.streams) for each in found)))
+        return tuple(found)
+
+    @cached_property
+    def instrument_of(self) -> tuple[int, ...]:
+        """For each stream the place of its instrument."""
+        return tuple(place for place, instrument in enumerate(self.instruments) for _ in instrument.streams)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -117,12 +168,14 @@ class Part:
 _MELODY = PitchedStream("melody", 0)
 _BASS = PitchedStream("bass", 33, lowest=True)
 _DRUMS = DrumStream("drums", 0)
+_KEYS = tuple(KeyStream("piano", 0, pitch) for pitch in range(LOWEST_PITCH, HIGHEST_PITCH + 1))
 
 PARTS: dict[str, Part] = {
     part.name: part
     for part in (
         Part("melody", (_MELODY,), choose_melody, "a track with a melody", "notes from A0 to C8"),
         Part("drums", (_DRUMS,), choose_drums, "a track of drums on channel 10", "hits"),
+        Part("piano", _KEYS, choose_piano, "a piano", "notes from A0 to C8"),
         Part("trio", (_MELODY, _BASS, _DRUMS), choose_trio, "a melody, a bass and drums", "melody, bass and drums"),
     )
 }
@@ -134,7 +187,7 @@ class MusicConfig(DomainConfig):
 
     RENAMED: ClassVar[Mapping[str, str]] = {"metre": "time_signature"}
 
-    part: Literal["melody", "drums", "trio"] = "melody"
+    part: Literal["melody", "drums", "piano", "trio"] = "melody"
     time_signature: Literal["any", "4/4", "2/4", "3/4", "6/8", "9/8"] = "any"  # any: each file's own is a condition
     bars: int = 2  # length of a window; 1, 2, 4, 8 or 16
     min_notes: int = 4  # fewest onsets in a window that is learned from; drums: steps struck; trio: of its melody

@@ -26,7 +26,7 @@ from musicae.music.quantize import QuantizedPart
 from musicae.music.score import SUFFIXES, NamedScore, read_scores
 from musicae.music.slots import Group
 from musicae.music.songs import SongOperations
-from musicae.music.tensors import draw_shift, hash_windows, recombine, transposed, vary_drums
+from musicae.music.tensors import draw_shift, hash_windows, leading_line, recombine, transposed, vary_drums
 from musicae.music.tracks import summarise_tracks
 from musicae.music.windows import (
     bars_in_words,
@@ -81,12 +81,11 @@ class MusicDomain(SongOperations, Domain):
         )
 
     @property
-    def _sizes(self) -> dict[str, int]:
-        """Name of each column → how many tokens or values it has, without pads."""
+    def _sizes(self) -> list[tuple[str, int]]:
+        """What is in each column, and how many tokens or values there are, without pads."""
         spec, streams = self.spec, self.config.plan.streams
-        tokens = {f"{stream.name} tokens": stream.vocabulary for stream in streams}
-        values = {f"{column.name} {place}": column.levels for place, column in enumerate(spec.values, len(streams))}
-        return {**tokens, **values}
+        tokens = [(f"{stream.name} tokens", stream.vocabulary) for stream in streams]
+        return tokens + [(f"{column.name} {place}", column.levels) for place, column in enumerate(spec.values, 1)]
 
     @property
     def _chord_classes(self) -> int:
@@ -129,9 +128,9 @@ class MusicDomain(SongOperations, Domain):
         line = line_at(part, bar)
         section = line.section
         last = min(bar + line.file_bars(self.config.bars), section.first_bar + section.bars) - 1
+        read = [index for indices in part.choice.tracks for index in indices]
         tracks = [
-            f"track {name!r}" if name else f"track {indices[0]}"
-            for name, indices in zip(part.names, part.choice.tracks, strict=True)
+            f"track {item.tracks[index].name!r}" if item.tracks[index].name else f"track {index}" for index in read
         ]
         bar_ticks = section.bar_ticks(part.ticks_per_quarter)
         start = section.start + (bar - section.first_bar) * bar_ticks
@@ -178,7 +177,8 @@ class MusicDomain(SongOperations, Domain):
         """A batch on the CPU; raises `ValueError` unless it is one of the spec with tokens that exist."""
         self.spec.check(tuple(tensor.shape))
         tokens = tensor.detach().cpu().long()
-        _check_symbols(tokens.numpy(), dict(zip(self._sizes, self.spec.symbols, strict=True)))
+        names = (name for name, _ in self._sizes)
+        _check_symbols(tokens.numpy(), list(zip(names, self.spec.symbols, strict=True)))
         self.config.slots.check(tokens, self.config.plan.vocabulary)
         return tokens
 
@@ -264,9 +264,9 @@ class MusicDomain(SongOperations, Domain):
             )
         if not np.issubdtype(array.dtype, np.integer):
             raise ValueError(f"expected tokens as whole numbers, got {array.dtype}")
-        given = {"chords": self._chord_classes} if config.chords else {}
-        numbers = {"time signatures": len(config.signatures)} if config.slots.are_several else {}
-        _check_symbols(array, {**self._sizes, **given, **numbers})
+        given = [("chords", self._chord_classes)] * config.chords
+        numbers = [("time signatures", len(config.signatures))] * config.slots.are_several
+        _check_symbols(array, [*self._sizes, *given, *numbers])
         columns = [
             stream.canonical(array[..., index].astype(stream.dtype)) for index, stream in enumerate(config.plan.streams)
         ]
@@ -322,6 +322,8 @@ class MusicDomain(SongOperations, Domain):
         part, spec = self.config.plan, self.spec
         if task == "tap" and not all(stream.is_drums for stream in part.streams):
             raise MusicaeError("a tapped rhythm becomes drums; train with --set part=drums.")
+        if task == "denoise" and part.instruments[0].is_keys:
+            raise MusicaeError("wrong notes are repaired in melodies, drums and trios, not in piano music.")
         corruptions: dict[str, Corruption] = {
             "denoise": lambda tokens, generator: corrupted(tokens, spec, lambda own: wrong_notes(own, part, generator)),
             "upscale": lambda tokens, generator: corrupted(tokens, spec, lambda own: coarse_grid(own, part)),
@@ -360,7 +362,7 @@ class MusicDomain(SongOperations, Domain):
 
         if examples is None or not len(examples):
             return {}
-        symbols = most_frequent(examples.cpu().numpy(), tuple(self._sizes.values()))
+        symbols = most_frequent(examples.cpu().numpy(), [size for _, size in self._sizes])
 
         def hold(corrupted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(always(symbols, target.cpu().numpy())).to(target.device)
@@ -376,27 +378,27 @@ class MusicDomain(SongOperations, Domain):
         """Those of `musicae.music.resemblance.ASPECTS` that the part has: drums have no pitches."""
         from musicae.music.resemblance import aspects_of
 
-        return aspects_of(self.config.plan.streams)
+        return aspects_of(self.config.plan)
 
     def kept(self, estimate: torch.Tensor, target: torch.Tensor, aspect: str) -> torch.Tensor:
         """How much of windows others keep: see `musicae.music.resemblance`."""
         from musicae.music.resemblance import kept
 
         def own(tokens: torch.Tensor, signature: TimeSignature, answer: torch.Tensor) -> Mapping[str, torch.Tensor]:
-            return {aspect: kept(self.config.plan.streams, aspect, answer, tokens, signature.steps_per_bar)}
+            return {aspect: kept(self.config.plan, aspect, answer, tokens, signature.steps_per_bar)}
 
         return self._by_group(target, own, estimate)[aspect]
 
     def attributes(self, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Of the first stream: see `musicae.music.attributes`."""
+        """Of the first instrument, of a keyboard its upper line: see `musicae.music.attributes`."""
         from musicae.music.attributes import measure
 
-        is_pitched = not self.config.plan.streams[0].is_drums
+        part = self.config.plan
+        is_pitched = not part.instruments[0].is_drums
 
         def own(tokens: torch.Tensor, signature: TimeSignature, same: torch.Tensor) -> Mapping[str, torch.Tensor]:
-            values = measure(
-                tokens[..., 0].detach().cpu().numpy(), is_pitched, signature.steps_per_bar, signature.steps_per_beat
-            )
+            line = leading_line(tokens, part).detach().cpu().numpy()
+            values = measure(line, is_pitched, signature.steps_per_bar, signature.steps_per_beat)
             return {name: torch.from_numpy(value) for name, value in values.items()}
 
         return self._by_group(tensor, own)
@@ -405,19 +407,19 @@ class MusicDomain(SongOperations, Domain):
         """Histograms of pitches, intervals, lengths and density: see `musicae.music.statistics`."""
         from musicae.music.statistics import joined_statistics, part_statistics
 
-        streams, found = self.config.plan.streams, []
+        found = []
         for group in self._groups(tensor.detach().cpu()):
             bar_steps = self.config.signatures[group.number].steps_per_bar
-            found.append((group.rows.numpy(), part_statistics(group.tokens.numpy(), streams, bar_steps)))
+            found.append((group.rows.numpy(), part_statistics(group.tokens.numpy(), self.config.plan, bar_steps)))
         return joined_statistics(found, {"density": self.config.slots.size + 1})
 
     def labels(self, stored: torch.Tensor) -> dict[str, list[str]]:
-        """The key of the first stream, where it has pitches."""
+        """The key of the first instrument, of a keyboard of its upper line, where it has pitches."""
         from musicae.music.attributes import best_key
 
-        if self.config.plan.streams[0].is_drums:
+        if self.config.plan.instruments[0].is_drums:
             return {}
-        tokens, keys = stored[..., 0].cpu().numpy(), np.empty(len(stored), object)
+        tokens, keys = leading_line(stored.cpu(), self.config.plan).numpy(), np.empty(len(stored), object)
         numbers = stored[:, 0, -1].cpu().numpy() if self.config.slots.are_several else np.zeros(len(stored), int)
         for number in np.unique(numbers).tolist():
             rows = numbers == number
@@ -451,9 +453,9 @@ class MusicDomain(SongOperations, Domain):
         return condition + config.slots.spread(stored, numbers, ())[..., 0]
 
 
-def _check_symbols(tokens: np.ndarray, sizes: Mapping[str, int]) -> None:
+def _check_symbols(tokens: np.ndarray, sizes: Sequence[tuple[str, int]]) -> None:
     """Raises `ValueError` for a symbol or a value that does not exist, `(windows, steps, columns)`."""
-    for index, (name, size) in enumerate(sizes.items()):
+    for index, (name, size) in enumerate(sizes):
         own = tokens[..., index]
         if own.size and not (own.min() >= 0 and own.max() < size):
             raise ValueError(f"expected {name} 0 to {size - 1}, got {own.min()} to {own.max()}")

@@ -1,7 +1,8 @@
 """Bars of a piece that a model fills in, with the bars around them as context, and bars behind its end.
 
-A model of long music reads windows of several phrases of two bars. Of a window around a gap the phrases that the gap
-touches are unknown, and so are those past the section's end; the others are known.
+A model that fills in bars has several codes for a window: one for every phrase of so many bars, or several for each
+bar, which is a phrase then. Of a window around a gap the phrases that the gap touches are unknown, and so are those
+past the section's end; the others are known.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from musicae.music.midi import time_signature_message
 from musicae.music.piece import Piece
 from musicae.music.windows import read_part
 
-_PHRASE_BARS = 2
 MOST_BARS = 512
 """Most bars that are added to a piece or filled in."""
 
@@ -28,7 +28,7 @@ class Gap(NamedTuple):
         start: bar of the piece where the window begins, 1-based.
         first, last: the gap's bars of the piece.
         offset: bars of the model from the window's start to the gap's.
-        unknown: of each phrase of the window whether it is to be drawn.
+        unknown: of each code of the window whether it is to be drawn.
     """
 
     start: int
@@ -38,13 +38,14 @@ class Gap(NamedTuple):
     unknown: tuple[bool, ...]
 
 
-def find_gaps(piece: Piece, config: MusicConfig, first: int, last: int) -> Iterator[Gap]:
+def find_gaps(piece: Piece, config: MusicConfig, first: int, last: int, codes: int) -> Iterator[Gap]:
     """Stretches of at most half a window that together are some bars; each is filled before the next one is.
 
     Args:
         piece: any.
         config: of the model.
         first, last: bars of the piece.
+        codes: of a window of the model; a multiple or a divisor of its bars.
 
     Raises:
         MusicaeError: no such bars, too many, or bars in a time signature that the model doesn't read.
@@ -54,7 +55,9 @@ def find_gaps(piece: Piece, config: MusicConfig, first: int, last: int) -> Itera
         raise MusicaeError(f"{piece.label} has no bars {first} to {last}; choose 1 to {part.bars}.")
     if last - first >= MOST_BARS:
         raise MusicaeError(f"bars {first} to {last} are more than {MOST_BARS} at a time; choose fewer.")
-    phrases = config.bars // _PHRASE_BARS
+    phrase_bars = max(1, config.bars // codes)
+    phrases = config.bars // phrase_bars
+    codes_each = codes // phrases
     for line in part.lines:
         own_first, own_last = line.section.first_bar, line.section.first_bar + line.section.bars - 1
         begin, end = max(first, own_first), min(last, own_last)
@@ -65,12 +68,12 @@ def find_gaps(piece: Piece, config: MusicConfig, first: int, last: int) -> Itera
                 f"bar {begin} of {piece.label} is in {line.section.time_signature}; this model reads "
                 f"{in_words(config.signatures)}; choose other bars."
             )
-        if _PHRASE_BARS * line.ratio.file % line.ratio.model:
+        if phrase_bars * line.ratio.file % line.ratio.model:
             raise MusicaeError(
                 f"bar {begin} of {piece.label} is in {line.section.time_signature}, whose bars are no whole phrases of "
                 "this model; choose other bars."
             )
-        size = line.file_bars(_PHRASE_BARS)
+        size = line.file_bars(phrase_bars)
         for start in range(begin, end + 1, size * max(1, phrases // 2)):
             stop = min(end, start + size * max(1, phrases // 2) - 1)
             asked = -(-(stop - start + 1) // size)
@@ -80,8 +83,9 @@ def find_gaps(piece: Piece, config: MusicConfig, first: int, last: int) -> Itera
             before = min(ahead, phrases - asked - after)
             after = min(behind, phrases - asked - before)
             known = (True,) * before + (False,) * asked + (True,) * after
-            unknown = tuple(not each for each in known) + (True,) * (phrases - len(known))
-            yield Gap(start - before * size, start, stop, before * _PHRASE_BARS, unknown)
+            unknown = [not each for each in known] + [True] * (phrases - len(known))
+            of_codes = tuple(each for each in unknown for _ in range(codes_each))
+            yield Gap(start - before * size, start, stop, before * phrase_bars, of_codes)
 
 
 def fill(piece: Piece, config: MusicConfig, gap: Gap, window: np.ndarray) -> Piece:

@@ -166,7 +166,7 @@ class Line:
 
     Attributes:
         section: where it lies.
-        streams: tokens `(steps,)` of each stream, canonical; whole bars where the model reads the section.
+        streams: tokens `(steps,)` of each stream of the part, canonical; whole bars where the model reads the section.
         outside: onset steps of the first stream's notes that no token can say, int64.
         number: of the model's time signature that it is read in; None: the model reads others.
         signature: that time signature; of a section that isn't read the model's first.
@@ -225,8 +225,8 @@ class QuantizedPart:
     Attributes:
         part, signatures: what was asked for.
         choice: the tracks, and why.
-        names: of each stream's first track; may be empty.
-        programs: General MIDI program of each stream's first track.
+        names: of each instrument's first track; may be empty.
+        programs: General MIDI program of each instrument's first track.
         lines: one for each section, in order; together the whole piece.
         end: the piece's end in ticks.
         phase: how far from the grid it lay.
@@ -262,18 +262,18 @@ class QuantizedPart:
         yield from self.choice.parts
         if self.phase.onsets:
             yield str(self.phase)
-        for stream, tracks in zip(self.part.streams, self.choice.tracks, strict=True):
-            left_out = stream.left_out(_notes(self.notes, tracks).pitch)
+        for instrument, tracks in zip(self.part.instruments, self.choice.tracks, strict=True):
+            left_out = instrument.streams[0].left_out(_notes(self.notes, tracks).pitch)
             if left_out:
                 yield left_out
 
-    def notes_on_grid(self, stream: int, line: Line) -> tuple[Notes, np.ndarray]:
-        """The notes of a stream in a section.
+    def notes_on_grid(self, instrument: int, line: Line) -> tuple[Notes, np.ndarray]:
+        """The notes of an instrument in a section.
 
         Returns:
             Onset and end in steps from the section's start, and pitch; and each one's place in `notes`.
         """
-        tracks = self.choice.tracks[stream]
+        tracks = self.choice.tracks[instrument]
         own = _notes(self.notes, tracks)
         place = np.concatenate([np.arange(*self.notes.first[track : track + 2]) for track in tracks])
         place = place[np.argsort(self.notes.start[place], kind="stable")]
@@ -335,7 +335,10 @@ def quantize(
         tuple(signatures),
         choice,
         tuple(track.name if track else "" for track in firsts),
-        tuple(track.program if track else stream.program for track, stream in zip(firsts, part.streams, strict=True)),
+        tuple(
+            track.program if track else instrument.program
+            for track, instrument in zip(firsts, part.instruments, strict=True)
+        ),
         lines,
         sections[-1].end if sections else 0,
         phase,
@@ -375,10 +378,10 @@ def _sections(score: ScoreTick, part: Part, played: list[Notes]) -> list[Section
     """
     half_step = score.tpq // (2 * STEPS_PER_QUARTER)
     last = 0
-    for stream, notes in zip(part.streams, played, strict=True):
+    for instrument, notes in zip(part.instruments, played, strict=True):
         if len(notes.onset):
             last = max(last, int(notes.onset[-1]) + half_step + 1)
-            if not stream.is_drums:
+            if not instrument.is_drums:
                 last = max(last, int(notes.end.max()) - half_step)
     return find_sections(score, end_tick(score, last))
 
@@ -433,15 +436,17 @@ def _line(
     # Rounding carries an onset just before the next section over its start; half a step decides where it belongs.
     reach = steps if is_last else min(steps, length)
     placed = [_in_steps(notes, section, quarter, reach) for notes in played]
+    owners = part.instrument_of
     tokens = [
-        stream.tokens(notes.onset, notes.end, notes.pitch, steps)
-        for stream, notes in zip(part.streams, placed, strict=True)
+        stream.tokens(placed[owner].onset, placed[owner].end, placed[owner].pitch, steps)
+        for stream, owner in zip(part.streams, owners, strict=True)
     ]
     found: tuple[np.ndarray, ...] = ()
     if values:
+        how = [_played(notes, section, quarter, reach) for notes in played]
         found = tuple(
-            stream.values(own, on_grid[:3], *_played(notes, section, quarter, reach))
-            for stream, (own, _), notes, on_grid in zip(part.streams, tokens, played, placed, strict=True)
+            stream.values(own, placed[owner][:3], *how[owner])
+            for stream, (own, _), owner in zip(part.streams, tokens, owners, strict=True)
         )
     is_chosen = bool(signatures)
     streams = tuple(own for own, _ in tokens)

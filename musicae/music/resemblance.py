@@ -4,32 +4,37 @@ All of it is measured on tokens, of windows of one time signature, and is 1 wher
 throughout, since a search asks for many thousands of windows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from musicae.music.config import Part
+from musicae.music.keys import top_line
 from musicae.music.streams import Stream
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, PITCH_OFFSET
 from musicae.precision import in_double
 
 
-def kept(streams: Sequence[Stream], aspect: str, estimate: Tensor, target: Tensor, bar_steps: int) -> Tensor:
+def kept(part: Part, aspect: str, estimate: Tensor, target: Tensor, bar_steps: int) -> Tensor:
     """The share of an aspect of windows that others have too.
 
     Args:
-        streams: whose tokens they are.
+        part: whose tokens they are; of a keyboard all notes count, and for the other aspects its upper line.
         aspect: a key of `ASPECTS`.
         estimate, target: int64 `(batch, steps, columns)`, streams first.
         bar_steps: steps in a bar.
 
     Returns:
-        float64 `(batch,)`, the mean of the streams that have anything of the kind; 1 where none has.
+        float64 `(batch,)`, the mean of the instruments that have anything of the kind; 1 where none has.
     """
     total = torch.zeros(len(target), dtype=torch.float64)
     counted = torch.zeros_like(total)
-    for index, stream in enumerate(streams):
-        shares = ASPECTS[aspect](stream, estimate[..., index], target[..., index], bar_steps)
+    for instrument in part.instruments:
+        ours, wanted = estimate[..., instrument.columns], target[..., instrument.columns]
+        if instrument.is_keys and aspect != "notes":
+            ours, wanted = top_line(ours).unsqueeze(-1), top_line(wanted).unsqueeze(-1)
+        shares = ASPECTS[aspect](instrument.streams[0], ours.flatten(1), wanted.flatten(1), bar_steps)
         total += shares.nan_to_num(0.0).cpu()
         counted += in_double(~shares.isnan()).cpu()
     return torch.where(counted > 0, total / counted.clamp(min=1), 1.0)
@@ -89,9 +94,9 @@ ASPECTS: dict[str, Callable[[Stream, Tensor, Tensor, int], Tensor]] = {
 _OF_PITCHES = ("contour", "harmony")
 
 
-def aspects_of(streams: Sequence[Stream]) -> tuple[str, ...]:
-    """The aspects that some of the streams have."""
-    is_pitched = not all(stream.is_drums for stream in streams)
+def aspects_of(part: Part) -> tuple[str, ...]:
+    """The aspects that some of the part's instruments have."""
+    is_pitched = not all(instrument.is_drums for instrument in part.instruments)
     return tuple(name for name in ASPECTS if is_pitched or name not in _OF_PITCHES)
 
 

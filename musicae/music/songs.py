@@ -49,11 +49,11 @@ class SongOperations:
         """The frame with a tempo for each window in a row."""
         return replace(frame, tempo_bpm=tempi_bpm[0], tempi_bpm=tuple(tempi_bpm))
 
-    def gaps(self, item: Piece, first: int, last: int) -> "Iterator[Gap]":
+    def gaps(self, item: Piece, first: int, last: int, codes: int) -> "Iterator[Gap]":
         """Stretches of a whole piece that are filled in one after the other; see `musicae.music.gaps.find_gaps`."""
         from musicae.music.gaps import find_gaps
 
-        return find_gaps(item, self._own_config, first, last)
+        return find_gaps(item, self._own_config, first, last, codes)
 
     def filled(self, item: Piece, gap: "Gap", window: torch.Tensor) -> Piece:
         """A piece with a gap filled from a window `(1, *spec.shape)`, which starts where the gap says."""

@@ -1,4 +1,4 @@
-"""Starter music: the tunes and grooves of `data/` as pieces, and trios put together from both.
+"""Starter music: the tunes and grooves of `data/` as pieces, and trios and piano pieces made of them.
 
 A groove is written as text: it names its bars and says in which order they are played; see the head of
 `data/grooves.txt`. The trios are no one's arrangements: a tune, under it a bass that plays the root of the chord of
@@ -39,6 +39,8 @@ def starter_pieces(config: MusicConfig, starter_file: Callable[[str], Path]) -> 
         yield from read_grooves(starter_file("grooves.txt"))
     elif True in with_drums:
         yield from _trios(read_tunes(starter_file("tunes.abc")), read_grooves(starter_file("grooves.txt")))
+    elif config.plan.instruments[0].is_keys:
+        yield from map(_for_two_hands, read_tunes(starter_file("tunes.abc")))
     else:
         yield from read_tunes(starter_file("tunes.abc"))
 
@@ -140,6 +142,31 @@ def _signature(piece: Piece) -> tuple[int, int]:
 
 def _accompanied(tune: Piece, groove: Piece) -> Piece:
     """A tune with a bass and drums as long as itself."""
+
+    def others(melody: Notes, bar: int, bars: int) -> list[NewTrack]:
+        return [_bass(melody, bar, bars), _drums(groove, bar * bars)]
+
+    return _arranged(tune, "Melody", others)
+
+
+def _for_two_hands(tune: Piece) -> Piece:
+    """A tune in the right hand, and triads in the left: the root, then the whole."""
+
+    def left_hand(melody: Notes, bar: int, bars: int) -> list[NewTrack]:
+        chord = _chords(melody, bar, bars)
+        low = _LOWEST_BASS + 12 + (chord % 12 - _LOWEST_BASS) % 12
+        third, fifth = (low + np.array(_TRIADS)[chord // 12, place] for place in (1, 2))
+        start = np.arange(bars) * bar
+        onset = np.concatenate([start, *(start + bar // 2 for _ in range(3))])
+        pitch = np.concatenate([low, low, third, fifth])
+        order = np.argsort(onset, kind="stable")
+        return [_track("Piano left", 0, False, onset[order], bar // 2, pitch[order])]
+
+    return _arranged(tune, "Piano right", left_hand)
+
+
+def _arranged(tune: Piece, name: str, others: Callable[[Notes, int, int], list[NewTrack]]) -> Piece:
+    """A tune with other tracks, which are made of its notes, the ticks of a bar and the number of bars."""
     # symusic's own resampling, as the starter data have always been made.
     score = tune.score.resample(TICKS_PER_QUARTER)
     table = score.tracks[0].notes.numpy()
@@ -148,9 +175,9 @@ def _accompanied(tune: Piece, groove: Piece) -> Piece:
     )
     bar = bar_ticks(TICKS_PER_QUARTER, *_signature(tune))
     bars = -(-score.end() // bar)
-    melody = NewTrack("Melody", score.tracks[0].program, False, Notes(start, start + duration, pitch, velocity))
+    melody = NewTrack(name, score.tracks[0].program, False, Notes(start, start + duration, pitch, velocity))
     return Piece.new(
-        [melody, _bass(melody.notes, bar, bars), _drums(groove, bar * bars)],
+        [melody, *others(melody.notes, bar, bars)],
         tempi=tuple((tempo.time, tempo.qpm) for tempo in score.tempos),
         time_signatures=tuple((event.time, event.numerator, event.denominator) for event in score.time_signatures),
         name=tune.name,
@@ -159,6 +186,14 @@ def _accompanied(tune: Piece, groove: Piece) -> Piece:
 
 def _bass(tune: Notes, bar: int, bars: int) -> NewTrack:
     """Roots on the first beat and halfway, fifths in between in every other bar."""
+    low = _LOWEST_BASS + (_chords(tune, bar, bars) % 12 - _LOWEST_BASS) % 12
+    onset = (np.arange(bars)[:, None] * bar + np.array([0, bar // 2])).reshape(-1)
+    pitch = np.stack([low, low + np.where(np.arange(bars) % 2, 7, 0)], axis=1).reshape(-1)
+    return _track("Bass", _BASS_PROGRAM, False, onset, bar // 2, pitch)
+
+
+def _chords(tune: Notes, bar: int, bars: int) -> np.ndarray:
+    """The triad that fits each bar best: its root, and 12 more for minor, int64 `(bars,)`."""
     weight = np.zeros((bars, 12))
     np.add.at(weight, (np.minimum(tune.start // bar, bars - 1), tune.pitch % 12), tune.end - tune.start)
     whole = weight.sum(axis=0)
@@ -167,11 +202,8 @@ def _bass(tune: Notes, bar: int, bars: int) -> NewTrack:
     for index in range(24):
         templates[index, (np.array(_TRIADS[index // 12]) + index) % 12] = (1.2, 0.9, 1.0)
     fit = weight @ templates.T + 0.05 * (templates @ whole)
-    roots = fit.argmax(axis=1) % 12
-    low = _LOWEST_BASS + (roots - _LOWEST_BASS) % 12
-    onset = (np.arange(bars)[:, None] * bar + np.array([0, bar // 2])).reshape(-1)
-    pitch = np.stack([low, low + np.where(np.arange(bars) % 2, 7, 0)], axis=1).reshape(-1)
-    return _track("Bass", _BASS_PROGRAM, False, onset, bar // 2, pitch)
+    found: np.ndarray = fit.argmax(axis=1)
+    return found
 
 
 def _drums(groove: Piece, end: int) -> NewTrack:

@@ -18,8 +18,8 @@ import torch
 from musicae.capabilities import Statistics
 from musicae.music.config import Part
 from musicae.music.expression import OFFSETS
-from musicae.music.streams import Stream
-from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, PITCH_OFFSET
+from musicae.music.keys import KEYS, note_ends, top_line
+from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, LOWEST_PITCH, PITCH_OFFSET
 from musicae.precision import in_double
 from musicae.spec import TensorSpec
 
@@ -31,20 +31,23 @@ _MAJOR_SCALES = np.array(
 )
 
 
-def part_statistics(tokens: np.ndarray, streams: Sequence[Stream], bar_steps: int) -> Statistics:
-    """Of every stream; where there are several each name ends with the stream's.
+def part_statistics(tokens: np.ndarray, part: Part, bar_steps: int) -> Statistics:
+    """Of every instrument; where there are several each name ends with the instrument's.
 
     Args:
-        tokens: `(windows, steps, streams)`.
-        streams: whose tokens they are.
+        tokens: `(windows, steps, columns)`, streams first.
+        part: whose tokens they are.
         bar_steps: steps in a bar.
     """
     histograms: dict[str, np.ndarray] = {}
     shares: dict[str, np.ndarray] = {}
-    for index, stream in enumerate(streams):
-        own = tokens[..., index].astype(np.int64)
-        found = drum_statistics(own, bar_steps) if stream.is_drums else line_statistics(own, bar_steps)
-        ending = f"_{stream.name}" if len(streams) > 1 else ""
+    for instrument in part.instruments:
+        own = tokens[..., instrument.columns].astype(np.int64)
+        if instrument.is_keys:
+            found = key_statistics(own, bar_steps)
+        else:
+            found = (drum_statistics if instrument.is_drums else line_statistics)(own[..., 0], bar_steps)
+        ending = f"_{instrument.name}" if len(part.instruments) > 1 else ""
         histograms |= {name + ending: counts for name, counts in found.histograms.items()}
         shares |= {name + ending: values for name, values in found.shares.items()}
     return Statistics(histograms, shares)
@@ -100,6 +103,25 @@ def repeated_rhythms(onsets: np.ndarray, bar_steps: int) -> np.ndarray:
     sounds = (rhythm > 0)[:, 1:]
     counted = sounds.sum(1)
     return np.where(counted > 0, (same & sounds).sum(1) / np.maximum(counted, 1), np.nan)
+
+
+def key_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
+    """Of a keyboard, `(windows, steps, keys)`.
+
+    Returns:
+        As `line_statistics`; `interval` is that of the upper line, `density` counts steps where anything is struck.
+    """
+    windows = len(tokens)
+    line = line_statistics(top_line(torch.from_numpy(tokens)).numpy(), bar_steps)
+    window, step, key = np.nonzero(tokens >= FIRST_ONSET)
+    ends = note_ends(torch.from_numpy(tokens)).numpy()[window, step, key]
+    pitch_classes = _counted(window, (key + LOWEST_PITCH) % 12, windows, 12)
+    own = {
+        "pitch_class": pitch_classes,
+        "duration": _counted(window, np.minimum(ends - step, _LONGEST) - 1, windows, _LONGEST),
+    }
+    in_scale = np.where(line.shares["silent"] > 0, np.nan, in_one_scale(pitch_classes > 0).astype(np.float64))
+    return Statistics(line.histograms | own, line.shares | {"in_scale": in_scale})
 
 
 def drum_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
@@ -180,23 +202,27 @@ def score_batch(part: Part, spec: TensorSpec, estimate: torch.Tensor, target: to
     """Scores windows `(batch, steps, columns)` without pads.
 
     Returns:
-        `accuracy`: share of steps with the right token. `onset_f1`: of a line, an onset is right where
-        the target has the same pitch at the same step; of drums, a hit is right where the target has the
-        same drum at the same step; 1 where neither has any, 0 where only one has. Of several streams each
-        has its own, such as `accuracy_bass`, and those without a name are the streams' means. With values
-        `velocity_mae`, and `offset_mae` in 16ths, over the notes that both have; NaN where there is none.
+        `accuracy`: share of steps with the right token, of a keyboard with all of them right. `onset_f1`: of a line or
+        a keyboard, an onset is right where the target has the same pitch at the same step; of drums, a hit is right
+        where the target has the same drum at the same step; 1 where neither has any, 0 where only one has. Of several
+        instruments each has its own, such as `accuracy_bass`, and those without a name are their means. Of a keyboard
+        `note_f1` too, where notes must end at the same step as well. With values `velocity_mae`, and `offset_mae` in
+        16ths, over the notes that both have; NaN where there is none.
     """
-    names = [f"_{stream.name}" for stream in part.streams]
+    names = [f"_{instrument.name}" for instrument in part.instruments]
     scores: dict[str, torch.Tensor] = {}
-    for index, stream in enumerate(part.streams):
-        ours, wanted = estimate[..., index], target[..., index]
-        scores[f"accuracy{names[index]}"] = in_double(ours == wanted).mean(dim=1)
-        scores[f"onset_f1{names[index]}"] = _hit_f1(ours, wanted) if stream.is_drums else _onset_f1(ours, wanted)
+    for name, instrument in zip(names, part.instruments, strict=True):
+        ours, wanted = estimate[..., instrument.columns], target[..., instrument.columns]
+        scores[f"accuracy{name}"] = in_double((ours == wanted).all(2)).mean(dim=1)
+        f1 = _hit_f1 if instrument.is_drums else _onset_f1
+        scores[f"onset_f1{name}"] = f1(ours.squeeze(2), wanted.squeeze(2))
     means = {
         measure: torch.stack([scores[measure + name] for name in names]).mean(dim=0)
         for measure in ("accuracy", "onset_f1")
     }
     played = _value_errors(spec, estimate, target)
+    if part.instruments[0].is_keys:
+        played["note_f1"] = _note_f1(estimate, target)
     return {name: value.float() for name, value in (means | (scores if len(names) > 1 else {}) | played).items()}
 
 
@@ -218,9 +244,17 @@ def _value_errors(spec: TensorSpec, estimate: torch.Tensor, target: torch.Tensor
 
 
 def _onset_f1(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Of lines `(batch, steps)`."""
+    """Of lines `(batch, steps)`, or of keyboards `(batch, steps, keys)`."""
     estimated, wanted = estimate >= FIRST_ONSET, target >= FIRST_ONSET
-    return _f1((estimate == target) & wanted, estimated, wanted)
+    return _f1(((estimate == target) & wanted).flatten(1), estimated.flatten(1), wanted.flatten(1))
+
+
+def _note_f1(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Of keyboards, `(batch, steps, keys and values)`."""
+    ours, theirs = estimate[..., :KEYS], target[..., :KEYS]
+    estimated, wanted = ours >= FIRST_ONSET, theirs >= FIRST_ONSET
+    right = estimated & wanted & (note_ends(ours) == note_ends(theirs))
+    return _f1(right.flatten(1), estimated.flatten(1), wanted.flatten(1))
 
 
 def _hit_f1(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -240,6 +240,55 @@ class PitchedStream(Stream):
         return piano_roll(tokens)
 
 
+class KeyStream(PitchedStream):
+    """One key of a keyboard: a line that has one pitch, so that many of them together are chords and several hands.
+
+    Args:
+        name, program: as in `Stream`; of all keys of an instrument the same.
+        pitch: the key's, 21 to 108.
+    """
+
+    vocabulary = FIRST_ONSET + 1
+
+    def __init__(self, name: str, program: int, pitch: int) -> None:
+        super().__init__(name, program)
+        self.pitch = pitch
+
+    def tokens(
+        self, onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The key's own notes, each ended by the next. What no key can say is counted at the first key."""
+        own = pitch == self.pitch
+        outside = np.zeros(0, dtype=np.int64)
+        if self.pitch == LOWEST_PITCH:
+            outside = np.unique(onset[(pitch < LOWEST_PITCH) | (pitch > HIGHEST_PITCH)])
+        onset, end, _ = skyline(onset[own], end[own], pitch[own])
+        return tokens_from_notes(onset, end, np.full(len(onset), LOWEST_PITCH), steps), outside
+
+    def values(
+        self, tokens: np.ndarray, notes: tuple[np.ndarray, np.ndarray, np.ndarray], velocity: np.ndarray,
+        offset: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """Of several notes that begin together the longest one's."""
+        own = notes[2] == self.pitch
+        onset, end = notes[0][own], notes[1][own]
+        place = np.zeros(len(onset), np.int64)
+        return written(onset, place, end, velocity[own], offset[own], (len(tokens), 1))
+
+    def key(self, pitch: np.ndarray) -> np.ndarray:
+        """The pitch itself, where it is the key's."""
+        return np.where(pitch == self.pitch, pitch, -1)
+
+    def notes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Notes up to the next onset, note-off or the end."""
+        onset, end, pitch = super().notes(tokens)
+        return onset, end, pitch + (self.pitch - LOWEST_PITCH)
+
+    def roll(self, tokens: np.ndarray) -> np.ndarray:
+        """A piano roll of one row."""
+        return np.roll(piano_roll(tokens), self.pitch - LOWEST_PITCH, axis=0)
+
+
 class DrumStream(Stream):
     """A set of drums: nine of them, any together at a step."""
 

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from musicae.music.config import Part
+from musicae.music.config import Instrument, Part
+from musicae.music.keys import KEYS, moved, top_line
 from musicae.music.score import STEPS_PER_QUARTER
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, LINE_VOCABULARY
 from musicae.spec import TensorSpec
@@ -29,10 +30,10 @@ def draw_shift(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
     Returns:
         int64 `(batch,)` semitones; None where nothing can be transposed.
     """
-    pitched = [index for index, stream in enumerate(part.streams) if not stream.is_drums]
+    pitched = [instrument for instrument in part.instruments if not instrument.is_drums]
     if not pitched:
         return None
-    notes = torch.cat([tokens[..., index] for index in pitched], 1)
+    notes = torch.cat([_pitches(tokens, instrument) for instrument in pitched], 1)
     onset = notes >= FIRST_ONSET
     lowest = torch.where(onset, notes, LINE_VOCABULARY - 1).amin(dim=1)  # (batch,)
     highest = torch.where(onset, notes, FIRST_ONSET).amax(dim=1)
@@ -45,8 +46,25 @@ def draw_shift(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
     return torch.minimum(down + (draws[0] * (up - down + 1)).long(), up)
 
 
+def _pitches(tokens: torch.Tensor, instrument: Instrument) -> torch.Tensor:
+    """The onsets of an instrument as tokens of a line, `(batch, places)`; what is below `FIRST_ONSET` is none."""
+    own = tokens[..., instrument.columns]
+    if instrument.is_keys:
+        key = torch.arange(FIRST_ONSET, FIRST_ONSET + KEYS, device=tokens.device)
+        own = torch.where((own >= FIRST_ONSET).any(1), key, 0)
+    return own.flatten(1)
+
+
+def leading_line(tokens: torch.Tensor, part: Part) -> torch.Tensor:
+    """The first instrument's stream, of a keyboard its upper line: `(batch, steps, columns)` → `(batch, steps)`."""
+    first = part.instruments[0]
+    return top_line(tokens[..., first.columns]) if first.is_keys else tokens[..., 0]
+
+
 def transposed(tokens: torch.Tensor, part: Part, shift: torch.Tensor) -> torch.Tensor:
     """Moves the notes of `(batch, steps, columns)` by `(batch,)` semitones."""
+    if part.instruments[0].is_keys:
+        return moved(tokens, shift)
     movable = [column < len(part.streams) and not part.streams[column].is_drums for column in range(tokens.shape[-1])]
     is_note = (tokens >= FIRST_ONSET) & torch.tensor(movable).to(tokens.device, non_blocking=True)
     return torch.where(is_note, tokens + shift[:, None, None], tokens)
@@ -149,6 +167,9 @@ def hash_windows(examples: np.ndarray, part: Part) -> np.ndarray:
     hashes = np.zeros(len(examples), dtype=np.uint64)
     for start in range(0, len(examples), _WINDOWS_PER_CHUNK):
         chunk = examples[start : start + _WINDOWS_PER_CHUNK]
+        if part.instruments[0].is_keys:
+            hashes[start : start + len(chunk)] = _hash_keys(chunk[..., part.instruments[0].columns])
+            continue
         reference: np.ndarray | None = None
         for index, stream in enumerate(part.streams):
             tokens = stream.canonical(chunk[..., index]).astype(np.int64)
@@ -163,4 +184,15 @@ def hash_windows(examples: np.ndarray, part: Part) -> np.ndarray:
             # Raw bits of PCG64 are stable across numpy versions; `integers` is not promised to be.
             table = np.random.PCG64(_HASH_SEED + index).random_raw(steps * size).reshape(steps, size)
             hashes[start : start + len(chunk)] ^= np.bitwise_xor.reduce(table[np.arange(steps), tokens], axis=1)
+    return hashes
+
+
+def _hash_keys(tokens: np.ndarray) -> np.ndarray:
+    """Of keyboards `(windows, steps, keys)`; keys count from the lowest one that is struck."""
+    windows, steps, keys = tokens.shape
+    lowest = (tokens >= FIRST_ONSET).any(1).argmax(1)
+    window, step, key = np.nonzero(tokens)
+    table = np.random.PCG64(_HASH_SEED).random_raw(steps * 2 * keys * FIRST_ONSET).reshape(steps, 2 * keys, FIRST_ONSET)
+    hashes = np.zeros(windows, np.uint64)
+    np.bitwise_xor.at(hashes, window, table[step, key - lowest[window] + keys, tokens[window, step, key] - 1])
     return hashes

@@ -22,6 +22,8 @@ from musicae.errors import MusicaeError
 from musicae.music.score import STEPS_PER_QUARTER, NoteTable, note_table
 
 BASS_PROGRAMS = range(32, 40)
+PIANO_PROGRAMS = range(8)
+PIANO_NAMES = ("piano", "klavier", "right hand", "left hand")
 MELODY_NAMES = ("melody", "vocal", "lead", "right hand", "piano right")
 MELODY_WEIGHTS = {
     "on_top": 1.03,
@@ -39,6 +41,7 @@ FEWEST_NOTES = 8
 LEAST_SHARE = 0.1  # of the notes of the largest track; a short solo isn't the song's melody
 ONLY_DRUMS = "only drums (channel 10, or with a drum kit's bank), no melody"
 ONLY_MELODY = "no drums (channel 10), only other tracks"
+NO_PIANO = "no track that is named a piano or has its sound"
 DRUMS_MODEL = "use --model drums-2bar"
 MELODY_MODEL = "use --model melody-2bar"
 
@@ -340,6 +343,40 @@ def _lost_to(track: TrackSummary, chosen: TrackSummary) -> str:
     if round(track.polyphony, 1) > round(chosen.polyphony, 1):
         return "more polyphonic than the melody"
     return "lower than the melody" if track.mean_pitch < chosen.mean_pitch else "less like a melody"
+
+
+def choose_piano(summaries: Sequence[TrackSummary], wanted: int | str | None = None) -> TrackChoice:
+    """Takes every track that is named as a piano together, or every one with its sound, or the user's.
+
+    Raises:
+        MusicaeError: the user's choice is not in the file, or has no notes.
+    """
+    pitched = [track for track in summaries if track.notes and not track.is_drum]
+    if wanted is not None:
+        chosen, why = [find_wanted(summaries, wanted)], "chosen by the user"
+    else:
+        chosen = [track for track in pitched if any(word in track.name.casefold() for word in PIANO_NAMES)]
+        why = "its name says so"
+        if not chosen:
+            chosen, why = [track for track in pitched if track.program in PIANO_PROGRAMS], "its instrument says so"
+    if not chosen:
+        missing = (NO_PIANO, "choose a track with --track") if pitched else (ONLY_DRUMS, DRUMS_MODEL)
+        return no_tracks(summaries, *(missing if any(track.notes for track in summaries) else ("no notes", "")))
+    indices = tuple(track.index for track in chosen)
+
+    def explain() -> list[str]:
+        return [
+            f"{track}: " + (f"used as piano ({why})" if track.index in indices else f"not used: {_no_piano(track)}")
+            for track in summaries
+        ]
+
+    return TrackChoice((indices,), why, LazyLines(explain))
+
+
+def _no_piano(track: TrackSummary) -> str:
+    if not track.notes:
+        return "no notes"
+    return "drums" if track.is_drum else "not the piano"
 
 
 def choose_drums(summaries: Sequence[TrackSummary], wanted: int | str | None = None) -> TrackChoice:

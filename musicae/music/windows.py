@@ -12,7 +12,14 @@ import numpy as np
 from symusic.core import ScoreTick
 
 from musicae.errors import MusicaeError
-from musicae.music.config import TIME_SIGNATURES, MusicConfig, another_time_signature, in_words, time_signatures_for
+from musicae.music.config import (
+    TIME_SIGNATURES,
+    Instrument,
+    MusicConfig,
+    another_time_signature,
+    in_words,
+    time_signatures_for,
+)
 from musicae.music.piece import Piece
 from musicae.music.quantize import Line, QuantizedPart, quantize
 from musicae.music.score import NoteTable, note_table
@@ -122,8 +129,8 @@ def _usable(
     part: QuantizedPart, line: Line, windows: np.ndarray, min_notes: int, skipped: defaultdict[str, int]
 ) -> np.ndarray:
     """Which windows are worth learning, bool `(windows,)`; the others are counted."""
-    first, *others = part.part.streams  # the column of chords comes after theirs
-    notes = first.onsets(windows[..., 0]).sum(axis=1)
+    first, *others = part.part.instruments  # the column of chords comes after theirs
+    notes = onset_counts(first, windows)
     usable: np.ndarray = notes >= min_notes
     if not usable.all():
         few = len(usable) - int(usable.sum())
@@ -131,15 +138,15 @@ def _usable(
             outside = _outside_counts(line, len(windows), windows.shape[1])
             unsaid = int((~usable & (notes + outside >= min_notes) & (outside > 0)).sum())
             if unsaid:
-                skipped[first.without_token] += unsaid
+                skipped[first.streams[0].without_token] += unsaid
             few -= unsaid
         if few:
             where = f" in the {first.name}" if others else ""
-            skipped[f"fewer than {min_notes} {first.onset_name}{where}"] += few
-    for index, stream in enumerate(others, 1):
-        silent = usable & ~stream.onsets(windows[..., index]).any(axis=1)
+            skipped[f"fewer than {min_notes} {first.streams[0].onset_name}{where}"] += few
+    for instrument in others:
+        silent = usable & (onset_counts(instrument, windows) == 0)
         if silent.any():
-            skipped[f"the {stream.name} {'are' if stream.is_drums else 'is'} silent"] += int(silent.sum())
+            skipped[f"the {instrument.name} {'are' if instrument.is_drums else 'is'} silent"] += int(silent.sum())
             usable = usable & ~silent
     return usable
 
@@ -272,11 +279,15 @@ def nothing_sounds(label: str, config: MusicConfig) -> MusicaeError:
 
 
 def _onset_counts(part: QuantizedPart, windows: np.ndarray) -> np.ndarray:
-    """Onsets of all streams in each window, `(windows,)`; 0 where a stream has none."""
-    counts = np.stack(
-        [stream.onsets(windows[..., index]).sum(axis=1) for index, stream in enumerate(part.part.streams)]
-    )
+    """Onsets of all instruments in each window, `(windows,)`; 0 where one has none."""
+    counts = np.stack([onset_counts(instrument, windows) for instrument in part.part.instruments])
     return np.where((counts > 0).all(axis=0), counts.sum(axis=0), 0)
+
+
+def onset_counts(instrument: Instrument, windows: np.ndarray) -> np.ndarray:
+    """How often an instrument is struck in each window `(windows, steps, columns)`; steps of drums count once."""
+    counts: np.ndarray = instrument.streams[0].onsets(windows[..., instrument.columns]).sum(axis=(1, 2))
+    return counts
 
 
 def window_from(part: QuantizedPart, config: MusicConfig, bar: int, label: str) -> np.ndarray:

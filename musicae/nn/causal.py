@@ -5,25 +5,14 @@ CPU computes fast. `CausalStack` is for symbols, decoded one at a time from a gr
 frames of a sound (Luo & Mesgarani, 2019, "Conv-TasNet"), and the past that it needs is an explicit state.
 """
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.spec import TensorSpec, ValueColumn
-
-
-def scaled_values(columns: Sequence[ValueColumn], symbols: Tensor) -> Tensor:
-    """The last columns of `(..., columns)` around 0, and 0 where they don't apply, float `(..., values)`."""
-    scaled = [
-        torch.where(
-            column.applies(symbols[..., column.stream]), (symbols[..., place] - column.middle) / column.spread, 0.0
-        )
-        for place, column in enumerate(columns, symbols.shape[-1] - len(columns))
-    ]
-    return torch.stack(scaled, -1)
+from musicae.nn.values import scaled_values
+from musicae.spec import TensorSpec
 
 
 class SymbolEmbedding(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from musicae.nn.causal import SymbolEmbedding
 from musicae.nn.layers import Dropout
+from musicae.nn.values import values_apply
 from musicae.spec import TensorSpec
 
 _NARROW = 16
@@ -78,7 +79,7 @@ class FeelDecoder(nn.Module):
 
     def forward(self, z: Tensor, symbols: Tensor) -> Tensor:
         """`(batch, steps, 2 · values)`, as `CategoricalWithValues.play` takes them."""
-        there = torch.stack([column.applies(symbols[..., column.stream]) for column in self.columns], -1)
+        there = values_apply(self.columns, symbols)
         notes = self.embedding(symbols) + self.there(there.to(z.dtype))
         played = self.from_code(self.code(z).unflatten(1, (symbols.shape[1], -1)))
         return self.head(self.steps(notes + played))

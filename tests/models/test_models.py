@@ -21,6 +21,18 @@ MAGNITUDE = TensorSpec(layout=Layout.GRID, shape=(1, 129, 16), likelihood="magni
 MELODY = TensorSpec(layout=Layout.STEPS, shape=(32, 1), likelihood="categorical", vocabulary=(90,), segment=16)
 VALUES = (ValueColumn("velocity", 0, None, 2, 90, 128, 70, 25), ValueColumn("offset", 0, None, 2, 90, 120, 60, 15))
 LONG = replace(MELODY, shape=(64, 1))
+KEYBOARD = replace(
+    MELODY,
+    shape=(32, 15),
+    likelihood="categorical_with_values",
+    vocabulary=(3,) * 5,
+    values=tuple(
+        ValueColumn(name, key, None, 2, 3, levels, middle, 20)
+        for key in range(5)
+        for name, levels, middle in (("velocity", 128, 70), ("offset", 120, 60))
+    ),
+)
+GAUSSIAN_ONLY = ("keyboard", "phrases")
 PLAYED = replace(MELODY, shape=(32, 3), likelihood="categorical_with_values", values=VALUES)
 SMALL = {
     "conv": {"widths": (8, 16), "latent_size": 16},
@@ -32,6 +44,8 @@ SMALL = {
     "restorer": {"width": 64, "step_width": 32, "latent_size": 16, "reach": 2, "replaced": 0.0},
     "musicvae": {"encoder_width": 32, "decoder_width": 32, "latent_size": 16, "sampling_rate": 0.0},
     "played": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0, "feel_size": 4, "feel_width": 32},
+    "keyboard": {"width": 64, "latent_size": 8, "prior": "flow", "prior_width": 16, "prior_blocks": 1}
+    | {"prior_dropout": 0.0},
     "phrases": {"width": 64, "step_width": 32, "latent_size": 16, "replaced": 0.0, "prior_width": 16}
     | {"prior_blocks": 1, "prior_dropout": 0.0},
 }
@@ -39,17 +53,19 @@ SMALL = {
 
 def spec_of(name: str) -> TensorSpec:
     grids = {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "causal": SOUND, "spectrogram": MAGNITUDE}
-    return {**grids, "played": PLAYED, "phrases": LONG}.get(name, MELODY)
+    return {**grids, "played": PLAYED, "phrases": LONG, "keyboard": KEYBOARD}.get(name, MELODY)
 
 
 def batch_of(spec: TensorSpec, count: int = 4) -> torch.Tensor:
     if spec.layout is Layout.STEPS:
-        symbols = torch.randint(0, spec.vocabulary[0], (count, spec.shape[0], 1))
+        symbols = torch.stack([torch.randint(0, size, (count, spec.shape[0])) for size in spec.vocabulary], -1)
         values = [
-            torch.where(column.applies(symbols), torch.randint(1, column.levels, symbols.shape), 0)
+            torch.where(
+                column.applies(symbols[..., column.stream]), torch.randint(1, column.levels, symbols.shape[:2]), 0
+            )
             for column in spec.values
         ]
-        return torch.cat([symbols, *values], -1)
+        return torch.cat([symbols, *(value.unsqueeze(-1) for value in values)], -1)
     return torch.randn(count, *spec.shape) if spec.likelihood == "spectral" else torch.rand(count, *spec.shape)
 
 
@@ -60,13 +76,13 @@ def small(name: str, **settings) -> Autoencoder:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL)
-    assert len(MODELS) == 10
+    assert len(MODELS) == 11
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic", "adversarial"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_keeps_its_shapes(name, latent):
-    if (latent == "adversarial" and MODELS[name].restores) or (latent != "gaussian" and name == "phrases"):
+    if (latent == "adversarial" and MODELS[name].restores) or (latent != "gaussian" and name in GAUSSIAN_ONLY):
         with pytest.raises(MusicaeError, match="latent"):
             small(name, latent=latent)
         return
@@ -96,11 +112,12 @@ def test_gradient_reaches_every_parameter(name):
 @pytest.mark.parametrize("latent", ["gaussian", "adversarial"])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_loss_of_a_batch_is_that_of_the_shares_of_several_processes(name, latent):
-    if latent == "adversarial" and (MODELS[name].restores or name == "phrases"):
-        pytest.skip("a restorer and a prior over phrases have no adversarial latent")
+    if latent == "adversarial" and (MODELS[name].restores or name in GAUSSIAN_ONLY):
+        pytest.skip("a restorer and a prior over codes in a row have no adversarial latent")
     random = {"steps": {"replaced": 0.3, "dropout": 0.2}, "restorer": {"replaced": 0.3, "dropout": 0.2}}
     random |= {"spectrogram": {"moments_dropped": 0.5}, "musicvae": {"sampling_rate": 1.0}}
     random |= {"played": {"replaced": 0.3, "feel_dropout": 0.2}, "phrases": {"replaced": 0.3, "prior_dropout": 0.2}}
+    random |= {"keyboard": {"dropout": 0.2, "prior_dropout": 0.2}}
     model, batch = small(name, latent=latent, **random.get(name, {})).train(), batch_of(spec_of(name), 7)
     if name == "musicvae":
         model.updates += 10_000  # by now it is given its own symbols
@@ -118,7 +135,7 @@ def test_the_loss_of_a_batch_is_that_of_the_shares_of_several_processes(name, la
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_overfits_one_batch(name):
-    model = small(name, **({} if name == "phrases" else {"latent": "deterministic"}))
+    model = small(name, **({} if name in GAUSSIAN_ONLY else {"latent": "deterministic"}))
     clean = batch_of(spec_of(name))
     is_grid = clean.dtype != torch.int64
     clean = clean.round() if is_grid and not model.restores else clean  # grey has an entropy of its own

@@ -32,7 +32,7 @@ def tune(bars: int, signature: tuple[int, int] = (4, 4), *, then: tuple[int, int
 def gaps(piece: Piece, first: int, last: int) -> list[tuple[int, int, int, int, str]]:
     return [
         (gap.start, gap.first, gap.last, gap.offset, "".join("?" if each else "k" for each in gap.unknown))
-        for gap in find_gaps(piece, CONFIG, first, last)
+        for gap in find_gaps(piece, CONFIG, first, last, 8)
     ]
 
 
@@ -50,6 +50,13 @@ def gaps(piece: Piece, first: int, last: int) -> list[tuple[int, int, int, int, 
 )
 def test_the_phrases_around_a_gap_are_known(bars: int, first: int, last: int, wanted: list) -> None:
     assert gaps(tune(bars), first, last) == wanted
+
+
+def test_of_several_codes_for_each_bar_those_of_the_gap_are_unknown() -> None:
+    config = MusicConfig(bars=2)
+    found = [tuple(gap) for gap in find_gaps(tune(8), config, 3, 4, 6)]
+    known, unknown = (False,) * 3, (True,) * 3
+    assert found == [(2, 3, 3, 1, known + unknown), (3, 4, 4, 1, known + unknown)]
 
 
 def test_bars_of_two_quarters_are_read_in_pairs() -> None:
@@ -74,7 +81,7 @@ def test_bars_in_another_time_signature_are_refused() -> None:
 
 def test_only_the_gap_changes() -> None:
     piece, domain = tune(16), MusicDomain(CONFIG)
-    (gap,) = find_gaps(piece, CONFIG, 5, 6)
+    (gap,) = find_gaps(piece, CONFIG, 5, 6, 8)
     window = np.zeros((1, 16 * 16, 1), np.int64)
     begin = gap.offset * 16
     window[0, begin : begin + 32 : 8, 0] = 50
@@ -99,7 +106,7 @@ def test_a_longer_piece_has_its_old_bars_and_silent_ones() -> None:
     longer = extended(piece, 4)
     assert longer.bars == 12
     assert longer.notes(0).start.tolist() == piece.notes(0).start.tolist()
-    (gap,) = find_gaps(longer, CONFIG, 9, 12)
+    (gap,) = find_gaps(longer, CONFIG, 9, 12, 8)
     window = np.zeros((1, 16 * 12, 1), np.int64)
     window[0, gap.offset * 12, 0] = 33
     filled = fill(longer, CONFIG, gap, window)

@@ -33,7 +33,7 @@ def test_there_is_starter_data_for_every_part_and_time_signature(part: str, sign
     with_windows = [reading for reading in readings.values() if len(reading.examples)]
     assert len(with_windows) >= 2, "training needs two items"
     stored = torch.from_numpy(starter_windows(domain))
-    assert stored.dtype == (torch.uint8 if part == "melody" else torch.uint16)
+    assert stored.dtype == (torch.uint8 if part in ("melody", "piano") else torch.uint16)
     tensor = domain.tensor(stored, torch.Generator().manual_seed(0)).target
     domain.spec.check(tuple(tensor.shape))
     assert tensor.dtype == torch.int64

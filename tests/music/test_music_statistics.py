@@ -110,9 +110,9 @@ def test_drums_are_counted_kind_by_kind() -> None:
 
 def test_a_part_of_one_stream_has_plain_names_and_a_trio_names_its_streams() -> None:
     windows = np.zeros((2, 32, 3), np.uint16)
-    alone = part_statistics(windows[..., :1], PARTS["melody"].streams, 16)
+    alone = part_statistics(windows[..., :1], PARTS["melody"], 16)
     assert set(alone.histograms) == {"pitch_class", "interval", "duration", "density"}
-    trio = part_statistics(windows, PARTS["trio"].streams, 16)
+    trio = part_statistics(windows, PARTS["trio"], 16)
     of_lines = [f"{name}_{line}" for name in ("in_scale", "silent", "rhythm_repeated") for line in ("melody", "bass")]
     assert set(trio.shares) == {*of_lines, "silent_drums"}
     assert len(trio.histograms) == 4 + 4 + 2
