@@ -141,6 +141,36 @@ class FillsBars(Protocol):
 
 
 @runtime_checkable
+class HasKeys(Protocol):
+    """A domain of music; where a model plays pitches, samples can be in a key."""
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether what the model plays has pitches."""
+
+    def parse_key(self, text: str) -> Any:
+        """Reads a key that a person wrote."""
+
+    def way_to_key(self, tensor: Tensor, key: Any, *, keeps_pitch: bool) -> tuple[Tensor, Tensor]:
+        """Semitones from the key of the same mode that each piece fits best to this one, and how well it fits.
+
+        Args:
+            tensor: `(pieces, windows, *spec.shape)`.
+            key: as `parse_key` gives it.
+            keeps_pitch: whether the way is 0, and the fit is to the key itself.
+
+        Returns:
+            int64 and float, `(pieces,)` each.
+        """
+
+    def symbols_in_key(self, key: Any, shift: int) -> Tensor:
+        """Which symbols are in the key so many semitones below one: bool, those of one stream after the other."""
+
+    def moved(self, tensor: Tensor, shift: Tensor) -> Tensor:
+        """Transposes windows `(batch, *spec.shape)` by semitones `(batch,)`, or the octave of that where notes fit."""
+
+
+@runtime_checkable
 class HearsTaps(Protocol):
     """A domain that can take any rhythm for one that is tapped."""
 

@@ -7,7 +7,8 @@ Log-probabilities are summed over an example's elements, in nats. Those of spect
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 from itertools import groupby
 from typing import ClassVar
@@ -32,6 +33,7 @@ class Likelihood(nn.Module, ABC):
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__()
         self.spec = spec
+        self._allowed: Tensor | None = None
 
     @property
     def width(self) -> int:
@@ -71,9 +73,34 @@ class Likelihood(nn.Module, ABC):
 
     def choose(self, parameters: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:
         """The mode at temperature 0, else a draw from the sharpened parameters; arguments as in `sharpened`."""
+        parameters = self._restricted(parameters)
         if temperature == 0:
             return self.mode(parameters)
         return self.sample(self.sharpened(parameters, temperature, top_p), generator)
+
+    @contextmanager
+    def restricted(self, allowed: Tensor | None) -> Iterator[None]:
+        """Inside, `choose` takes some symbols alone.
+
+        Args:
+            allowed: bool, `(vocabulary sizes summed,)`; None: all.
+
+        Raises:
+            ValueError: values are no symbols.
+        """
+        if allowed is not None and not self.spec.vocabulary:
+            raise ValueError(f"{self.spec.likelihood} has no symbols to choose from")
+        before, self._allowed = self._allowed, allowed
+        try:
+            yield
+        finally:
+            self._allowed = before
+
+    def _restricted(self, parameters: Tensor) -> Tensor:
+        if self._allowed is None:
+            return parameters
+        logits = parameters[..., : len(self._allowed)].masked_fill(~self._allowed.to(parameters.device), -torch.inf)
+        return torch.cat([logits, parameters[..., len(self._allowed) :]], -1)
 
 
 # An optimiser moves each parameter by about its learning rate in a step, too slowly for the logarithm of a scale. So
@@ -314,6 +341,7 @@ class CategoricalWithValues(Categorical):
 
     def choose(self, parameters: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:
         """As for symbols alone; the temperature multiplies the scales of values."""
+        parameters = self._restricted(parameters)
         if temperature == 0:
             return self.mode(parameters)
         logits, values = parameters.split([super().width, 2 * len(self.spec.values)], -1)

@@ -121,11 +121,14 @@ class Pipeline:
         temperature: float = 0.0,
         top_p: float = 1.0,
         generator: torch.Generator | None = None,
+        allowed: Tensor | None = None,
     ) -> Tensor:
         """`(batch, *latent_shape)` in the space where paths are drawn → `(batch, *spec.shape)`; see `decode_codes`."""
         with torch.no_grad():
             z = self.network.latent.from_base(base.to(self.device))
-        return self.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=generator)
+        return self.decode_codes(
+            z, condition, temperature=temperature, top_p=top_p, generator=generator, allowed=allowed
+        )
 
     @torch.no_grad()
     def decode_codes(
@@ -136,6 +139,7 @@ class Pipeline:
         temperature: float = 0.0,
         top_p: float = 1.0,
         generator: torch.Generator | None = None,
+        allowed: Tensor | None = None,
     ) -> Tensor:
         """`(batch, *latent_shape)` as the encoder gives them → `(batch, *spec.shape)`.
 
@@ -143,11 +147,13 @@ class Pipeline:
             z: codes.
             condition: `(batch, length)`, or `(1, length)` for all.
             temperature, top_p, generator: as in `Autoencoder.decode`.
+            allowed: symbols that may be chosen, see `Likelihood.restricted`.
         """
         z = z.to(self.device)
         condition = None if condition is None else condition.to(self.device).expand(len(z), -1)
         size = self.domain.spec.evaluation_batch
-        with drawing_precision(self.device, len(z) if temperature > 0 else 0):
+        restricted = self.network.symbol_likelihood.restricted(allowed)
+        with restricted, drawing_precision(self.device, len(z) if temperature > 0 else 0):
             parts = [
                 self.network.decode(
                     z[start : start + size],

@@ -204,7 +204,7 @@ class TrainedModel:
     def sample(
         self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, spread: float | None = None,
         seed: int | None = None, length: int | None = None, chords: str | None = None, label: str | None = None,
-        time_signature: str | None = None,
+        time_signature: str | None = None, key: str | None = None,
     ) -> Morph:  # fmt: skip
         """Decodes draws from the prior.
 
@@ -219,10 +219,10 @@ class TrainedModel:
             chords: the condition of a model of music with chords, such as "C F G Am".
             label: the condition of a model of pictures with labels, such as "7".
             time_signature: of a model of music that reads several, such as "3/4"; None: 4/4.
+            key: of music, such as "D minor", see `musicae.inference.in_key`; None: as it comes.
 
         Returns:
-            `count` media objects; `.tensor` is `(count, *spec.shape)`, or with a length of several windows
-            `(count, windows, *spec.shape)`.
+            `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
 
         Raises:
             MusicaeError: the model has no prior to draw from, or restores.
@@ -232,7 +232,7 @@ class TrainedModel:
         condition = condition_text(chords, label, time_signature)
         return sample(
             self.pipeline, count, length=length, condition=condition, temperature=temperature, top_p=top_p,
-            spread=spread, seed=seed,
+            spread=spread, seed=seed, key=key, chords=chords is not None,
         )  # fmt: skip
 
     def interpolate(

@@ -46,6 +46,7 @@ from musicae.commands.options import (
     metavar="BARS",
     help="Of each; beyond the model's window by a walk through latent space.  [default: one window]",
 )
+@click.option("--key", metavar="TEXT", help='Of music, as "D minor" or "Bb major".  [default: as it comes]')
 @chords_option
 @click.option("--time-signature", metavar="N/M", help="Of music, if the model reads several.  [default: 4/4]")
 @label_option
@@ -58,6 +59,7 @@ def sample(
     spread: float | None,
     seed: int | None,
     length: int | None,
+    key: str | None,
     chords: str | None,
     time_signature: str | None,
     label: str | None,
@@ -75,6 +77,7 @@ def sample(
         spread=spread,
         seed=seed,
         length=length,
+        key=key,
         chords=chords,
         label=label,
         time_signature=time_signature,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from musicae.capabilities import NOTES, ComparesAspects
 from musicae.errors import MusicaeError, unknown_name
+from musicae.inference.in_key import CANDIDATES, domain_with_keys, drawn_in_key
 from musicae.inference.latent_paths import normal_grid, varied, walk
 from musicae.inference.latent_search import POPULATION, search
 from musicae.inference.results import Morph, square
@@ -29,9 +30,11 @@ def sample(
     *,
     length: int | None = None,
     condition: str | None = None,
+    chords: bool = False,
     temperature: float = 1.0,
     top_p: float = 1.0,
     spread: float | None = None,
+    key: str | None = None,
     seed: int | None = None,
 ) -> Morph:
     """Decodes draws from the prior; see `TrainedModel.sample`."""
@@ -43,12 +46,21 @@ def sample(
     windows, remarks = _windows(pipeline, length)
     if count * windows > MAX_WINDOWS:
         raise ValueError(f"{count} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
-    given = None if condition is None else pipeline.condition(condition, windows).repeat(count, 1)
+    if key is not None:
+        domain_with_keys(pipeline, key)  # before anything is drawn
+    drawn = count if key is None else count * CANDIDATES
+    given = None if condition is None else pipeline.condition(condition, windows).repeat(drawn, 1)
     generator = pipeline.generator(seed)
-    draws = pipeline.draws(count * windows, generator).unflatten(0, (count, windows))
+    draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)
     base = base * (pipeline.network.latent.advised_spread if spread is None else spread)
-    batch = pipeline.decode(base, given, temperature=temperature, top_p=top_p, generator=generator)
+    if key is None:
+        batch = pipeline.decode(base, given, temperature=temperature, top_p=top_p, generator=generator)
+    else:
+        batch = drawn_in_key(
+            pipeline, base, windows, key, given, keeps_pitch=chords,
+            temperature=temperature, top_p=top_p, generator=generator,
+        )  # fmt: skip
     tensor = batch.unflatten(0, (count, windows))
     return Morph(pipeline.domain, name="samples", part="sample", tensor=tensor, remarks=remarks)
 

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from musicae.config import Config
-from musicae.likelihoods import build_likelihood
+from musicae.likelihoods import Likelihood, build_likelihood
 from musicae.nn.latent import LATENTS, Posterior
 from musicae.nn.prior import PRIORS, Prior
 from musicae.spec import Layout, TensorSpec
@@ -141,6 +141,11 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of one latent code."""
+
+    @property
+    def symbol_likelihood(self) -> Likelihood:
+        """What chooses decoded symbols; values that belong to them may be chosen later."""
+        return self.likelihood
 
     @property
     def autoregressive(self) -> bool:

@@ -67,7 +67,7 @@ class PlayedAutoencoder(StepsAutoencoder):
         return (self.config.latent_size + self.config.feel_size,)
 
     @property
-    def _step_likelihood(self) -> Likelihood:
+    def symbol_likelihood(self) -> Likelihood:
         return self.note_likelihood
 
     def _prior(self, shape: tuple[int, ...]) -> Prior:

@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.likelihoods import Likelihood
 from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, Depth, ModelConfig, Width
 from musicae.nn.causal import CausalStack, SymbolEmbedding, layers_for, word_dropout
 from musicae.nn.latent import Posterior, init_with_small_variance
@@ -113,11 +112,6 @@ class StepsAutoencoder(Autoencoder):
     def autoregressive(self) -> bool:
         return True
 
-    @property
-    def _step_likelihood(self) -> Likelihood:
-        """Of what is decoded one step after the other."""
-        return self.likelihood
-
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bars of another length begin at their own slots; what is new, such as time signatures, begins as nothing."""
         own, bars, config = self.state_dict(), self.bars // self.phrases, self.config
@@ -199,7 +193,7 @@ class StepsAutoencoder(Autoencoder):
         for step in range(self.bar_steps):
             hidden = self.causal.step(features[:, step] + self.previous_embedding(symbols), memory)
             logits = self.head(hidden).float().unsqueeze(1)
-            symbols = self._step_likelihood.choose(logits, temperature, top_p, generator).squeeze(1)
+            symbols = self.symbol_likelihood.choose(logits, temperature, top_p, generator).squeeze(1)
             decoded.append(symbols)
         return torch.stack(decoded, dim=1).unflatten(0, (-1, self.bars)).flatten(1, 2)
 

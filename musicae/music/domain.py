@@ -26,7 +26,15 @@ from musicae.music.quantize import QuantizedPart
 from musicae.music.score import SUFFIXES, NamedScore, read_scores
 from musicae.music.slots import Group
 from musicae.music.songs import SongOperations
-from musicae.music.tensors import draw_shift, hash_windows, leading_line, recombine, transposed, vary_drums
+from musicae.music.tensors import (
+    chords_for_training,
+    draw_shift,
+    hash_windows,
+    leading_line,
+    recombine,
+    transposed,
+    vary_drums,
+)
 from musicae.music.tracks import summarise_tracks
 from musicae.music.windows import (
     bars_in_words,
@@ -288,6 +296,13 @@ class MusicDomain(SongOperations, Domain):
                 tokens = recombine(tokens, self.spec, config.recombined, generator)
             lengths = None if number is None else config.slots.lengths(number)
             tokens = vary_drums(tokens, part, generator, lengths, config.varied_drums)
+            if chords is not None and config.rule_chords:
+                bar_steps = torch.full_like(tokens[:, 0, 0], config.slots.size)
+                if lengths is not None:
+                    bar_steps = lengths // config.bars
+                chords = chords_for_training(
+                    chords, leading_line(tokens, part), bar_steps, config.rule_chords, generator
+                )
             shift = draw_shift(tokens, part, generator)
             if shift is not None:
                 tokens = transposed(tokens, part, shift)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from musicae.music.config import Part
-from musicae.music.keys import top_line
+from musicae.music.keyboard import top_line
 from musicae.music.streams import Stream
-from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, PITCH_OFFSET
+from musicae.music.tensors import last_event, sounding_classes
+from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD
 from musicae.precision import in_double
 
 
@@ -109,21 +110,12 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, in_double(part) / whole.clamp(min=1), torch.nan)
 
 
-def _last_event(tokens: Tensor) -> Tensor:
-    """The token that each step holds on to: the last one up to it that is no hold, `(batch, steps)`."""
-    place = torch.where(tokens != HOLD, torch.arange(tokens.shape[1], device=tokens.device), 0).cummax(1).values
-    return tokens.gather(1, place)
-
-
 def _last_pitch(tokens: Tensor) -> Tensor:
     """The pitch of the last onset up to each step, 0 before the first."""
     onset = torch.where(tokens >= FIRST_ONSET, tokens, HOLD)
-    return _last_event(onset)
+    return last_event(onset)
 
 
 def _pitch_classes(tokens: Tensor, bar_steps: int) -> Tensor:
     """Steps that each pitch class sounds in each bar, `(batch, bars, 12)`."""
-    event = _last_event(tokens)
-    classes = torch.where(event >= FIRST_ONSET, (event + PITCH_OFFSET) % 12, 12)
-    counts = torch.nn.functional.one_hot(classes.unflatten(1, (-1, bar_steps)), 13).sum(2)
-    return counts[..., :12]
+    return sounding_classes(tokens).unflatten(1, (-1, bar_steps)).sum(2)

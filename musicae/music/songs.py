@@ -1,21 +1,26 @@
 """`SongOperations`: what the domain does with whole songs beside cutting and assembling them.
 
-Tracks alone, other tempi, taps as drums, bars that are filled in and bars that are added.
+Tracks alone, other tempi and other keys, taps as drums, bars that are filled in and bars that are added.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from musicae.music.composition import MusicFrame
 from musicae.music.config import MusicConfig
 from musicae.music.piece import Piece
+from musicae.music.tensors import pitch_class_counts, pitch_span, transposed
+from musicae.music.tokens import HIGHEST_PITCH, LOWEST_PITCH
 from musicae.music.windows import read_part
 
 if TYPE_CHECKING:
     from musicae.music.gaps import Gap
+    from musicae.music.tonality import Key
 
 
 class SongOperations:
@@ -55,7 +60,7 @@ class SongOperations:
 
         return find_gaps(item, self._own_config, first, last, codes)
 
-    def filled(self, item: Piece, gap: "Gap", window: torch.Tensor) -> Piece:
+    def filled(self, item: Piece, gap: "Gap", window: Tensor) -> Piece:
         """A piece with a gap filled from a window `(1, *spec.shape)`, which starts where the gap says."""
         from musicae.music.gaps import fill
 
@@ -68,6 +73,46 @@ class SongOperations:
         from musicae.music.gaps import extended
 
         return extended(item, bars)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the part has pitches."""
+        return not all(instrument.is_drums for instrument in self._own_config.plan.instruments)
+
+    def parse_key(self, text: str) -> "Key":
+        """See `musicae.music.tonality.parse_key`."""
+        from musicae.music.tonality import parse_key
+
+        return parse_key(text)
+
+    def way_to_key(self, tensor: Tensor, key: "Key", *, keeps_pitch: bool) -> tuple[Tensor, Tensor]:
+        """By what all instruments with pitches play in all windows of a piece."""
+        from musicae.music.tonality import fits
+
+        counts = pitch_class_counts(tensor.flatten(0, 1).cpu(), self._own_config.plan)
+        found = fits(counts.unflatten(0, tensor.shape[:2]).sum(1), key.mode)
+        if keeps_pitch:
+            return torch.zeros(len(found), dtype=torch.int64), found[:, key.tonic]
+        fit, tonic = found.max(1)
+        return (key.tonic - tonic + 6) % 12 - 6, fit
+
+    def symbols_in_key(self, key: "Key", shift: int) -> Tensor:
+        """Pitches of the key, and everything that has none."""
+        lower = key._replace(tonic=(key.tonic - shift) % 12)
+        allowed = []
+        for stream in self._own_config.plan.streams:
+            symbols = torch.arange(stream.vocabulary)
+            pitch = torch.from_numpy(np.asarray(stream.pitch_of(symbols.numpy())))
+            allowed.append((pitch < 0) | lower.has(pitch))
+        return torch.cat(allowed)
+
+    def moved(self, tensor: Tensor, shift: Tensor) -> Tensor:
+        """See `musicae.music.tensors.transposed`; where notes would leave A0–C8 the octave below or above is taken."""
+        part = self._own_config.plan
+        lowest, highest = pitch_span(tensor, part)
+        shift = torch.where(highest + shift > HIGHEST_PITCH, shift - 12, shift)
+        shift = torch.where(lowest + shift < LOWEST_PITCH, shift + 12, shift)
+        return transposed(tensor, part, shift)
 
     @property
     def _own_config(self) -> MusicConfig:

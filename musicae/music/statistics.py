@@ -18,7 +18,7 @@ import torch
 from musicae.capabilities import Statistics
 from musicae.music.config import Part
 from musicae.music.expression import OFFSETS
-from musicae.music.keys import KEYS, note_ends, top_line
+from musicae.music.keyboard import KEYS, note_ends, top_line
 from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, HOLD, LOWEST_PITCH, PITCH_OFFSET
 from musicae.precision import in_double
 from musicae.spec import TensorSpec

@@ -106,6 +106,10 @@ class Stream(ABC):
         """Tokens `(steps,)` → onset, end (in steps) and pitch of the notes that are written."""
 
     @abstractmethod
+    def pitch_of(self, tokens: np.ndarray) -> np.ndarray:
+        """MIDI pitch of the note that each token begins, −1 where it begins none that has a pitch; int64."""
+
+    @abstractmethod
     def canonical(self, tokens: np.ndarray) -> np.ndarray:
         """The one spelling of what tokens `(..., steps)` sound like."""
 
@@ -211,6 +215,10 @@ class PitchedStream(Stream):
         """Notes up to the next onset, note-off or the end."""
         return notes_from_tokens(tokens)
 
+    def pitch_of(self, tokens: np.ndarray) -> np.ndarray:
+        """Onsets have one."""
+        return np.where(tokens >= FIRST_ONSET, tokens.astype(np.int64) + PITCH_OFFSET, -1)
+
     def canonical(self, tokens: np.ndarray) -> np.ndarray:
         """Without note-offs where nothing sounds."""
         return canonical(tokens)
@@ -284,6 +292,10 @@ class KeyStream(PitchedStream):
         onset, end, pitch = super().notes(tokens)
         return onset, end, pitch + (self.pitch - LOWEST_PITCH)
 
+    def pitch_of(self, tokens: np.ndarray) -> np.ndarray:
+        """Onsets have the key's."""
+        return np.where(tokens >= FIRST_ONSET, self.pitch, -1)
+
     def roll(self, tokens: np.ndarray) -> np.ndarray:
         """A piano roll of one row."""
         return np.roll(piano_roll(tokens), self.pitch - LOWEST_PITCH, axis=0)
@@ -338,6 +350,10 @@ class DrumStream(Stream):
         """Short notes at General MIDI's pitches."""
         step, drum = hits_from_tokens(tokens)
         return step, step + _HIT, WRITTEN_PITCH[drum]
+
+    def pitch_of(self, tokens: np.ndarray) -> np.ndarray:
+        """None has."""
+        return np.full(tokens.shape, -1)
 
     def canonical(self, tokens: np.ndarray) -> np.ndarray:
         """Every token is."""

@@ -4,9 +4,17 @@ import numpy as np
 import torch
 
 from musicae.music.config import Instrument, Part
-from musicae.music.keys import KEYS, moved, top_line
+from musicae.music.keyboard import KEYS, moved, sounding_keys, top_line
 from musicae.music.score import STEPS_PER_QUARTER
-from musicae.music.tokens import DRUM_PITCHES, FIRST_ONSET, LINE_VOCABULARY
+from musicae.music.tokens import (
+    DRUM_PITCHES,
+    FIRST_ONSET,
+    HIGHEST_PITCH,
+    HOLD,
+    LINE_VOCABULARY,
+    LOWEST_PITCH,
+    PITCH_OFFSET,
+)
 from musicae.spec import TensorSpec
 
 TRANSPOSE_DOWN = 6
@@ -14,6 +22,8 @@ TRANSPOSE_UP = 5
 """Semitones; together all twelve keys once."""
 FAR = 0.25
 """Share of the windows that are moved to anywhere from A0 to C8."""
+_HALF_BARS = 0.5
+"""Share of windows whose chords by rule change every half bar."""
 _MIXED, _SWAPPED, _SILENCED, _STARTED_LATER = 0.5, 0.25, 0.15, 0.5
 _HASH_SEED = 90_2108
 _WINDOWS_PER_CHUNK = 4096
@@ -30,20 +40,40 @@ def draw_shift(tokens: torch.Tensor, part: Part, generator: torch.Generator) -> 
     Returns:
         int64 `(batch,)` semitones; None where nothing can be transposed.
     """
-    pitched = [instrument for instrument in part.instruments if not instrument.is_drums]
-    if not pitched:
+    if all(instrument.is_drums for instrument in part.instruments):
         return None
-    notes = torch.cat([_pitches(tokens, instrument) for instrument in pitched], 1)
-    onset = notes >= FIRST_ONSET
-    lowest = torch.where(onset, notes, LINE_VOCABULARY - 1).amin(dim=1)  # (batch,)
-    highest = torch.where(onset, notes, FIRST_ONSET).amax(dim=1)
+    lowest, highest = pitch_span(tokens, part)
     exact = torch.float32 if tokens.device.type == "mps" else torch.float64  # Apple's GPUs have no double precision
     draws = torch.rand(2, len(tokens), generator=generator, device=tokens.device, dtype=exact)
     is_far = draws[1] < FAR
-    down, up = FIRST_ONSET - lowest, LINE_VOCABULARY - 1 - highest
+    down, up = LOWEST_PITCH - lowest, HIGHEST_PITCH - highest
     down = torch.where(is_far, down, down.clamp(min=-TRANSPOSE_DOWN))
     up = torch.where(is_far, up, up.clamp(max=TRANSPOSE_UP))
     return torch.minimum(down + (draws[0] * (up - down + 1)).long(), up)
+
+
+def pitch_span(tokens: torch.Tensor, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    """The lowest and the highest pitch of each window, int64 `(batch,)`; of silence C8 and A0."""
+    pitched = [instrument for instrument in part.instruments if not instrument.is_drums]
+    notes = torch.cat([_pitches(tokens, instrument) for instrument in pitched], 1)
+    onset = (notes >= FIRST_ONSET) & (notes < LINE_VOCABULARY)
+    lowest = torch.where(onset, notes, LINE_VOCABULARY - 1).amin(dim=1)
+    highest = torch.where(onset, notes, FIRST_ONSET).amax(dim=1)
+    return lowest + PITCH_OFFSET, highest + PITCH_OFFSET
+
+
+def pitch_class_counts(tokens: torch.Tensor, part: Part) -> torch.Tensor:
+    """Steps that each pitch class sounds in windows `(batch, steps, columns)`, int64 `(batch, 12)`."""
+    counts = torch.zeros(len(tokens), 12, dtype=torch.int64, device=tokens.device)
+    for instrument in part.instruments:
+        own = tokens[..., instrument.columns]
+        if instrument.is_keys:
+            sounds = sounding_keys(own).sum(1)  # (batch, keys)
+            place = (torch.arange(KEYS, device=tokens.device) + LOWEST_PITCH) % 12
+            counts.index_add_(1, place, sounds)
+        elif not instrument.is_drums:
+            counts += sounding_classes(own[..., 0]).sum(1)
+    return counts
 
 
 def _pitches(tokens: torch.Tensor, instrument: Instrument) -> torch.Tensor:
@@ -51,7 +81,7 @@ def _pitches(tokens: torch.Tensor, instrument: Instrument) -> torch.Tensor:
     own = tokens[..., instrument.columns]
     if instrument.is_keys:
         key = torch.arange(FIRST_ONSET, FIRST_ONSET + KEYS, device=tokens.device)
-        own = torch.where((own >= FIRST_ONSET).any(1), key, 0)
+        own = torch.where((own == FIRST_ONSET).any(1), key, 0)
     return own.flatten(1)
 
 
@@ -61,12 +91,53 @@ def leading_line(tokens: torch.Tensor, part: Part) -> torch.Tensor:
     return top_line(tokens[..., first.columns]) if first.is_keys else tokens[..., 0]
 
 
+def last_event(line: torch.Tensor) -> torch.Tensor:
+    """The token that each step of lines holds on to: the last one up to it that is no hold, `(batch, steps)`."""
+    place = torch.where(line != HOLD, torch.arange(line.shape[1], device=line.device), 0).cummax(1).values
+    return line.gather(1, place)
+
+
+def sounding_classes(line: torch.Tensor) -> torch.Tensor:
+    """Which pitch class sounds at each step of lines, int64 `(batch, steps, 12)` of 0 and 1."""
+    event = last_event(line)
+    sounds = (event >= FIRST_ONSET) & (event < LINE_VOCABULARY)
+    classes = torch.where(sounds, (event + PITCH_OFFSET) % 12, 12)
+    return torch.nn.functional.one_hot(classes, 13)[..., :12]
+
+
+def chords_for_training(
+    chords: torch.Tensor, line: torch.Tensor, bar_steps: torch.Tensor, share: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Chords by rule for windows of tunes that come without any, and none for some windows that have them.
+
+    So a model that learns from few tunes with chord symbols learns from all others too what follows a chord, and also
+    to do without. In half of the windows every half bar has a chord of its own.
+
+    Args:
+        chords: classes as they are known, int64 `(batch, steps)`.
+        line: melodies, int64 `(batch, steps)`.
+        bar_steps: steps of a bar, `(batch,)`.
+        share: of the windows that have chords in the end.
+        generator: on the same device.
+    """
+    from musicae.music.chords import NO_CHORD, chords_by_rule
+
+    draws = torch.rand(2, len(line), 1, generator=generator, device=line.device)
+    lengths = torch.where(draws[0, :, 0] < _HALF_BARS, bar_steps // 2, bar_steps)
+    known = torch.where((chords != NO_CHORD).any(1, keepdim=True), chords, chords_by_rule(line, lengths))
+    return torch.where(draws[1] < share, known, NO_CHORD)
+
+
 def transposed(tokens: torch.Tensor, part: Part, shift: torch.Tensor) -> torch.Tensor:
     """Moves the notes of `(batch, steps, columns)` by `(batch,)` semitones."""
     if part.instruments[0].is_keys:
         return moved(tokens, shift)
     movable = [column < len(part.streams) and not part.streams[column].is_drums for column in range(tokens.shape[-1])]
-    is_note = (tokens >= FIRST_ONSET) & torch.tensor(movable).to(tokens.device, non_blocking=True)
+    is_note = (
+        (tokens >= FIRST_ONSET)
+        & (tokens < LINE_VOCABULARY)
+        & torch.tensor(movable).to(tokens.device, non_blocking=True)
+    )
     return torch.where(is_note, tokens + shift[:, None, None], tokens)
 
 

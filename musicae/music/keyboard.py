@@ -31,7 +31,7 @@ def sounding_keys(tokens: Tensor) -> Tensor:
     """Where a key sounds: bool, of the shape of `(batch, steps, keys)`."""
     place = torch.arange(tokens.shape[1], device=tokens.device)[:, None]
     last = torch.where(tokens != HOLD, place, 0).cummax(1).values
-    return tokens.gather(1, last) >= FIRST_ONSET
+    return tokens.gather(1, last) == FIRST_ONSET
 
 
 def note_ends(tokens: Tensor) -> Tensor:
@@ -65,4 +65,5 @@ def moved(tokens: Tensor, shift: Tensor) -> Tensor:
         source = torch.cat([source, (KEYS + 2 * source.unsqueeze(-1) + both).flatten(1)], 1)
         exists = torch.cat([exists, exists.repeat_interleave(2, 1)], 1)
     taken = tokens.gather(2, source.unsqueeze(1).expand(-1, tokens.shape[1], -1))
-    return torch.where(exists.unsqueeze(1), taken, 0)
+    is_pad = tokens[..., :1] > FIRST_ONSET  # steps that do not exist
+    return torch.where(is_pad, tokens, torch.where(exists.unsqueeze(1), taken, 0))

@@ -7,7 +7,7 @@ import torch
 from musicae.errors import MusicaeError
 from musicae.music.config import PARTS, MusicConfig
 from musicae.music.domain import MusicDomain
-from musicae.music.keys import KEYS, moved, note_ends, sounding_keys, top_line
+from musicae.music.keyboard import KEYS, moved, note_ends, sounding_keys, top_line
 from musicae.music.midi import NewTrack, Notes
 from musicae.music.piece import Piece
 from musicae.music.statistics import part_statistics, score_batch
