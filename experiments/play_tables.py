@@ -53,6 +53,35 @@ def books(table: Table) -> str:
     return table(["windows of", "windows", "accuracy", "at the mean of z", "onset F1", "KL, bits"], rows)
 
 
+def piano(table: Table) -> str:
+    """Scores of piano music in each time signature, outside, and of principal components."""
+    names = {
+        "principal components": "principal components of rolls, 4/4",
+        "pop909": "POP909's piano, never learned from",
+    }
+    forms = {"examples": ".0f", "onset_f1": ".3f", "note_f1": ".3f", "onset_f1_mean": ".3f", "kl_bits": ".0f"}
+    forms |= {"velocity_mae": ".1f", "offset_mae": ".3f", "onset_f1_copy": ".3f"}
+    rows = [
+        [names.get(name, f"held-out pieces in {name}")]
+        + [f"{row[key]:{form}}" if key in row else "" for key, form in forms.items()]
+        for name, row in read("music-piano").items()
+    ]
+    heads = ["windows", "of them", "onset F1", "with ends", "onset F1 at the mean of z", "KL, bits", "velocity MAE"]
+    return table([*heads, "offset MAE, 16ths", "bar before, onset F1"], rows)
+
+
+def tapped() -> str:
+    """How much of a kit comes back from taps, as words."""
+    found = read("music-grooves")["tap"]
+    return (
+        f"F1 of the hits {found['hit_f1']:.3f} on {found['windows']:.0f} held-out windows. The drums that are struck "
+        f"in most training windows at each step, whatever is tapped, have {found['hit_f1_untapped']:.3f}; those that are "
+        f"struck in most of the windows with anything at that step, where something is tapped, have "
+        f"{found['hit_f1_majority']:.3f}; the model has {found['hit_f1'] / found['hit_f1_untapped']:.2f} and "
+        f"{found['above_majority']:.2f} times as much"
+    )
+
+
 def gaps() -> str:
     """What two bars in the middle cost, as words."""
     found = read("music-phrases")["gaps"]

@@ -1,4 +1,4 @@
-"""What it costs to store models of music in eight bits a weight: the same model on its test split, before and after.
+"""What it costs to store models of music in four bits a weight: the same model on its test split, in eight and in four.
 
 z is drawn from the posterior with the same seed both times, so the figures differ by what rounding changes alone.
 """
@@ -13,16 +13,16 @@ from musicae.training.checkpoint import StoredAs, save_checkpoint
 
 NAMES = ("melody-2bar", "melody-16bar", "drums-2bar")
 SCORES = ("accuracy_free_running", "accuracy_free_running_mean", "onset_f1", "kl_bits", "elbo_nats", "examples")
-_STORED: tuple[StoredAs, ...] = ("float16", "int8")
+_STORED: tuple[StoredAs, ...] = ("int8", "int4")
 
 
 def compare_all(sets: Path, runs: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Every shipped model of music: model → type of the weights → size and scores. The runs are not rounded yet."""
+    """Every model of music: model → type of the weights → size and scores."""
     return {name: compare(load(runs / name, "cpu"), sets) for name in NAMES}
 
 
 def compare(trained: TrainedModel, sets: Path) -> dict[str, dict[str, float]]:
-    """Scores of a model as float16 and as int8, on the test split of its sets: type of the weights → scores."""
+    """Scores of a model in eight bits and in four, on the test split of its sets: type of the weights → scores."""
     found = {}
     for weights in _STORED:
         with tempfile.TemporaryDirectory() as place:

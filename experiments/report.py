@@ -127,15 +127,15 @@ def samples() -> str:
 def quantisation() -> str:
     scores = ("size_mb", "accuracy_free_running", "onset_f1", "kl_bits", "elbo_nats")
     rows = [
-        [f"`{name}`", score, *(f"{row[stored][score]:.4f}" for stored in ("float16", "int8")), _change(row, score)]
+        [f"`{name}`", score, *(f"{row[stored][score]:.4f}" for stored in ("int8", "int4")), _change(row, score)]
         for name, row in read("quantisation").items()
         for score in scores
     ]
-    return table(["model", "score", "float16", "int8", "change"], rows)
+    return table(["model", "score", "eight bits", "four bits", "change"], rows)
 
 
 def _change(row: dict[str, dict[str, float]], score: str) -> str:
-    return f"{row['int8'][score] - row['float16'][score]:+.4f}"
+    return f"{row['int4'][score] - row['int8'][score]:+.4f}"
 
 
 # Sound
@@ -436,6 +436,8 @@ TABLES = {
     "humanized": lambda: play_tables.humanized(table),
     "books": lambda: play_tables.books(table),
     "gaps": play_tables.gaps,
+    "piano": lambda: play_tables.piano(table),
+    "tapped": play_tables.tapped,
     "chords": chords,
     "samples": samples,
     "quantisation": quantisation,

@@ -26,6 +26,7 @@ import music
 import music_samples
 import music_songs
 import phrases
+import piano
 import quantisation
 import report
 import ship
@@ -76,7 +77,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-transposed": Measurement(music_songs.transposed, "notes kept of tunes in every register", False),
     "music-shifts": Measurement(music_songs.shifts, "what a shift by a standard deviation does to held-out windows"),
     "music-songs": Measurement(music_songs.songs, "whether all else in a song is left as it was"),
-    "music-grooves": Measurement(grooves.grooves, "flat patterns humanized"),
+    "music-grooves": Measurement(grooves.grooves, "flat patterns humanized, taps played on a kit"),
+    "music-piano": Measurement(piano.piano, "piano music in each time signature and outside, principal components"),
     "music-phrases": Measurement(phrases.phrases, "long music on each book, and bars that are filled in"),
     "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
     "music-samples": Measurement(music_samples.contents, "what sampled files hold and how loud they are", False),

@@ -1,6 +1,6 @@
 """Makes a shipped model of a trained run: small weights, a model card, and the scores of the weights as shipped.
 
-`python experiments/run.py --sets FOLDER --ship NAME` calls this. Models of music are stored as int8 per channel, the
+`python experiments/run.py --sets FOLDER --ship NAME` calls this. Models of music are stored in four bits a weight, the
 others as float16. By itself it writes the cards of the shipped models anew, from what is stored with them:
 
     python experiments/ship.py
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 import report
-from recipes import CREDITS, RECIPES, SHIPPED, Recipe, chain, licence_of, minutes_in_all, sets_in_all
+from credits import CREDITS, licence_of
+from recipes import RECIPES, SHIPPED, Recipe, chain, minutes_in_all, sets_in_all
 from safetensors import safe_open
 from stored import RUNS, read
 
@@ -26,6 +27,8 @@ SUMMARY = {
     "melody-2bar": "Two-bar melodies in every common time signature: reconstruct, sample, interpolate, vary, shift.",
     "melody-16bar": "Melodies of sixteen bars, a code for every two: infill, continue, sample, reconstruct.",
     "drums-2bar": "Two bars of drums in 4/4 with velocity and timing: humanize, groove-transfer, sample, interpolate.",
+    "drums-2bar-tap": "Plays a rhythm that was tapped on any key on a drum kit, two bars of 4/4 at a time.",
+    "piano-2bar": "Two bars of piano music, both hands, with velocity and timing: morph, vary, sample, infill.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
     "denoise-live-16k": "Takes noise out of sound while it arrives, 32 ms behind, at 16 kHz.",
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
@@ -44,6 +47,15 @@ LIMITS = {
         "Ten drummers on one electronic kit, mostly rock, funk and jazz. Each drum is struck at most once in a "
         "sixteenth, so flams and rolls are lost; hand percussion counts as the nine drums that resemble it most. One "
         "draw plays a whole song, so the feel does not follow its form."
+    ),
+    "drums-2bar-tap": (
+        "The drummers of `drums-2bar`. It always plays the likeliest kit, and which drum is meant is mostly a guess: a "
+        "rhythm alone says little of it. Rhythms are read on the grid of sixteenths."
+    ),
+    "piano-2bar": (
+        "Pieces of some twenty composers of the 18th to the early 20th century, whose dynamics and tempo one person shaped by "
+        "hand; other styles are rebuilt less well. A key is struck at most once in a sixteenth, and pedals are kept "
+        "from the source, never made. What it makes up has no form beyond two bars."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "
@@ -71,7 +83,7 @@ CARD_SCORES = ("accuracy_free_running_mean", "accuracy_teacher_forced", "elbo_na
 """On cards, besides what a recipe reports."""
 EFFORT = ("minutes_in_all", "updates_in_all")
 """What a checkpoint's manifest says of all legs together."""
-_STORED = {"int8": "int8 with a scale for each output channel (small tensors as float16)", "float16": "float16"}
+_STORED = {"int4": "four bits with a scale for every 32 weights (small tensors as float16)", "float16": "float16"}
 
 
 def ship(
@@ -90,7 +102,7 @@ def ship(
     target = pretrained / recipe.shipped_as
     licence_of(sets_in_all(name))  # before anything is written
     model, _, manifest = load_checkpoint(run)
-    stored_as = "int8" if recipe.domain == "music" else "float16"
+    stored_as = "int4" if recipe.domain == "music" else "float16"
     manifest = without_paths(manifest, name)
     save_checkpoint(target, model, manifest, weights=stored_as)
     scores = score(load(target))
@@ -124,7 +136,7 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float], stored: str
         name: of the recipe.
         manifest: of the shipped model.
         scores: of the weights as shipped.
-        stored: how the weights are stored: `int8` or `float16`.
+        stored: how the weights are stored: `int4` or `float16`.
     """
     recipe, sets, trained = RECIPES[name], sets_in_all(name), read(RUNS).get(name, {})
     examples = manifest.data["examples"]
@@ -167,15 +179,15 @@ def card_of_shipped(name: str, pretrained: Path = PRETRAINED) -> str:
     scores = {**manifest.metrics, "examples": read(RUNS)[name]["examples"]}
     with safe_open(folder / WEIGHTS, framework="numpy") as weights:
         types = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  # not a mapping
-    return card(name, manifest, scores, "int8" if "I8" in types else "float16")
+    return card(name, manifest, scores, "int4" if "U8" in types else "float16")
 
 
 def _rounding(name: str, stored: str) -> str:
-    """What int8 costs, as quantisation.py measured it."""
+    """What four bits cost, as quantisation.py measured it."""
     found = read("quantisation").get(name)
-    if stored != "int8" or found is None:
+    if stored != "int4" or found is None:
         return ""
-    accuracy, bits = (found["int8"][score] - found["float16"][score] for score in ("accuracy_free_running", "kl_bits"))
+    accuracy, bits = (found["int4"][score] - found["int8"][score] for score in ("accuracy_free_running", "kl_bits"))
     return f", which moves accuracy_free_running by {accuracy:+.1g} and kl_bits by {bits:+.1g}"
 
 

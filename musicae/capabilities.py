@@ -141,6 +141,17 @@ class FillsBars(Protocol):
 
 
 @runtime_checkable
+class CutsBars(Protocol):
+    """A domain whose tensors can be stored again, and whose stored examples are made of bars."""
+
+    def stored(self, tensor: Tensor) -> np.ndarray:
+        """`(batch, *spec.shape)` → examples as they are stored: the inverse of `tensor` without augmentation."""
+
+    def single_bars(self, examples: np.ndarray) -> np.ndarray:
+        """Stored examples → each of their bars as a stored example of its own."""
+
+
+@runtime_checkable
 class HasKeys(Protocol):
     """A domain of music; where a model plays pitches, samples can be in a key."""
 

@@ -4,7 +4,7 @@ A header may claim anything. So its size is compared with the file's before it i
 before memory is taken for a tensor, tensors are read one at a time, and numbers that are not finite are refused. What
 the shapes should be is known to the caller, who compares first and reads then.
 
-Large matrices may be stored in eight bits. Nothing here knows models.
+Large matrices may be stored in eight bits or in four. Nothing here knows models.
 """
 
 import json
@@ -32,6 +32,10 @@ _COUNTS = {"I64", "I32", "I16", "I8", "U8", "BOOL"}
 
 _SCALE = ".int8_scale"
 """Suffix: the scales of tensor `NAME` are stored as `NAME.int8_scale`."""
+_GROUP_SCALE, _GROUP_SHAPE = ".int4_scale", ".int4_shape"
+"""Suffixes: of a tensor in four bits the scale of each group of weights, and its own shape."""
+_GROUP = 32
+"""Weights that share a scale; two of them in a byte."""
 _LEAST_QUANTISED = 4096
 """Tensors of fewer numbers stay float16: they take little space, and biases and norms suffer from rounding."""
 
@@ -66,10 +70,27 @@ class TensorFile:
             self._scaled = {name for name in shapes if name + _SCALE in shapes}
             for name in self._scaled:
                 _check_scale(name, shapes, self._types)
+            self._grouped = {name for name in shapes if name + _GROUP_SCALE in shapes}
+            whole = {name: self._whole_shape(name, shapes) for name in self._grouped}
         except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise self._damaged(error) from error
-        scales = {name + _SCALE for name in self._scaled}
-        self.shapes = {name: shape for name, shape in shapes.items() if name not in scales}
+        besides = {name + _SCALE for name in self._scaled}
+        besides |= {name + suffix for name in self._grouped for suffix in (_GROUP_SCALE, _GROUP_SHAPE)}
+        self.shapes = {name: whole.get(name, shape) for name, shape in shapes.items() if name not in besides}
+
+    def _whole_shape(self, name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Shape of a tensor that is stored in four bits. Raises `ValueError` where its parts do not fit each other."""
+        stored, scale, axes = shapes[name], shapes[name + _GROUP_SCALE], shapes.get(name + _GROUP_SHAPE, ())
+        types = [self._types.get(name + suffix) for suffix in ("", _GROUP_SCALE, _GROUP_SHAPE)]
+        fits = (
+            types[0] == "U8" and types[1] in _FLOATS and types[2] == "I64" and len(axes) == 1 and axes[0] <= _MOST_AXES
+        )
+        shape = tuple(self._file.get_tensor(name + _GROUP_SHAPE).tolist()) if fits else ()
+        row = math.prod(shape[1:])
+        groups = -(-row // _GROUP)
+        if len(shape) < 2 or min(shape) < 1 or stored != (shape[0], groups, _GROUP // 2) or scale != (shape[0], groups):
+            raise ValueError(f"the scales of {in_short(name)} do not fit it")
+        return shape
 
     def __enter__(self) -> "TensorFile":
         return self
@@ -81,10 +102,10 @@ class TensorFile:
 
     def is_float(self, name: str) -> bool:
         """Whether a tensor holds real numbers, in any precision, and no counts."""
-        return self._types[name] in _FLOATS or name in self._scaled
+        return self._types[name] in _FLOATS or name in self._scaled or name in self._grouped
 
     def read(self, name: str) -> Tensor:
-        """A tensor as it is stored; one in eight bits as float32.
+        """A tensor as it is stored; one in eight or four bits as float32.
 
         Raises:
             CheckpointError: it can't be read, or holds a number that is not finite.
@@ -93,6 +114,8 @@ class TensorFile:
             value: Tensor = self._file.get_tensor(name)
             if name in self._scaled:
                 value = value.float() * _along_first(self._file.get_tensor(name + _SCALE).float(), value)
+            elif name in self._grouped:
+                value = _unpacked(value, self._file.get_tensor(name + _GROUP_SCALE), self.shapes[name])
         except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise self._damaged(error) from error
         if value.is_floating_point() and not _is_finite(value):
@@ -191,13 +214,51 @@ def quantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     stored = {}
     for name, value in tensors.items():
-        if not value.is_floating_point() or value.dim() < 2 or value.numel() < _LEAST_QUANTISED:
+        if not _is_large(value):
             stored[name] = value
             continue
         scale = (value.flatten(1).abs().amax(1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
         stored[name] = (value / _along_first(scale, value)).round().to(torch.int8)
         stored[name + _SCALE] = scale
     return stored
+
+
+def quantise_in_groups(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Quantises large matrices and kernels to four bits, symmetrically, with a scale for every 32 weights of a row.
+
+    A weight is stored as round(7 · w / m), −7 to 7, with m the largest of its group, two weights in a byte. Small
+    groups keep the error small where rows have a few large weights (Dettmers et al., 2023, "QLoRA", section 2).
+
+    Returns:
+        The tensors, uint8 `(rows, groups, 16)` where large, and for each of these `NAME.int4_scale` `(rows, groups)`,
+        float16, and `NAME.int4_shape`.
+    """
+    stored = {}
+    for name, value in tensors.items():
+        if not _is_large(value):
+            stored[name] = value
+            continue
+        rows = value.float().flatten(1)
+        grouped = torch.nn.functional.pad(rows, (0, -rows.shape[1] % _GROUP)).unflatten(1, (-1, _GROUP))
+        scale = (
+            (grouped.abs().amax(2) / 7).clamp(torch.finfo(torch.float16).tiny, torch.finfo(torch.float16).max).half()
+        )
+        levels = (grouped / scale.float().unsqueeze(2)).round().clamp(-7, 7).to(torch.int16) + 8
+        stored[name] = (levels[..., 0::2] + 16 * levels[..., 1::2]).to(torch.uint8)
+        stored[name + _GROUP_SCALE] = scale
+        stored[name + _GROUP_SHAPE] = torch.tensor(value.shape)
+    return stored
+
+
+def _unpacked(stored: Tensor, scale: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The inverse of `quantise_in_groups` for one tensor, float32."""
+    levels = torch.stack([stored & 15, stored >> 4], 3).flatten(2).float() - 8  # (rows, groups, 32)
+    rows = (levels * scale.float().unsqueeze(2)).flatten(1)
+    return rows[:, : math.prod(shape[1:])].reshape(shape)
+
+
+def _is_large(value: Tensor) -> bool:
+    return value.is_floating_point() and value.dim() >= 2 and value.numel() >= _LEAST_QUANTISED
 
 
 def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

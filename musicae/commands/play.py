@@ -88,7 +88,7 @@ def groove_transfer(
 
 @click.command()
 @click.argument("file", type=FILE)
-@model_option(None)
+@model_option("drums-2bar-tap")
 @click.option("--bars", type=Bars(), metavar="9-16", help="The bars to play; of drums the others stay.  [default: all]")
 @out_option("FILE", "output/NAME-tap")
 def tap(file: Path, bars: tuple[int, int] | None, model: str, out: str | None, force: bool) -> None:
@@ -97,7 +97,7 @@ def tap(file: Path, bars: tuple[int, int] | None, model: str, out: str | None, f
     Of a file with drums their rhythm is taken; of another one the rhythm of all its notes, and the result is drums
     alone.
 
-    Example: musicae tap rhythm.mid --model runs/music-tap --out kit.mid
+    Example: musicae tap rhythm.mid --out kit.mid
     """
     check_inputs([file])
     trained = load(model)

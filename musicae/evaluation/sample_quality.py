@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.capabilities import HasStatistics, Statistics
+from musicae.capabilities import CutsBars, HasStatistics, Statistics
 from musicae.data.dataset import DataSet, unseen
 from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
@@ -32,7 +32,7 @@ _WINDOWS_PER_PART = 65_536
 def sample_quality(
     trained: TrainedModel, dataset: DataSet, count: int, *, split: str = "test", temperature: float = 1.0, seed: int = 0
 ) -> dict[str, float]:
-    """Compares draws from the prior with held-out examples, both augmented as in training.
+    """Compares samples, at the spread that the model advises, with held-out examples, augmented as in training.
 
     Args:
         trained: a model with a prior.
@@ -62,7 +62,8 @@ def sample_quality(
     condition = held_out.condition
     if condition is not None:  # each draw gets the condition of some held-out example
         condition = repeated_rows(condition, count)
-    z = trained.network.latent.sample(count, generator)
+    latent = trained.network.latent
+    z = latent.from_base(latent.sample_base(count, generator) * latent.advised_spread)
     samples = pipeline.decode_codes(z, condition, temperature=temperature, generator=generator)
     compared, train = {"sample": samples, "held_out": held_out.target}, dataset.splits["train"]
     if len(train):
@@ -209,21 +210,19 @@ def _copied(domain: Domain, dataset: DataSet, samples: Tensor, held_out: np.ndar
     """Shares of examples and bars that are in training too; held-out examples are given without augmentation."""
     train = dataset.splits["train"]
     known = domain.identity(dataset.examples[train]) if dataset.identity is None else dataset.identity[train]
-    own = domain.identity(samples.cpu().numpy())
+    drawn = domain.stored(samples) if isinstance(domain, CutsBars) else samples.cpu().numpy()
+    own = domain.identity(drawn)
     found = {"sample_copied": float(np.isin(own, known).mean())}
     for name, identity in (("sample", own), ("held_out", domain.identity(held_out))):
         found[f"{name}_distinct"] = len(np.unique(identity)) / len(identity)
-    if domain.spec.segments > 1:
+    if isinstance(domain, CutsBars) and domain.spec.segments > 1:
         parts = np.array_split(train, -(-len(train) // _WINDOWS_PER_PART))
-        known = np.unique(np.concatenate([np.unique(_bars(domain, dataset.examples[part])) for part in parts]))
-        for name, windows in (("sample", samples.cpu().numpy()), ("held_out", held_out)):
-            found[f"{name}_copied_bars"] = float(np.isin(_bars(domain, windows), known).mean())
+        bars_of = (domain.identity(domain.single_bars(np.array(dataset.examples[part]))) for part in parts)
+        known = np.unique(np.concatenate([np.unique(bars) for bars in bars_of]))
+        for name, windows in (("sample", drawn), ("held_out", held_out)):
+            bars = domain.identity(domain.single_bars(windows))
+            found[f"{name}_copied_bars"] = float(np.isin(bars, known).mean())
     return found
-
-
-def _bars(domain: Domain, windows: np.ndarray) -> np.ndarray:
-    """Identities of the single bars of `(windows, steps, columns)`."""
-    return domain.identity(windows.reshape(-1, domain.spec.segment, windows.shape[-1]))
 
 
 def _some_of(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,6 +76,33 @@ class Slots:
         for stream, size in enumerate(vocabulary):
             pads[..., stream] = size + number.unsqueeze(-1)
         return torch.where(exists.unsqueeze(-1), spread, pads)
+
+    def joined(self, tensor: Tensor, vocabulary: Sequence[int]) -> Tensor:
+        """Slots → stored windows: the inverse of `spread`, with the number of the time signature as the last column.
+
+        Args:
+            tensor: int64 `(batch, steps, columns)`, on the CPU.
+            vocabulary: number of symbols of each stream.
+        """
+        if not self.are_several:
+            return tensor
+        stored = torch.zeros(*tensor.shape[:2], tensor.shape[2] + 1, dtype=torch.int64)
+        for group in self.groups(tensor, vocabulary):
+            stored[group.rows, : group.tokens.shape[1], :-1] = group.tokens
+            stored[group.rows, :, -1] = group.number
+        return stored
+
+    def single_bars(self, stored: np.ndarray) -> np.ndarray:
+        """Each bar of stored windows `(windows, steps, columns)`, with zeros behind short ones."""
+        windows, _, columns = stored.shape
+        if not self.are_several:
+            return stored.reshape(windows * self.bars, self.size, columns)
+        bars = np.zeros((windows, self.bars, self.size, columns), stored.dtype)
+        for number, length in enumerate(self.bar_steps):
+            rows = stored[:, 0, -1] == number
+            own = stored[rows, : self.bars * length].reshape(-1, self.bars, length, columns)
+            bars[rows, :, :length] = own
+        return bars.reshape(-1, self.size, columns)
 
     def lengths(self, number: Tensor) -> Tensor:
         """Steps of a stored window in each time signature of `(batch,)`."""

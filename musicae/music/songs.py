@@ -74,6 +74,15 @@ class SongOperations:
 
         return extended(item, bars)
 
+    def stored(self, tensor: Tensor) -> np.ndarray:
+        """Windows as they are stored, without chords: the inverse of `MusicDomain.tensor` without augmentation."""
+        part = self._own_config.plan
+        return self._own_config.slots.joined(tensor.cpu(), part.vocabulary).numpy().astype(part.dtype)
+
+    def single_bars(self, examples: np.ndarray) -> np.ndarray:
+        """Every bar of stored windows as a window of one bar."""
+        return self._own_config.slots.single_bars(examples)
+
     @property
     def has_keys(self) -> bool:
         """Whether the part has pitches."""

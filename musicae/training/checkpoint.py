@@ -1,7 +1,7 @@
 """Checkpoints: folders of safetensors and JSON; no pickle anywhere.
 
 A checkpoint is `model.safetensors` and `config.json`; the JSON rebuilds the model *and* the domain, see `Manifest`.
-Folders are written atomically. Weights are stored in float32, float16 or int8, and always loaded as float32.
+Folders are written atomically. Weights are stored in float32, float16, int8 or int4, and always loaded as float32.
 """
 
 import json
@@ -23,14 +23,14 @@ from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of,
 from musicae.models import build_model, model_name
 from musicae.models.autoencoder import Autoencoder, check_weights, optional_weights, shapes_only
 from musicae.shipped import MANIFEST, WEIGHTS
-from musicae.tensor_files import MOST_NUMBERS, TensorFile, halved, quantise, write_tensors
+from musicae.tensor_files import MOST_NUMBERS, TensorFile, halved, quantise, quantise_in_groups, write_tensors
 
 FORMAT_VERSION = 1
 """Version of the folder's layout; a newer one is refused."""
 _MOST_OPTIONAL = 2**24
 """Numbers of a tensor that former checkpoints lack, and that is made at its default."""
 
-StoredAs = Literal["float32", "float16", "int8"]
+StoredAs = Literal["float32", "float16", "int8", "int4"]
 
 RENAMED = {
     r"\bshrink\b": "downsample",
@@ -151,15 +151,15 @@ def write_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, we
         folder: the checkpoint's folder.
         model: whose weights to store.
         manifest: the rest.
-        weights: how they are stored, for shipping: `float16`, or `int8` for large ones (see
-            `musicae.tensor_files.quantise`) and float16 for the others.
+        weights: how they are stored, for shipping: `float16`, or `int8` or `int4` for large ones (see
+            `musicae.tensor_files`) and float16 for the others.
 
     Raises:
         MusicaeError: the weights cannot be written, as when no space is left.
     """
     tensors = {name: value.detach() for name, value in model.state_dict().items()}
-    if weights == "int8":
-        tensors = quantise(tensors)
+    if weights in ("int8", "int4"):
+        tensors = (quantise if weights == "int8" else quantise_in_groups)(tensors)
     if weights != "float32":
         tensors = halved(tensors)
     content = json.dumps(manifest.model_dump(mode="json"), indent=2)
@@ -321,7 +321,7 @@ def take_over(model: Autoencoder, folder: Path) -> int:
 
 
 def read_tensors(path: Path, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
-    """Reads a whole tensor file; int8 tensors become float32.
+    """Reads a whole tensor file; those in eight or four bits become float32.
 
     Args:
         path: the file.

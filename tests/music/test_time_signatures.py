@@ -257,3 +257,22 @@ def test_an_answer_in_another_time_signature_brings_no_pads_into_the_song(own: t
     asked = list(domain.windows(snares(own)))
     made = domain.assemble(snares(own), [(each, answer.expand(len(each.batch.target), -1, -1)) for each in asked])
     assert set(made.notes(0).pitch.tolist()) == {38}
+
+
+def test_windows_of_every_time_signature_are_stored_again_as_they_were_and_cut_into_bars() -> None:
+    domain = MusicDomain(MusicConfig())
+    generator = np.random.default_rng(0)
+    stored = np.zeros((40, domain.config.steps, 2), np.uint8)
+    for row, own in enumerate(stored):
+        own[:, -1] = row % 4
+        steps = 2 * domain.config.signatures[row % 4].steps_per_bar
+        own[:steps, 0] = np.where(generator.random(steps) < 0.3, generator.integers(2, 90, steps), 0)
+    again = domain.stored(domain.tensor(torch.from_numpy(stored)).target)
+    assert np.array_equal(again, stored)
+    bars = domain.single_bars(stored)
+    assert bars.shape == (80, 18, 2)
+    for row in range(40):
+        steps = domain.config.signatures[row % 4].steps_per_bar
+        for bar in range(2):
+            assert np.array_equal(bars[2 * row + bar, :steps], stored[row, bar * steps : (bar + 1) * steps])
+            assert not bars[2 * row + bar, steps:].any()
