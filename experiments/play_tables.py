@@ -75,8 +75,8 @@ def tapped() -> str:
     found = read("music-grooves")["tap"]
     return (
         f"F1 of the hits {found['hit_f1']:.3f} on {found['windows']:.0f} held-out windows. The drums that are struck "
-        f"in most training windows at each step, whatever is tapped, have {found['hit_f1_untapped']:.3f}; those that are "
-        f"struck in most of the windows with anything at that step, where something is tapped, have "
+        f"in most training windows at each step, whatever is tapped, have {found['hit_f1_untapped']:.3f}; those that "
+        f"are struck in most of the windows with anything at that step, where something is tapped, have "
         f"{found['hit_f1_majority']:.3f}; the model has {found['hit_f1'] / found['hit_f1_untapped']:.2f} and "
         f"{found['above_majority']:.2f} times as much"
     )

@@ -53,9 +53,9 @@ LIMITS = {
         "rhythm alone says little of it. Rhythms are read on the grid of sixteenths."
     ),
     "piano-2bar": (
-        "Pieces of some twenty composers of the 18th to the early 20th century, whose dynamics and tempo one person shaped by "
-        "hand; other styles are rebuilt less well. A key is struck at most once in a sixteenth, and pedals are kept "
-        "from the source, never made. What it makes up has no form beyond two bars."
+        "Pieces of some twenty composers of the 18th to the early 20th century, whose dynamics and tempo one person "
+        "shaped by hand; other styles are rebuilt less well. A key is struck at most once in a sixteenth, and pedals "
+        "are kept from the source, never made. What it makes up has no form beyond two bars."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "

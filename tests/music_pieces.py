@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from musicae.domain import Answers, Reading
@@ -26,7 +27,12 @@ def starter(domain: MusicDomain) -> Iterator[tuple[str, Reading]]:
         yield piece.title, domain.examples(piece)
 
 
-@lru_cache(maxsize=3)
+def starter_windows(domain: MusicDomain, count: int | None = None) -> np.ndarray:
+    """The stored windows of all starter pieces."""
+    return np.concatenate([reading.examples for _, reading in starter(domain)])[:count]
+
+
+@lru_cache(maxsize=4)
 def _pieces(part: str) -> tuple[Piece, ...]:
     """Converting the tunes takes seconds, and many tests read them."""
     return tuple(starter_pieces(MusicConfig(part=part), starter_file))

@@ -135,6 +135,11 @@ MODELS: dict[str, ModelEntry] = {
         reconstructs=True,
         suits=lambda spec: bool(spec.values) and len(spec.vocabulary) <= _FEW_STREAMS,
     ),
+    "phrases": ModelEntry(
+        _phrases, Layout.STEPS, "long music: a code for every two bars, each given the others", reconstructs=True
+    ),
+    "restorer": ModelEntry(_restorer, Layout.STEPS, "restores music; its decoder also reads the input", restores=True),
+    "musicvae": ModelEntry(_musicvae, Layout.STEPS, "the published MusicVAE, for comparison", reconstructs=True),
     "keyboard": ModelEntry(
         _keyboard,
         Layout.STEPS,
@@ -142,11 +147,6 @@ MODELS: dict[str, ModelEntry] = {
         reconstructs=True,
         suits=lambda spec: len(spec.vocabulary) > _FEW_STREAMS,
     ),
-    "phrases": ModelEntry(
-        _phrases, Layout.STEPS, "long music: a code for every two bars, each given the others", reconstructs=True
-    ),
-    "restorer": ModelEntry(_restorer, Layout.STEPS, "restores music; its decoder also reads the input", restores=True),
-    "musicvae": ModelEntry(_musicvae, Layout.STEPS, "the published MusicVAE, for comparison", reconstructs=True),
 }
 
 

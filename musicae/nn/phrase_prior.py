@@ -10,8 +10,11 @@ sides are known.
 The map to base codes is that of the natural order: base codes are standard normal, and paths are drawn among them.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from musicae.nn.layers import AttentionBlock, Dropout, draw_rows
 from musicae.nn.prior import FlowPrior, Prior, standard_log_prob
@@ -31,6 +34,15 @@ class CausalAttentionBlock(AttentionBlock):
             nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), Dropout(dropout), nn.Linear(4 * width, width)
         )
         nn.init.normal_(self.mlp[-1].get_parameter("weight"), std=0.1 / width**0.5)
+
+    def step(self, x: Tensor, memory: list[Tensor]) -> Tensor:
+        """One position more, `(batch, 1, width)` → the same; `memory` has the keys and values before it, and grows."""
+        joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
+        query, *own = joined.permute(2, 0, 3, 1, 4)  # each (batch, heads, 1, width / heads)
+        memory[:] = [torch.cat([past, new], 2) for past, new in zip(memory, own, strict=True)] if memory else own
+        mixed = F.scaled_dot_product_attention(query, *memory).transpose(1, 2).flatten(2)
+        x = x + self.join_heads(mixed)
+        return torch.add(x, self.mlp(x))
 
 
 class PhrasePrior(Prior):
@@ -121,12 +133,24 @@ class PhrasePrior(Prior):
 
     def _completed(self, noise: Tensor, codes: Tensor, order: Tensor, known: int) -> Tensor:
         """Fills in phrases from the `known`-th of an order on; codes `(batch, phrases, size)` in that order."""
-        for place in range(known, self.phrases):
-            mean, log_scale = self._expected(codes[:, : place + 1], order[:, : place + 1])
-            own = mean[:, -1] + log_scale[:, -1].exp() * noise[:, place]
-            codes = torch.cat([codes[:, :place], own.unsqueeze(1), codes[:, place + 1 :]], 1)
+        memories: list[list[Tensor]] = [[] for _ in self.blocks]
+        made = list(codes[:, :known].unbind(1))
+        for place in range(self.phrases):
+            x = (self.asked_position[order[:, place]] + self._before(made, order, place)).unsqueeze(1)
+            for block, memory in zip(self.blocks, memories, strict=True):
+                x = cast(CausalAttentionBlock, block).step(x, memory)
+            if place >= known:
+                mean, log_scale = self._mean_and_scale(x[:, 0])
+                made.append(mean + log_scale.exp() * noise[:, place])
+        codes = torch.stack(made, 1)
         natural = torch.zeros_like(codes).scatter(1, order.unsqueeze(-1).expand_as(codes), codes)
         return self.phrase.from_base(natural.flatten(0, 1)).view(len(codes), -1)
+
+    def _before(self, made: list[Tensor], order: Tensor, place: int) -> Tensor:
+        """What stands before a place of an order, `(batch, width)`."""
+        if place == 0:
+            return self.nothing
+        return self.known(made[place - 1]) + self.known_position[order[:, place - 1]]
 
     def _single(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Each phrase's code where single ones are normal, `(batch, phrases, size)`, and its log |det|."""
@@ -150,5 +174,9 @@ class PhrasePrior(Prior):
         before = self.known(codes[:, :-1]) + self.known_position[order[:, :-1]]
         start = self.nothing.expand(len(codes), 1, -1)
         given = torch.cat([start, before], 1) + self.asked_position[order]
-        mean, raw = self.head(self.blocks(given)).float().chunk(2, -1)
+        return self._mean_and_scale(self.blocks(given))
+
+    def _mean_and_scale(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """`(…, width)` → mean and log scale, `(…, size)` each."""
+        mean, raw = self.head(hidden).float().chunk(2, -1)
         return mean, _LARGEST_LOG_SCALE * torch.tanh(raw / _LARGEST_LOG_SCALE)

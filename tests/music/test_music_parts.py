@@ -9,7 +9,7 @@ import pretty_midi
 import pytest
 import symusic
 import torch
-from music_pieces import common, map_piece, starter
+from music_pieces import common, map_piece, starter, starter_windows
 from pydantic import ValidationError
 
 from musicae.errors import MusicaeError
@@ -19,10 +19,6 @@ from musicae.music.piece import Piece
 
 EVERY_PART = pytest.mark.parametrize("part", PARTS)
 EVERY_SIGNATURE = pytest.mark.parametrize("signature", TIME_SIGNATURES)
-
-
-def starter_windows(domain: MusicDomain, count: int | None = None) -> np.ndarray:
-    return np.concatenate([reading.examples for _, reading in starter(domain)])[:count]
 
 
 @EVERY_PART
@@ -127,7 +123,7 @@ def test_a_composed_window_is_selected_again_with_its_instruments(part: str, sig
     for index, window in enumerate(stored):
         np.testing.assert_array_equal(domain.select(piece, bar=1 + index).example[0], window)
     densest = domain.select(piece)
-    assert densest.label.startswith("bar ") and densest.label.count("track") == len(domain.spec.vocabulary)
+    assert densest.label.startswith("bar ") and densest.label.count("track") == len(domain.config.plan.instruments)
     _, numerator, denominator = piece.time_signatures[0]
     assert f"{numerator}/{denominator}" == signature
 
