@@ -71,7 +71,7 @@ def gaps(trained: TrainedModel, dataset: DataSet, split: str = "test", seed: int
             nats[""] += float((cost - prior.log_prob_given(scored.z, asked, ~asked)).sum())
             nats["_alone"] += float((cost - prior.log_prob_given(scored.z, asked, asked & ~asked)).sum())
             filled = target.clone()
-            completed = prior.completed(scored.posterior.mean, asked, generator, prior.advised_spread)
+            completed = prior.completed(scored.posterior.mean, asked, generator, trained.network.config.sample_spread)
             filled[:, steps] = trained.pipeline.decode_codes(completed, condition)[:, steps]
             for name, tensor in (("real", target), ("infilled", filled)):
                 for tokens, bar_steps in _lines(trained, tensor):

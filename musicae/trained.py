@@ -212,7 +212,7 @@ class TrainedModel:
             count: number of samples.
             temperature: for drawing symbols (music); 0 takes the most probable ones.
             top_p: as in `decode`.
-            spread: of the codes: 1 draws from the prior; None: 0.5 for phrases in a row (`melody-16bar`), 1 for others.
+            spread: of the codes: 1 draws from the prior; None: what the model advises.
             seed: seed of all draws; with None they differ each time.
             length: bars of each sample (music), rounded up to whole windows; consecutive windows are a random walk
                 through latent space of which each point is a draw from the prior.

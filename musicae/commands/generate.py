@@ -37,7 +37,7 @@ from musicae.commands.options import (
     "--spread",
     type=click.FloatRange(0, 10),
     metavar="S",
-    help="Of the codes: 1 draws from the prior, less is safer.  [default: 0.5 for melody-16bar, else 1]",
+    help="Of the codes: 1 draws from the prior, less is safer.  [default: what the model advises]",
 )
 @seed_option
 @click.option(

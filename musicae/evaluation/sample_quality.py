@@ -63,7 +63,7 @@ def sample_quality(
     if condition is not None:  # each draw gets the condition of some held-out example
         condition = repeated_rows(condition, count)
     latent = trained.network.latent
-    z = latent.from_base(latent.sample_base(count, generator) * latent.advised_spread)
+    z = latent.from_base(latent.sample_base(count, generator) * trained.network.config.sample_spread)
     samples = pipeline.decode_codes(z, condition, temperature=temperature, generator=generator)
     compared, train = {"sample": samples, "held_out": held_out.target}, dataset.splits["train"]
     if len(train):

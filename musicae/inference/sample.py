@@ -53,7 +53,7 @@ def sample(
     generator = pipeline.generator(seed)
     draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)
-    base = base * (pipeline.network.latent.advised_spread if spread is None else spread)
+    base = base * (pipeline.network.config.sample_spread if spread is None else spread)
     if key is None:
         batch = pipeline.decode(base, given, temperature=temperature, top_p=top_p, generator=generator)
     else:

@@ -26,6 +26,8 @@ class PhrasesConfig(StepsConfig):
 
     latent: Literal["gaussian"] = "gaussian"
     prior: Literal["flow"] = "flow"  # of single phrases
+    # Deviations add up from phrase to phrase: at 1 sixteen bars hardly ever stay in a key (notebooks/LOG.md).
+    sample_spread: float = Field(default=0.5, ge=0, le=10)
     side_by_side: Literal[False] = False  # it always is, with nothing learned around the codes
     prior_width: int = Field(default=256, ge=8, le=4096, multiple_of=8)
     prior_blocks: Depth = 4

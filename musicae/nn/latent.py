@@ -146,11 +146,6 @@ class Latent(nn.Module, ABC):
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws from the prior in the space where paths are drawn, `(count, *shape)`."""
 
-    @property
-    def advised_spread(self) -> float:
-        """See `Prior.advised_spread`."""
-        return 1.0
-
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws codes from the prior, `(count, *shape)`."""
         return self.from_base(self.sample_base(count, generator))
@@ -228,10 +223,6 @@ class GaussianLatent(Latent):
 
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         return self.prior.sample_base(count, generator)
-
-    @property
-    def advised_spread(self) -> float:
-        return self.prior.advised_spread
 
     def to_base(self, z: Tensor) -> Tensor:
         return self.prior.to_base(z)

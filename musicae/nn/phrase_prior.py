@@ -40,7 +40,7 @@ class CausalAttentionBlock(AttentionBlock):
         joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
         query, *own = joined.permute(2, 0, 3, 1, 4)  # each (batch, heads, 1, width / heads)
         memory[:] = [torch.cat([past, new], 2) for past, new in zip(memory, own, strict=True)] if memory else own
-        mixed = F.scaled_dot_product_attention(query, *memory).transpose(1, 2).flatten(2)
+        mixed = F.scaled_dot_product_attention(query, memory[0], memory[1]).transpose(1, 2).flatten(2)
         x = x + self.join_heads(mixed)
         return torch.add(x, self.mlp(x))
 
@@ -55,8 +55,6 @@ class PhrasePrior(Prior):
     """
 
     HEADS = 8
-    advised_spread = 0.5
-    """Deviations add up from phrase to phrase: at 1 sixteen bars hardly ever stay in a key (notebooks/LOG.md)."""
 
     def __init__(
         self, shape: tuple[int, ...], *, phrases: int, width: int = 256, blocks: int = 4, dropout: float = 0.1

@@ -66,8 +66,6 @@ class Prior(nn.Module, ABC):
 
     is_fitted_afterwards: ClassVar[bool] = False
     """Whether it is fitted to the codes once training has ended, since training moves the codes away from it."""
-    advised_spread: ClassVar[float] = 1.0
-    """Of base codes that are drawn to be listened to: below 1 they are nearer to what is expected."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
