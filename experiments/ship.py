@@ -28,7 +28,7 @@ SUMMARY = {
     "melody-16bar": "Melodies of sixteen bars, a code for every two: infill, continue, sample, reconstruct.",
     "drums-2bar": "Two bars of drums in 4/4 with velocity and timing: humanize, groove-transfer, sample, interpolate.",
     "drums-2bar-tap": "Plays a rhythm that was tapped on any key on a drum kit, two bars of 4/4 at a time.",
-    "piano-2bar": "Two bars of piano music, both hands, with velocity and timing: morph, vary, sample, infill.",
+    "piano-2bar": "Two bars of piano music, both hands, with velocity and timing: reconstruct, interpolate, vary.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
     "denoise-live-16k": "Takes noise out of sound while it arrives, 32 ms behind, at 16 kHz.",
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
@@ -55,7 +55,8 @@ LIMITS = {
     "piano-2bar": (
         "Pieces of some twenty composers of the 18th to the early 20th century, whose dynamics and tempo one person "
         "shaped by hand; other styles are rebuilt less well. A key is struck at most once in a sixteenth, and pedals "
-        "are kept from the source, never made. What it makes up has no form beyond two bars."
+        "are kept from the source, never made. What it makes up by itself hardly holds together: use it to "
+        "rebuild, morph and vary."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "
