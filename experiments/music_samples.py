@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from stored import trained_model
 
-from musicae.data.dataset import load_dataset, split_of_run
+from musicae.data.dataset import load_dataset
 from musicae.evaluation.evaluate import evaluate_files
-from musicae.music.chords import NO_CHORD, TRIADS, parse_progression, spread
+from musicae.music.chords import NO_CHORD, TRIADS
+from musicae.music.domain import MusicConfig, MusicDomain
 from musicae.music.quantize import STEPS_PER_QUARTER
-from musicae.music.tokens import FIRST_ONSET, LOWEST_PITCH
+from musicae.music.tokens import FIRST_ONSET, LINE_VOCABULARY, LOWEST_PITCH
 
 # Outside sets
 
@@ -115,29 +117,29 @@ def chords(sets: Path, runs: Path, *, count: int = _MELODIES, seed: int = 0) -> 
     Melodies are sampled with a progression, and compared with it and with others; chance is what the others get.
     People's melodies of OpenEWLD are compared with their own chords.
     """
-    trained = trained_model(runs, "melody-2bar-chords")
-    steps = trained.domain.spec.shape[0]
-    classes = {
-        text: np.tile(spread(parse_progression(text), steps).astype(np.int64), (count, 1)) for text in PROGRESSIONS
-    }
+    trained = trained_model(runs, "melody-2bar")
+    assert isinstance(trained.domain, MusicDomain)
+    common = torch.zeros(1, dtype=torch.int64)  # one window of 4/4
+    classes = {text: np.tile(trained.domain.chord_steps(text, common).numpy(), (count, 1)) for text in PROGRESSIONS}
     drawn = {text: _symbols(trained.sample(count, chords=text, seed=seed)) for text in PROGRESSIONS}
     given = [in_chord(drawn[text], classes[text]) for text in PROGRESSIONS]
     others = [in_chord(drawn[text], classes[other]) for text in PROGRESSIONS for other in PROGRESSIONS if other != text]
     plain = _symbols(trained.sample(count, seed=seed))
-    dataset = load_dataset(trained.domain, [sets / "openewld"], split_by=split_of_run(trained.manifest.data))
+    dataset = load_dataset(MusicDomain(MusicConfig(chords=True)), [sets / "openewld"])
     stored = dataset.examples[dataset.splits["test"]].astype(np.int64)
     return {
         "samples_in_given_chord": float(np.mean(given)),
         "samples_in_other_chord": float(np.mean(others)),
         "samples_without_chords_in_chord": float(np.mean([in_chord(plain, classes[text]) for text in PROGRESSIONS])),
-        "people_in_their_chord": in_chord(stored[..., 0], stored[..., -1]),
+        "people_in_their_chord": in_chord(stored[..., 0], stored[..., 1]),
     }
 
 
 def _symbols(morph: Any) -> np.ndarray:
-    """Tokens of the melody, `(pieces, steps)`."""
+    """Tokens of the melody, `(pieces, steps)`; pads are no onsets."""
     tokens: np.ndarray = morph.tensor[..., 0].numpy()
-    return tokens.reshape(len(tokens), -1)
+    tokens = tokens.reshape(len(tokens), -1)
+    return np.where(tokens < LINE_VOCABULARY, tokens, 0)
 
 
 def in_chord(tokens: np.ndarray, classes: np.ndarray) -> float:

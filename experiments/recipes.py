@@ -23,6 +23,7 @@ class Recipe:
         start_from: the recipe whose weights it starts from.
         is_leg: whether it is only there for others to go on from, so that no table shows it.
         shipped_as: the shipped model that `run.py --ship` makes of it.
+        bits: of a weight of the shipped model: 16 is float16, 8 and fewer are whole numbers with scales.
         scored_on: sets scored on where that is not all of `sets`, since the legs before split some of them differently.
         scored_with: settings changed for scoring.
         reported: the scores that tables show.
@@ -43,6 +44,7 @@ class Recipe:
     start_from: str | None = None
     is_leg: bool = False
     shipped_as: str | None = None
+    bits: int = 16
     scored_on: tuple[str, ...] = ()
     scored_with: dict[str, Any] = field(default_factory=dict)
     importance: int = 0
@@ -310,7 +312,7 @@ _REPAIR_SCORES = ("accuracy_corrupted", "accuracy_free_running", "onset_f1_corru
 def _music(sets: tuple[str, ...], minutes: float, model: str | None = None, **more: Any) -> Recipe:
     own, settings = _split(more)
     # Paths of long trios take longer to score than the model takes to train.
-    own = {"samples": 2000, "pairs": 0 if settings.get("part") == "trio" else 100, **own}
+    own = {"bits": 4, "samples": 2000, "pairs": 0 if settings.get("part") == "trio" else 100, **own}
     chosen = {"time_signature": "4/4", "evaluate_every": 1500, **settings}
     return Recipe("music", sets, minutes, chosen, _MUSIC_SCORES, model=model, **own)
 
@@ -366,6 +368,7 @@ _TUNES: dict[str, Recipe] = {
         learning_rate=4e-4,
         start_from="melody-2bar-any",
         shipped_as="melody-2bar",
+        bits=6,
     ),
     # Velocity and offset beside the notes, of pieces whose tempo and dynamics somebody shaped by hand.
     "melody-2bar-played": _music(
@@ -405,7 +408,7 @@ _TUNES: dict[str, Recipe] = {
         25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, is_leg=True, samples=0, pairs=0
     ),
     # That code counted from what the notes let expect; drums seldom change places, since each has its manner.
-    "drums-2bar": _drums(18, "drums-2bar-feel", learning_rate=8e-4, varied_drums=0.3, shipped_as="drums-2bar"),
+    "drums-2bar": _drums(18, "drums-2bar-feel", learning_rate=8e-4, varied_drums=0.3, shipped_as="drums-2bar", bits=6),
     # A kit from nothing but the steps at which something is struck.
     "drums-2bar-tap": _music(
         ("groove",),
@@ -440,19 +443,10 @@ _TUNES: dict[str, Recipe] = {
     ),
     "melody-2bar-denoise": _repair("denoise", 12),
     "melody-2bar-upscale": _repair("upscale", 6),
-    # Chord symbols stand in OpenEWLD alone; the other books have chords by rule.
-    "melody-2bar-chords": _music(
-        _TUNE_BOOKS,
-        12,
-        time_signature="any",
-        chords=True,
-        rule_chords=0.7,
-        beta=0.37,
-        kl_warmup=0,
-        learning_rate=6e-4,
-        start_from="melody-2bar",
-    ),
     # Measured and not shipped: the licences of the pieces do not allow it.
+    "melody-2bar-chords": _music(
+        ("openewld", "nottingham", "pop909"), 12, chords=True, kl_warmup=0, start_from="melody-2bar-common"
+    ),
     "trio-2bar": _music(("trio",), 15, **_TRIO, beta=0.12, evaluate_every=300),
     "trio-16bar-start": _music(("trio",), 34, **_LONG_TRIO, beta=0.25, start_from="trio-2bar", is_leg=True),
     "trio-16bar": _music(("trio",), 12, **_LONG_TRIO, beta=0.4, learning_rate=5e-4, start_from="trio-16bar-start"),

@@ -127,15 +127,20 @@ def samples() -> str:
 def quantisation() -> str:
     scores = ("size_mb", "accuracy_free_running", "onset_f1", "kl_bits", "elbo_nats")
     rows = [
-        [f"`{name}`", score, *(f"{row[stored][score]:.4f}" for stored in ("int8", "int4")), _change(row, score)]
+        [
+            f"`{name}`, {row['bits']} bits",
+            score,
+            *(f"{row[stored][score]:.4f}" for stored in ("int8", "fewer")),
+            _change(row, score),
+        ]
         for name, row in read("quantisation").items()
         for score in scores
     ]
-    return table(["model", "score", "eight bits", "four bits", "change"], rows)
+    return table(["model", "score", "eight bits", "as shipped", "change"], rows)
 
 
 def _change(row: dict[str, dict[str, float]], score: str) -> str:
-    return f"{row['int4'][score] - row['int8'][score]:+.4f}"
+    return f"{row['fewer'][score] - row['int8'][score]:+.4f}"
 
 
 # Sound

@@ -1,7 +1,8 @@
 """Makes a shipped model of a trained run: small weights, a model card, and the scores of the weights as shipped.
 
-`python experiments/run.py --sets FOLDER --ship NAME` calls this. Models of music are stored in four bits a weight, the
-others as float16. By itself it writes the cards of the shipped models anew, from what is stored with them:
+`python experiments/run.py --sets FOLDER --ship NAME` calls this. Models of music are stored in four to six bits a
+weight (`Recipe.bits`), the others as float16. By itself it writes the cards of the shipped models anew, from what is
+stored with them:
 
     python experiments/ship.py
 """
@@ -15,13 +16,12 @@ import click
 import report
 from credits import CREDITS, licence_of
 from recipes import RECIPES, SHIPPED, Recipe, chain, minutes_in_all, sets_in_all
-from safetensors import safe_open
 from stored import RUNS, read
 
 from musicae.attribute_vectors import AttributeVectors
 from musicae.shipped import MANIFEST, PRETRAINED, WEIGHTS
 from musicae.trained import TrainedModel, load
-from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, save_checkpoint
+from musicae.training.checkpoint import Manifest, StoredAs, load_checkpoint, read_manifest, save_checkpoint
 
 SUMMARY = {
     "melody-2bar": "Two-bar melodies in every common time signature: reconstruct, sample, interpolate, vary, shift.",
@@ -84,7 +84,16 @@ CARD_SCORES = ("accuracy_free_running_mean", "accuracy_teacher_forced", "elbo_na
 """On cards, besides what a recipe reports."""
 EFFORT = ("minutes_in_all", "updates_in_all")
 """What a checkpoint's manifest says of all legs together."""
-_STORED = {"int4": "four bits with a scale for every 32 weights (small tensors as float16)", "float16": "float16"}
+
+
+def stored_as(bits: int) -> StoredAs:
+    """How weights of so many bits are stored."""
+    kinds: dict[int, StoredAs] = {16: "float16", 8: "int8", 6: "int6", 5: "int5", 4: "int4"}
+    return kinds[bits]
+
+
+def _stored_in_words(bits: int) -> str:
+    return "float16" if bits == 16 else f"{bits} bits with a scale for every 32 weights (small tensors as float16)"
 
 
 def ship(
@@ -103,16 +112,16 @@ def ship(
     target = pretrained / recipe.shipped_as
     licence_of(sets_in_all(name))  # before anything is written
     model, _, manifest = load_checkpoint(run)
-    stored_as = "int4" if recipe.domain == "music" else "float16"
+    vectors = AttributeVectors.load(run)  # before the target is written, which may be the same folder
+    stored = stored_as(recipe.bits)
     manifest = without_paths(manifest, name)
-    save_checkpoint(target, model, manifest, weights=stored_as)
+    save_checkpoint(target, model, manifest, weights=stored)
     scores = score(load(target))
     shown = {key: round(scores[key], 4) for key in (*recipe.reported, *CARD_SCORES) if key in scores}
-    save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), weights=stored_as)
-    vectors = AttributeVectors.load(run)
+    save_checkpoint(target, model, manifest.model_copy(update={"metrics": shown}), weights=stored)
     if vectors is not None:
         vectors.save(target)
-    text = card(name, manifest, shown | {"examples": scores["examples"]}, stored_as)
+    text = card(name, manifest, shown | {"examples": scores["examples"]})
     (target / "README.md").write_text(text, encoding="utf-8")
     size_mb = sum((target / file).stat().st_size for file in (WEIGHTS, MANIFEST)) / 1e6
     return f"{target}  {size_mb:.1f} MB  {json.dumps(shown)}"
@@ -130,14 +139,13 @@ def without_paths(manifest: Manifest, name: str) -> Manifest:
     return manifest.model_copy(update=changed)
 
 
-def card(name: str, manifest: Manifest, scores: Mapping[str, float], stored: str) -> str:
+def card(name: str, manifest: Manifest, scores: Mapping[str, float]) -> str:
     """The model card, in Markdown.
 
     Args:
         name: of the recipe.
         manifest: of the shipped model.
         scores: of the weights as shipped.
-        stored: how the weights are stored: `int4` or `float16`.
     """
     recipe, sets, trained = RECIPES[name], sets_in_all(name), read(RUNS).get(name, {})
     examples = manifest.data["examples"]
@@ -149,8 +157,8 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float], stored: str
         SUMMARY[name],
         "## Training",
         f"`python experiments/run.py --sets FOLDER --ship {name}`: {minutes:.0f} minutes in all, updates {updates}; "
-        f"{report.threads(name)}, seed {manifest.training['seed']}. {_legs(name)} Stored as {_STORED[stored]}"
-        f"{_rounding(name, stored)}.",
+        f"{report.threads(name)}, seed {manifest.training['seed']}. {_legs(name)} Stored as "
+        f"{_stored_in_words(recipe.bits)}{_rounding(name)}.",
         _CALIBRATED if recipe.calibrated else "",
         f"{examples['train']} training examples, {examples['validation']} for choosing the checkpoint, "
         f"{examples['test']} kept for testing; {_split(recipe)}no item (song, recording) is in two of them. "
@@ -174,21 +182,19 @@ def _filled(part: str) -> str:
 
 
 def card_of_shipped(name: str, pretrained: Path = PRETRAINED) -> str:
-    """The card of a recipe's shipped model, from its manifest and weights and the stored results of the recipe."""
+    """The card of a recipe's shipped model, from its manifest and the stored results of the recipe."""
     folder = pretrained / str(RECIPES[name].shipped_as)
     manifest = read_manifest(folder)
     scores = {**manifest.metrics, "examples": read(RUNS)[name]["examples"]}
-    with safe_open(folder / WEIGHTS, framework="numpy") as weights:
-        types = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  # not a mapping
-    return card(name, manifest, scores, "int4" if "U8" in types else "float16")
+    return card(name, manifest, scores)
 
 
-def _rounding(name: str, stored: str) -> str:
-    """What four bits cost, as quantisation.py measured it."""
+def _rounding(name: str) -> str:
+    """What fewer bits than eight cost, as quantisation.py measured it."""
     found = read("quantisation").get(name)
-    if stored != "int4" or found is None:
+    if found is None:
         return ""
-    accuracy, bits = (found["int4"][score] - found["int8"][score] for score in ("accuracy_free_running", "kl_bits"))
+    accuracy, bits = (found["fewer"][score] - found["int8"][score] for score in ("accuracy_free_running", "kl_bits"))
     return f", which moves accuracy_free_running by {accuracy:+.1g} and kl_bits by {bits:+.1g}"
 
 

@@ -174,6 +174,22 @@ class HasKeys(Protocol):
             int64 and float, `(pieces,)` each.
         """
 
+    @property
+    def takes_chords(self) -> bool:
+        """Whether chords are a condition of the model."""
+
+    def way_to_chords(self, tensor: Tensor, text: str, shift: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Semitones by which the notes of each piece become tones of chords most often, and the share that does.
+
+        Args:
+            tensor: `(pieces, windows, *spec.shape)`.
+            text: chords that a person wrote.
+            shift: the semitones, where they are known, `(pieces,)`.
+
+        Returns:
+            int64 and float, `(pieces,)` each.
+        """
+
     def symbols_in_key(self, key: Any, shift: int) -> Tensor:
         """Which symbols are in the key so many semitones below one: bool, those of one stream after the other."""
 

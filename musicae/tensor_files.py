@@ -4,7 +4,7 @@ A header may claim anything. So its size is compared with the file's before it i
 before memory is taken for a tensor, tensors are read one at a time, and numbers that are not finite are refused. What
 the shapes should be is known to the caller, who compares first and reads then.
 
-Large matrices may be stored in eight bits or in four. Nothing here knows models.
+Large matrices may be stored in eight bits a weight, or in four to six. Nothing here knows models.
 """
 
 import json
@@ -32,10 +32,12 @@ _COUNTS = {"I64", "I32", "I16", "I8", "U8", "BOOL"}
 
 _SCALE = ".int8_scale"
 """Suffix: the scales of tensor `NAME` are stored as `NAME.int8_scale`."""
-_GROUP_SCALE, _GROUP_SHAPE = ".int4_scale", ".int4_shape"
-"""Suffixes: of a tensor in four bits the scale of each group of weights, and its own shape."""
+_GROUP_SCALE, _GROUP_SHAPE = ".group_scale", ".group_shape"
+"""Suffixes: of a tensor in four to six bits the scale of each group of weights, and its own shape."""
 _GROUP = 32
-"""Weights that share a scale; two of them in a byte."""
+"""Weights that share a scale."""
+_WORDS = {4: (1, 2), 5: (5, 8), 6: (3, 4)}
+"""Bits of a weight → so many bytes in a row hold so many weights."""
 _LEAST_QUANTISED = 4096
 """Tensors of fewer numbers stay float16: they take little space, and biases and norms suffer from rounding."""
 
@@ -79,7 +81,7 @@ class TensorFile:
         self.shapes = {name: whole.get(name, shape) for name, shape in shapes.items() if name not in besides}
 
     def _whole_shape(self, name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-        """Shape of a tensor that is stored in four bits. Raises `ValueError` where its parts do not fit each other."""
+        """Shape of a tensor that is stored in groups. Raises `ValueError` where its parts do not fit each other."""
         stored, scale, axes = shapes[name], shapes[name + _GROUP_SCALE], shapes.get(name + _GROUP_SHAPE, ())
         types = [self._types.get(name + suffix) for suffix in ("", _GROUP_SCALE, _GROUP_SHAPE)]
         fits = (
@@ -88,7 +90,8 @@ class TensorFile:
         shape = tuple(self._file.get_tensor(name + _GROUP_SHAPE).tolist()) if fits else ()
         row = math.prod(shape[1:])
         groups = -(-row // _GROUP)
-        if len(shape) < 2 or min(shape) < 1 or stored != (shape[0], groups, _GROUP // 2) or scale != (shape[0], groups):
+        sizes = [(*shape[:1], groups, _GROUP * bits // 8) for bits in _WORDS]
+        if len(shape) < 2 or min(shape) < 1 or stored not in sizes or scale != (shape[0], groups):
             raise ValueError(f"the scales of {in_short(name)} do not fit it")
         return shape
 
@@ -105,7 +108,7 @@ class TensorFile:
         return self._types[name] in _FLOATS or name in self._scaled or name in self._grouped
 
     def read(self, name: str) -> Tensor:
-        """A tensor as it is stored; one in eight or four bits as float32.
+        """A tensor as it is stored; one in eight bits or fewer as float32.
 
         Raises:
             CheckpointError: it can't be read, or holds a number that is not finite.
@@ -223,16 +226,23 @@ def quantise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-def quantise_in_groups(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Quantises large matrices and kernels to four bits, symmetrically, with a scale for every 32 weights of a row.
+def quantise_in_groups(tensors: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Quantises large matrices and kernels to few bits, symmetrically, with a scale for every 32 weights of a row.
 
-    A weight is stored as round(7 · w / m), −7 to 7, with m the largest of its group, two weights in a byte. Small
-    groups keep the error small where rows have a few large weights (Dettmers et al., 2023, "QLoRA", section 2).
+    A weight is stored as round(n · w / m), −n to n = 2^(bits − 1) − 1, with m the largest of its group. Small groups
+    keep the error small where rows have a few large weights (Dettmers et al., 2023, "QLoRA", section 2).
+
+    Args:
+        tensors: by name.
+        bits: of a weight, 4 to 6.
 
     Returns:
-        The tensors, uint8 `(rows, groups, 16)` where large, and for each of these `NAME.int4_scale` `(rows, groups)`,
-        float16, and `NAME.int4_shape`.
+        The tensors, uint8 `(rows, groups, 4 · bits)` where large, and for each of these `NAME.group_scale`
+        `(rows, groups)`, float16, and `NAME.group_shape`.
     """
+    most = 2 ** (bits - 1) - 1
+    size, count = _WORDS[bits]
+    smallest, largest = torch.finfo(torch.float16).tiny, torch.finfo(torch.float16).max
     stored = {}
     for name, value in tensors.items():
         if not _is_large(value):
@@ -240,11 +250,10 @@ def quantise_in_groups(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         rows = value.float().flatten(1)
         grouped = torch.nn.functional.pad(rows, (0, -rows.shape[1] % _GROUP)).unflatten(1, (-1, _GROUP))
-        scale = (
-            (grouped.abs().amax(2) / 7).clamp(torch.finfo(torch.float16).tiny, torch.finfo(torch.float16).max).half()
-        )
-        levels = (grouped / scale.float().unsqueeze(2)).round().clamp(-7, 7).to(torch.int16) + 8
-        stored[name] = (levels[..., 0::2] + 16 * levels[..., 1::2]).to(torch.uint8)
+        scale = (grouped.abs().amax(2) / most).clamp(smallest, largest).half()
+        levels = (grouped / scale.float().unsqueeze(2)).round().clamp(-most, most).long() + most
+        words = (levels.unflatten(2, (-1, count)) << (bits * torch.arange(count))).sum(3)  # (rows, groups, words)
+        stored[name] = ((words.unsqueeze(3) >> (8 * torch.arange(size))) & 255).flatten(2).to(torch.uint8)
         stored[name + _GROUP_SCALE] = scale
         stored[name + _GROUP_SHAPE] = torch.tensor(value.shape)
     return stored
@@ -252,7 +261,13 @@ def quantise_in_groups(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _unpacked(stored: Tensor, scale: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The inverse of `quantise_in_groups` for one tensor, float32."""
-    levels = torch.stack([stored & 15, stored >> 4], 3).flatten(2).float() - 8  # (rows, groups, 32)
+    bits = 8 * stored.shape[2] // _GROUP
+    size, count = _WORDS[bits]
+    words = torch.zeros(*stored.shape[:2], _GROUP // count, dtype=torch.int64 if size > 3 else torch.int32)
+    for place in range(size):
+        words += stored[..., place::size].to(words.dtype) << (8 * place)
+    levels = torch.stack([(words >> (bits * place)) & (2**bits - 1) for place in range(count)], 3).flatten(2)
+    levels = levels.float() - (2 ** (bits - 1) - 1)  # (rows, groups, 32)
     rows = (levels * scale.float().unsqueeze(2)).flatten(1)
     return rows[:, : math.prod(shape[1:])].reshape(shape)
 

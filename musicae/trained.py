@@ -216,10 +216,10 @@ class TrainedModel:
             seed: seed of all draws; with None they differ each time.
             length: bars of each sample (music), rounded up to whole windows; consecutive windows are a random walk
                 through latent space of which each point is a draw from the prior.
-            chords: the condition of a model of music with chords, such as "C F G Am".
+            chords: such as "C F G Am": what fits them is taken (`musicae.inference.fitting`), or they are a condition.
             label: the condition of a model of pictures with labels, such as "7".
             time_signature: of a model of music that reads several, such as "3/4"; None: 4/4.
-            key: of music, such as "D minor", see `musicae.inference.in_key`; None: as it comes.
+            key: of music, such as "D minor", see `musicae.inference.fitting`; None: as it comes.
 
         Returns:
             `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
@@ -229,10 +229,9 @@ class TrainedModel:
         """
         from musicae.inference.sample import sample
 
-        condition = condition_text(chords, label, time_signature)
         return sample(
-            self.pipeline, count, length=length, condition=condition, temperature=temperature, top_p=top_p,
-            spread=spread, seed=seed, key=key, chords=chords is not None,
+            self.pipeline, count, length=length, chords=chords, label=label, time_signature=time_signature,
+            temperature=temperature, top_p=top_p, spread=spread, seed=seed, key=key,
         )  # fmt: skip
 
     def interpolate(
@@ -383,15 +382,16 @@ class TrainedModel:
         return tap(self.pipeline, source)
 
     def infill(
-        self, source: Any, bars: tuple[int, int], count: int = 1, *, seed: int | None = None, temperature: float = 0.5
-    ) -> Morph:
+        self, source: Any, bars: tuple[int, int], count: int = 1, *, seed: int | None = None,
+        temperature: float | None = None,
+    ) -> Morph:  # fmt: skip
         """Makes up some bars of a piece, given those around them; all else stays. For a model such as `melody-16bar`.
 
         Args:
             source: a piece or what `Domain.open` takes.
             bars: the first and the last, counted from 1.
             count, seed: number of versions; seed of the draws.
-            temperature: of the codes, the `spread` of `sample`; 0 takes what is expected.
+            temperature: of the codes, as the `spread` of `sample`; 0 takes what is expected.
 
         Raises `MusicaeError` for bars that are not there, or a model that does not know how bars follow each other.
         """
@@ -400,7 +400,7 @@ class TrainedModel:
         return infill(self.pipeline, source, *bars, count, seed, temperature)
 
     def extend(
-        self, source: Any, bars: int = 8, count: int = 1, *, seed: int | None = None, temperature: float = 0.5
+        self, source: Any, bars: int = 8, count: int = 1, *, seed: int | None = None, temperature: float | None = None
     ) -> Morph:
         """Goes on with a piece for so many bars; arguments and errors as in `infill`."""
         from musicae.inference.infill import extend

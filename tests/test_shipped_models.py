@@ -23,7 +23,7 @@ from musicae.training.checkpoint import read_manifest
 ROOT = Path(__file__).resolve().parent.parent
 A, B = starter_file("a.mid"), starter_file("b.mid")
 RATE_HZ = 16_000
-OF_MUSIC = ["drums-2bar", "melody-16bar", "melody-2bar"]
+OF_MUSIC = ["drums-2bar", "drums-2bar-tap", "melody-16bar", "melody-2bar", "piano-2bar"]
 OF_SOUND = ["denoise-16k", "denoise-live-16k", "notes-16k", "upscale-16k"]
 
 

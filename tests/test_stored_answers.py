@@ -2,7 +2,8 @@
 
 `answers/NAME.npz` holds outputs for fixed inputs, thinned to a few thousand numbers each. Those of the models of music
 were stored again when their weights became int8, after the ones from before had been compared; those of `melody-2bar`
-when it learned other time signatures; those of `melody-16bar` and the drums when new models took their names.
+when it learned other time signatures; those of `melody-16bar` and the drums when new models took their names; and all
+of them when their weights became four to six bits.
 """
 
 from collections.abc import Iterator
@@ -105,6 +106,24 @@ def test_drums():
     found["decoded"] = model.decode(model.encode(x) + 0.3)
     found["humanized"] = model.humanize(x, 2, seed=1)
     check("drums-2bar", found)
+
+
+def test_taps():
+    model = load("drums-2bar-tap", "cpu")
+    examples = next(reading.examples for _, reading in starter_items(model.domain) if len(reading.examples) > 1)
+    x = model.domain.tensor(torch.from_numpy(examples[:2])).target
+    check("drums-2bar-tap", network_answers(model, x) | {"tapped": model.tap(x)})
+
+
+def test_piano():
+    model = load("piano-2bar", "cpu")
+    readings = [reading.examples for _, reading in starter_items(model.domain) if len(reading.examples)]
+    x, condition = model.domain.tensor(torch.from_numpy(np.concatenate([readings[1][:1], readings[2][:1]])))
+    assert condition is not None and not condition.any()  # 4/4, the class that stands for "none" too
+    found = network_answers(model, x)
+    found["path"] = model.interpolate(x[:1], x[1:], 7, spacing="uniform").tensor
+    found["decoded"] = model.decode(model.encode(x) + 0.3)
+    check("piano-2bar", found)
 
 
 @pytest.mark.parametrize("name", ["denoise-16k", "denoise-live-16k"])

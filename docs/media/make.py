@@ -9,8 +9,10 @@ from PIL.Image import Image
 
 import musicae
 from musicae.audio.report import compare
+from musicae.music.config import MusicConfig
 from musicae.music.midi import Notes
 from musicae.music.rolls import piece_rolls
+from musicae.music.starters import starter_pieces
 from musicae.plots import piano_rolls
 from musicae.starter import starter_file
 
@@ -22,13 +24,20 @@ _SWING = 0.18  # of an eighth
 
 
 def main() -> None:
-    """A morph, as picture and sound; a shift into a tune as it is played; a recording before and after cleaning."""
+    """A morph, as picture and sound; a tune shifted as it is played; two hands; samples; a recording, cleaned."""
     morph = musicae.load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=7)
     morph.plot().reduce(2).save(FOLDER / "interpolation.png", optimize=True)
     write_mp3(morph.joined.render(), FOLDER / "interpolation.mp3")
     tune = swung(musicae.Piece.open(starter_file("b.mid")))
     busier = musicae.load("melody-2bar").shift(tune.with_bars(*_SHIFTED), "density", 2.0)
     four_bars(("as played", tune), ("shifted", busier)).save(FOLDER / "played.png", optimize=True)
+    first, second = list(starter_pieces(MusicConfig(part="piano"), starter_file))[1:3]
+    hands = musicae.load("piano-2bar").interpolate(first, second, steps=5)
+    hands.plot().reduce(2).save(FOLDER / "piano.png", optimize=True)
+    melodies = musicae.load("melody-16bar").sample(3, key="D minor", seed=4)
+    melodies.plot().reduce(2).save(FOLDER / "melodies.png", optimize=True)
+    grooves = musicae.load("drums-2bar").sample(4, seed=3)
+    grooves.plot().reduce(2).save(FOLDER / "grooves.png", optimize=True)
     noisy = musicae.Sound.open(starter_file("noisy.wav"))
     clean = musicae.load("denoise-16k").denoise(noisy)
     compare(noisy, clean, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / "denoise.jpg", quality=85)

@@ -24,9 +24,8 @@ _count = click.option(
 _temperature = click.option(
     "--temperature",
     type=click.FloatRange(0),
-    default=0.5,
     metavar="T",
-    help="0: the expected codes, the same each time.",
+    help="0: the expected codes, the same each time.  [default: what the model advises]",
 )
 
 

@@ -18,7 +18,7 @@ from musicae.pipeline import Pipeline
 
 
 def infill(
-    pipeline: Pipeline, source: Any, first: int, last: int, count: int, seed: int | None, temperature: float
+    pipeline: Pipeline, source: Any, first: int, last: int, count: int, seed: int | None, temperature: float | None
 ) -> Morph:
     """Fills in bars of a piece; see `TrainedModel.infill`."""
     _domain(pipeline)
@@ -27,7 +27,9 @@ def infill(
     return Morph(pipeline.domain, name="infilled", part="version", items=made)
 
 
-def extend(pipeline: Pipeline, source: Any, bars: int, count: int, seed: int | None, temperature: float) -> Morph:
+def extend(
+    pipeline: Pipeline, source: Any, bars: int, count: int, seed: int | None, temperature: float | None
+) -> Morph:
     """Goes on with a piece; see `TrainedModel.extend`."""
     domain, item = _domain(pipeline), pipeline.open(source).with_bars(None)
     longer = domain.extended(item, bars)
@@ -36,10 +38,11 @@ def extend(pipeline: Pipeline, source: Any, bars: int, count: int, seed: int | N
 
 
 def _made_up(
-    pipeline: Pipeline, item: Any, first: int, last: int, count: int, seed: int | None, temperature: float
+    pipeline: Pipeline, item: Any, first: int, last: int, count: int, seed: int | None, temperature: float | None
 ) -> list[Any]:
     domain, prior = _domain(pipeline), _prior(pipeline)
     check_count(count)
+    temperature = pipeline.network.config.sample_spread if temperature is None else temperature
     check_draw(temperature, 1.0)
     generator = pipeline.generator(seed)
     made = []

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from musicae.capabilities import NOTES, ComparesAspects
 from musicae.errors import MusicaeError, unknown_name
-from musicae.inference.in_key import CANDIDATES, domain_with_keys, drawn_in_key
+from musicae.inference.fitting import CANDIDATES, drawn_to_fit, wanted
 from musicae.inference.latent_paths import normal_grid, varied, walk
 from musicae.inference.latent_search import POPULATION, search
 from musicae.inference.results import Morph, square
-from musicae.pipeline import Choice, Code, Pipeline
+from musicae.pipeline import Choice, Code, Pipeline, condition_text
 
 MAX_COUNT = 1000
 MAX_WINDOWS = 10_000  # in all pieces together
@@ -29,8 +29,9 @@ def sample(
     count: int,
     *,
     length: int | None = None,
-    condition: str | None = None,
-    chords: bool = False,
+    chords: str | None = None,
+    label: str | None = None,
+    time_signature: str | None = None,
     temperature: float = 1.0,
     top_p: float = 1.0,
     spread: float | None = None,
@@ -46,21 +47,19 @@ def sample(
     windows, remarks = _windows(pipeline, length)
     if count * windows > MAX_WINDOWS:
         raise ValueError(f"{count} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
-    if key is not None:
-        domain_with_keys(pipeline, key)  # before anything is drawn
-    drawn = count if key is None else count * CANDIDATES
+    asked = wanted(pipeline, key, chords)
+    drawn = count if asked is None else count * CANDIDATES
+    condition = condition_text(None if asked and asked.chords else chords, label, time_signature)
     given = None if condition is None else pipeline.condition(condition, windows).repeat(drawn, 1)
     generator = pipeline.generator(seed)
     draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)
     base = base * (pipeline.network.config.sample_spread if spread is None else spread)
-    if key is None:
-        batch = pipeline.decode(base, given, temperature=temperature, top_p=top_p, generator=generator)
+    how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "generator": generator}
+    if asked is None:
+        batch = pipeline.decode(base, given, **how)
     else:
-        batch = drawn_in_key(
-            pipeline, base, windows, key, given, keeps_pitch=chords,
-            temperature=temperature, top_p=top_p, generator=generator,
-        )  # fmt: skip
+        batch = drawn_to_fit(pipeline, base, windows, asked, given, **how)
     tensor = batch.unflatten(0, (count, windows))
     return Morph(pipeline.domain, name="samples", part="sample", tensor=tensor, remarks=remarks)
 

@@ -19,7 +19,6 @@ import torch
 from symusic.core import ScoreTick, TrackTick
 
 from musicae.errors import MusicaeError
-from musicae.music.tensors import sounding_classes
 
 CLASSES = 49
 NO_CHORD = 0
@@ -58,8 +57,6 @@ _BASS_WEIGHT = 0.3
 _FOREIGN_WEIGHT = 0.5  # of what sounds outside the triad, against what lies in it
 _CHANGE_COST = 0.25  # in shares of what sounds in a quarter
 _LEAST_FIT = 0.3
-_TONE_WEIGHTS = (1.2, 0.9, 1.0)  # root, third, fifth
-_WHOLE_WEIGHT = 0.05  # of what sounds in all of a melody, beside what sounds in a stretch
 
 
 def parse_chord(symbol: str) -> int:
@@ -135,31 +132,6 @@ def transpose_classes(classes: torch.Tensor, semitones: torch.Tensor) -> torch.T
     """
     moved = (classes - 1 + 4 * semitones) % (CLASSES - 1) + 1
     return torch.where(classes == NO_CHORD, classes, moved)
-
-
-def chords_by_rule(line: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The major or minor triad whose tones sound longest in each stretch of a melody.
-
-    The root counts most, and of triads that fit alike the one that suits the whole melody best is taken.
-
-    Args:
-        line: tokens, int64 `(batch, steps)`.
-        lengths: steps of a stretch, `(batch,)`.
-
-    Returns:
-        Classes, int64 `(batch, steps)`; none where a stretch is silent.
-    """
-    stretch = torch.arange(line.shape[1], device=line.device) // lengths[:, None]  # (batch, steps)
-    sounds = sounding_classes(line).float()
-    found = sounds.new_zeros(sounds.shape).scatter_add_(1, stretch.unsqueeze(-1).expand_as(sounds), sounds)
-    choices = [1 + 4 * root + quality for root in range(12) for quality in (_MAJOR, _MINOR)]
-    weights = torch.zeros(len(choices), 12)
-    for row, chord in enumerate(choices):
-        weights[row, list(chord_pitches(chord))] = torch.tensor(_TONE_WEIGHTS)
-    weights = weights.to(line.device)
-    fit = found @ weights.T + _WHOLE_WEIGHT * (found.sum(1, keepdim=True) @ weights.T)
-    best = torch.tensor(choices).to(line.device)[fit.argmax(2)]
-    return torch.where(found.sum(2) > 0, best, NO_CHORD).gather(1, stretch)
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,6 @@ class MusicConfig(DomainConfig):
     track: int | str | None = None  # 0-based index, name, or part of a name; None: chosen in each file
     expression: bool = False  # whether each onset has its velocity and its distance from the grid
     chords: bool = False  # whether the model is given the chord of every step as a condition
-    rule_chords: float = Field(default=0.0, ge=0, le=1)  # share of training windows with chords, by rule where unknown
     varied_drums: float = Field(default=1.0, ge=0, le=1)  # 0: training windows keep each drum in its place
     recombined: float = Field(default=0.0, ge=0, le=1)  # share of training windows with streams from several pieces
 
@@ -216,10 +215,6 @@ class MusicConfig(DomainConfig):
     def _chords_under_notes(self) -> "MusicConfig":
         if self.chords and all(stream.is_drums for stream in self.plan.streams):
             raise ValueError("chords go with a melody or a trio; drums have none")
-        if self.rule_chords and (not self.chords or self.part != "melody"):
-            raise ValueError(
-                "chords by rule are of melodies; set chords=true and part=melody, or leave out rule_chords"
-            )
         if self.chords and self.recombined:
             raise ValueError("streams of several pieces have no chords in common; leave out chords or recombined")
         return self

@@ -27,7 +27,6 @@ from musicae.music.score import SUFFIXES, NamedScore, read_scores
 from musicae.music.slots import Group
 from musicae.music.songs import SongOperations
 from musicae.music.tensors import (
-    chords_for_training,
     draw_shift,
     hash_windows,
     leading_line,
@@ -296,13 +295,6 @@ class MusicDomain(SongOperations, Domain):
                 tokens = recombine(tokens, self.spec, config.recombined, generator)
             lengths = None if number is None else config.slots.lengths(number)
             tokens = vary_drums(tokens, part, generator, lengths, config.varied_drums)
-            if chords is not None and config.rule_chords:
-                bar_steps = torch.full_like(tokens[:, 0, 0], config.slots.size)
-                if lengths is not None:
-                    bar_steps = lengths // config.bars
-                chords = chords_for_training(
-                    chords, leading_line(tokens, part), bar_steps, config.rule_chords, generator
-                )
             shift = draw_shift(tokens, part, generator)
             if shift is not None:
                 tokens = transposed(tokens, part, shift)
@@ -459,13 +451,7 @@ class MusicDomain(SongOperations, Domain):
             return condition
         if not config.chords:
             raise MusicaeError("this model follows no chords; train one with --set chords=true.")
-        from musicae.music.chords import parse_progression, spread
-
-        lengths = config.slots.lengths(numbers).tolist()
-        classes = torch.from_numpy(spread(parse_progression(" ".join(words)), sum(lengths)).astype(np.int64))
-        stored = torch.nn.utils.rnn.pad_sequence(list(classes.split(lengths)), batch_first=True)
-        stored = torch.nn.functional.pad(stored, (0, config.steps - stored.shape[1])).unsqueeze(-1)
-        return condition + config.slots.spread(stored, numbers, ())[..., 0]
+        return condition + self.chord_steps(" ".join(words), numbers)
 
 
 def _check_symbols(tokens: np.ndarray, sizes: Sequence[tuple[str, int]]) -> None:

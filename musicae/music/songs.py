@@ -14,7 +14,7 @@ from torch import Tensor
 from musicae.music.composition import MusicFrame
 from musicae.music.config import MusicConfig
 from musicae.music.piece import Piece
-from musicae.music.tensors import pitch_class_counts, pitch_span, transposed
+from musicae.music.tensors import onset_classes, pitch_class_counts, pitch_span, transposed
 from musicae.music.tokens import HIGHEST_PITCH, LOWEST_PITCH
 from musicae.music.windows import read_part
 
@@ -104,6 +104,47 @@ class SongOperations:
             return torch.zeros(len(found), dtype=torch.int64), found[:, key.tonic]
         fit, tonic = found.max(1)
         return (key.tonic - tonic + 6) % 12 - 6, fit
+
+    @property
+    def takes_chords(self) -> bool:
+        """Whether chords are a condition of the model."""
+        return self._own_config.chords
+
+    def chord_steps(self, text: str, numbers: Tensor) -> Tensor:
+        """Spreads a progression evenly over windows in a row; see `musicae.music.chords.parse_progression`.
+
+        Args:
+            text: such as "C F G Am".
+            numbers: the time signature of each window, int64 `(windows,)`.
+
+        Returns:
+            The class of each step, int64 `(windows, steps)`.
+        """
+        from musicae.music.chords import parse_progression, spread
+
+        slots = self._own_config.slots
+        lengths = slots.lengths(numbers).tolist()
+        classes = torch.from_numpy(spread(parse_progression(text), sum(lengths)).astype(np.int64))
+        stored = torch.nn.utils.rnn.pad_sequence(list(classes.split(lengths)), batch_first=True)
+        stored = torch.nn.functional.pad(stored, (0, slots.steps - stored.shape[1])).unsqueeze(-1)
+        return slots.spread(stored, numbers, ())[..., 0]
+
+    def way_to_chords(self, tensor: Tensor, text: str, shift: Tensor | None) -> tuple[Tensor, Tensor]:
+        """By the notes of all instruments with pitches that begin under a chord."""
+        from musicae.music.chords import CLASSES, chord_pitches
+
+        part, (pieces, windows) = self._own_config.plan, tensor.shape[:2]
+        flat = tensor.flatten(0, 1).cpu()
+        begins = onset_classes(flat, part).unflatten(0, (pieces, windows)).flatten(1, 2).float()  # (pieces, steps, 12)
+        classes = self.chord_steps(text, self._own_config.slots.numbers(flat[:windows], part.vocabulary)).flatten()
+        tones = torch.zeros(CLASSES, 12)
+        for chord in range(CLASSES):
+            tones[chord, list(chord_pitches(chord))] = 1
+        counted = begins * (classes > 0)[:, None]
+        inside = torch.stack([(counted.roll(up, 2) * tones[classes]).sum((1, 2)) for up in range(-6, 6)], 1)
+        share = inside / counted.sum((1, 2)).clamp_min(1)[:, None]  # (pieces, 12)
+        best = share.argmax(1) if shift is None else (shift + 6) % 12
+        return best - 6, share.gather(1, best[:, None])[:, 0]
 
     def symbols_in_key(self, key: "Key", shift: int) -> Tensor:
         """Pitches of the key, and everything that has none."""

@@ -22,8 +22,6 @@ TRANSPOSE_UP = 5
 """Semitones; together all twelve keys once."""
 FAR = 0.25
 """Share of the windows that are moved to anywhere from A0 to C8."""
-_HALF_BARS = 0.5
-"""Share of windows whose chords by rule change every half bar."""
 _MIXED, _SWAPPED, _SILENCED, _STARTED_LATER = 0.5, 0.25, 0.15, 0.5
 _HASH_SEED = 90_2108
 _WINDOWS_PER_CHUNK = 4096
@@ -76,6 +74,20 @@ def pitch_class_counts(tokens: torch.Tensor, part: Part) -> torch.Tensor:
     return counts
 
 
+def onset_classes(tokens: torch.Tensor, part: Part) -> torch.Tensor:
+    """Notes of each pitch class that begin at each step, `(batch, steps, columns)` → int64 `(batch, steps, 12)`."""
+    counts = torch.zeros(*tokens.shape[:2], 12, dtype=torch.int64, device=tokens.device)
+    for instrument in part.instruments:
+        own = tokens[..., instrument.columns]
+        if instrument.is_keys:
+            place = (torch.arange(KEYS, device=tokens.device) + LOWEST_PITCH) % 12
+            counts.index_add_(2, place, (own == FIRST_ONSET).long())
+        elif not instrument.is_drums:
+            begins = (own >= FIRST_ONSET) & (own < LINE_VOCABULARY)
+            counts.scatter_add_(2, (own + PITCH_OFFSET).clamp_min(0) % 12, begins.long())
+    return counts
+
+
 def _pitches(tokens: torch.Tensor, instrument: Instrument) -> torch.Tensor:
     """The onsets of an instrument as tokens of a line, `(batch, places)`; what is below `FIRST_ONSET` is none."""
     own = tokens[..., instrument.columns]
@@ -103,29 +115,6 @@ def sounding_classes(line: torch.Tensor) -> torch.Tensor:
     sounds = (event >= FIRST_ONSET) & (event < LINE_VOCABULARY)
     classes = torch.where(sounds, (event + PITCH_OFFSET) % 12, 12)
     return torch.nn.functional.one_hot(classes, 13)[..., :12]
-
-
-def chords_for_training(
-    chords: torch.Tensor, line: torch.Tensor, bar_steps: torch.Tensor, share: float, generator: torch.Generator
-) -> torch.Tensor:
-    """Chords by rule for windows of tunes that come without any, and none for some windows that have them.
-
-    So a model that learns from few tunes with chord symbols learns from all others too what follows a chord, and also
-    to do without. In half of the windows every half bar has a chord of its own.
-
-    Args:
-        chords: classes as they are known, int64 `(batch, steps)`.
-        line: melodies, int64 `(batch, steps)`.
-        bar_steps: steps of a bar, `(batch,)`.
-        share: of the windows that have chords in the end.
-        generator: on the same device.
-    """
-    from musicae.music.chords import NO_CHORD, chords_by_rule
-
-    draws = torch.rand(2, len(line), 1, generator=generator, device=line.device)
-    lengths = torch.where(draws[0, :, 0] < _HALF_BARS, bar_steps // 2, bar_steps)
-    known = torch.where((chords != NO_CHORD).any(1, keepdim=True), chords, chords_by_rule(line, lengths))
-    return torch.where(draws[1] < share, known, NO_CHORD)
 
 
 def transposed(tokens: torch.Tensor, part: Part, shift: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Checkpoints: folders of safetensors and JSON; no pickle anywhere.
 
 A checkpoint is `model.safetensors` and `config.json`; the JSON rebuilds the model *and* the domain, see `Manifest`.
-Folders are written atomically. Weights are stored in float32, float16, int8 or int4, and always loaded as float32.
+Folders are written atomically. Weights are stored in float32, float16 or int8 to int4, and always loaded as float32.
 """
 
 import json
@@ -30,7 +30,7 @@ FORMAT_VERSION = 1
 _MOST_OPTIONAL = 2**24
 """Numbers of a tensor that former checkpoints lack, and that is made at its default."""
 
-StoredAs = Literal["float32", "float16", "int8", "int4"]
+StoredAs = Literal["float32", "float16", "int8", "int6", "int5", "int4"]
 
 RENAMED = {
     r"\bshrink\b": "downsample",
@@ -151,15 +151,17 @@ def write_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, we
         folder: the checkpoint's folder.
         model: whose weights to store.
         manifest: the rest.
-        weights: how they are stored, for shipping: `float16`, or `int8` or `int4` for large ones (see
+        weights: how they are stored, for shipping: `float16`, or `int8` to `int4` for large ones (see
             `musicae.tensor_files`) and float16 for the others.
 
     Raises:
         MusicaeError: the weights cannot be written, as when no space is left.
     """
     tensors = {name: value.detach() for name, value in model.state_dict().items()}
-    if weights in ("int8", "int4"):
-        tensors = (quantise if weights == "int8" else quantise_in_groups)(tensors)
+    if weights == "int8":
+        tensors = quantise(tensors)
+    elif weights.startswith("int"):
+        tensors = quantise_in_groups(tensors, int(weights.removeprefix("int")))
     if weights != "float32":
         tensors = halved(tensors)
     content = json.dumps(manifest.model_dump(mode="json"), indent=2)
@@ -321,7 +323,7 @@ def take_over(model: Autoencoder, folder: Path) -> int:
 
 
 def read_tensors(path: Path, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
-    """Reads a whole tensor file; those in eight or four bits become float32.
+    """Reads a whole tensor file; those in eight bits or fewer become float32.
 
     Args:
         path: the file.

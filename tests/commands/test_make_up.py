@@ -61,9 +61,9 @@ def test_several_versions_make_a_folder_and_differ() -> None:
 
 
 def test_bars_that_are_not_there_are_refused_and_nothing_is_written() -> None:
-    refused = musicae("infill", B, "--bars", "900", code=1)
+    refused = musicae("infill", B, "--bars", "900", code=2)
     assert "has no bars 900 to 900; choose 1 to" in refused.output
-    assert "doesn't know how bars follow each other" in musicae("continue", B, "--model", "melody-2bar", code=1).output
+    assert "doesn't know how bars follow each other" in musicae("continue", B, "--model", "melody-2bar", code=2).output
     assert not Path("output").exists()
 
 
@@ -78,7 +78,7 @@ def test_samples_are_in_the_key(model: str) -> None:
 
 
 def test_a_wrong_key_is_refused_before_anything_is_drawn() -> None:
-    assert "'blue' is no key; write a tonic and a mode" in musicae("sample", "--key", "blue", code=1).output
-    drums = musicae("sample", "--model", "drums-2bar", "--key", "C", code=1)
+    assert "'blue' is no key; write a tonic and a mode" in musicae("sample", "--key", "blue", code=2).output
+    drums = musicae("sample", "--model", "drums-2bar", "--key", "C", code=2)
     assert "a key is for music with pitches" in drums.output
     assert not Path("output").exists()

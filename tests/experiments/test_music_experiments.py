@@ -9,6 +9,7 @@ import pytest
 import torch
 from music_pieces import common
 
+from musicae.music.chords import parse_chord
 from musicae.starter import starter_items
 
 
@@ -94,7 +95,7 @@ def test_the_longest_silence_is_found(music_samples: ModuleType) -> None:
 
 def test_notes_are_counted_as_tones_of_the_chord_at_their_step(music_samples: ModuleType) -> None:
     onset = {pitch: music_samples.FIRST_ONSET + pitch - music_samples.LOWEST_PITCH for pitch in (60, 61, 64, 67)}
-    c_major = int(music_samples.spread(music_samples.parse_progression("C"), 1)[0])
+    c_major = parse_chord("C")
     tokens = np.array([[onset[60], 0, onset[61], onset[64], 1, onset[67]]])
     classes = np.full(tokens.shape, c_major)
     assert music_samples.in_chord(tokens, classes) == 0.75

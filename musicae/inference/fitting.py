@@ -1,0 +1,109 @@
+"""Samples that fit a key or chords that somebody asks for.
+
+Music is drawn as it comes, four times as much as is asked for, and where it would have to be moved to fit is found: to
+the tonic of the key, or to where most notes are tones of the chords. What fits best is moved there. With a key it is
+drawn again first, with nothing but the notes of the key that it fits. So a code need not know of keys and chords, and
+with a key hardly a note has to change. A model that was trained with chords is given them as a condition instead, and
+nothing is moved.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from musicae.capabilities import HasKeys
+from musicae.errors import MusicaeError
+from musicae.pipeline import Pipeline
+
+CANDIDATES = 4
+"""So many are drawn for each sample."""
+
+
+class Wanted(NamedTuple):
+    """What samples are to fit.
+
+    Attributes:
+        domain: of the model.
+        key: as the domain reads it; None: any.
+        chords: as a person wrote them; None: any, or a condition of the model.
+        keeps_pitch: whether nothing is transposed, since chords are a condition.
+    """
+
+    domain: HasKeys
+    key: Any
+    chords: str | None
+    keeps_pitch: bool
+
+
+def wanted(pipeline: Pipeline, key: str | None, chords: str | None) -> Wanted | None:
+    """What samples are to fit; None where nothing is asked for but a condition of the model.
+
+    Raises:
+        MusicaeError: the domain, or the part that the model plays, has no keys; or a text can't be read.
+    """
+    domain = pipeline.domain
+    has_keys = isinstance(domain, HasKeys) and domain.has_keys
+    if key is None and (chords is None or not has_keys):
+        return None
+    if not isinstance(domain, HasKeys) or not has_keys:
+        raise MusicaeError("a key is for music with pitches; leave --key out, or choose a model of melodies or piano.")
+    is_condition = domain.takes_chords and chords is not None
+    if key is None and is_condition:
+        return None
+    return Wanted(
+        domain, None if key is None else domain.parse_key(key), None if is_condition else chords, is_condition
+    )
+
+
+def drawn_to_fit(
+    pipeline: Pipeline,
+    base: Tensor,
+    windows: int,
+    asked: Wanted,
+    condition: Tensor | None,
+    *,
+    temperature: float,
+    top_p: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Decodes the pieces that fit best.
+
+    Args:
+        pipeline: its domain has keys.
+        base: codes `(CANDIDATES · pieces · windows, *latent_shape)`, in the space where paths are drawn.
+        windows: of a piece.
+        asked: what they are to fit.
+        condition: `(CANDIDATES · pieces · windows, length)`, or None.
+        temperature, top_p, generator: as in `Autoencoder.decode`.
+
+    Returns:
+        `(pieces · windows, *spec.shape)`, on the CPU.
+    """
+    domain, pieces = asked.domain, len(base) // windows
+    drafts = pipeline.decode(base, condition, temperature=temperature, top_p=top_p, generator=generator).cpu()
+    split = drafts.unflatten(0, (pieces, windows))
+    shift: Tensor | None = None
+    if asked.key is not None:
+        shift, fit = domain.way_to_key(split, asked.key, keeps_pitch=asked.keeps_pitch)
+    if asked.chords is not None:
+        shift, fit = domain.way_to_chords(split, asked.chords, shift)
+    assert shift is not None
+    best = fit.argsort(descending=True)[: pieces // CANDIDATES].sort().values
+    rows = (best[:, None] * windows + torch.arange(windows)).flatten()  # of the chosen pieces
+    shifts, made = shift[best].repeat_interleave(windows), drafts[rows]
+    if asked.key is None:
+        return domain.moved(made, shifts)
+    base, condition = base[rows.to(base.device)], None if condition is None else condition[rows.to(condition.device)]
+    for each in shifts.unique().tolist():
+        own = (shifts == each).nonzero()[:, 0]
+        place = own.to(base.device)
+        made[own] = pipeline.decode(
+            base[place],
+            None if condition is None else condition[place],
+            temperature=temperature,
+            top_p=top_p,
+            generator=generator,
+            allowed=domain.symbols_in_key(asked.key, int(each)),
+        ).cpu()
+    return domain.moved(made, shifts)
