@@ -165,6 +165,8 @@ class HasKeys(Protocol):
     def way_to_key(self, tensor: Tensor, key: Any, *, keeps_pitch: bool) -> tuple[Tensor, Tensor]:
         """Semitones from the key of the same mode that each piece fits best to this one, and how well it fits.
 
+        Of pieces that fit alike those with more notes fit better.
+
         Args:
             tensor: `(pieces, windows, *spec.shape)`.
             key: as `parse_key` gives it.
@@ -179,7 +181,7 @@ class HasKeys(Protocol):
         """Whether chords are a condition of the model."""
 
     def way_to_chords(self, tensor: Tensor, text: str, shift: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Semitones by which the notes of each piece become tones of chords most often, and the share that does.
+        """Semitones by which the notes of each piece become tones of chords most often, and how well it fits then.
 
         Args:
             tensor: `(pieces, windows, *spec.shape)`.

@@ -212,7 +212,7 @@ class TrainedModel:
             count: number of samples.
             temperature: for drawing symbols (music); 0 takes the most probable ones.
             top_p: as in `decode`.
-            spread: of the codes: 1 draws from the prior; None: what the model advises.
+            spread: of the codes: 1 draws from the prior; None: as the model advises, wider with a key.
             seed: seed of all draws; with None they differ each time.
             length: bars of each sample (music), rounded up to whole windows; consecutive windows are a random walk
                 through latent space of which each point is a draw from the prior.

@@ -44,6 +44,10 @@ class ConditionedMusic(MusicDomain):
         target = super().tensor(stored, generator).target
         return Batch(target, (1 + target.sum(2).sum(1, keepdim=True) % 2).expand(target.shape[:2]))
 
+    @property
+    def takes_chords(self) -> bool:
+        return True  # the letters stand for chords
+
     def condition(self, text: str, windows: int | Tensor = 1) -> Tensor:
         count = windows if isinstance(windows, int) else len(windows)
         letters = torch.tensor(["-ab".index(letter) for letter in text])

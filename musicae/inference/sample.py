@@ -8,7 +8,7 @@ from torch import Tensor
 
 from musicae.capabilities import NOTES, ComparesAspects
 from musicae.errors import MusicaeError, unknown_name
-from musicae.inference.fitting import CANDIDATES, drawn_to_fit, wanted
+from musicae.inference.fitting import CANDIDATES, Wanted, drawn_to_fit, wanted
 from musicae.inference.latent_paths import normal_grid, varied, walk
 from musicae.inference.latent_search import POPULATION, search
 from musicae.inference.results import Morph, square
@@ -47,14 +47,15 @@ def sample(
     windows, remarks = _windows(pipeline, length)
     if count * windows > MAX_WINDOWS:
         raise ValueError(f"{count} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
-    asked = wanted(pipeline, key, chords)
+    condition, asked = condition_text(chords, label, time_signature), wanted(pipeline, key, chords)
+    if asked is not None and asked.chords is not None:
+        condition = time_signature
     drawn = count if asked is None else count * CANDIDATES
-    condition = condition_text(None if asked and asked.chords else chords, label, time_signature)
     given = None if condition is None else pipeline.condition(condition, windows).repeat(drawn, 1)
     generator = pipeline.generator(seed)
     draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)
-    base = base * (pipeline.network.config.sample_spread if spread is None else spread)
+    base = base * (_advised_spread(pipeline, asked) if spread is None else spread)
     how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "generator": generator}
     if asked is None:
         batch = pipeline.decode(base, given, **how)
@@ -62,6 +63,12 @@ def sample(
         batch = drawn_to_fit(pipeline, base, windows, asked, given, **how)
     tensor = batch.unflatten(0, (count, windows))
     return Morph(pipeline.domain, name="samples", part="sample", tensor=tensor, remarks=remarks)
+
+
+def _advised_spread(pipeline: Pipeline, asked: Wanted | None) -> float:
+    """The model's, and with a key half way to 1, since samples stay in it however far they are from the middle."""
+    advised: float = pipeline.network.config.sample_spread
+    return advised if asked is None or asked.key is None else (1 + advised) / 2
 
 
 def vary(

@@ -82,8 +82,8 @@ class KeyboardAutoencoder(Autoencoder):
             last = self.stretch_decoder[-1]
             last.get_parameter("weight").mul_(0.3)
             bias = last.get_parameter("bias").zero_().view(self.stretch, outputs)
-            first = torch.tensor(self.spec.vocabulary).cumsum(0) - torch.tensor(self.spec.vocabulary)
-            bias[:, first] = _RARE
+            for stream in range(len(self.spec.vocabulary)):
+                bias[:, sum(self.spec.vocabulary[:stream])].fill_(_RARE)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

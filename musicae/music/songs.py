@@ -95,11 +95,12 @@ class SongOperations:
         return parse_key(text)
 
     def way_to_key(self, tensor: Tensor, key: "Key", *, keeps_pitch: bool) -> tuple[Tensor, Tensor]:
-        """By what all instruments with pitches play in all windows of a piece."""
+        """By what all instruments with pitches play in all windows of a piece; few notes say little of a key."""
         from musicae.music.tonality import fits
 
-        counts = pitch_class_counts(tensor.flatten(0, 1).cpu(), self._own_config.plan)
-        found = fits(counts.unflatten(0, tensor.shape[:2]).sum(1), key.mode)
+        flat = tensor.flatten(0, 1).cpu()
+        counts = pitch_class_counts(flat, self._own_config.plan).unflatten(0, tensor.shape[:2]).sum(1)
+        found = fits(counts, key.mode) * self._weight(flat, tensor.shape[1])[:, None]
         if keeps_pitch:
             return torch.zeros(len(found), dtype=torch.int64), found[:, key.tonic]
         fit, tonic = found.max(1)
@@ -130,7 +131,7 @@ class SongOperations:
         return slots.spread(stored, numbers, ())[..., 0]
 
     def way_to_chords(self, tensor: Tensor, text: str, shift: Tensor | None) -> tuple[Tensor, Tensor]:
-        """By the notes of all instruments with pitches that begin under a chord."""
+        """By the notes of all instruments with pitches that begin under a chord; few notes say little."""
         from musicae.music.chords import CLASSES, chord_pitches
 
         part, (pieces, windows) = self._own_config.plan, tensor.shape[:2]
@@ -144,7 +145,12 @@ class SongOperations:
         inside = torch.stack([(counted.roll(up, 2) * tones[classes]).sum((1, 2)) for up in range(-6, 6)], 1)
         share = inside / counted.sum((1, 2)).clamp_min(1)[:, None]  # (pieces, 12)
         best = share.argmax(1) if shift is None else (shift + 6) % 12
-        return best - 6, share.gather(1, best[:, None])[:, 0]
+        return best - 6, share.gather(1, best[:, None])[:, 0] * self._weight(flat, windows)
+
+    def _weight(self, flat: Tensor, windows: int) -> Tensor:
+        """Of each piece notes / (notes + bars): near 1 where there are many; `(pieces,)` of `(pieces · windows, …)`."""
+        notes = onset_classes(flat, self._own_config.plan).sum((1, 2)).unflatten(0, (-1, windows)).sum(1)
+        return notes / (notes + windows * self._own_config.bars)
 
     def symbols_in_key(self, key: "Key", shift: int) -> Tensor:
         """Pitches of the key, and everything that has none."""

@@ -145,7 +145,8 @@ def test_what_a_model_cannot_do_is_said_and_how_to_get_one_that_can(tiny_run: Ru
     for command, sentence in (
         (["upscale", A, *model["music"]], "was trained to reconstruct, not to upscale; train one with --task upscale"),
         (["upscale", "chord-0.wav", *model["audio"]], "was trained to denoise, not to upscale"),
-        (["sample", *model["music"], "--chords", "C F G Am"], "train one with --set chords=true"),
+        (["sample", *model["music"], "--chords", "C F H"], "'H' is no chord"),
+        (["sample", *model["image"], "--chords", "C"], "train one with --set chords=true"),
         (["reconstruct", A, *model["music"], "--chords", "C"], "train one with --set chords=true"),
         (["reconstruct", "chord-0.wav", *model["audio"], "--chords", "C"], "cannot follow other chords"),
         (["sample", *model["image"], "--length", "4"], "image has no bars"),

@@ -42,6 +42,37 @@ def test_the_time_signature_is_kept(melodies: TrainedModel) -> None:
     assert {piece.time_signatures[0][1:] for piece in made} == {(6, 8)}
 
 
+@pytest.mark.parametrize("key", [None, "D minor"])
+def test_notes_fit_the_chords_that_are_asked_for(melodies: TrainedModel, key: str | None) -> None:
+    made = melodies.sample(30, chords="Dm Gm A Dm", key=key, seed=0)
+    plain = melodies.sample(30, seed=0)
+    shares = []
+    for morph in (made, plain):
+        inside = total = 0
+        for piece in morph:
+            notes = piece.notes(0)
+            chord = (4 * notes.start // (8 * piece.ticks_per_quarter)).clip(0, 3)  # four chords in two bars
+            tones = [(2, 5, 9), (7, 10, 2), (9, 1, 4), (2, 5, 9)]
+            inside += sum(pitch % 12 in tones[place] for pitch, place in zip(notes.pitch, chord, strict=True))
+            total += len(chord)
+        shares.append(inside / total)
+    assert shares[0] > shares[1] + 0.15
+    if key is not None:
+        assert not pitch_classes(melodies, made.tensor)[:, ~parse_key(key).has(torch.arange(12)).numpy()].any()
+
+
+def test_pieces_with_few_notes_fit_worse(melodies: TrainedModel) -> None:
+    tokens = torch.zeros(2, 1, 36, 1, dtype=torch.int64)
+    tokens[:, 0, [16, 17, 34, 35]] = 90  # 4/4
+    tokens[0, 0, 0, 0] = 62 - 19
+    tokens[1, 0, [0, 2, 4, 6, 8, 18, 22], 0] = torch.tensor([62, 65, 69, 65, 62, 69, 62]) - 19
+    for _, fit in (
+        melodies.domain.way_to_key(tokens, parse_key("Dm"), keeps_pitch=False),
+        melodies.domain.way_to_chords(tokens, "Dm", None),
+    ):
+        assert fit[1] > fit[0] > 0
+
+
 def test_drums_have_no_key_and_a_text_must_be_one(melodies: TrainedModel) -> None:
     with pytest.raises(MusicaeError, match="music with pitches"):
         load("drums-2bar", "cpu").sample(1, key="C")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from musicae.errors import MusicaeError
-from musicae.music.config import PARTS, MusicConfig
+from musicae.music.config import PARTS, TIME_SIGNATURES, MusicConfig
 from musicae.music.domain import MusicDomain
 from musicae.music.keyboard import KEYS, moved, note_ends, sounding_keys, top_line
 from musicae.music.midi import NewTrack, Notes
@@ -82,6 +82,17 @@ def test_decoded_keys_are_written_to_one_track_and_read_as_they_were(domain: Mus
         again = torch.cat([window.batch.target for window in domain.windows(piece)])
         # A key that sounds at a window's end stops there in its own window, and the next one needs no note-off for it.
         assert torch.equal(again, tokens)
+
+
+@pytest.mark.parametrize("signature", TIME_SIGNATURES)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_composed_is_read_back_in_every_time_signature(signature: str, seed: int) -> None:
+    domain = MusicDomain(MusicConfig(part="piano", time_signature=signature))
+    tokens = random_keys(domain, seed, windows=1 + seed)
+    piece = Piece.open(domain.compose(tokens).to_bytes())
+    assert piece.bars == 2 * len(tokens)
+    read = torch.cat([window.batch.target for window in domain.windows(piece)])
+    assert torch.equal(read, tokens)
 
 
 def test_a_result_takes_velocity_and_place_from_its_values() -> None:

@@ -54,8 +54,12 @@ def token_windows(part: Part, steps: int) -> st.SearchStrategy[np.ndarray]:
     return st.lists(window, min_size=1, max_size=3).map(np.stack)
 
 
+# A keyboard has too many columns to draw one by one; see test_keyboard.py.
+SMALL_PARTS = [part for part in PARTS.values() if not part.instruments[0].is_keys]
+
+
 @pytest.mark.parametrize("signature", TIME_SIGNATURES.values(), ids=lambda signature: signature.name)
-@pytest.mark.parametrize("part", PARTS.values(), ids=lambda part: part.name)
+@pytest.mark.parametrize("part", SMALL_PARTS, ids=lambda part: part.name)
 def test_what_is_composed_is_read_back_in_every_part_and_time_signature(part: Part, signature: TimeSignature) -> None:
     steps = 2 * signature.steps_per_bar
     domain = MusicDomain(MusicConfig(part=part.name, time_signature=signature.name))
