@@ -39,31 +39,31 @@ def tapped(trained: TrainedModel, dataset: DataSet, split: str = "test") -> dict
 
     Returns:
         `hit_f1` of the model; `hit_f1_majority` of the drums that are struck in more than half of the training windows
-        that have anything at a step, at least the commonest, where something is tapped; `above_majority`, the ratio of
-        the two; `hit_f1_untapped` of the drums struck in more than half of all training windows; and the values'
+        that have anything at a step, at least the commonest, where something is tapped; `ratio_to_majority`, that of the
+        first to the second; `hit_f1_untapped` of the drums struck in more than half of all training windows; and the values'
         errors over hits that both have.
     """
     train = struck(_windows(trained, dataset, dataset.splits["train"])[..., 0].numpy())
     windows = _windows(trained, dataset, unseen(trained.domain, dataset, split))
-    there = struck(windows[..., 0].numpy()).any(-1, keepdims=True)
+    hits = struck(windows[..., 0].numpy())
+    there = hits.any(-1, keepdims=True)
     often = train.sum(0) / np.maximum(train.any(-1).sum(0)[:, None], 1)  # (steps, drums)
     majority = (often > 0.5) | (often == often.max(1, keepdims=True))
     answers = torch.cat([trained.tap(rows) for rows in windows.split(256)])
-    hits = struck(windows[..., 0].numpy())
     scores = trained.domain.metrics(answers, windows, windows)
     found = {
         "hit_f1": float(scores["onset_f1"].mean()),
-        "hit_f1_majority": float(_f1(majority[None] & there, hits).mean()),
-        "hit_f1_untapped": float(_f1(np.broadcast_to(train.mean(0) > 0.5, hits.shape), hits).mean()),
+        "hit_f1_majority": float(hit_f1(majority[None] & there, hits).mean()),
+        "hit_f1_untapped": float(hit_f1(np.broadcast_to(train.mean(0) > 0.5, hits.shape), hits).mean()),
     }
     errors = {name: float(scores[name].nanmean()) for name in ("velocity_mae", "offset_mae")}
-    return {**found, "above_majority": found["hit_f1"] / found["hit_f1_majority"], **errors, "windows": len(windows)}
+    return {**found, "ratio_to_majority": found["hit_f1"] / found["hit_f1_majority"], **errors, "windows": len(windows)}
 
 
-def _f1(ours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Bool `(windows, steps, drums)` each → `(windows,)`."""
+def hit_f1(ours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """F1 of bool `(windows, steps, places)` each, `(windows,)`; 1 where neither has any."""
     right, total = (ours & wanted).sum((1, 2)), ours.sum((1, 2)) + wanted.sum((1, 2))
-    return 2 * right / np.maximum(total, 1)
+    return np.where(total > 0, 2 * right / np.maximum(total, 1), 1.0)
 
 
 def played_by(trained: TrainedModel, seed: int = 0) -> Callable[[Tensor], Tensor]:

@@ -10,7 +10,8 @@ from stored import trained_model
 from musicae.data.dataset import load_dataset
 from musicae.evaluation.evaluate import evaluate_files
 from musicae.music.chords import NO_CHORD, TRIADS
-from musicae.music.domain import MusicConfig, MusicDomain
+from musicae.music.config import MusicConfig
+from musicae.music.domain import MusicDomain
 from musicae.music.quantize import STEPS_PER_QUARTER
 from musicae.music.tokens import FIRST_ONSET, LINE_VOCABULARY, LOWEST_PITCH
 

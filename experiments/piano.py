@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from grooves import hit_f1
 from recipes import RECIPES
 from stored import trained_model
 
@@ -51,10 +52,10 @@ def principal_components(trained: TrainedModel, dataset: DataSet, kept: np.ndarr
     rolls, wanted = _rolls(trained, dataset, train), _rolls(trained, dataset, kept)
     pca = PCA(numbers, svd_solver="randomized", random_state=0).fit(rolls)
     own = pca.inverse_transform(pca.transform(rolls[::4]))
-    scores = {threshold: _f1(own > threshold, rolls[::4] > 0).mean() for threshold in np.arange(0.1, 0.7, 0.05)}
+    scores = {threshold: _of_rolls(own > threshold, rolls[::4] > 0).mean() for threshold in np.arange(0.1, 0.7, 0.05)}
     best = max(scores, key=lambda threshold: float(scores[threshold]))
     answer = pca.inverse_transform(pca.transform(wanted)) > best
-    return {"numbers": numbers, "threshold": float(best), "onset_f1": float(_f1(answer, wanted > 0).mean())}
+    return {"numbers": numbers, "threshold": float(best), "onset_f1": float(_of_rolls(answer, wanted > 0).mean())}
 
 
 def _rolls(trained: TrainedModel, dataset: DataSet, rows: np.ndarray) -> np.ndarray:
@@ -64,6 +65,6 @@ def _rolls(trained: TrainedModel, dataset: DataSet, rows: np.ndarray) -> np.ndar
     return struck.reshape(len(rows), -1).astype(np.float32)
 
 
-def _f1(ours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Bool `(windows, places)` each → `(windows,)`."""
-    return 2 * (ours & wanted).sum(1) / np.maximum(ours.sum(1) + wanted.sum(1), 1)
+def _of_rolls(ours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Bool `(windows, steps · keys)` each → F1 `(windows,)`."""
+    return hit_f1(ours[:, None], wanted[:, None])

@@ -50,7 +50,8 @@ LIMITS = {
     ),
     "drums-2bar-tap": (
         "The drummers of `drums-2bar`. It always plays the likeliest kit, and which drum is meant is mostly a guess: a "
-        "rhythm alone says little of it. Rhythms are read on the grid of sixteenths."
+        "rhythm alone says little of it: a table of what is usually struck at each step does as well. Rhythms are read "
+        "on the grid of sixteenths."
     ),
     "piano-2bar": (
         "Pieces of some twenty composers of the 18th to the early 20th century, whose dynamics and tempo one person "
@@ -93,7 +94,10 @@ def stored_as(bits: int) -> StoredAs:
 
 
 def _stored_in_words(bits: int) -> str:
-    return "float16" if bits == 16 else f"{bits} bits with a scale for every 32 weights (small tensors as float16)"
+    if bits == 16:
+        return "float16"
+    scales = "each output channel" if bits == 8 else "every 32 weights"
+    return f"{bits} bits with a scale for {scales} (small tensors as float16)"
 
 
 def ship(
@@ -195,7 +199,7 @@ def _rounding(name: str) -> str:
     if found is None:
         return ""
     accuracy, bits = (found["fewer"][score] - found["int8"][score] for score in ("accuracy_free_running", "kl_bits"))
-    return f", which moves accuracy_free_running by {accuracy:+.1g} and kl_bits by {bits:+.1g}"
+    return f", which beside 8 bits moves accuracy_free_running by {accuracy:+.4f} and kl_bits by {bits:+.1f}"
 
 
 def _legs(name: str) -> str:

@@ -196,7 +196,7 @@ class HasKeys(Protocol):
         """Which symbols are in the key so many semitones below one: bool, those of one stream after the other."""
 
     def moved(self, tensor: Tensor, shift: Tensor) -> Tensor:
-        """Transposes windows `(batch, *spec.shape)` by semitones `(batch,)`, or the octave of that where notes fit."""
+        """Transposes pieces `(pieces, windows, *spec.shape)` by semitones `(pieces,)`, or to another octave."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Samples that fit a key or chords that somebody asks for.
+"""Samples that fit a key or chords that somebody asks for: best-of-n sampling, and for keys constrained decoding.
 
 Music is drawn as it comes, four times as much as is asked for, and where it would have to be moved to fit is found: to
 the tonic of the key, or to where most notes are tones of the chords. What fits best is moved there; of what fits alike
@@ -20,7 +20,7 @@ CANDIDATES = 4
 """So many are drawn for each sample."""
 
 
-class Wanted(NamedTuple):
+class SampleRequest(NamedTuple):
     """What samples are to fit.
 
     Attributes:
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
     keeps_pitch: bool
 
 
-def wanted(pipeline: Pipeline, key: str | None, chords: str | None) -> Wanted | None:
+def request(pipeline: Pipeline, key: str | None, chords: str | None) -> SampleRequest | None:
     """What samples are to fit; None where nothing is asked for but a condition of the model.
 
     Raises:
@@ -51,7 +51,7 @@ def wanted(pipeline: Pipeline, key: str | None, chords: str | None) -> Wanted | 
     is_condition = domain.takes_chords and chords is not None
     if key is None and is_condition:
         return None
-    return Wanted(
+    return SampleRequest(
         domain, None if key is None else domain.parse_key(key), None if is_condition else chords, is_condition
     )
 
@@ -60,7 +60,7 @@ def drawn_to_fit(
     pipeline: Pipeline,
     base: Tensor,
     windows: int,
-    asked: Wanted,
+    asked: SampleRequest,
     condition: Tensor | None,
     *,
     temperature: float,
@@ -84,16 +84,18 @@ def drawn_to_fit(
     drafts = pipeline.decode(base, condition, temperature=temperature, top_p=top_p, generator=generator).cpu()
     split = drafts.unflatten(0, (pieces, windows))
     shift: Tensor | None = None
+    fit = torch.ones(pieces)
     if asked.key is not None:
         shift, fit = domain.way_to_key(split, asked.key, keeps_pitch=asked.keeps_pitch)
     if asked.chords is not None:
-        shift, fit = domain.way_to_chords(split, asked.chords, shift)
+        shift, of_chords = domain.way_to_chords(split, asked.chords, shift)
+        fit = fit * of_chords
     assert shift is not None
     best = fit.argsort(descending=True)[: pieces // CANDIDATES].sort().values
     rows = (best[:, None] * windows + torch.arange(windows)).flatten()  # of the chosen pieces
     shifts, made = shift[best].repeat_interleave(windows), drafts[rows]
     if asked.key is None:
-        return domain.moved(made, shifts)
+        return domain.moved(split[best], shift[best]).flatten(0, 1)
     base, condition = base[rows.to(base.device)], None if condition is None else condition[rows.to(condition.device)]
     for each in shifts.unique().tolist():
         own = (shifts == each).nonzero()[:, 0]
@@ -106,4 +108,4 @@ def drawn_to_fit(
             generator=generator,
             allowed=domain.symbols_in_key(asked.key, int(each)),
         ).cpu()
-    return domain.moved(made, shifts)
+    return domain.moved(made.unflatten(0, (-1, windows)), shift[best]).flatten(0, 1)

@@ -70,6 +70,7 @@ def _prior(pipeline: Pipeline) -> PhrasePrior:
     latent = pipeline.network.latent
     if not isinstance(latent, GaussianLatent) or not isinstance(latent.prior, PhrasePrior):
         raise MusicaeError(
-            "this model doesn't know how bars follow each other; use melody-16bar, or train one with --model phrases."
+            "this model doesn't know how bars follow each other; use melody-16bar, or train one with --model phrases "
+            "(of a piano with --set prior=flow)."
         )
     return latent.prior

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from musicae.capabilities import NOTES, ComparesAspects
 from musicae.errors import MusicaeError, unknown_name
-from musicae.inference.fitting import CANDIDATES, Wanted, drawn_to_fit, wanted
+from musicae.inference.fitting import CANDIDATES, SampleRequest, drawn_to_fit, request
 from musicae.inference.latent_paths import normal_grid, varied, walk
 from musicae.inference.latent_search import POPULATION, search
 from musicae.inference.results import Morph, square
@@ -45,12 +45,12 @@ def sample(
     if spread is not None and not 0 <= spread <= _MOST_SPREAD:
         raise ValueError(f"spread is a number of 0 to {_MOST_SPREAD}, got {spread}")
     windows, remarks = _windows(pipeline, length)
-    if count * windows > MAX_WINDOWS:
-        raise ValueError(f"{count} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
-    condition, asked = condition_text(chords, label, time_signature), wanted(pipeline, key, chords)
+    condition, asked = condition_text(chords, label, time_signature), request(pipeline, key, chords)
     if asked is not None and asked.chords is not None:
         condition = time_signature
     drawn = count if asked is None else count * CANDIDATES
+    if drawn * windows > MAX_WINDOWS:
+        raise ValueError(f"{drawn} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
     given = None if condition is None else pipeline.condition(condition, windows).repeat(drawn, 1)
     generator = pipeline.generator(seed)
     draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))
@@ -65,7 +65,7 @@ def sample(
     return Morph(pipeline.domain, name="samples", part="sample", tensor=tensor, remarks=remarks)
 
 
-def _advised_spread(pipeline: Pipeline, asked: Wanted | None) -> float:
+def _advised_spread(pipeline: Pipeline, asked: SampleRequest | None) -> float:
     """The model's, and with a key half way to 1, since samples stay in it however far they are from the middle."""
     advised: float = pipeline.network.config.sample_spread
     return advised if asked is None or asked.key is None else (1 + advised) / 2

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 _FEW_STREAMS = 8
-
-
-def _never(spec: TensorSpec) -> bool:
-    del spec
-    return False
+"""Most streams that are instruments; more are the keys of one."""
 
 
 class ModelEntry(NamedTuple):
@@ -41,7 +37,7 @@ class ModelEntry(NamedTuple):
     summary: str
     reconstructs: bool = False
     restores: bool = False
-    suits: Callable[[TensorSpec], bool] = _never
+    suits: Callable[[TensorSpec], bool] = lambda spec: False
 
     def fits(self, layout: Layout, restoring: bool) -> bool:
         """Whether it takes the layout, and is for restoring or else for reconstructing."""

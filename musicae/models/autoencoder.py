@@ -63,7 +63,7 @@ class ModelConfig(Config):
     latent: Literal["deterministic", "gaussian", "adversarial"] = "gaussian"
     latent_size: Width = 32  # numbers in a vector latent, channels in a spatial one
     prior: Literal["standard", "flow", "mixture"] = "standard"  # of a Gaussian latent: N(0, I), or learned
-    sample_spread: float = Field(default=1.0, ge=0, le=10)  # of the codes that `sample` draws; less is safer
+    sample_spread: float = Field(default=1.0, ge=0, le=10)  # of codes that are drawn to be heard; less is safer
 
     @model_validator(mode="before")
     @classmethod

@@ -1,13 +1,13 @@
 """`KeyboardAutoencoder`: piano music, one stream for each key, as a code for every part of a bar.
 
-In two bars few of some thousand places hold a note, so a network that reads and writes all of them at once learns
+In two bars few of several thousand places hold a note, so a network that reads and writes all of them at once learns
 nothing for long. Here every *stretch* of a bar is encoded and decoded by one shared MLP, and stretches attend to each
 other before and after the code. A stretch has few notes, and all stretches teach the same weights. What makes music of
 them is the prior over codes in a row, as for long melodies (`musicae.nn.phrase_prior`): what is repeated costs few
 bits, and stretches in the middle can be filled in. Training begins with a standard prior; one that is learned from the
 start keeps the codes empty.
 
-All steps and keys are decoded at once. At the rates at which chords survive, the code says nearly all of a stretch.
+All steps and keys are decoded at once, given the code alone: a code that keeps chords says nearly all of its stretch.
 """
 
 from typing import ClassVar, Literal
@@ -36,7 +36,9 @@ class KeyboardConfig(ModelConfig):
     latent_size: Width = 64  # of the code of a stretch
     prior: Literal["standard", "flow"] = "standard"  # flow: of single stretches, each given others
     codes_per_bar: int = Field(default=2, ge=1, le=16)  # divides the bar
-    value_weight: float = Field(default=0.3, ge=0.0)  # in training, of a nat of velocity and timing beside one of notes
+    value_weight: float = Field(
+        default=0.3, ge=0.0, le=10.0
+    )  # in training, of a nat of velocity and timing beside one of notes
     width: int = Field(default=512, ge=8, le=4096, multiple_of=8)  # of the MLPs, and of what stretches attend to
     depth: Depth = 1  # residual blocks in each MLP
     attention: Depth = 1  # layers in which stretches attend to each other, in encoder and decoder each
@@ -57,7 +59,10 @@ class KeyboardAutoencoder(Autoencoder):
         steps, _ = spec.shape
         self.stretches = spec.segments * config.codes_per_bar
         if (steps // spec.segments) % config.codes_per_bar:
-            raise ValueError(f"a bar of {steps // spec.segments} steps has no {config.codes_per_bar} equal parts")
+            raise ValueError(
+                f"a bar of {steps // spec.segments} steps has no {config.codes_per_bar} equal parts; "
+                "choose codes_per_bar to divide it"
+            )
         self.stretch = steps // self.stretches
         self._build_latent()
         width, size = config.width, config.latent_size

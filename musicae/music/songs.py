@@ -98,8 +98,11 @@ class SongOperations:
         """By what all instruments with pitches play in all windows of a piece; few notes say little of a key."""
         from musicae.music.tonality import fits
 
-        flat = tensor.flatten(0, 1).cpu()
-        counts = pitch_class_counts(flat, self._own_config.plan).unflatten(0, tensor.shape[:2]).sum(1)
+        flat, part = tensor.flatten(0, 1).cpu(), self._own_config.plan
+        each = torch.zeros(len(flat), 12, dtype=torch.int64)
+        for group in self._own_config.slots.groups(flat, part.vocabulary):
+            each[group.rows] = pitch_class_counts(group.tokens, part)
+        counts = each.unflatten(0, tensor.shape[:2]).sum(1)
         found = fits(counts, key.mode) * self._weight(flat, tensor.shape[1])[:, None]
         if keeps_pitch:
             return torch.zeros(len(found), dtype=torch.int64), found[:, key.tonic]
@@ -163,12 +166,13 @@ class SongOperations:
         return torch.cat(allowed)
 
     def moved(self, tensor: Tensor, shift: Tensor) -> Tensor:
-        """See `musicae.music.tensors.transposed`; where notes would leave A0–C8 the octave below or above is taken."""
-        part = self._own_config.plan
-        lowest, highest = pitch_span(tensor, part)
+        """Where notes of a piece would leave A0–C8, all of it goes to the octave below or above."""
+        part, flat = self._own_config.plan, tensor.flatten(0, 1)
+        spans = (ends.unflatten(0, tensor.shape[:2]) for ends in pitch_span(flat, part))
+        lowest, highest = (ends.amin(1) if number == 0 else ends.amax(1) for number, ends in enumerate(spans))
         shift = torch.where(highest + shift > HIGHEST_PITCH, shift - 12, shift)
         shift = torch.where(lowest + shift < LOWEST_PITCH, shift + 12, shift)
-        return transposed(tensor, part, shift)
+        return transposed(flat, part, shift.repeat_interleave(tensor.shape[1])).view_as(tensor)
 
     @property
     def _own_config(self) -> MusicConfig:

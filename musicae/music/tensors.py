@@ -118,7 +118,7 @@ def sounding_classes(line: torch.Tensor) -> torch.Tensor:
 
 
 def transposed(tokens: torch.Tensor, part: Part, shift: torch.Tensor) -> torch.Tensor:
-    """Moves the notes of `(batch, steps, columns)` by `(batch,)` semitones."""
+    """Moves the notes of `(batch, steps, columns)` by `(batch,)` semitones, or to the octave that is in A0–C8."""
     if part.instruments[0].is_keys:
         return moved(tokens, shift)
     movable = [column < len(part.streams) and not part.streams[column].is_drums for column in range(tokens.shape[-1])]
@@ -127,7 +127,10 @@ def transposed(tokens: torch.Tensor, part: Part, shift: torch.Tensor) -> torch.T
         & (tokens < LINE_VOCABULARY)
         & torch.tensor(movable).to(tokens.device, non_blocking=True)
     )
-    return torch.where(is_note, tokens + shift[:, None, None], tokens)
+    moved_notes = tokens + shift[:, None, None]
+    moved_notes = torch.where(moved_notes >= LINE_VOCABULARY, moved_notes - 12, moved_notes)
+    moved_notes = torch.where(moved_notes < FIRST_ONSET, moved_notes + 12, moved_notes)
+    return torch.where(is_note, moved_notes, tokens)
 
 
 def recombine(tokens: torch.Tensor, spec: TensorSpec, share: float, generator: torch.Generator) -> torch.Tensor:
@@ -228,7 +231,9 @@ def hash_windows(examples: np.ndarray, part: Part) -> np.ndarray:
     for start in range(0, len(examples), _WINDOWS_PER_CHUNK):
         chunk = examples[start : start + _WINDOWS_PER_CHUNK]
         if part.instruments[0].is_keys:
-            hashes[start : start + len(chunk)] = _hash_keys(chunk[..., part.instruments[0].columns])
+            streams = enumerate(part.streams)
+            canonical = np.stack([stream.canonical(chunk[..., index]) for index, stream in streams], -1)
+            hashes[start : start + len(chunk)] = _hash_keys(canonical)
             continue
         reference: np.ndarray | None = None
         for index, stream in enumerate(part.streams):
@@ -248,7 +253,7 @@ def hash_windows(examples: np.ndarray, part: Part) -> np.ndarray:
 
 
 def _hash_keys(tokens: np.ndarray) -> np.ndarray:
-    """Of keyboards `(windows, steps, keys)`; keys count from the lowest one that is struck."""
+    """Of keyboards `(windows, steps, keys)`, canonical; keys count from the lowest one that is struck."""
     windows, steps, keys = tokens.shape
     lowest = (tokens >= FIRST_ONSET).any(1).argmax(1)
     window, step, key = np.nonzero(tokens)

@@ -36,8 +36,7 @@ def notes(piece: Piece, first: int, last: int) -> list[tuple[int, int]]:
 def test_bars_are_made_up_and_all_others_stay(model: str, bars: str) -> None:
     made = musicae("infill", B, "--bars", bars, "--seed", 1, "--model", model).stdout.strip()
     before, after = Piece.open(B), Piece.open(made)
-    first, last = (int(number) for number in (bars.split("-") * 2)[:2])
-    last = int(bars.rpartition("-")[2])
+    first, last = int(bars.partition("-")[0]), int(bars.rpartition("-")[2])
     assert notes(after, 1, first - 1) == notes(before, 1, first - 1)
     assert notes(after, last + 1, before.bars) == notes(before, last + 1, before.bars)
     assert notes(after, first, last) != notes(before, first, last)
@@ -70,8 +69,8 @@ def test_bars_that_are_not_there_are_refused_and_nothing_is_written() -> None:
 @pytest.mark.parametrize("model", ["melody-2bar", "melody-16bar", "piano-2bar"])
 def test_samples_are_in_the_key(model: str) -> None:
     musicae("sample", "--model", model, "--key", "Eb minor", "--count", 2, "--seed", 1, "--out", "made")
-    pieces = [Piece.open(path) for path in sorted(Path("made").glob("*sample*.mid"))]
-    assert len(pieces) >= 2
+    pieces = [Piece.open(path) for path in sorted(Path("made").glob("sample-*.mid"))]
+    assert len(pieces) == 2
     for piece in pieces:
         pitch = torch.from_numpy(piece.notes(0).pitch.copy())
         assert len(pitch) and parse_key("Eb minor").has(pitch).all()

@@ -77,23 +77,25 @@ def test_the_way_to_a_key_leads_there(domain: MusicDomain) -> None:
         if pitch >= 0
     ]
     assert {pitch % 12 for pitch in pitches} == {pitch % 12 for pitch in C_MAJOR}
-    moved = domain.moved(window, shift)
+    moved = domain.moved(window[None], shift)[0]
     again, fit = domain.way_to_key(moved[None], key, keeps_pitch=True)
     assert again.tolist() == [0]
-    of_scale = fits(torch.tensor([[2.0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1]]), "major").max()
-    assert float(fit) == pytest.approx(0.8 * float(of_scale), abs=0.2)  # eight notes in two bars
-    assert torch.equal(domain.moved(moved, -shift), window)
+    held = torch.zeros(1, 12)  # each note sounds until the next, the last until the end; a key of a piano to the end
+    for place, pitch in enumerate(C_MAJOR):
+        held[0, pitch % 12] += 32 - 2 * place if domain is PIANO or place == 7 else 2
+    assert float(fit) == pytest.approx(0.8 * float(fits(held, "major")[0, 0]), rel=1e-5)  # eight notes in two bars
+    assert torch.equal(domain.moved(moved[None], -shift)[0], window)
 
 
 def test_what_would_leave_the_range_goes_the_other_way() -> None:
     high = line(MELODY, (107, 105, 103))
-    moved = MELODY.moved(high, torch.tensor([4]))
+    moved = MELODY.moved(high[None], torch.tensor([4]))[0]
     assert [int(token) for token in moved[0, :6:2, 0]] == [int(token) - 8 for token in high[0, :6:2, 0]]
 
 
 def test_pads_stay_pads() -> None:
     window = line(ANY, C_MAJOR)
-    moved = ANY.moved(window, torch.tensor([5]))
+    moved = ANY.moved(window[None], torch.tensor([5]))[0]
     assert torch.equal(moved >= 90, window >= 90) and int((moved >= 90).sum()) == 4
 
 
@@ -102,3 +104,32 @@ def test_drums_have_no_key() -> None:
     assert MusicDomain(MusicConfig(part="trio")).has_keys
     allowed = MusicDomain(MusicConfig(part="trio")).symbols_in_key(Key(0, "major"), 0)
     assert allowed[180:].all() and not allowed[:180].all()
+
+
+def test_all_windows_of_a_piece_are_moved_alike_and_wide_ones_fold_into_the_range() -> None:
+    low, high, wide = line(MELODY, (60, 62)), line(MELODY, (107, 105)), line(MELODY, (21, 108))
+    moved = MELODY.moved(torch.stack([low, high], 1), torch.tensor([4]))[0]
+    steps = [
+        int(after) - int(before)
+        for pair in zip((low[0], high[0]), moved, strict=True)
+        for before, after in zip(*(each[:4:2, 0] for each in pair), strict=True)
+    ]
+    assert steps == [-8] * 4
+    folded = MELODY.moved(wide[None], torch.tensor([4]))[0, 0, :4:2, 0] - FIRST_ONSET + LOWEST_PITCH
+    assert [int(pitch) % 12 for pitch in folded] == [(21 + 4) % 12, (108 + 4) % 12]
+    assert all(21 <= int(pitch) <= 108 for pitch in folded)
+
+
+def test_a_note_that_is_held_over_a_bar_line_sounds_on_after_it() -> None:
+    window = line(ANY, (62,))  # a whole note of two bars
+    counted = ANY.way_to_key(window[None], Key(2, "minor"), keeps_pitch=True)[1]
+    only = torch.zeros(1, 12)
+    only[0, 2] = 1
+    assert float(counted) == pytest.approx(float(fits(only, "minor")[0, 2]) / 3, rel=1e-5)
+    two = window.clone()
+    two[0, 18, 0] = 69 - LOWEST_PITCH + FIRST_ONSET  # in the second bar
+    held = torch.zeros(1, 12)
+    held[0, 2], held[0, 9] = 16, 16
+    assert float(ANY.way_to_key(two[None], Key(2, "minor"), keeps_pitch=True)[1]) == pytest.approx(
+        float(fits(held, "minor")[0, 2]) / 2, rel=1e-5
+    )
