@@ -39,9 +39,9 @@ def tapped(trained: TrainedModel, dataset: DataSet, split: str = "test") -> dict
 
     Returns:
         `hit_f1` of the model; `hit_f1_majority` of the drums that are struck in more than half of the training windows
-        that have anything at a step, at least the commonest, where something is tapped; `ratio_to_majority`, that of the
-        first to the second; `hit_f1_untapped` of the drums struck in more than half of all training windows; and the values'
-        errors over hits that both have.
+        that have anything at a step, at least the commonest, where something is tapped; `ratio_to_majority`, that of
+        the first to the second; `hit_f1_untapped` of the drums struck in more than half of all training windows; and
+        the values' errors over hits that both have.
     """
     train = struck(_windows(trained, dataset, dataset.splits["train"])[..., 0].numpy())
     windows = _windows(trained, dataset, unseen(trained.domain, dataset, split))

@@ -77,8 +77,8 @@ def tapped() -> str:
         f"F1 of the hits {found['hit_f1']:.3f} on {found['windows']:.0f} held-out windows. The drums that are struck "
         f"in most training windows at each step, whatever is tapped, have {found['hit_f1_untapped']:.3f}; those that "
         f"are struck in most of the windows with anything at that step, at least the commonest, where something is "
-        f"tapped, have {found['hit_f1_majority']:.3f}; the model has {found['hit_f1'] / found['hit_f1_untapped']:.2f} and "
-        f"{found['ratio_to_majority']:.2f} times as much"
+        f"tapped, have {found['hit_f1_majority']:.3f}; the model has {found['hit_f1'] / found['hit_f1_untapped']:.2f} "
+        f"and {found['ratio_to_majority']:.2f} times as much"
     )
 
 
