@@ -203,8 +203,8 @@ class Pipeline:
         """
         if self.domain.spec.condition is None:
             raise MusicaeError(
-                "this model was trained without chords or labels and can follow none; train one with --set chords=true "
-                "(music) or --set labels=true (pictures), or choose another with --model."
+                "this model takes no condition, neither a time signature nor chords nor a label; train one with --set "
+                "chords=true (music) or --set labels=true (pictures), or choose another with --model."
             )
         return cast(TakesCondition, self.domain).condition(text, windows).to(self.device)
 

@@ -39,7 +39,7 @@ _temperature = click.option(
 @track_option
 @out_option("FILE|FOLDER", "output/NAME-infill")
 def infill(file: Path, bars: tuple[int, int], model: str, track: str | None, **options: Any) -> None:
-    """Make up bars of a melody that fit the bars around them.
+    """Make up bars of a melody, or of a piano piece, that fit the bars around them.
 
     Example: musicae infill song.mid --bars 5-6 --seed 1
 
@@ -61,7 +61,7 @@ def infill(file: Path, bars: tuple[int, int], model: str, track: str | None, **o
 @track_option
 @out_option("FILE|FOLDER", "output/NAME-continue")
 def continue_(file: Path, bars: int, model: str, track: str | None, **options: Any) -> None:
-    """Go on with a melody where its file ends.
+    """Go on with a melody, or a piano piece, where its file ends.
 
     Example: musicae continue song.mid --bars 8 --seed 1
     """

@@ -132,9 +132,7 @@ def within_bars(domain: Any, change: Callable[[Any], Any], bars: tuple[int, int]
 
 
 seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Same seed, same result.")
-chords_option = click.option(
-    "--chords", metavar="TEXT", help='Harmony, as "C F G Am"; reconstruct needs a model trained with chords.'
-)
+chords_option = click.option("--chords", metavar="TEXT", help='Harmony, as "C F G Am", spread evenly over all bars.')
 label_option = click.option(
     "--label", metavar="NAME", help="Class to draw; for models of pictures trained with labels."
 )

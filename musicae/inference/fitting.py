@@ -44,10 +44,11 @@ def request(pipeline: Pipeline, key: str | None, chords: str | None) -> SampleRe
     """
     domain = pipeline.domain
     has_keys = isinstance(domain, HasKeys) and domain.has_keys
-    if key is None and (chords is None or not has_keys):
+    if key is None and (chords is None or not isinstance(domain, HasKeys)):
         return None
     if not isinstance(domain, HasKeys) or not has_keys:
-        raise MusicaeError("a key is for music with pitches; leave --key out, or choose a model of melodies or piano.")
+        what = "a key is" if key is not None else "chords are"
+        raise MusicaeError(f"{what} for music with pitches; leave it out, or choose a model of melodies or piano.")
     is_condition = domain.takes_chords and chords is not None
     if key is None and is_condition:
         return None

@@ -237,6 +237,8 @@ class _Assembly:
             same = sorted(notes_of.pop((step, keys[note]), []), key=lambda each: -int(there.end[each]))
             if not same:
                 track, velocity = nearest[note]
+                if part.part.instruments[owner].is_keys:
+                    track = self._hand(owner, int(pitch[note]))
                 if played is not None:
                     velocity = int(played[0][note])
                 made = _Final(starts[note], max(ends[note], starts[note] + 1), int(pitch[note]), velocity, False)
@@ -290,6 +292,11 @@ class _Assembly:
         is_before = np.abs(start[before] - ticks) <= np.abs(start[after] - ticks)
         chosen = np.where(is_before, before, after)
         return list(zip(track_of[chosen].tolist(), velocity[chosen].tolist(), strict=True))
+
+    def _hand(self, instrument: int, pitch: int) -> int:
+        """Of the tracks of a keyboard the one whose notes lie nearest to a pitch: the hand that would play it."""
+        tracks = [track for track in self._part.choice.tracks[instrument] if len(self._own[track].pitch)]
+        return min(tracks, key=lambda track: abs(float(np.median(self._own[track].pitch)) - pitch))
 
     @property
     def dropped(self) -> str:

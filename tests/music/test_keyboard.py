@@ -109,6 +109,17 @@ def test_a_result_takes_velocity_and_place_from_its_values() -> None:
     assert listed(result)[1] == listed(piece)[1]
 
 
+def test_a_new_note_goes_to_the_hand_that_plays_there() -> None:
+    piece = two_hands()
+    (window,) = PIANO.windows(piece)
+    changed = window.batch.target.clone()
+    changed[0, 18, 84 - 21], changed[0, 18, 33 - 21] = 2, 2
+    right, left = listed(PIANO.assemble(piece, [(window, changed)]))
+    before = listed(piece)
+    assert [note[2] for note in set(right) - set(before[0])] == [84]
+    assert [note[2] for note in set(left) - set(before[1])] == [33]
+
+
 def test_a_transposed_window_is_the_same_content_and_another_one_is_not() -> None:
     stored = random_keys(PLAYED, seed=1).numpy().astype(np.uint8)
     stored[..., KEYS - 2 : KEYS] = stored[..., -4:] = 0  # room for two semitones
