@@ -5,9 +5,9 @@
 With a deterministic latent the KL is zero and this is the loss of a plain autoencoder. With a Gaussian one and β = 1 it
 is the negative ELBO (Kingma & Welling, 2014). With an adversarial one the KL is replaced by the penalty, the
 discriminator's loss on the codes. A code of several parts may weigh the KL of each, and a target of several parts the
-log-probability of each. The prior p(z) is a standard normal
-or learned with the model. If the input is a corrupted version of the target, the same loss trains a restorer. If the
-spec has a condition (chords, labels), encoder and decoder are given it, so z need not contain it.
+log-probability of each. The prior p(z) is a standard normal or learned with the model. If the input is a corrupted
+version of the target, the same loss trains a restorer. If the spec has a condition (chords, labels), encoder and
+decoder are given it, so z need not contain it.
 
 A model is a plain `torch.nn.Module` for a loop of your own:
 

@@ -198,6 +198,7 @@ class _Assembly:
         self._piece, self._part, self._snapped = piece, part, snapped
         used = [track for tracks in part.choice.tracks for track in tracks]
         self._own = {track: piece.notes(track) for track in used}
+        self._middle = {track: float(np.median(own.pitch)) for track, own in self._own.items() if len(own.pitch)}
         self._is_addressed = {track: np.zeros(len(notes.start), bool) for track, notes in self._own.items()}
         self._final: dict[int, list[_Final]] = {track: [] for track in used}
         self._dropped: dict[str, int] = defaultdict(int)
@@ -295,8 +296,8 @@ class _Assembly:
 
     def _hand(self, instrument: int, pitch: int) -> int:
         """Of the tracks of a keyboard the one whose notes lie nearest to a pitch: the hand that would play it."""
-        tracks = [track for track in self._part.choice.tracks[instrument] if len(self._own[track].pitch)]
-        return min(tracks, key=lambda track: abs(float(np.median(self._own[track].pitch)) - pitch))
+        tracks = [track for track in self._part.choice.tracks[instrument] if track in self._middle]
+        return min(tracks, key=lambda track: abs(self._middle[track] - pitch))
 
     @property
     def dropped(self) -> str:

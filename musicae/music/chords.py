@@ -19,6 +19,7 @@ import torch
 from symusic.core import ScoreTick, TrackTick
 
 from musicae.errors import MusicaeError
+from musicae.music.tonality import pitch_class
 
 CLASSES = 49
 NO_CHORD = 0
@@ -30,8 +31,6 @@ GRAMMAR = (
     "6, 7, maj7, 9, sus4 and a bass as in C/E may follow; N is no chord"
 )
 
-_ROOTS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 _ROOT_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 _SUFFIXES = ("", "m", "+", "dim")
 _SYMBOL = re.compile(r"^([A-Ga-g])([#♯b♭]?):?(.*?)(?:/(?:[A-Ga-g][#♯b♭]?|[#♯b♭]?\d|maj7))?$")
@@ -74,7 +73,7 @@ def parse_chord(symbol: str) -> int:
     found = _SYMBOL.match(text) if len(text) <= _LONGEST_SYMBOL else None
     if found:
         letter, accidental, rest = found.groups()
-        root = (_ROOTS[letter.upper()] + _ACCIDENTALS[accidental]) % 12
+        root = pitch_class(letter, accidental)
         for pattern, quality in _QUALITIES:
             if pattern.match(rest.strip()):
                 return 1 + 4 * root + quality

@@ -13,7 +13,7 @@ from torch import Tensor
 from musicae.errors import MusicaeError
 
 GRAMMAR = 'write a tonic and a mode, as "D minor", "Bb major" or "F#m"'
-_TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 _KEY = re.compile(r"^([A-Ga-g])([#♯b♭]?)\s*(major|maj|minor|min|m|)$")
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
@@ -41,14 +41,18 @@ class Key(NamedTuple):
         return torch.isin((pitch - self.tonic) % 12, steps)
 
 
+def pitch_class(letter: str, accidental: str) -> int:
+    """0 for C to 11 for B, of a letter A to G and a sharp, a flat or nothing."""
+    return (_LETTERS[letter.upper()] + _ACCIDENTALS[accidental]) % 12
+
+
 def parse_key(text: str) -> Key:
     """Reads a key; without a mode it is major. Raises `MusicaeError` for anything else, with the grammar."""
     found = _KEY.match(text.strip())
     if not found:
         raise MusicaeError(f"{text!r} is no key; {GRAMMAR}.")
     letter, accidental, mode = found.groups()
-    tonic = (_TONICS[letter.upper()] + _ACCIDENTALS[accidental]) % 12
-    return Key(tonic, "minor" if mode in ("minor", "min", "m") else "major")
+    return Key(pitch_class(letter, accidental), "minor" if mode in ("minor", "min", "m") else "major")
 
 
 def fits(counts: Tensor, mode: str) -> Tensor:
