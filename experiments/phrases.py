@@ -71,7 +71,8 @@ def gaps(trained: TrainedModel, dataset: DataSet, split: str = "test", seed: int
             nats[""] += float((cost - prior.log_prob_given(scored.z, asked, ~asked)).sum())
             nats["_alone"] += float((cost - prior.log_prob_given(scored.z, asked, asked & ~asked)).sum())
             filled = target.clone()
-            completed = prior.completed(scored.posterior.mean, asked, generator, trained.network.config.sample_spread)
+            spread = network.config.sample_spread
+            completed = network.completed(scored.posterior.mean, asked, generator, spread, condition)
             filled[:, steps] = trained.pipeline.decode_codes(completed, condition)[:, steps]
             for name, tensor in (("real", target), ("infilled", filled)):
                 for tokens, bar_steps in _lines(trained, tensor):

@@ -23,6 +23,7 @@ class Recipe:
         start_from: the recipe whose weights it starts from.
         is_leg: whether it is only there for others to go on from, so that no table shows it.
         shipped_as: the shipped model that `run.py --ship` makes of it.
+        shares: the shipped model that it starts from as it is shipped, and whose weights it is stored without.
         bits: of a weight of the shipped model: 16 is float16, 8 and fewer are whole numbers with scales.
         scored_on: sets scored on where that is not all of `sets`, since the legs before split some of them differently.
         scored_with: settings changed for scoring.
@@ -44,6 +45,7 @@ class Recipe:
     start_from: str | None = None
     is_leg: bool = False
     shipped_as: str | None = None
+    shares: str | None = None
     bits: int = 16
     scored_on: tuple[str, ...] = ()
     scored_with: dict[str, Any] = field(default_factory=dict)
@@ -304,6 +306,7 @@ _MUSIC_SCORES = (
     "offset_mae",
     "sample_in_scale",
     "sample_rhythm_repeated",
+    "sample_self_similarity",
     "path_jump",
 )
 _REPAIR_SCORES = ("accuracy_corrupted", "accuracy_free_running", "onset_f1_corrupted", "onset_f1")
@@ -359,7 +362,7 @@ _TUNES: dict[str, Recipe] = {
         start_from="melody-2bar-common",
         is_leg=True,
     ),
-    "melody-2bar": _music(
+    "melody-2bar-codes": _music(
         _TUNE_BOOKS,
         18,
         time_signature="any",
@@ -367,6 +370,20 @@ _TUNES: dict[str, Recipe] = {
         kl_warmup=0,
         learning_rate=4e-4,
         start_from="melody-2bar-any",
+        bits=6,
+    ),
+    # The second stage draws codes; the others stay as they are.
+    "melody-2bar": _music(
+        _TUNE_BOOKS,
+        12,
+        time_signature="any",
+        batch_size=512,
+        learning_rate=1e-3,
+        evaluate_every=500,
+        second_stage=True,
+        flow_width=320,
+        flow_blocks=3,
+        start_from="melody-2bar-codes",
         shipped_as="melody-2bar",
         bits=6,
     ),
@@ -381,7 +398,7 @@ _TUNES: dict[str, Recipe] = {
         kl_warmup=0.05,
         learning_rate=1e-3,
         evaluate_every=700,
-        start_from="melody-2bar",
+        start_from="melody-2bar-codes",
     ),
     # The reference architecture on the same tunes, for the time of `melody-2bar-start`.
     "melody-2bar-musicvae": _music(_TUNE_BOOKS, 40, model="musicvae", beta=0.2),
@@ -396,9 +413,27 @@ _TUNES: dict[str, Recipe] = {
     "melody-16bar-one-code": _music(
         _TUNE_BOOKS, 10, **_LONG, beta=0.455, kl_warmup=0, learning_rate=2e-4, start_from="melody-16bar-middle"
     ),
-    # A code for every two bars, each predicted from the others.
-    "melody-16bar-phrases": _phrases(11, "melody-2bar", beta=0.37, learning_rate=7e-4, is_leg=True, samples=0, pairs=0),
-    "melody-16bar": _phrases(17, "melody-16bar-phrases", beta=0.48, learning_rate=5e-4, shipped_as="melody-16bar"),
+    # A code for every two bars, each predicted from the others; at first encoder and decoder learned on with them.
+    "melody-16bar-phrases": _phrases(
+        11, "melody-2bar-codes", beta=0.37, learning_rate=7e-4, is_leg=True, samples=0, pairs=0
+    ),
+    "melody-16bar-joint": _phrases(17, "melody-16bar-phrases", beta=0.48, learning_rate=5e-4, sample_spread=0.5),
+    # The codes of the shipped model of two bars, a little less precise, with what joins and what draws them.
+    "melody-16bar": _phrases(
+        25,
+        "melody-2bar",
+        learning_rate=1e-3,
+        batch_size=128,
+        evaluate_every=300,
+        code_noise=1.06,
+        prior_width=192,
+        prior_blocks=3,
+        second_stage=True,
+        flow_width=256,
+        flow_blocks=4,
+        shares="melody-2bar",
+        shipped_as="melody-16bar",
+    ),
     "drums-2bar-start": _music(("groove",), 27, part="drums", beta=0.2, width=512, is_leg=True),
     "drums-2bar-notes": _music(
         ("groove",), 40, **_NEXT_LEG, part="drums", beta=0.17, width=512, start_from="drums-2bar-start"
@@ -408,7 +443,21 @@ _TUNES: dict[str, Recipe] = {
         25, "drums-2bar-notes", learning_rate=1e-3, kl_warmup=0.2, is_leg=True, samples=0, pairs=0
     ),
     # That code counted from what the notes let expect; drums seldom change places, since each has its manner.
-    "drums-2bar": _drums(18, "drums-2bar-feel", learning_rate=8e-4, varied_drums=0.3, shipped_as="drums-2bar", bits=6),
+    "drums-2bar-expected": _drums(18, "drums-2bar-feel", learning_rate=8e-4, varied_drums=0.3, feel_dropout=0, bits=6),
+    # Fewer bits of the feel, and more of the notes.
+    "drums-2bar": _drums(
+        16,
+        "drums-2bar-expected",
+        learning_rate=4e-4,
+        varied_drums=0.3,
+        feel_price=4.7,
+        feel_dropout=0.0,
+        keeps_expectation=True,
+        beta=0.16,
+        evaluate_every=300,
+        shipped_as="drums-2bar",
+        bits=6,
+    ),
     # A kit from nothing but the steps at which something is struck.
     "drums-2bar-tap": _music(
         ("groove",),
@@ -425,7 +474,7 @@ _TUNES: dict[str, Recipe] = {
     ),
     # Two hands. A prior that is learned from the start keeps the codes empty.
     "piano-2bar-start": _piano(24, beta=0.25, learning_rate=2e-3, kl_warmup=0.15, is_leg=True, samples=0),
-    "piano-2bar": _piano(
+    "piano-2bar-codes": _piano(
         20,
         beta=0.22,
         learning_rate=1e-3,
@@ -434,6 +483,17 @@ _TUNES: dict[str, Recipe] = {
         prior_width=192,
         prior_blocks=3,
         start_from="piano-2bar-start",
+    ),
+    "piano-2bar": _piano(
+        12,
+        learning_rate=1e-3,
+        prior="flow",
+        prior_width=192,
+        prior_blocks=3,
+        second_stage=True,
+        flow_width=256,
+        flow_blocks=3,
+        start_from="piano-2bar-codes",
         shipped_as="piano-2bar",
     ),
     # Other rates: what the bits buy.

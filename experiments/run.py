@@ -19,6 +19,7 @@ from typing import Any
 import audio
 import audio_validation
 import click
+import groovae
 import grooves
 import image
 import image_training
@@ -30,6 +31,7 @@ import piano
 import quantisation
 import report
 import ship
+import smg
 import start_up
 import stored
 import torch
@@ -78,6 +80,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-shifts": Measurement(music_songs.shifts, "what a shift by a standard deviation does to held-out windows"),
     "music-songs": Measurement(music_songs.songs, "whether all else in a song is left as it was"),
     "music-grooves": Measurement(grooves.grooves, "flat patterns humanized, taps played on a kit"),
+    "music-groovae": Measurement(groovae.groovae, "GrooVAE's humanizer, trained as long as ours, beside it"),
+    "music-smg": Measurement(smg.beside_real, "samples beside real music by smg-metrics, which must be installed"),
     "music-piano": Measurement(piano.piano, "piano music in each time signature and outside, principal components"),
     "music-phrases": Measurement(phrases.phrases, "long music on each book, and bars that are filled in"),
     "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
@@ -155,7 +159,7 @@ def resolve(name: str, sets: Path, runs: Path) -> Experiment:
     recipe = RECIPES[name]
     settings = _with_noise(recipe.all_settings, recipe, sets)
     if recipe.start_from is not None:
-        settings["start_from"] = str(runs / recipe.start_from)
+        settings["start_from"] = recipe.shares or str(runs / recipe.start_from)
     data = [sets / each for each in recipe.sets]
     return Experiment.resolve(recipe.domain, task=recipe.task, data=data, model=recipe.model, settings=settings)
 

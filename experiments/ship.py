@@ -118,7 +118,7 @@ def ship(
     model, _, manifest = load_checkpoint(run)
     vectors = AttributeVectors.load(run)  # before the target is written, which may be the same folder
     stored = stored_as(recipe.bits)
-    manifest = without_paths(manifest, name)
+    manifest = without_paths(manifest, name).model_copy(update={"shares": recipe.shares})
     save_checkpoint(target, model, manifest, weights=stored)
     scores = score(load(target))
     shown = {key: round(scores[key], 4) for key in (*recipe.reported, *CARD_SCORES) if key in scores}

@@ -166,6 +166,28 @@ class Pipeline:
             ]
         return torch.cat(parts)
 
+    def drawn(self, base: Tensor, condition: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        """Codes that nobody encoded, on the device; see `Autoencoder.drawn`.
+
+        Args:
+            base: draws of `draws`, and walks between them.
+            condition: `(batch, length)`, or `(1, length)` for all.
+            label: `(batch,)`; None: any.
+        """
+        base = base.to(self.device)
+        condition = None if condition is None else condition.to(self.device).expand(len(base), -1)
+        with torch.no_grad(), drawing_precision(self.device, len(base)):
+            return self.network.drawn(base, condition, label)
+
+    def labels(self, count: int, generator: torch.Generator, asked: int | None = None) -> Tensor | None:
+        """Labels of draws, `(count,)`: what is asked for, or one of the usual ones for each; None if there are none."""
+        labels = self.domain.spec.labels
+        if labels is None or not self.network.draws_labels:
+            return None
+        if asked is not None:
+            return torch.full((count,), asked, device=generator.device)
+        return torch.randint(labels.usual, (count,), generator=generator, device=generator.device)
+
     def draws(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws from the prior, `(count, *latent_shape)`, in the space where paths are drawn."""
         with torch.no_grad():

@@ -4,7 +4,8 @@ A domain states the tensors that it makes; a model is built for a spec, and know
 knows files, networks or training.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import prod
 from typing import Any
@@ -51,6 +52,21 @@ class ValueColumn:
         return exists & (symbols >= self.least if self.bit is None else (symbols >> self.bit) & 1 == 1)
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What examples can be asked for by, when they are drawn.
+
+    Attributes:
+        count: how many labels there are.
+        usual: draws for which none is asked for have one of the first so many.
+        of: tensors `(batch, *shape)` → the label of each, int64 `(batch,)`.
+    """
+
+    count: int
+    usual: int
+    of: Callable[[Any], Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """Layout, shape and likelihood of one example, without the batch axis.
@@ -69,6 +85,7 @@ class TensorSpec:
             nothing. Empty: all exist.
         condition: `(length, classes)` of the condition, int64 `(batch, length)` with 0 for "none": one chord for each
             step, or one class for a picture. None: there is no condition.
+        labels: what draws can be asked for; nothing that is encoded or decoded depends on it.
     """
 
     layout: Layout
@@ -80,6 +97,7 @@ class TensorSpec:
     segment: int = 0
     segment_steps: tuple[int, ...] = ()
     condition: tuple[int, int] | None = None
+    labels: Labels | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layout", Layout(self.layout))  # accepts "grid" too

@@ -62,8 +62,8 @@ def sample_quality(
     condition = held_out.condition
     if condition is not None:  # each draw gets the condition of some held-out example
         condition = repeated_rows(condition, count)
-    latent = trained.network.latent
-    z = latent.from_base(latent.sample_base(count, generator) * trained.network.config.sample_spread)
+    base = pipeline.draws(count, generator) * trained.network.config.sample_spread
+    z = pipeline.drawn(base, condition, pipeline.labels(count, generator))
     samples = pipeline.decode_codes(z, condition, temperature=temperature, generator=generator)
     compared, train = {"sample": samples, "held_out": held_out.target}, dataset.splits["train"]
     if len(train):

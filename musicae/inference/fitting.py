@@ -28,12 +28,14 @@ class SampleRequest(NamedTuple):
         key: as the domain reads it; None: any.
         chords: as a person wrote them; None: any, or a condition of the model.
         keeps_pitch: whether nothing is transposed, since chords are a condition.
+        label: of `TensorSpec.labels`, of draws in the key; None: any.
     """
 
     domain: HasKeys
     key: Any
     chords: str | None
     keeps_pitch: bool
+    label: int | None
 
 
 def request(pipeline: Pipeline, key: str | None, chords: str | None) -> SampleRequest | None:
@@ -52,14 +54,14 @@ def request(pipeline: Pipeline, key: str | None, chords: str | None) -> SampleRe
     is_condition = domain.takes_chords and chords is not None
     if key is None and is_condition:
         return None
-    return SampleRequest(
-        domain, None if key is None else domain.parse_key(key), None if is_condition else chords, is_condition
-    )
+    wanted = None if key is None else domain.parse_key(key)
+    label = None if wanted is None else domain.label_of_key(wanted)
+    return SampleRequest(domain, wanted, None if is_condition else chords, is_condition, label)
 
 
 def drawn_to_fit(
     pipeline: Pipeline,
-    base: Tensor,
+    z: Tensor,
     windows: int,
     asked: SampleRequest,
     condition: Tensor | None,
@@ -72,7 +74,7 @@ def drawn_to_fit(
 
     Args:
         pipeline: its domain has keys.
-        base: codes `(CANDIDATES · pieces · windows, *latent_shape)`, in the space where paths are drawn.
+        z: codes `(CANDIDATES · pieces · windows, *latent_shape)`.
         windows: of a piece.
         asked: what they are to fit.
         condition: `(CANDIDATES · pieces · windows, length)`, or None.
@@ -81,8 +83,8 @@ def drawn_to_fit(
     Returns:
         `(pieces · windows, *spec.shape)`, on the CPU.
     """
-    domain, pieces = asked.domain, len(base) // windows
-    drafts = pipeline.decode(base, condition, temperature=temperature, top_p=top_p, generator=generator).cpu()
+    domain, pieces = asked.domain, len(z) // windows
+    drafts = pipeline.decode_codes(z, condition, temperature=temperature, top_p=top_p, generator=generator).cpu()
     split = drafts.unflatten(0, (pieces, windows))
     shift: Tensor | None = None
     fit = torch.ones(pieces)
@@ -97,12 +99,12 @@ def drawn_to_fit(
     shifts, made = shift[best].repeat_interleave(windows), drafts[rows]
     if asked.key is None:
         return domain.moved(split[best], shift[best]).flatten(0, 1)
-    base, condition = base[rows.to(base.device)], None if condition is None else condition[rows.to(condition.device)]
+    z, condition = z[rows.to(z.device)], None if condition is None else condition[rows.to(condition.device)]
     for each in shifts.unique().tolist():
         own = (shifts == each).nonzero()[:, 0]
-        place = own.to(base.device)
-        made[own] = pipeline.decode(
-            base[place],
+        place = own.to(z.device)
+        made[own] = pipeline.decode_codes(
+            z[place],
             None if condition is None else condition[place],
             temperature=temperature,
             top_p=top_p,

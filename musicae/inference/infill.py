@@ -1,7 +1,7 @@
 """Bars that a model of long music makes up: in the middle of a piece, or behind its end.
 
-The phrases around the bars are encoded, those of the bars are drawn given them (`musicae.nn.phrase_prior`), and what
-they decode to stands in the place of the bars. All other notes stay as they are.
+The phrases around the bars are encoded, those of the bars are drawn given them (`SecondStage.completed`), and what they
+decode to stands in the place of the bars. All other notes stay as they are.
 """
 
 from typing import Any
@@ -12,8 +12,7 @@ from musicae.capabilities import FillsBars
 from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
 from musicae.inference.sample import check_count, check_draw
-from musicae.nn.latent import GaussianLatent
-from musicae.nn.phrase_prior import PhrasePrior
+from musicae.models.second_stage import SecondStage
 from musicae.pipeline import Pipeline
 
 
@@ -40,7 +39,7 @@ def extend(
 def _made_up(
     pipeline: Pipeline, item: Any, first: int, last: int, count: int, seed: int | None, temperature: float | None
 ) -> list[Any]:
-    domain, prior = _domain(pipeline), _prior(pipeline)
+    domain, network = _domain(pipeline), _network(pipeline)
     check_count(count)
     temperature = pipeline.network.config.sample_spread if temperature is None else temperature
     check_draw(temperature, 1.0)
@@ -48,12 +47,12 @@ def _made_up(
     made = []
     for _ in range(count):
         version = item
-        for gap in domain.gaps(item, first, last, prior.phrases):
+        for gap in domain.gaps(item, first, last, network.codes_in_a_row):
             batch = pipeline.batch(pipeline.domain.select(version, bar=gap.start))
             with torch.no_grad():
                 condition = None if batch.condition is None else batch.condition.to(pipeline.device)
-                z = pipeline.network.encode(batch.target, condition).mean
-                z = prior.completed(z, torch.tensor(gap.unknown), generator, temperature)
+                z = network.encode(batch.target, condition).mean
+                z = network.completed(z, torch.tensor(gap.unknown), generator, temperature, condition)
             version = domain.filled(version, gap, pipeline.decode_codes(z, condition))
         made.append(version)
     return made
@@ -65,12 +64,12 @@ def _domain(pipeline: Pipeline) -> FillsBars:
     return pipeline.domain
 
 
-def _prior(pipeline: Pipeline) -> PhrasePrior:
-    """The prior. Raises `MusicaeError` where the model doesn't know how codes follow each other."""
-    latent = pipeline.network.latent
-    if not isinstance(latent, GaussianLatent) or not isinstance(latent.prior, PhrasePrior):
+def _network(pipeline: Pipeline) -> SecondStage:
+    """The network. Raises `MusicaeError` where it doesn't know how codes follow each other."""
+    network = pipeline.network
+    if not isinstance(network, SecondStage) or not network.completes:
         raise MusicaeError(
             "this model doesn't know how bars follow each other; use melody-16bar, or train one with --model phrases "
             "(of a piano with --set prior=flow)."
         )
-    return latent.prior
+    return network

@@ -57,18 +57,21 @@ def sample(
     base = walk(draws, _CORRELATION).flatten(0, 1)
     base = base * (_advised_spread(pipeline, asked) if spread is None else spread)
     how: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "generator": generator}
+    labels = pipeline.labels(drawn, generator, None if asked is None else asked.label)
+    z = pipeline.drawn(base, given, None if labels is None else labels.repeat_interleave(windows))
     if asked is None:
-        batch = pipeline.decode(base, given, **how)
+        batch = pipeline.decode_codes(z, given, **how)
     else:
-        batch = drawn_to_fit(pipeline, base, windows, asked, given, **how)
+        batch = drawn_to_fit(pipeline, z, windows, asked, given, **how)
     tensor = batch.unflatten(0, (count, windows))
     return Morph(pipeline.domain, name="samples", part="sample", tensor=tensor, remarks=remarks)
 
 
 def _advised_spread(pipeline: Pipeline, asked: SampleRequest | None) -> float:
-    """The model's, and with a key half way to 1, since samples stay in it however far they are from the middle."""
+    """The model's; with a key that it can't draw by, half way to 1: samples stay in it however far from the middle."""
     advised: float = pipeline.network.config.sample_spread
-    return advised if asked is None or asked.key is None else (1 + advised) / 2
+    is_kept = asked is None or asked.key is None or pipeline.network.draws_labels
+    return advised if is_kept else (1 + advised) / 2
 
 
 def vary(

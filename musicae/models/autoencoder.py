@@ -237,6 +237,36 @@ class Autoencoder(nn.Module, ABC):
         posterior = self.encode(x, condition)
         return self.decode(posterior.mean if generator is None else posterior.sample(generator), condition=condition)
 
+    def drawn(self, base: Tensor, condition: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        """Draws codes to be decoded, `(batch, *latent_shape)` → the same.
+
+        Args:
+            base: standard normal numbers, or with less deviation for safer draws.
+            condition: as in `encode`.
+            label: of `spec.labels`, int64 `(batch,)`, which counts where the model has a second stage; None: any.
+        """
+        del condition, label
+        return self.latent.from_base(base)
+
+    def is_of_second_stage(self, name: str) -> bool:
+        """Whether a weight is of what only draws codes."""
+        del name
+        return False
+
+    def name_in_start(self, name: str) -> str:
+        """What a weight is called in the model that this one starts from, which may be of another type."""
+        return name
+
+    @property
+    def draws_labels(self) -> bool:
+        """Whether codes can be drawn by labels."""
+        return False
+
+    def learns(self, name: str) -> bool:
+        """Whether training changes a weight; all others stay as they are."""
+        del name
+        return True
+
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a trained model of this type, changed where a new one that starts from them has other sizes.
 

@@ -17,7 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicae.likelihoods import CategoricalWithValues
-from musicae.models.autoencoder import Autoencoder, Depth, ModelConfig, Width
+from musicae.models.autoencoder import Depth, ModelConfig, Width
+from musicae.models.second_stage import SecondStage, SecondStageConfig
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import AttentionStack, ResidualMLP
 from musicae.nn.phrase_prior import PhrasePrior
@@ -29,7 +30,7 @@ _RARE = 4.0
 """What the logit of "nothing happens" is ahead by at first: about one place in fifty holds an event."""
 
 
-class KeyboardConfig(ModelConfig):
+class KeyboardConfig(SecondStageConfig):
     """Sizes of the piano model."""
 
     latent: Literal["gaussian"] = "gaussian"
@@ -48,7 +49,7 @@ class KeyboardConfig(ModelConfig):
     prior_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
 
 
-class KeyboardAutoencoder(Autoencoder):
+class KeyboardAutoencoder(SecondStage):
     """The default model of parts with many streams."""
 
     Config: ClassVar[type[ModelConfig]] = KeyboardConfig
@@ -89,6 +90,10 @@ class KeyboardAutoencoder(Autoencoder):
             bias = last.get_parameter("bias").zero_().view(self.stretch, outputs)
             for stream in range(len(self.spec.vocabulary)):
                 bias[:, sum(self.spec.vocabulary[:stream])].fill_(_RARE)
+
+    @property
+    def codes_in_a_row(self) -> int:
+        return self.stretches
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

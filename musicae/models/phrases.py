@@ -6,6 +6,7 @@ the code of a phrase from those that are known. So what is repeated costs few bi
 continued, and bars in the middle can be filled in.
 """
 
+import math
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -20,6 +21,9 @@ from musicae.nn.phrase_prior import PhrasePrior
 from musicae.nn.prior import Prior
 from musicae.spec import TensorSpec
 
+_FORMER, _OWN = "latent.prior.", "latent.prior.phrase."
+"""Prefixes of the prior of single phrases, in a model of two bars and here."""
+
 
 class PhrasesConfig(StepsConfig):
     """Sizes of the model of long music; those of `StepsConfig` are of two bars."""
@@ -28,6 +32,8 @@ class PhrasesConfig(StepsConfig):
     prior: Literal["flow"] = "flow"  # of single phrases
     # Deviations add up from phrase to phrase: at 1 sixteen bars hardly ever stay in a key (notebooks/LOG.md).
     sample_spread: float = Field(default=0.5, ge=0, le=10)
+    # Times the deviation of the codes of single phrases: what is less precise costs fewer bits.
+    code_noise: float = Field(default=1.0, gt=0, le=10)
     side_by_side: Literal[False] = False  # it always is, with nothing learned around the codes
     prior_width: int = Field(default=256, ge=8, le=4096, multiple_of=8)
     prior_blocks: Depth = 4
@@ -51,6 +57,10 @@ class PhrasesAutoencoder(StepsAutoencoder):
         self.spec, self.likelihood = spec, build_likelihood(spec)
 
     @property
+    def codes_in_a_row(self) -> int:
+        return self.count
+
+    @property
     def latent_shape(self) -> tuple[int, ...]:
         return (self.count * self.config.latent_size,)
 
@@ -66,14 +76,21 @@ class PhrasesAutoencoder(StepsAutoencoder):
 
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """The prior of a model of two bars becomes that of a single phrase."""
-        former, own = "latent.prior.", "latent.prior.phrase."
-        of_two_bars = [name for name in weights if name.startswith(f"{former}couplings.")]
+        of_two_bars = [name for name in weights if name.startswith(f"{_FORMER}couplings.")]
         moved = {name: value for name, value in weights.items() if name not in of_two_bars}
-        return super().adapted(moved | {own + name.removeprefix(former): weights[name] for name in of_two_bars})
+        return super().adapted(moved | {_OWN + name.removeprefix(_FORMER): weights[name] for name in of_two_bars})
+
+    def name_in_start(self, name: str) -> str:
+        return _FORMER + name.removeprefix(_OWN) if name.startswith(_OWN) else name
+
+    def _is_new_prior(self, name: str) -> bool:
+        """What joins phrases; that of single ones comes from the model of two bars."""
+        return name.startswith(_FORMER) and not name.startswith(_OWN)
 
     def _encoded(self, x: Tensor, condition: Tensor | None) -> Tensor:
         projected = super()._encoded(self._phrases(x), self._phrases(self._condition(condition, x)))
-        parts = projected.unflatten(0, (-1, self.count)).chunk(self.latent.outputs_per_number, -1)
+        mean, raw = projected.unflatten(0, (-1, self.count)).chunk(self.latent.outputs_per_number, -1)
+        parts = (mean, raw + 2 * math.log(self.config.code_noise))
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def _features(self, z: Tensor, condition: Tensor | None) -> Tensor:

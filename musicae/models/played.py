@@ -35,6 +35,9 @@ class PlayedConfig(StepsConfig):
     feel_width: Width = 128  # of each step
     feel_layers: Depth = 3  # that join the steps, in encoder and decoder each
     feel_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)  # of what is expected of notes: codes need none
+    # Whether what is expected of notes stays as the run has it that this one starts from: longer, and it is learned by
+    # heart.
+    keeps_expectation: bool = False
     # What a bit of the feel costs beside one of the notes: a velocity that is a little wrong matters less than a note.
     feel_price: float = Field(default=3.0, ge=0.0)
 
@@ -69,6 +72,9 @@ class PlayedAutoencoder(StepsAutoencoder):
     @property
     def symbol_likelihood(self) -> Likelihood:
         return self.note_likelihood
+
+    def learns(self, name: str) -> bool:
+        return super().learns(name) and not (self.config.keeps_expectation and name.startswith("feel_expected."))
 
     def _prior(self, shape: tuple[int, ...]) -> Prior:
         kind = PRIORS[self.config.prior]

@@ -22,7 +22,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, Depth, ModelConfig, Width
+from musicae.models.autoencoder import MOST_WIDTH, Depth, ModelConfig, Width
+from musicae.models.second_stage import SecondStage, SecondStageConfig
 from musicae.nn.causal import CausalStack, SymbolEmbedding, layers_for, word_dropout
 from musicae.nn.latent import Posterior, init_with_small_variance
 from musicae.nn.layers import AttentionStack, ResidualMLP, own_rows, whole_batch
@@ -32,7 +33,7 @@ PHRASE_BARS = 2
 _MOST_PADS = 16
 
 
-class StepsConfig(ModelConfig):
+class StepsConfig(SecondStageConfig):
     """Sizes of the default music model."""
 
     latent_size: Width = 256
@@ -50,7 +51,7 @@ class StepsConfig(ModelConfig):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)  # in the MLPs
 
 
-class StepsAutoencoder(Autoencoder):
+class StepsAutoencoder(SecondStage):
     """The default model of the `steps` layout."""
 
     Config: ClassVar[type[ModelConfig]] = StepsConfig
@@ -114,6 +115,7 @@ class StepsAutoencoder(Autoencoder):
 
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bars of another length begin at their own slots; what is new, such as time signatures, begins as nothing."""
+        weights = super().adapted(weights)
         own, bars, config = self.state_dict(), self.bars // self.phrases, self.config
         embeddings = ("input_embedding.tables.", "previous_embedding.tables.")
         tables = {name: value for name, value in weights.items() if name.startswith(embeddings) and name in own}

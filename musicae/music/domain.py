@@ -34,6 +34,7 @@ from musicae.music.tensors import (
     transposed,
     vary_drums,
 )
+from musicae.music.tonality import SCALES
 from musicae.music.tracks import summarise_tracks
 from musicae.music.windows import (
     bars_in_words,
@@ -44,7 +45,7 @@ from musicae.music.windows import (
     read_part,
     window_from,
 )
-from musicae.spec import Layout, TensorSpec
+from musicae.spec import Labels, Layout, TensorSpec
 
 __all__ = ["MusicConfig", "MusicDomain", "MusicFrame"]
 
@@ -85,6 +86,7 @@ class MusicDomain(SongOperations, Domain):
             segment=config.slots.size,
             segment_steps=config.slots.bar_steps if config.slots.are_several else (),
             condition=(config.steps, classes) if classes > 1 else None,
+            labels=Labels(2 * SCALES, SCALES, self.scale_labels) if self.has_keys else None,
         )
 
     @property

@@ -94,15 +94,30 @@ class SongOperations:
 
         return parse_key(text)
 
+    def label_of_key(self, key: "Key") -> int:
+        """The key's scale; see `musicae.music.tonality.scale_of`."""
+        return key.scale
+
+    def scale_labels(self, tensor: Tensor) -> Tensor:
+        """The scale of each window, int64 `(batch,)`; see `musicae.music.tonality.scale_of`."""
+        from musicae.music.tonality import scale_of
+
+        return scale_of(self._pitch_class_counts(tensor)).to(tensor.device)
+
+    def _pitch_class_counts(self, tensor: Tensor) -> Tensor:
+        """Steps that each pitch class sounds in windows `(batch, *spec.shape)`, int64 `(batch, 12)`, on the CPU."""
+        own, part = tensor.cpu(), self._own_config.plan
+        counts = torch.zeros(len(own), 12, dtype=torch.int64)
+        for group in self._own_config.slots.groups(own, part.vocabulary):
+            counts[group.rows] = pitch_class_counts(group.tokens, part)
+        return counts
+
     def way_to_key(self, tensor: Tensor, key: "Key", *, keeps_pitch: bool) -> tuple[Tensor, Tensor]:
         """By what all instruments with pitches play in all windows of a piece; few notes say little of a key."""
         from musicae.music.tonality import fits
 
-        flat, part = tensor.flatten(0, 1).cpu(), self._own_config.plan
-        each = torch.zeros(len(flat), 12, dtype=torch.int64)
-        for group in self._own_config.slots.groups(flat, part.vocabulary):
-            each[group.rows] = pitch_class_counts(group.tokens, part)
-        counts = each.unflatten(0, tensor.shape[:2]).sum(1)
+        flat = tensor.flatten(0, 1).cpu()
+        counts = self._pitch_class_counts(flat).unflatten(0, tensor.shape[:2]).sum(1)
         found = fits(counts, key.mode) * self._weight(flat, tensor.shape[1])[:, None]
         if keeps_pitch:
             return torch.zeros(len(found), dtype=torch.int64), found[:, key.tonic]

@@ -60,7 +60,8 @@ def line_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
         Histograms `pitch_class` (12), `interval` (25: -12 to 12 semitones from one onset to the next),
         `duration` (16: 1 to 16 steps, to the next onset, note-off or the window's end) and `density`
         (onsets in a bar). Shares `in_scale` (all onsets in one of the 12 major scales; minor ones have
-        the same notes), `silent`, and `rhythm_repeated` (of the bars from the second on, that of an earlier one).
+        the same notes), `silent`, and `rhythm_repeated` (of the bars from the second on, that of an earlier one),
+        and `self_similarity` (see there).
     """
     windows, steps = tokens.shape
     row, step = np.nonzero(tokens != HOLD)
@@ -84,6 +85,7 @@ def line_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:
     shares = {"in_scale": in_scale, "silent": np.asarray(~sounds, np.float64)}
     if steps > bar_steps:
         shares["rhythm_repeated"] = repeated_rhythms(onsets, bar_steps)
+        shares["self_similarity"] = self_similarity(tokens, bar_steps)
     return Statistics(histograms, shares)
 
 
@@ -103,6 +105,24 @@ def repeated_rhythms(onsets: np.ndarray, bar_steps: int) -> np.ndarray:
     sounds = (rhythm > 0)[:, 1:]
     counted = sounds.sum(1)
     return np.where(counted > 0, (same & sounds).sum(1) / np.maximum(counted, 1), np.nan)
+
+
+def self_similarity(tokens: np.ndarray, bar_steps: int) -> np.ndarray:
+    """The mean of the self-similarity matrix of bars, without its diagonal: the share of steps that sound alike.
+
+    Args:
+        tokens: lines `(windows, steps)`.
+        bar_steps: steps in a bar.
+
+    Returns:
+        float64 `(windows,)`; a silent line is all alike.
+    """
+    place = np.maximum.accumulate(np.where(tokens != HOLD, np.arange(tokens.shape[1]), 0), axis=1)
+    sounding = np.take_along_axis(tokens, place, axis=1)
+    bars = np.where(sounding >= FIRST_ONSET, sounding, HOLD).reshape(len(tokens), -1, bar_steps)
+    alike = (bars[:, :, None] == bars[:, None, :]).mean(3)
+    later, earlier = np.tril_indices(bars.shape[1], -1)
+    return alike[:, later, earlier].mean(1)
 
 
 def key_statistics(tokens: np.ndarray, bar_steps: int) -> Statistics:

@@ -17,6 +17,10 @@ _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 _KEY = re.compile(r"^([A-Ga-g])([#♯b♭]?)\s*(major|maj|minor|min|m|)$")
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
+SCALES = 12
+"""Diatonic scales, each that of a major key and its relative minor."""
+_TRIAD = (0, 4, 7)
+_CHORD_WEIGHT, _ROUNDING = 0.05, 1e-6
 _PROFILES = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
@@ -35,10 +39,36 @@ class Key(NamedTuple):
     tonic: int
     mode: str
 
+    @property
+    def scale(self) -> int:
+        """The tonic of the major key that has the same notes, 0 for C."""
+        return self.tonic if self.mode == "major" else (self.tonic + 3) % SCALES
+
     def has(self, pitch: Tensor) -> Tensor:
         """Whether pitches lie in its scale: bool, of their shape."""
         steps = torch.tensor(_SCALES[self.mode], device=pitch.device)
         return torch.isin((pitch - self.tonic) % 12, steps)
+
+
+def scale_of(counts: Tensor) -> Tensor:
+    """The diatonic scale that has most of the notes of each piece; of several, the one whose tonic chord sounds most.
+
+    Args:
+        counts: how long each pitch class sounds, `(pieces, 12)`.
+
+    Returns:
+        int64 `(pieces,)`: the tonic of its major key, plus 12 where some notes lie outside.
+    """
+    tonics = torch.arange(SCALES)
+    belongs = torch.zeros(2, 12, SCALES)
+    for row, steps in zip(belongs, (_SCALES["major"], _TRIAD), strict=True):
+        for step in steps:
+            row[(tonics + step) % 12, tonics] = 1
+    shares = counts.float().cpu() / counts.sum(1, keepdim=True).clamp_min(1).cpu()
+    inside, chord = shares @ belongs[0], shares @ belongs[1]
+    best = (inside + _CHORD_WEIGHT * chord).argmax(1)
+    outside = inside.gather(1, best[:, None])[:, 0] < 1 - _ROUNDING
+    return best + SCALES * (outside & (counts.sum(1).cpu() > 0))
 
 
 def pitch_class(letter: str, accidental: str) -> int:

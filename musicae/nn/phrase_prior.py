@@ -54,6 +54,7 @@ class PhrasePrior(Prior):
         width, blocks, dropout: of the Transformer.
     """
 
+    joins_codes = True
     HEADS = 8
 
     def __init__(

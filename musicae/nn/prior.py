@@ -67,6 +67,9 @@ class Prior(nn.Module, ABC):
     is_fitted_afterwards: ClassVar[bool] = False
     """Whether it is fitted to the codes once training has ended, since training moves the codes away from it."""
 
+    joins_codes: ClassVar[bool] = False
+    """Whether it predicts codes in a row from others, and has `completed`."""
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape = shape

@@ -7,8 +7,9 @@ Folders are written atomically. Weights are stored in float32, float16 or int8 t
 import json
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -22,11 +23,13 @@ from musicae.domains import domain_class
 from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of, unknown_name
 from musicae.models import build_model, model_name
 from musicae.models.autoencoder import Autoencoder, check_weights, optional_weights, shapes_only
-from musicae.shipped import MANIFEST, WEIGHTS
+from musicae.shipped import MANIFEST, PRETRAINED, WEIGHTS
 from musicae.tensor_files import MOST_NUMBERS, TensorFile, halved, quantise, quantise_in_groups, write_tensors
 
 FORMAT_VERSION = 1
 """Version of the folder's layout; a newer one is refused."""
+_BITS_OF_DRAWING = 4
+"""Of a weight of what only draws codes, at most: it is as good in four bits (notebooks/LOG.md)."""
 _MOST_OPTIONAL = 2**24
 """Numbers of a tensor that former checkpoints lack, and that is made at its default."""
 
@@ -69,6 +72,7 @@ class Manifest(Config):
         training: the training config.
         data: paths, fingerprint and counts of what it was trained on.
         metrics: scores at the time of saving.
+        shares: a shipped model whose tensors these weights go on with: what is equal is stored there alone.
         environments: versions, commit, command and device; one for the beginning, and one for each resumption.
     """
 
@@ -82,6 +86,7 @@ class Manifest(Config):
     training: dict[str, Any] = Field(default={})
     data: dict[str, Any] = Field(default={})
     metrics: dict[str, float] = Field(default={})
+    shares: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     environments: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -158,10 +163,16 @@ def write_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, we
         MusicaeError: the weights cannot be written, as when no space is left.
     """
     tensors = {name: value.detach() for name, value in model.state_dict().items()}
+    with ExitStack() as stack:
+        shared = _shared(folder, manifest, model, stack)
+        tensors = {name: value for name, value in tensors.items() if not _is_equal(shared.get(name), value)}
     if weights == "int8":
         tensors = quantise(tensors)
     elif weights.startswith("int"):
-        tensors = quantise_in_groups(tensors, int(weights.removeprefix("int")))
+        bits = int(weights.removeprefix("int"))
+        drawing = {name: value for name, value in tensors.items() if model.is_of_second_stage(name)}
+        others = {name: value for name, value in tensors.items() if name not in drawing}
+        tensors = quantise_in_groups(others, bits) | quantise_in_groups(drawing, min(bits, _BITS_OF_DRAWING))
     if weights != "float32":
         tensors = halved(tensors)
     content = json.dumps(manifest.model_dump(mode="json"), indent=2)
@@ -192,12 +203,15 @@ def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) 
     except (MusicaeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = sentence_of(error, 2000)
         raise CheckpointError(f"{folder / MANIFEST} does not fit musicae {__version__}: {reason}.") from error
-    with TensorFile(folder / WEIGHTS) as file:
-        stored = _fitting(folder, model, file)
+    with ExitStack() as stack:
+        file = stack.enter_context(TensorFile(folder / WEIGHTS))
+        own = {present_name(name): _Stored(file, name) for name in file.shapes}
+        if len(own) < len(file.shapes):
+            raise _other_weights(folder, "two of them have one name")
+        stored = _shared(folder, manifest, model, stack) | own
+        _check_fit(folder, model, stored)
         weights = {
-            name: _laid_out(file.read(stored[name]), like)
-            for name, like in model.state_dict().items()
-            if name in stored
+            name: _laid_out(stored[name].read(), like) for name, like in model.state_dict().items() if name in stored
         }
     is_complete = model_class is None
     if not is_complete:  # a class of the user's own may make more in its `__init__` than its state holds
@@ -210,33 +224,60 @@ def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) 
     return model.eval(), domain, manifest
 
 
-def _fitting(folder: Path, model: Autoencoder, file: TensorFile) -> dict[str, str]:
-    """Compares a model's names and shapes with those of a file, before memory is taken for either.
+class _Stored(NamedTuple):
+    """A tensor in a file."""
+
+    file: TensorFile
+    name: str
+
+    def read(self) -> Tensor:
+        return self.file.read(self.name)
+
+
+def _shared(folder: Path, manifest: Manifest, model: Autoencoder, stack: ExitStack) -> dict[str, _Stored]:
+    """Name of each of the model's tensors that is stored with the shipped model that it goes on with → where."""
+    if manifest.shares is None:
+        return {}
+    if not (PRETRAINED / manifest.shares / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder} goes on with the weights of {in_short(manifest.shares)}, which this musicae {__version__} does "
+            "not have; upgrade musicae."
+        )
+    start = stack.enter_context(TensorFile(PRETRAINED / manifest.shares / WEIGHTS))
+    places = {present_name(name): name for name in start.shapes}
+    names = {name: model.name_in_start(name) for name in model.state_dict()}
+    return {name: _Stored(start, places[former]) for name, former in names.items() if former in places}
+
+
+def _is_equal(stored: _Stored | None, value: Tensor) -> bool:
+    """Whether a stored tensor is the same, as it is read."""
+    if stored is None or stored.file.shapes[stored.name] != tuple(value.shape):
+        return False
+    return torch.equal(stored.read().to(value.dtype), value.cpu())
+
+
+def _check_fit(folder: Path, model: Autoencoder, stored: Mapping[str, _Stored]) -> None:
+    """Compares a model's names and shapes with those of files, before memory is taken for either.
 
     Args:
         folder: the checkpoint's.
         model: built of shapes only.
-        file: its weights.
-
-    Returns:
-        Name of each of the model's tensors → its name in the file; those that may be missing may be left out.
+        stored: its tensors; those that may be missing may be left out.
 
     Raises:
         CheckpointError: another name, shape or type, or more weights than are loaded.
     """
-    stored = {present_name(name): name for name in file.shapes}
     own = model.state_dict()
-    if len(stored) < len(file.shapes):
-        raise _other_weights(folder, "two of them have one name")
     for name, value in own.items():
         if name not in stored:
             if name in optional_weights(model) and value.numel() <= _MOST_OPTIONAL:
                 continue
             raise _other_weights(folder, f"they have no {name}")
-        shape = file.shapes[stored[name]]
+        file, place = stored[name]
+        shape = file.shapes[place]
         if shape != tuple(value.shape):
             raise _other_weights(folder, f"{name} is {in_short(shape)}, expected {in_short(tuple(value.shape))}")
-        if file.is_float(stored[name]) != value.is_floating_point():
+        if file.is_float(place) != value.is_floating_point():
             raise _other_weights(folder, f"{name} is stored as another type")
     for name in stored:
         if name not in own:
@@ -244,7 +285,6 @@ def _fitting(folder: Path, model: Autoencoder, file: TensorFile) -> dict[str, st
     numbers = sum(value.numel() for value in own.values())
     if numbers > MOST_NUMBERS:
         raise CheckpointError(f"{folder} holds a model of {numbers:,} weights; at most {MOST_NUMBERS:,} are loaded.")
-    return stored
 
 
 def _other_weights(folder: Path, reason: str) -> CheckpointError:
@@ -283,8 +323,9 @@ def take_over(model: Autoencoder, folder: Path) -> int:
     That may be all of them, or the layers for phrases, from a model of short pieces to one of long pieces. A model may
     adapt weights of other sizes (`Autoencoder.adapted`).
 
-    A learned prior is copied only if everything then fits, since codes of another model are distributed differently,
-    or where the model says itself of which of its parts it is the prior (`Autoencoder.adapted`) and the rest fits.
+    A learned prior is copied only if everything then fits (in a second stage: everything that it keeps), since codes of
+    another model are distributed differently, or where the model says itself of which of its parts it is the prior
+    (`Autoencoder.adapted`) and the rest fits.
 
     Args:
         model: changed in place.
@@ -297,7 +338,8 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         CheckpointError: no such checkpoint, or nothing in it fits.
     """
     own = model.state_dict()
-    stored = with_present_names(read_tensors(folder / WEIGHTS))
+    is_whole = not (folder / MANIFEST).is_file() or read_manifest(folder).shares is None
+    stored = with_present_names(read_tensors(folder / WEIGHTS) if is_whole else load_checkpoint(folder)[0].state_dict())
     found = model.adapted(stored)
     fits = {
         name: name in own
@@ -305,7 +347,8 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         and value.is_floating_point() == own[name].is_floating_point()
         for name, value in found.items()
     }
-    is_same = found.keys() == own.keys() and all(fits.values())
+    is_second_stage = {name for name in own if not model.learns(name)} == found.keys()
+    is_same = (found.keys() == own.keys() or is_second_stage) and all(fits.values())
     codes_fit = all(fit for name, fit in fits.items() if not name.startswith("latent."))
     weights = {
         name: value

@@ -155,6 +155,8 @@ class TrainingRun:
             generator=partial(self._generator, 0),
             precision=self.accelerator.autocast,
         )
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(model.learns(name))
         self.average = AveragedModel(model.to(self.device))
         if config.compile:
             from musicae.training.compiled import compile_networks

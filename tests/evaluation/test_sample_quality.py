@@ -92,7 +92,7 @@ def test_samples_have_the_promised_scores(tunes: tuple[MusicDomain, DataSet]) ->
     scores = sample_quality(songbook(domain, windows(domain, dataset, "train")), dataset, 50)
     distances = {f"{name}_js_bits" for name in ("pitch_class", "interval", "duration", "density")}
     expected = {f"{side}_{name}" for side in ("sample", "training") for name in distances}
-    shares = {"in_scale", "silent", "rhythm_repeated", "copied", "copied_bars", "distinct"}
+    shares = {"in_scale", "silent", "rhythm_repeated", "self_similarity", "copied", "copied_bars", "distinct"}
     assert set(scores) == expected | {f"{side}_{name}" for side in ("sample", "held_out") for name in shares} | {
         "samples"
     }

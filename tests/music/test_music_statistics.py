@@ -41,6 +41,21 @@ def test_bars_whose_rhythm_came_before_are_counted() -> None:
     assert "rhythm_repeated" not in line_statistics(windows[:, :4], bar_steps=4).shares
 
 
+def test_bars_are_alike_where_the_same_sounds() -> None:
+    held, other = (60, 0, 0, 0), (60, 0, 62, 0)
+    windows = np.stack(
+        [
+            line(*held, 0, 0, 0, 0, *other, *other),  # the note goes on into the second bar
+            line(*held, *[62, 0, 0, 0], *[64, 0, 0, 0], *[65, 0, 0, 0]),
+            line(*[0] * 16),
+            line(*[60, 1, 0, 0], *[60, 0, 1, 0], *[0, 0, 0, 0], *[0, 0, 0, 0]),
+        ]
+    )
+    found = line_statistics(windows, bar_steps=4).shares["self_similarity"]
+    np.testing.assert_allclose(found[:3], [(1 + 4 * 0.5 + 1) / 6, 0, 1])
+    assert 0 < found[3] < 1
+
+
 def test_a_line_is_counted_note_by_note() -> None:
     # C4 for 2 steps, a rest of 2, E4 for 3, G3 to the end.
     found = line_statistics(np.stack([line(60, 0, 1, 0, 64, 0, 0, 55)]), bar_steps=4).histograms
@@ -113,7 +128,11 @@ def test_a_part_of_one_stream_has_plain_names_and_a_trio_names_its_streams() -> 
     alone = part_statistics(windows[..., :1], PARTS["melody"], 16)
     assert set(alone.histograms) == {"pitch_class", "interval", "duration", "density"}
     trio = part_statistics(windows, PARTS["trio"], 16)
-    of_lines = [f"{name}_{line}" for name in ("in_scale", "silent", "rhythm_repeated") for line in ("melody", "bass")]
+    of_lines = [
+        f"{name}_{line}"
+        for name in ("in_scale", "silent", "rhythm_repeated", "self_similarity")
+        for line in ("melody", "bass")
+    ]
     assert set(trio.shares) == {*of_lines, "silent_drums"}
     assert len(trio.histograms) == 4 + 4 + 2
 

@@ -133,3 +133,18 @@ def test_a_note_that_is_held_over_a_bar_line_sounds_on_after_it() -> None:
     assert float(ANY.way_to_key(two[None], Key(2, "minor"), keeps_pitch=True)[1]) == pytest.approx(
         float(fits(held, "minor")[0, 2]) / 2, rel=1e-5
     )
+
+
+@pytest.mark.parametrize("domain", [MELODY, ANY, PIANO], ids=["4/4", "any", "piano"])
+def test_the_scale_is_that_of_all_notes(domain):
+    for shift in (0, 3, 10):
+        pitches = tuple(pitch + shift for pitch in C_MAJOR)
+        assert domain.spec.labels.of(line(domain, pitches)).tolist() == [shift]
+    assert domain.spec.labels.of(line(domain, (*C_MAJOR, 61))).tolist() == [12]
+    assert domain.spec.labels.of(line(domain, (62, 65, 69, 62, 65, 69))).item() == Key(2, "minor").scale
+    assert domain.spec.labels.of(line(domain, ())).item() < domain.spec.labels.usual
+    assert domain.label_of_key(parse_key("A minor")) == domain.label_of_key(parse_key("C")) == 0
+
+
+def test_drums_have_no_scale():
+    assert MusicDomain(MusicConfig(part="drums")).spec.labels is None

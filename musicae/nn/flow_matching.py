@@ -1,0 +1,245 @@
+"""`FlowMatching`: a second stage, which learns to draw the codes of a trained model.
+
+A prior that is trained with the model knows what codes cost. Codes drawn from it decode less well than those of real
+examples: it also has weight between them, and they are as noisy as the posterior. So a network learns afterwards how
+noise becomes the mean of a posterior, along straight lines (Lipman et al., 2023, "Flow Matching for Generative
+Modeling"; Liu et al., 2023, "Flow Straight and Fast"). It predicts the code at the end of the line. Codes are measured
+in units of the posterior's deviation: the decoder hears no smaller difference, so most of what matters is decided where
+there is as much noise as code, and there most of the training takes place.
+
+A code may consist of several in a row, which attend to each other, and of which some may be known. It may be asked for
+by a label; to draw it, the prediction without the label is left behind (Ho & Salimans, 2021, "Classifier-Free Diffusion
+Guidance").
+"""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from musicae.nn.latent import Posterior
+from musicae.nn.layers import draw_rows
+
+EVALUATIONS = 8
+"""Of the network for a draw, where no label is asked for."""
+_LAST_TIME, _CURVE = 0.7, 1.1
+"""The time of the last evaluation, whose prediction is the code, and how densely the first ones lie."""
+_GUIDED_UNTIL = 0.6
+_TIME_MEAN, _TIME_DEVIATION, _LEAST_REST = -0.4, 1.0, 0.3
+"""Times of training are a sigmoid of normal numbers; an error weighs 1 / (1 − t)², t at most 0.7."""
+_UNLABELLED, _WITH_KNOWN = 0.15, 0.4
+"""Shares of the training examples: without their label, and with some of their codes known."""
+_FREQUENCIES, _HIGHEST = 32, 500.0
+_FIRST_BATCHES = 100
+"""Training batches that mean and scale of the codes are taken of."""
+
+
+class ModulatedBlock(nn.Module):
+    """Attention between the codes in a row, then an MLP; what is asked for scales and shifts both.
+
+    Args:
+        width: numbers of a position, a multiple of `heads`.
+        heads: of the attention; 0 for a single position, which attends to nothing.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Parameter(torch.zeros(2 if heads else 1, 3, width))
+        if heads:
+            self.to_query_key_value = nn.Linear(width, 3 * width)
+            self.join_heads = nn.Linear(width, width)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, asked: Tensor) -> Tensor:
+        """`(batch, positions, width)`, and scale, shift and gate `(batch, 1, halves, 3, width)` → as x."""
+        halves = (asked + self.modulation).unbind(-3)
+        if self.heads:
+            x = self._added(x, halves[0], self._attended)
+        return self._added(x, halves[-1], lambda y: self.narrow(F.gelu(self.widen(y))))
+
+    def _added(self, x: Tensor, asked: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
+        scale, shift, gate = asked.unbind(-2)
+        return x + (1 + gate) * layer(self.norm(x) * (1 + scale) + shift)
+
+    def _attended(self, y: Tensor) -> Tensor:
+        joined = self.to_query_key_value(y).unflatten(-1, (3, self.heads, -1))
+        query, key, value = joined.permute(2, 0, 3, 1, 4)
+        return self.join_heads(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+
+
+class FlowMatching(nn.Module):
+    """Draws codes `(positions · size,)`.
+
+    Args:
+        positions: how many codes are in a row.
+        size: numbers of each.
+        classes: of the condition; 0 for none.
+        labels: how many there are; 0 for none.
+        width, blocks: of the network.
+    """
+
+    HEADS = 8
+    mean: Tensor
+    scale: Tensor
+    batches: Tensor
+    frequencies: Tensor
+
+    def __init__(self, positions: int, size: int, *, classes: int, labels: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.positions, self.size, self.labels = positions, size, labels
+        heads = self.HEADS if positions > 1 else 0
+        self.input_projection = nn.Linear(size, width)
+        self.position = nn.Parameter(torch.randn(positions, width).mul_(0.02))
+        self.known = nn.Parameter(torch.randn(width).mul_(0.02))
+        self.of_class = nn.Embedding(max(1, classes), width)
+        self.of_label = nn.Embedding(labels + 1, width)  # the last one: no label
+        self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.modulation = nn.Linear(width, (2 if heads else 1) * 3 * width)
+        self.blocks = nn.ModuleList(ModulatedBlock(width, heads) for _ in range(blocks))
+        self.output_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
+        for layer in (self.modulation, self.output_projection[-1]):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+        self.register_buffer("mean", torch.zeros(size, device="cpu"))
+        self.register_buffer("scale", torch.ones(size, device="cpu"))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64, device="cpu"))
+
+    def check_weights(self) -> None:
+        """Raises `ValueError` where a scale is not positive."""
+        if not (self.scale > 0).all():
+            raise ValueError("the scales of a second stage are not positive")
+
+    def forward(self, x: Tensor, time: Tensor, known: Tensor, condition: Tensor | None, label: Tensor | None) -> Tensor:
+        """Predicts codes from what they are mixed with.
+
+        Args:
+            x: (1 − t) · noise + t · code, or the code where it is known, `(batch, positions, size)`, scaled.
+            time: t, `(batch,)`.
+            known: bool, `(batch, positions)`.
+            condition: int64 `(batch, length)`, of which the first counts; None: class 0.
+            label: int64 `(batch,)`; None: no label.
+
+        Returns:
+            Codes, scaled, of the shape of x.
+        """
+        none = time.new_full((len(x),), self.labels, dtype=torch.int64)
+        of_label = self.of_label(none if label is None else label)
+        of_class = self.of_class(torch.zeros_like(none) if condition is None else condition[:, 0])
+        exponents = torch.linspace(0, math.log(_HIGHEST), _FREQUENCIES, device=x.device)
+        angle = time[:, None] * exponents.exp()
+        asked = self.time(torch.cat([angle.sin(), angle.cos()], 1)) + of_class + of_label
+        modulation = self.modulation(F.silu(asked)).unflatten(1, (1, -1, 3, len(self.known)))
+        hidden = self.input_projection(x) + self.position + known.unsqueeze(-1) * self.known + of_label.unsqueeze(1)
+        for block in self.blocks:
+            hidden = block(hidden, modulation)
+        return self.output_projection(hidden)
+
+    def loss(
+        self, codes: Posterior, condition: Tensor | None, label: Tensor | None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The weighted squared error of predictions, summed over the numbers of a code, `(batch,)`.
+
+        In training the first batches are also what mean and scale of the codes are taken of.
+
+        Args:
+            codes: the posteriors of a batch, with means `(batch, positions · size)`.
+            condition, label: as in `forward`.
+            generator: of times and noise; None: torch's own.
+        """
+        if self.training and int(self.batches) < _FIRST_BATCHES:
+            self._measure(codes)
+        code = self._scaled(codes.mean.float())
+        rows, device = len(code), code.device
+
+        def normal(shape: tuple[int, ...]) -> Tensor:
+            return torch.randn(shape, generator=generator, device=device)
+
+        def uniform(shape: tuple[int, ...]) -> Tensor:
+            return torch.rand(shape, generator=generator, device=device)
+
+        time = torch.sigmoid(_TIME_MEAN + _TIME_DEVIATION * draw_rows(normal, (rows,)))
+        chance = draw_rows(uniform, (rows, self.positions + 3))
+        known = (chance[:, 3:] < chance[:, :1]) & (chance[:, 1:2] < _WITH_KNOWN) & (self.positions > 1)
+        if label is not None:
+            label = torch.where(chance[:, 2] < _UNLABELLED, self.labels, label)
+        share = time[:, None, None]
+        mixed = share * code + (1 - share) * draw_rows(normal, tuple(code.shape))
+        found = self(torch.where(known.unsqueeze(-1), code, mixed), time, known, condition, label).float()
+        error = ((found - code).pow(2).sum(2) * ~known).sum(1)
+        return error / (1 - time).clamp_min(_LEAST_REST).pow(2)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        noise: Tensor,
+        condition: Tensor | None = None,
+        label: Tensor | None = None,
+        *,
+        guidance: float = 1.0,
+        codes: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Noise → codes, along the flow's curves in a few steps.
+
+        Args:
+            noise: `(batch, positions · size)`, standard normal, or with less deviation for safer draws.
+            condition, label: as in `forward`.
+            guidance: how far to go from the prediction without the label to that with it; 1: the latter.
+            codes: `(batch, positions · size)`; those that are known are kept.
+            known: bool, `(positions,)`.
+
+        Returns:
+            Codes `(batch, positions · size)`.
+        """
+        x = noise.float().unflatten(1, (self.positions, self.size))
+        rows = len(x)
+        is_known = torch.zeros(rows, self.positions, dtype=torch.bool, device=x.device)
+        given = torch.zeros_like(x)
+        if codes is not None and known is not None:
+            is_known, given = known.to(x.device).expand(rows, -1), self._scaled(codes.float())
+        steps = torch.arange(EVALUATIONS, device="cpu") / (EVALUATIONS - 1)
+        times = [*(_LAST_TIME * steps.pow(_CURVE)).tolist(), 1.0]
+        for time, following in pairwise(times):
+            x = torch.where(is_known.unsqueeze(-1), given, x)
+            is_guided = label is not None and guidance != 1 and time < _GUIDED_UNTIL
+            found = self._predicted(x, time, is_known, condition, label, guidance if is_guided else 1.0)
+            x = x + (following - time) / (1 - time) * (found - x)
+        drawn = x * self.scale + self.mean
+        if codes is not None:
+            drawn = torch.where(is_known.unsqueeze(-1), codes.float().view_as(drawn), drawn)
+        return drawn.flatten(1)
+
+    def _predicted(
+        self,
+        x: Tensor,
+        time: float,
+        known: Tensor,
+        condition: Tensor | None,
+        label: Tensor | None,
+        guidance: float,
+    ) -> Tensor:
+        times = x.new_full((len(x),), time)
+        found = self(x, times, known, condition, label).float()
+        if guidance == 1:
+            return found
+        free = self(x, times, known, condition, None).float()
+        return free + guidance * (found - free)
+
+    def _scaled(self, code: Tensor) -> Tensor:
+        return (code.unflatten(1, (self.positions, self.size)) - self.mean) / self.scale
+
+    @torch.no_grad()
+    def _measure(self, codes: Posterior) -> None:
+        """Goes on with the averages over the first batches: the mean of means, and of deviations."""
+        self.batches += 1
+        share = 1 / self.batches
+        mean = codes.mean.float().unflatten(1, (self.positions, self.size)).mean((0, 1))
+        deviation = codes.variance.float().sqrt().unflatten(1, (self.positions, self.size)).mean((0, 1))
+        self.mean.lerp_(mean, share)
+        self.scale.lerp_(deviation, share)

@@ -1,0 +1,99 @@
+"""Flow matching: what it draws is distributed as the codes are, by label, and fits what is known."""
+
+import pytest
+import torch
+
+from musicae.nn.flow_matching import FlowMatching
+from musicae.nn.latent import Posterior
+
+SIZE, DEVIATION = 3, 0.2
+
+
+def codes(count: int, generator: torch.Generator) -> tuple[Posterior, torch.Tensor]:
+    """Two codes in a row, both at +2 or both at −2 in each number, and which, at random; with small deviations."""
+    label = torch.randint(2, (count,), generator=generator)
+    mean = (4.0 * label - 2)[:, None].expand(-1, 2 * SIZE) + 0.1 * torch.randn(count, 2 * SIZE, generator=generator)
+    return Posterior(mean, torch.full_like(mean, DEVIATION).log() * 2), label
+
+
+@pytest.fixture(scope="module")
+def trained() -> FlowMatching:
+    torch.manual_seed(0)
+    flow = FlowMatching(2, SIZE, classes=2, labels=2, width=32, blocks=2).train()
+    generator = torch.Generator().manual_seed(1)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
+    for _ in range(400):
+        posterior, label = codes(128, generator)
+        optimizer.zero_grad()
+        flow.loss(posterior, None, label, generator).mean().backward()
+        optimizer.step()
+    return flow.eval()
+
+
+def noise(count: int) -> torch.Tensor:
+    return torch.randn(count, 2 * SIZE, generator=torch.Generator().manual_seed(2))
+
+
+def test_mean_and_scale_are_those_of_the_codes(trained):
+    torch.testing.assert_close(trained.scale, torch.full((SIZE,), DEVIATION))
+    assert trained.mean.abs().max() < 0.1
+    assert int(trained.batches) == 100
+
+
+def test_draws_lie_where_codes_do_and_never_between(trained):
+    drawn = trained.draw(noise(400))
+    assert ((drawn.abs() - 2).abs() < 0.5).float().mean() > 0.9
+    assert 0.3 < (drawn > 0).float().mean() < 0.7
+    assert (drawn[:, :SIZE].mean(1).sign() == drawn[:, SIZE:].mean(1).sign()).float().mean() > 0.9
+    assert torch.equal(trained.draw(noise(400)), drawn)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_label_decides(trained, guidance):
+    label = torch.arange(200) % 2
+    drawn = trained.draw(noise(200), None, label, guidance=guidance)
+    assert ((drawn.mean(1) > 0) == (label == 1)).float().mean() > 0.98
+
+
+def test_known_codes_stay_and_the_others_follow_them(trained):
+    given = torch.randn(200, 2 * SIZE) * 50  # what stands in place of the unknown one does not matter
+    given[:, :SIZE] = (2.0 * (torch.arange(200) % 2 * 2 - 1))[:, None]
+    known = torch.tensor([True, False])
+    drawn = trained.draw(noise(200), codes=given, known=known)
+    assert torch.equal(drawn[:, :SIZE], given[:, :SIZE])
+    assert (drawn[:, SIZE:].mean(1).sign() == given[:, 0].sign()).float().mean() > 0.9
+    other = given.clone()
+    other[:, SIZE:] = 7
+    assert torch.equal(trained.draw(noise(200), codes=other, known=known), drawn)
+
+
+def test_the_error_falls_with_what_is_known(trained):
+    posterior, label = codes(512, torch.Generator().manual_seed(3))
+    errors = [
+        float(trained.loss(posterior, None, each, torch.Generator().manual_seed(4)).mean())
+        for each in (label, 1 - label)
+    ]
+    untrained = FlowMatching(2, SIZE, classes=2, labels=2, width=32, blocks=2).eval()
+    untrained.load_state_dict(untrained.state_dict() | {"scale": trained.scale, "mean": trained.mean})
+    first = float(untrained.loss(posterior, None, label, torch.Generator().manual_seed(4)).mean())
+    assert errors[0] < 0.1 * first
+    assert errors[0] < errors[1]
+
+
+def test_a_single_code_has_no_attention_and_its_class_counts():
+    torch.manual_seed(0)
+    flow = FlowMatching(1, SIZE, classes=3, labels=0, width=16, blocks=1).eval()
+    assert not any("query" in name for name, _ in flow.named_parameters())
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    start = torch.randn(4, SIZE)
+    first, other = (flow.draw(start, torch.full((4, 5), number)) for number in (0, 2))
+    assert torch.equal(flow.draw(start), first)
+    assert not torch.allclose(first, other)
+
+
+def test_scales_that_are_not_positive_are_refused():
+    flow = FlowMatching(1, SIZE, classes=0, labels=0, width=16, blocks=1)
+    flow.scale[1] = 0
+    with pytest.raises(ValueError, match="not positive"):
+        flow.check_weights()
