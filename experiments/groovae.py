@@ -22,7 +22,7 @@ from musicae.spec import TensorSpec
 from musicae.trained import TrainedModel, load
 from musicae.training.experiment import Experiment
 
-MINUTES = 25.0
+MINUTES = 18.0
 _SETTINGS = {
     "part": "drums",
     "expression": True,

@@ -9,12 +9,14 @@ _PLAYERS = {
     "constant": "one constant",
     "medians": "median of each drum and position",
     "played": "`drums-2bar`, median of its draws",
+    "groovae": "GrooVAE, median of its draws",
 }
 
 
 def humanized(table: Table) -> str:
     """Errors of medians and of humanizers, and the spread of single draws beside the real one."""
-    found = read("music-grooves")["humanize"]
+    beside = {name: row for name, row in read("music-groovae").items() if name == "groovae"}
+    found = read("music-grooves")["humanize"] | beside
     real = found["real"]
     rows = []
     for key, name in _PLAYERS.items():
@@ -68,6 +70,19 @@ def piano(table: Table) -> str:
     ]
     heads = ["windows", "of them", "onset F1", "with ends", "onset F1 at the mean of z", "KL, bits", "velocity MAE"]
     return table([*heads, "offset MAE, 16ths", "bar before, onset F1"], rows)
+
+
+def beside_real(table: Table) -> str:
+    """Samples and real music by smg-metrics."""
+    kinds = {"samples": "samples", "in_d_minor": "samples, `--key \"D minor\"`", "held_out": "held-out music"}
+    names = {"pce": "entropy of pitch classes", "sc": "notes in the best scale", "ook": "notes out of key"}
+    names |= {"gs": "likeness of rhythms", "ngram_div": "different n-grams", "ebr": "empty beats"}
+    rows = [
+        [f"`{model}`, {kinds[kind]}", *(f"{row[name]:.3f}" for name in names)]
+        for model, found in read("music-smg").items()
+        for kind, row in found.items()
+    ]
+    return table(["pieces", *names.values()], rows)
 
 
 def tapped() -> str:

@@ -23,7 +23,7 @@ class Recipe:
         start_from: the recipe whose weights it starts from.
         is_leg: whether it is only there for others to go on from, so that no table shows it.
         shipped_as: the shipped model that `run.py --ship` makes of it.
-        shares: the shipped model that it starts from as it is shipped, and whose weights it is stored without.
+        shares: the shipped model whose weights it is stored without; what starts from it starts from it as shipped.
         bits: of a weight of the shipped model: 16 is float16, 8 and fewer are whole numbers with scales.
         scored_on: sets scored on where that is not all of `sets`, since the legs before split some of them differently.
         scored_with: settings changed for scoring.
@@ -346,6 +346,18 @@ def _piano(minutes: float, **more: Any) -> Recipe:
     )
 
 
+# What is learned of the shipped codes of two bars in a row.
+_JOINED = {
+    "shares": "melody-2bar",
+    "batch_size": 128,
+    "evaluate_every": 300,
+    "prior_width": 192,
+    "prior_blocks": 3,
+    "second_stage": True,
+    "flow_width": 256,
+    "flow_blocks": 4,
+}
+
 _TUNES: dict[str, Recipe] = {
     "melody-2bar-start": _music(_TUNE_BOOKS, 40, beta=0.35, is_leg=True, split_by_names=True),
     "melody-2bar-common": _music(
@@ -383,6 +395,7 @@ _TUNES: dict[str, Recipe] = {
         second_stage=True,
         flow_width=320,
         flow_blocks=3,
+        guidance=1.5,
         start_from="melody-2bar-codes",
         shipped_as="melody-2bar",
         bits=6,
@@ -419,19 +432,24 @@ _TUNES: dict[str, Recipe] = {
     ),
     "melody-16bar-joint": _phrases(17, "melody-16bar-phrases", beta=0.48, learning_rate=5e-4, sample_spread=0.5),
     # The codes of the shipped model of two bars, a little less precise, with what joins and what draws them.
-    "melody-16bar": _phrases(
+    "melody-16bar-draws": _phrases(
         25,
         "melody-2bar",
         learning_rate=1e-3,
-        batch_size=128,
-        evaluate_every=300,
         code_noise=1.06,
-        prior_width=192,
-        prior_blocks=3,
-        second_stage=True,
-        flow_width=256,
-        flow_blocks=4,
-        shares="melody-2bar",
+        **_JOINED,
+        is_leg=True,
+        samples=0,
+        pairs=0,
+    ),
+    "melody-16bar": _phrases(
+        7,
+        "melody-16bar-draws",
+        learning_rate=5e-4,
+        code_noise=1.12,
+        sample_spread=0.8,
+        guidance=2.5,
+        **_JOINED,
         shipped_as="melody-16bar",
     ),
     "drums-2bar-start": _music(("groove",), 27, part="drums", beta=0.2, width=512, is_leg=True),
@@ -493,6 +511,7 @@ _TUNES: dict[str, Recipe] = {
         second_stage=True,
         flow_width=256,
         flow_blocks=3,
+        guidance=1.0,
         start_from="piano-2bar-codes",
         shipped_as="piano-2bar",
     ),

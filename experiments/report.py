@@ -443,6 +443,7 @@ TABLES = {
     "gaps": play_tables.gaps,
     "piano": lambda: play_tables.piano(table),
     "tapped": play_tables.tapped,
+    "beside_real": lambda: play_tables.beside_real(table),
     "chords": chords,
     "samples": samples,
     "quantisation": quantisation,

@@ -159,7 +159,8 @@ def resolve(name: str, sets: Path, runs: Path) -> Experiment:
     recipe = RECIPES[name]
     settings = _with_noise(recipe.all_settings, recipe, sets)
     if recipe.start_from is not None:
-        settings["start_from"] = recipe.shares or str(runs / recipe.start_from)
+        is_shipped = recipe.start_from == recipe.shares
+        settings["start_from"] = recipe.start_from if is_shipped else str(runs / recipe.start_from)
     data = [sets / each for each in recipe.sets]
     return Experiment.resolve(recipe.domain, task=recipe.task, data=data, model=recipe.model, settings=settings)
 

@@ -34,6 +34,29 @@ SUMMARY = {
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
     "notes-16k": "Single notes of instruments as codes: rebuild, morph, vary, shift, map.",
 }
+USAGE = {
+    "melody-2bar": (
+        "musicae interpolate a.mid b.mid",
+        "musicae shift song.mid --attribute density --amount 1",
+        'musicae sample --key "D minor" --count 4',
+    ),
+    "melody-16bar": (
+        "musicae infill song.mid --bars 5-6",
+        "musicae continue song.mid --bars 8",
+        'musicae sample --model melody-16bar --key "D minor"',
+    ),
+    "drums-2bar": ("musicae humanize beat.mid", "musicae groove-transfer funky.mid stiff.mid"),
+    "drums-2bar-tap": ("musicae tap rhythm.mid",),
+    "piano-2bar": (
+        "musicae interpolate a.mid b.mid --model piano-2bar",
+        "musicae vary song.mid --model piano-2bar --bars 9-12",
+    ),
+    "denoise-16k": ("musicae denoise noisy.wav",),
+    "denoise-live-16k": ("musicae denoise noisy.wav --model denoise-live-16k",),
+    "upscale-16k": ("musicae upscale telephone.wav",),
+    "notes-16k": ("musicae interpolate flute.wav cello.wav", "musicae vary flute.wav"),
+}
+"""Commands, for the card."""
 LIMITS = {
     "melody-2bar": (
         "Folk tunes, songs and lead sheets of Europe and America, mostly before 1925; other styles are rebuilt less "
@@ -56,8 +79,8 @@ LIMITS = {
     "piano-2bar": (
         "Pieces of some twenty composers of the 18th to the early 20th century, whose dynamics and tempo one person "
         "shaped by hand; other styles are rebuilt less well. A key is struck at most once in a sixteenth, and pedals "
-        "are kept from the source, never made. What it makes up by itself hardly holds together: use it to "
-        "rebuild, morph and vary."
+        "are kept from the source, never made. What it makes up by itself keeps its scale less often than music does: "
+        "it is for rebuilding, morphing and varying first."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "
@@ -98,6 +121,12 @@ def _stored_in_words(bits: int) -> str:
         return "float16"
     scales = "each output channel" if bits == 8 else "every 32 weights"
     return f"{bits} bits with a scale for {scales} (small tensors as float16)"
+
+
+def _apart(recipe: Recipe) -> str:
+    """What is stored otherwise than the rest, or elsewhere."""
+    draws = ", what only draws codes in 4" if recipe.settings.get("second_stage") and recipe.bits > 4 else ""
+    return draws + (f", without what it shares with `{recipe.shares}`" if recipe.shares else "")
 
 
 def ship(
@@ -159,10 +188,11 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float]) -> str:
     parts = [
         f"# {name}",
         SUMMARY[name],
+        "```bash\n" + "\n".join(USAGE[name]) + "\n```",
         "## Training",
         f"`python experiments/run.py --sets FOLDER --ship {name}`: {minutes:.0f} minutes in all, updates {updates}; "
         f"{report.threads(name)}, seed {manifest.training['seed']}. {_legs(name)} Stored as "
-        f"{_stored_in_words(recipe.bits)}{_rounding(name)}.",
+        f"{_stored_in_words(recipe.bits)}{_apart(recipe)}{_rounding(name)}.",
         _CALIBRATED if recipe.calibrated else "",
         f"{examples['train']} training examples, {examples['validation']} for choosing the checkpoint, "
         f"{examples['test']} kept for testing; {_split(recipe)}no item (song, recording) is in two of them. "
@@ -182,7 +212,7 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float]) -> str:
 
 def _filled(part: str) -> str:
     """A paragraph broken into lines; lists, tables and headings as they are."""
-    return part if part.startswith(("#", "-", "|")) else textwrap.fill(part, 119, break_on_hyphens=False)
+    return part if part.startswith(("#", "-", "|", "```")) else textwrap.fill(part, 119, break_on_hyphens=False)
 
 
 def card_of_shipped(name: str, pretrained: Path = PRETRAINED) -> str:

@@ -24,7 +24,7 @@ from stored import trained_model
 from musicae.data.dataset import unseen
 from musicae.inference.results import Morph
 
-MODELS = ("melody-2bar", "melody-16bar")
+MODELS = ("melody-2bar", "melody-16bar", "piano-2bar")
 MEASURES = ("pce", "sc", "ook", "gs", "ngram_div", "ebr")
 """Entropy of the pitch classes, share of the notes in the best scale, notes outside of the estimated key, likeness of
 the bars' rhythms, different n-grams of pitches, empty beats."""
@@ -44,6 +44,7 @@ def beside_real(sets: Path, runs: Path) -> dict[str, Any]:
         real = trained.domain.tensor(torch.from_numpy(np.array(dataset.examples[np.sort(rows)]))).target
         written = {
             "samples": trained.sample(len(rows), seed=0),
+            "in_d_minor": trained.sample(len(rows), seed=0, key="D minor"),
             "held_out": Morph(trained.domain, name="held-out", part="piece", tensor=real[:, None]),
         }
         found[name] = {kind: measured(pieces) for kind, pieces in written.items()}

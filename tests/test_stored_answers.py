@@ -2,8 +2,8 @@
 
 `answers/NAME.npz` holds outputs for fixed inputs, thinned to a few thousand numbers each. Those of the models of music
 were stored again when their weights became int8, after the ones from before had been compared; those of `melody-2bar`
-when it learned other time signatures; those of `melody-16bar` and the drums when new models took their names; and all
-of them when their weights became four to six bits.
+when it learned other time signatures; those of `melody-16bar` and the drums when new models took their names; all of
+them when their weights became four to six bits; and samples when a second stage drew them.
 """
 
 from collections.abc import Iterator
@@ -123,6 +123,7 @@ def test_piano():
     found = network_answers(model, x)
     found["path"] = model.interpolate(x[:1], x[1:], 7, spacing="uniform").tensor
     found["decoded"] = model.decode(model.encode(x) + 0.3)
+    found["sampled"] = model.sample(3, seed=1).tensor
     check("piano-2bar", found)
 
 
