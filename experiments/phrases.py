@@ -71,8 +71,8 @@ def gaps(trained: TrainedModel, dataset: DataSet, split: str = "test", seed: int
             nats[""] += float((cost - prior.log_prob_given(scored.z, asked, ~asked)).sum())
             nats["_alone"] += float((cost - prior.log_prob_given(scored.z, asked, asked & ~asked)).sum())
             filled = target.clone()
-            spread = network.config.sample_spread
-            completed = network.completed(scored.posterior.mean, asked, generator, spread, condition)
+            label, spread = network.label_of_rest(target, asked), network.completion_spread
+            completed = network.completed(scored.posterior.mean, asked, generator, spread, condition, label)
             filled[:, steps] = trained.pipeline.decode_codes(completed, condition)[:, steps]
             for name, tensor in (("real", target), ("infilled", filled)):
                 for tokens, bar_steps in _lines(trained, tensor):

@@ -74,7 +74,7 @@ def piano(table: Table) -> str:
 
 def beside_real(table: Table) -> str:
     """Samples and real music by smg-metrics."""
-    kinds = {"samples": "samples", "in_d_minor": "samples, `--key \"D minor\"`", "held_out": "held-out music"}
+    kinds = {"samples": "samples", "in_d_minor": 'samples, `--key "D minor"`', "held_out": "held-out music"}
     names = {"pce": "entropy of pitch classes", "sc": "notes in the best scale", "ook": "notes out of key"}
     names |= {"gs": "likeness of rhythms", "ngram_div": "different n-grams", "ebr": "empty beats"}
     rows = [

@@ -24,16 +24,21 @@ def compare_all(sets: Path, runs: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in NAMES:
         trained, bits = load(runs / name, "cpu"), RECIPES[name].bits
-        both = {"int8": scored(trained, sets, "int8"), "fewer": scored(trained, sets, stored_as(bits))}
+        shares = RECIPES[name].shares
+        both = {
+            "int8": scored(trained, sets, "int8", shares),
+            "fewer": scored(trained, sets, stored_as(bits), shares),
+        }
         found[name] = {"bits": bits, **both}
     return found
 
 
-def scored(trained: TrainedModel, sets: Path, stored: StoredAs) -> dict[str, float]:
-    """Size and scores of a model on the test split of its sets, with weights stored in a way."""
+def scored(trained: TrainedModel, sets: Path, stored: StoredAs, shares: str | None) -> dict[str, float]:
+    """Size and scores of a model on the test split of its sets, with weights stored in a way but for shared ones."""
+    manifest = trained.manifest.model_copy(update={"shares": shares})
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
-        save_checkpoint(folder, trained.network, trained.manifest, weights=stored)
+        save_checkpoint(folder, trained.network, manifest, weights=stored)
         size_mb = (folder / WEIGHTS).stat().st_size / 1e6
         scores = evaluate_files(load(folder, "cpu"), _places(trained, sets))
     return {"size_mb": round(size_mb, 2), **{name: scores[name] for name in SCORES}}

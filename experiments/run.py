@@ -80,7 +80,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-shifts": Measurement(music_songs.shifts, "what a shift by a standard deviation does to held-out windows"),
     "music-songs": Measurement(music_songs.songs, "whether all else in a song is left as it was"),
     "music-grooves": Measurement(grooves.grooves, "flat patterns humanized, taps played on a kit"),
-    "music-groovae": Measurement(groovae.groovae, "GrooVAE's humanizer, trained as long as ours, beside it"),
+    "music-groovae": Measurement(groovae.groovae, "GrooVAE's humanizer, trained here, beside ours"),
     "music-smg": Measurement(smg.beside_real, "samples beside real music by smg-metrics, which must be installed"),
     "music-piano": Measurement(piano.piano, "piano music in each time signature and outside, principal components"),
     "music-phrases": Measurement(phrases.phrases, "long music on each book, and bars that are filled in"),

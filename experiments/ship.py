@@ -64,7 +64,8 @@ LIMITS = {
     ),
     "melody-16bar": (
         "The music of `melody-2bar`, but only tunes with sixteen bars of one time signature in a row: mostly dances "
-        "and songs. What it makes up knows no chords, and has no form beyond sixteen bars."
+        "and songs. What it makes up knows no chords, and has no form beyond sixteen bars. It is stored without the "
+        "weights that it shares with `melody-2bar`."
     ),
     "drums-2bar": (
         "Ten drummers on one electronic kit, mostly rock, funk and jazz. Each drum is struck at most once in a "
@@ -79,8 +80,8 @@ LIMITS = {
     "piano-2bar": (
         "Pieces of some twenty composers of the 18th to the early 20th century, whose dynamics and tempo one person "
         "shaped by hand; other styles are rebuilt less well. A key is struck at most once in a sixteenth, and pedals "
-        "are kept from the source, never made. What it makes up by itself keeps its scale less often than music does: "
-        "it is for rebuilding, morphing and varying first."
+        "are kept from the source, never made. What it makes up by itself keeps to a scale, but its rhythms hardly "
+        "return: it is for rebuilding, morphing and varying first."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "

@@ -54,11 +54,15 @@ def beside_real(sets: Path, runs: Path) -> dict[str, Any]:
 def measured(pieces: Morph) -> dict[str, float]:
     """The mean of each measure over pieces, as `smg-eval` gives them; what it can't measure is left out."""
     with tempfile.TemporaryDirectory() as folder:
-        for number, piece in enumerate(pieces):
+        for number, piece in enumerate(piece for piece in pieces if piece.note_count):  # it ends at a silent one
             piece.save(Path(folder) / f"{number:04d}.mid")
         command = ["smg-eval", "-m", folder, "--only", ",".join(MEASURES), "--json"]
-        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    each = json.loads(answer).values()
-    return {
-        measure: float(np.mean([row[measure] for row in each if row.get(measure) is not None])) for measure in MEASURES
-    } | {"pieces": float(len(each))}
+        answer = subprocess.run(command, check=False, capture_output=True, text=True)
+        if answer.returncode or not answer.stdout:
+            raise click.ClickException(f"smg-eval failed: {answer.stderr}")
+    each = [
+        row for row in json.loads(answer.stdout).values() if all(row.get(measure) is not None for measure in MEASURES)
+    ]
+    return {measure: float(np.mean([row[measure] for row in each])) for measure in MEASURES} | {
+        "pieces": float(len(each))
+    }

@@ -163,7 +163,7 @@ class HasKeys(Protocol):
         """Reads a key that a person wrote."""
 
     def label_of_key(self, key: Any) -> int:
-        """That of `TensorSpec.labels` which music in the key has."""
+        """The label of music in a key, of `TensorSpec.labels`."""
 
     def way_to_key(self, tensor: Tensor, key: Any, *, keeps_pitch: bool) -> tuple[Tensor, Tensor]:
         """Semitones from the key of the same mode that each piece fits best to this one, and how well it fits.

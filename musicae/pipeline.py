@@ -174,10 +174,15 @@ class Pipeline:
             condition: `(batch, length)`, or `(1, length)` for all.
             label: `(batch,)`; None: any.
         """
-        base = base.to(self.device)
-        condition = None if condition is None else condition.to(self.device).expand(len(base), -1)
+        size = self.domain.spec.evaluation_batch
+        parts = []
         with torch.no_grad(), drawing_precision(self.device, len(base)):
-            return self.network.drawn(base, condition, label)
+            for start in range(0, len(base), size):
+                rows = slice(start, start + size)
+                given = None if condition is None else condition.expand(len(base), -1)[rows].to(self.device)
+                own = None if label is None else label[rows].to(self.device)
+                parts.append(self.network.drawn(base[rows].to(self.device), given, own))
+        return torch.cat(parts)
 
     def labels(self, count: int, generator: torch.Generator, asked: int | None = None) -> Tensor | None:
         """Labels of draws, `(count,)`: what is asked for, or one of the usual ones for each; None if there are none."""

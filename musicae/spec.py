@@ -58,7 +58,7 @@ class Labels:
 
     Attributes:
         count: how many labels there are.
-        usual: draws for which none is asked for have one of the first so many.
+        usual: labels below this number are drawn where none is asked for.
         of: tensors `(batch, *shape)` → the label of each, int64 `(batch,)`.
     """
 

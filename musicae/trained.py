@@ -212,14 +212,14 @@ class TrainedModel:
             count: number of samples.
             temperature: for drawing symbols (music); 0 takes the most probable ones.
             top_p: as in `decode`.
-            spread: of the codes: 1 draws from the prior; None: as the model advises, wider with a key.
+            spread: of the codes: 1 as they were learned, less is safer; None: as the model advises.
             seed: seed of all draws; with None they differ each time.
             length: bars of each sample (music), rounded up to whole windows; consecutive windows are a random walk
                 through latent space of which each point is a draw from the prior.
             chords: such as "C F G Am": what fits them is taken (`musicae.inference.fitting`), or they are a condition.
             label: the condition of a model of pictures with labels, such as "7".
             time_signature: of a model of music that reads several, such as "3/4"; None: 4/4.
-            key: of music, such as "D minor", see `musicae.inference.fitting`; None: as it comes.
+            key: of music, such as "D minor", see `musicae.inference.fitting`; None: any.
 
         Returns:
             `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.

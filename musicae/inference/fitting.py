@@ -1,10 +1,10 @@
 """Samples that fit a key or chords that somebody asks for: best-of-n sampling, and for keys constrained decoding.
 
-Music is drawn as it comes, four times as much as is asked for, and where it would have to be moved to fit is found: to
-the tonic of the key, or to where most notes are tones of the chords. What fits best is moved there; of what fits alike
-that with more notes, or silence would fit anything. With a key it is drawn again first, with nothing but the notes of
-the key that it fits. So a code need not know of keys and chords, and with a key hardly a note has to change. A model
-that was trained with chords is given them as a condition instead, and nothing is moved.
+Music is drawn as it comes, or in the key's scale where the model can (`SecondStage`), four times as much as is asked
+for. Where it would have to be moved to fit is found: to the tonic of the key, or to where most notes are tones of the
+chords. What fits best is moved there; of what fits alike that with more notes, or silence would fit anything. With a
+key it is decoded again first, with nothing but the notes of the key that it fits. So with a key hardly a note has to
+change. A model that was trained with chords is given them as a condition instead, and nothing is moved.
 """
 
 from typing import Any, NamedTuple

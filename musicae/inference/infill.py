@@ -41,7 +41,7 @@ def _made_up(
 ) -> list[Any]:
     domain, network = _domain(pipeline), _network(pipeline)
     check_count(count)
-    temperature = pipeline.network.config.sample_spread if temperature is None else temperature
+    temperature = network.completion_spread if temperature is None else temperature
     check_draw(temperature, 1.0)
     generator = pipeline.generator(seed)
     made = []
@@ -52,7 +52,9 @@ def _made_up(
             with torch.no_grad():
                 condition = None if batch.condition is None else batch.condition.to(pipeline.device)
                 z = network.encode(batch.target, condition).mean
-                z = network.completed(z, torch.tensor(gap.unknown), generator, temperature, condition)
+                unknown = torch.tensor(gap.unknown)
+                label = network.label_of_rest(batch.target, unknown)
+                z = network.completed(z, unknown, generator, temperature, condition, label)
             version = domain.filled(version, gap, pipeline.decode_codes(z, condition))
         made.append(version)
     return made

@@ -51,6 +51,8 @@ Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 Depth = Annotated[int, Field(ge=0, le=32)]
 """Layers of a kind, one after the other. A layer takes time to build, whatever its width; deeper networks than these
 don't learn in the time that one machine has."""
+FREEZES = ("second_stage", "keeps_expectation")
+"""Settings of models with which training leaves weights as the run has them that it starts from."""
 MOST_LEVELS = 12
 """After 11 halvings of its sides the largest grid is about a single cell."""
 Levels = Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_LEVELS)]

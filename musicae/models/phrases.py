@@ -89,7 +89,7 @@ class PhrasesAutoencoder(StepsAutoencoder):
 
     def _encoded(self, x: Tensor, condition: Tensor | None) -> Tensor:
         projected = super()._encoded(self._phrases(x), self._phrases(self._condition(condition, x)))
-        mean, raw = projected.unflatten(0, (-1, self.count)).chunk(self.latent.outputs_per_number, -1)
+        mean, raw = projected.unflatten(0, (-1, self.count)).chunk(2, -1)
         parts = (mean, raw + 2 * math.log(self.config.code_noise))
         return torch.cat([part.flatten(1) for part in parts], 1)
 

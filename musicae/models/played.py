@@ -9,7 +9,7 @@ conditional prior does (Sohn et al., 2015), and the code is what is left. So dra
 the same code stands for the same manner with other notes.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -31,6 +31,7 @@ _LARGEST_LOG_SCALE = 2.0
 class PlayedConfig(StepsConfig):
     """Sizes of the model of notes and feel; those of `StepsConfig` are of the notes."""
 
+    second_stage: Literal[False] = False  # of a code of one part
     feel_size: Width = 64
     feel_width: Width = 128  # of each step
     feel_layers: Depth = 3  # that join the steps, in encoder and decoder each

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from musicae.nn.phrase_prior import PhrasePrior
 
 
+_BESIDE_KNOWN = 0.75
+"""Chosen on validation: bars filled in then stay in the scale of those around them as often as the real ones."""
+
+
 class SecondStageConfig(ModelConfig):
     """Settings of the network that draws codes."""
 
@@ -128,6 +132,28 @@ class SecondStage(Autoencoder):
         own = getattr(self.latent, "prior", None)
         return self.codes_in_a_row > 1 and (self.flow is not None or (own is not None and own.joins_codes))
 
+    @property
+    def completion_spread(self) -> float:
+        """The deviation of drawn codes beside known ones that is advised: with a second stage less than of samples."""
+        return self.config.sample_spread * (1.0 if self.flow is None else _BESIDE_KNOWN)
+
+    def label_of_rest(self, x: Tensor, unknown: Tensor) -> Tensor | None:
+        """The label of what is known of examples, int64 `(batch,)`; None where codes are not drawn by labels.
+
+        Args:
+            x: symbols `(batch, *spec.shape)`.
+            unknown: bool `(codes in a row,)`.
+        """
+        if not self.draws_labels or self.spec.labels is None:
+            return None
+        streams = len(self.spec.vocabulary)
+        parts = x.unflatten(1, (self.codes_in_a_row, -1)).clone()
+        exists = parts[..., :streams] < torch.tensor(self.spec.vocabulary, device=x.device)  # pads stay
+        is_cleared = exists & unknown.to(x.device)[:, None, None]
+        parts[..., :streams].masked_fill_(is_cleared, 0)
+        label: Tensor = self.spec.labels.of(parts.flatten(1, 2))
+        return label
+
     def completed(
         self,
         z: Tensor,
@@ -135,6 +161,7 @@ class SecondStage(Autoencoder):
         generator: torch.Generator,
         temperature: float = 1.0,
         condition: Tensor | None = None,
+        label: Tensor | None = None,
     ) -> Tensor:
         """Draws some of the codes in a row, given all the others.
 
@@ -144,6 +171,7 @@ class SecondStage(Autoencoder):
             generator: of the draws.
             temperature: of their deviation.
             condition: as in `encode`.
+            label: as in `drawn`.
 
         Returns:
             `(batch, *latent_shape)`, the known ones as they were.
@@ -151,7 +179,7 @@ class SecondStage(Autoencoder):
         if self.flow is None:
             return cast("PhrasePrior", self.latent.prior).completed(z, unknown, generator, temperature)
         noise = torch.randn(z.shape, generator=generator, device=z.device) * temperature
-        return self.flow.draw(noise, condition, codes=z, known=~unknown)
+        return self.flow.draw(noise, condition, label, guidance=self.config.guidance, codes=z, known=~unknown)
 
 
 @contextmanager

@@ -268,6 +268,7 @@ class RestorerConfig(StepsConfig):
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     prior: Literal["standard", "flow", "mixture"] = "standard"
+    second_stage: Literal[False] = False  # nothing is drawn
     reach: int = Field(default=8, ge=0, le=256)  # corrupted steps before and after a step that its decoder is given
 
 

@@ -19,8 +19,9 @@ _KEY = re.compile(r"^([A-Ga-g])([#♯b♭]?)\s*(major|maj|minor|min|m|)$")
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 SCALES = 12
 """Diatonic scales, each that of a major key and its relative minor."""
-_TRIAD = (0, 4, 7)
-_CHORD_WEIGHT, _ROUNDING = 0.05, 1e-6
+_TRIAD, _RELATIVE_TRIAD = (0, 4, 7), (9, 0, 4)
+"""Tonic chords of a major key and of its relative minor, from the major key's tonic upwards."""
+_CHORD_WEIGHT, _ROUNDING = 1e-3, 1e-6  # the first decides only between scales with the same notes
 _PROFILES = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
@@ -51,7 +52,7 @@ class Key(NamedTuple):
 
 
 def scale_of(counts: Tensor) -> Tensor:
-    """The diatonic scale that has most of the notes of each piece; of several, the one whose tonic chord sounds most.
+    """The diatonic scale that has most of the notes of each piece; of several, that whose tonic chord sounds most.
 
     Args:
         counts: how long each pitch class sounds, `(pieces, 12)`.
@@ -60,12 +61,12 @@ def scale_of(counts: Tensor) -> Tensor:
         int64 `(pieces,)`: the tonic of its major key, plus 12 where some notes lie outside.
     """
     tonics = torch.arange(SCALES)
-    belongs = torch.zeros(2, 12, SCALES)
-    for row, steps in zip(belongs, (_SCALES["major"], _TRIAD), strict=True):
+    belongs = torch.zeros(3, 12, SCALES)
+    for row, steps in zip(belongs, (_SCALES["major"], _TRIAD, _RELATIVE_TRIAD), strict=True):
         for step in steps:
             row[(tonics + step) % 12, tonics] = 1
     shares = counts.float().cpu() / counts.sum(1, keepdim=True).clamp_min(1).cpu()
-    inside, chord = shares @ belongs[0], shares @ belongs[1]
+    inside, chord = shares @ belongs[0], torch.maximum(shares @ belongs[1], shares @ belongs[2])
     best = (inside + _CHORD_WEIGHT * chord).argmax(1)
     outside = inside.gather(1, best[:, None])[:, 0] < 1 - _ROUNDING
     return best + SCALES * (outside & (counts.sum(1).cpu() > 0))

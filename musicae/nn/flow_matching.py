@@ -8,8 +8,9 @@ in units of the posterior's deviation: the decoder hears no smaller difference, 
 there is as much noise as code, and there most of the training takes place.
 
 A code may consist of several in a row, which attend to each other, and of which some may be known. It may be asked for
-by a label; to draw it, the prediction without the label is left behind (Ho & Salimans, 2021, "Classifier-Free Diffusion
-Guidance").
+by a label; then its draws are extrapolated away from those without (Ho & Salimans, 2021, "Classifier-Free Diffusion
+Guidance"). The network is a Transformer whose layers are scaled and shifted by time and label (Peebles & Xie, 2023,
+"Scalable Diffusion Models with Transformers"), by one modulation for all of them (Chen et al., 2024, "PixArt-α").
 """
 
 import math
@@ -21,13 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.nn.latent import Posterior
-from musicae.nn.layers import draw_rows
+from musicae.nn.layers import begins_step, draw_rows
 
 EVALUATIONS = 8
 """Of the network for a draw, where no label is asked for."""
 _LAST_TIME, _CURVE = 0.7, 1.1
 """The time of the last evaluation, whose prediction is the code, and how densely the first ones lie."""
 _GUIDED_UNTIL = 0.6
+"""Later times decide what no label speaks of."""
 _TIME_MEAN, _TIME_DEVIATION, _LEAST_REST = -0.4, 1.0, 0.3
 """Times of training are a sigmoid of normal numbers; an error weighs 1 / (1 − t)², t at most 0.7."""
 _UNLABELLED, _WITH_KNOWN = 0.15, 0.4
@@ -88,7 +90,6 @@ class FlowMatching(nn.Module):
     mean: Tensor
     scale: Tensor
     batches: Tensor
-    frequencies: Tensor
 
     def __init__(self, positions: int, size: int, *, classes: int, labels: int, width: int, blocks: int) -> None:
         super().__init__()
@@ -112,7 +113,7 @@ class FlowMatching(nn.Module):
 
     def check_weights(self) -> None:
         """Raises `ValueError` where a scale is not positive."""
-        if not (self.scale > 0).all():
+        if not (self.scale > 0).all() or self.batches < 0:
             raise ValueError("the scales of a second stage are not positive")
 
     def forward(self, x: Tensor, time: Tensor, known: Tensor, condition: Tensor | None, label: Tensor | None) -> Tensor:
@@ -152,7 +153,7 @@ class FlowMatching(nn.Module):
             condition, label: as in `forward`.
             generator: of times and noise; None: torch's own.
         """
-        if self.training and int(self.batches) < _FIRST_BATCHES:
+        if self.training and begins_step() and int(self.batches) < _FIRST_BATCHES:
             self._measure(codes)
         code = self._scaled(codes.mean.float())
         rows, device = len(code), code.device

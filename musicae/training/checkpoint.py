@@ -29,7 +29,7 @@ from musicae.tensor_files import MOST_NUMBERS, TensorFile, halved, quantise, qua
 FORMAT_VERSION = 1
 """Version of the folder's layout; a newer one is refused."""
 _BITS_OF_DRAWING = 4
-"""Of a weight of what only draws codes, at most: it is as good in four bits (notebooks/LOG.md)."""
+"""Of a weight of what only draws codes, where the others have four to six; see notebooks/LOG.md for what it costs."""
 _MOST_OPTIONAL = 2**24
 """Numbers of a tensor that former checkpoints lack, and that is made at its default."""
 
@@ -86,7 +86,7 @@ class Manifest(Config):
     training: dict[str, Any] = Field(default={})
     data: dict[str, Any] = Field(default={})
     metrics: dict[str, float] = Field(default={})
-    shares: str | None = Field(default=None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    shares: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     environments: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -335,7 +335,7 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         How many tensors were taken over.
 
     Raises:
-        CheckpointError: no such checkpoint, or nothing in it fits.
+        CheckpointError: no such checkpoint, nothing in it fits, or what training does not change doesn't fit.
     """
     own = model.state_dict()
     is_whole = not (folder / MANIFEST).is_file() or read_manifest(folder).shares is None
@@ -347,13 +347,20 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         and value.is_floating_point() == own[name].is_floating_point()
         for name, value in found.items()
     }
-    is_second_stage = {name for name in own if not model.learns(name)} == found.keys()
-    is_same = (found.keys() == own.keys() or is_second_stage) and all(fits.values())
+    kept = {name for name in own if not model.learns(name)}
+    missing = sorted(name for name in kept if not fits.get(name, False))
+    if missing:
+        raise CheckpointError(
+            f"{folder} lacks what this training keeps as it is ({in_short(missing[0])}); start from a model of the "
+            "same sizes and settings."
+        )
+    is_second_stage = any(map(model.is_of_second_stage, own))
+    is_same = is_second_stage or (found.keys() == own.keys() and all(fits.values()))
     codes_fit = all(fit for name, fit in fits.items() if not name.startswith("latent."))
     weights = {
         name: value
         for name, value in found.items()
-        if is_same or (fits[name] and (not name.startswith("latent.") or (codes_fit and name not in stored)))
+        if fits[name] and (is_same or not name.startswith("latent.") or (codes_fit and name not in stored))
     }
     if not weights:
         raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same type and sizes.")

@@ -24,7 +24,7 @@ from musicae.domain import Domain
 from musicae.domains import domain_class
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models import MODELS, build_model, default_model, model_classes, model_name, refuse_misfit
-from musicae.models.autoencoder import Autoencoder
+from musicae.models.autoencoder import FREEZES, Autoencoder
 from musicae.pipeline import Pipeline
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
@@ -103,8 +103,14 @@ class Experiment:
                 raise MusicaeError(
                     unknown_name("setting", key, [key for table in tables for key in table.model_fields])
                 )
-        inherited = start.model_settings if start and start.model == model_name(chosen) else {}
+        inherited = dict(start.model_settings) if start and start.model == model_name(chosen) else {}
+        for key in FREEZES:  # who fine-tunes a model wants it to learn
+            inherited.pop(key, None)
         sizes = read_config(model_config, _merged(model_config, inherited, settings), f"{model_name(chosen)} setting")
+        if start is None and any(getattr(sizes, key, False) for key in FREEZES):
+            raise MusicaeError(
+                f"{' or '.join(FREEZES)} keeps weights as they are; name the model that has them with --start-from."
+            )
         defaults = dict(domain_type.training_defaults)
         if places == () and start is None:
             defaults |= starter_settings(domain, timed=settings.get("minutes") is not None)

@@ -156,7 +156,8 @@ class TrainingRun:
             precision=self.accelerator.autocast,
         )
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(model.learns(name))
+            if not model.learns(name):
+                parameter.requires_grad_(False)
         self.average = AveragedModel(model.to(self.device))
         if config.compile:
             from musicae.training.compiled import compile_networks

@@ -9,6 +9,7 @@ from musicae.errors import CheckpointError, MusicaeError
 from musicae.models import build_model, refuse_misfit
 from musicae.music.config import MusicConfig
 from musicae.music.domain import MusicDomain
+from musicae.nn.flow_matching import FlowMatching
 from musicae.shipped import MANIFEST, WEIGHTS, find_model
 from musicae.trained import load
 from musicae.training.checkpoint import load_checkpoint, save_checkpoint, take_over
@@ -41,7 +42,47 @@ def test_samples_repeat_and_differ_by_seed_and_key(run):
     first, again, other = (model.sample(3, seed=seed).tensor for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert not torch.equal(model.sample(3, seed=1, key="F").tensor, first)
+
+
+def test_a_key_is_asked_for_by_its_scale_and_else_any(run, monkeypatch):
+    model, asked = load(run), []
+    draw = FlowMatching.draw
+
+    def noting(self, noise, condition=None, label=None, **how):
+        asked.append(label.tolist())
+        return draw(self, noise, condition, label, **how)
+
+    monkeypatch.setattr(FlowMatching, "draw", noting)
+    model.sample(3, seed=1, key="D minor")
+    model.sample(40, seed=1)
+    assert set(asked[0]) == {5}
+    assert len(set(asked[1])) > 6
+    assert max(asked[1]) < 12
+
+
+def test_fine_tuning_changes_the_first_stage(run, tmp_path):
+    """A model that has a second stage is fine-tuned like any other, without it."""
+    settings = {**QUICK, "start_from": str(run), "learning_rate": 1e-3}
+    experiment = Experiment.resolve("music", task="reconstruct", data=(), model=None, settings=settings)
+    experiment.run(tmp_path / "tuned", experiment.read())
+    before, after = (load_checkpoint(find_model(str(place)))[0].state_dict() for place in (run, tmp_path / "tuned"))
+    assert not any(name.startswith("flow.") for name in after)
+    assert not torch.equal(before["phrase_encoder.0.weight"], after["phrase_encoder.0.weight"])
+    shared = "latent.prior.couplings.0.order"
+    assert torch.equal(before[shared], after[shared])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({}, "--start-from"), ({"start_from": "melody-2bar", "width": 64}, "lacks what this training keeps")],
+    ids=["no start", "other sizes"],
+)
+def test_what_stays_as_it_is_must_have_been_trained(tmp_path, settings, message):
+    with pytest.raises(MusicaeError, match=message):
+        experiment = Experiment.resolve(
+            "music", task="reconstruct", data=(), model=None, settings={**QUICK, **FLOW, **settings}
+        )
+        experiment.run(tmp_path / "run", experiment.read())
 
 
 @pytest.mark.parametrize("name", ["phrases", "keyboard"])
@@ -62,7 +103,7 @@ def test_codes_in_a_row_are_completed_by_it(name):
     loss.backward()
     learned = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert learned
-    assert all(model.learns(name) for name in learned)
+    assert all(name.startswith(("flow.", "latent.prior.")) for name in learned)
 
 
 def test_only_new_priors_learn_beside_it():
@@ -140,9 +181,22 @@ def test_what_it_shares_weights_with_must_be_there(shared):
         load_checkpoint(shared / "rest")
 
 
-@pytest.mark.parametrize("name", ["../start", "/start", "", "Start", "start/"])
+@pytest.mark.parametrize("name", ["../start", "/start", "", "Start", "start/", "a" * 300])
 def test_names_that_are_paths_are_refused(shared, name):
     content = (shared / "rest" / MANIFEST).read_text()
     (shared / "rest" / MANIFEST).write_text(content.replace('"shares": "start"', f'"shares": "{name}"'))
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="shares"):
         load_checkpoint(shared / "rest")
+
+
+def test_the_label_of_the_rest_does_not_look_at_what_is_unknown():
+    torch.manual_seed(0)
+    model = build_model("phrases", MusicDomain(MusicConfig(bars=4)).spec, {**SIZES["phrases"], **FLOW})
+    tokens = torch.zeros(1, 4 * 16, 2, dtype=torch.int64)  # the last column names the time signature
+    tokens[0, ::4, 0] = torch.tensor([60, 62, 64, 65, 67, 69, 71, 72, *[61, 63, 66, 68] * 2]) - 19
+    x = MusicDomain(MusicConfig(bars=4)).tensor(torch.nn.functional.pad(tokens, (0, 0, 0, 8))).target
+    whole = model.spec.labels.of(x)
+    rest = model.label_of_rest(x, torch.tensor([False, True]))
+    assert rest.tolist() == [0]
+    assert whole.tolist() != [0]
+    assert untrained("phrases")[0].label_of_rest(x, torch.tensor([False, True])) is None
