@@ -53,7 +53,8 @@ def _made_up(
                 condition = None if batch.condition is None else batch.condition.to(pipeline.device)
                 z = network.encode(batch.target, condition).mean
                 unknown = torch.tensor(gap.unknown)
-                label = network.label_of_rest(batch.target, unknown)
+                is_any = bool(unknown.all())
+                label = pipeline.labels(1, generator) if is_any else network.label_of_rest(batch.target, unknown)
                 z = network.completed(z, unknown, generator, temperature, condition, label)
             version = domain.filled(version, gap, pipeline.decode_codes(z, condition))
         made.append(version)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import begins_step, draw_rows
 
-EVALUATIONS = 8
+EVALUATIONS = 5
 """Of the network for a draw, where no label is asked for."""
 _LAST_TIME, _CURVE = 0.7, 1.1
 """The time of the last evaluation, whose prediction is the code, and how densely the first ones lie."""

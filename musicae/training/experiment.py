@@ -107,10 +107,9 @@ class Experiment:
         for key in FREEZES:  # who fine-tunes a model wants it to learn
             inherited.pop(key, None)
         sizes = read_config(model_config, _merged(model_config, inherited, settings), f"{model_name(chosen)} setting")
-        if start is None and any(getattr(sizes, key, False) for key in FREEZES):
-            raise MusicaeError(
-                f"{' or '.join(FREEZES)} keeps weights as they are; name the model that has them with --start-from."
-            )
+        freezing = [key for key in FREEZES if getattr(sizes, key, False)]
+        if start is None and freezing:
+            raise MusicaeError(f"{freezing[0]}=true keeps weights as they are; name a model to --start-from.")
         defaults = dict(domain_type.training_defaults)
         if places == () and start is None:
             defaults |= starter_settings(domain, timed=settings.get("minutes") is not None)
