@@ -31,6 +31,7 @@ def run(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tm
     module.SHIPPED.clear()
     module.SHIPPED["tiny"] = "tiny"
     recipes["CREDITS"]["squares"] = type(recipes["CREDITS"]["mnist"])("squares drawn by the test", "CC BY")
+    recipes["USAGE"]["tiny"] = ("musicae vary square.png",)
     recipes["SUMMARY"]["tiny"], recipes["LIMITS"]["tiny"] = "Squares.", "Nothing but squares."
     monkeypatch.setattr(module.stored, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(module.report, "DOCUMENT", tmp_path / "docs" / "results.md")
