@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "attribute_vectors",
         "training inference",
         "trained new_model",
-        "evaluation demo",
+        "evaluation demo studio",
         "commands cli",
     )
 )

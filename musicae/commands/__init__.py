@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("inspect", "Say what would be learned from files, and why the rest would not."),
     "attributes": ("inspect", "Measure files: note density, brightness and more."),
     "embed": ("inspect", "Draw a map of files: near in the picture is near in latent space."),
+    "studio": ("studio", "Open the studio: hear, see and play what models make, in a browser."),
     "models": ("inspect", "List the models that come with the package, and those that can be trained."),
     "prepare": ("train", "Read files into the store that training opens."),
 }

@@ -34,16 +34,8 @@ _SPREAD = 0.6  # of their codes
 
 def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, attribute: str, amount: float) -> Any:
     """Moves a media object or a batch along an attribute's vector; see `TrainedModel.shift`."""
-    pipeline.refuse_restorer("shift")
-    domain = pipeline.domain
-    if not math.isfinite(amount):
-        raise ValueError(f"amount is a number of standard deviations, got {amount}")
-    if not isinstance(domain, HasAttributes):
-        raise no_attributes(domain)
-    if vectors is None:
-        raise MusicaeError("this model has no attribute vectors; train it anew, or choose another with --model.")
-    if attribute not in vectors.info:
-        raise MusicaeError(unknown_name("attribute", attribute, vectors.info))
+    vectors, domain = _checked(pipeline, vectors, {attribute: amount}), pipeline.domain
+    assert isinstance(domain, HasAttributes)
     if isinstance(source, Tensor):
         return shifted(pipeline, pipeline.batch_of(source), vectors, attribute, amount).cpu()
     item = pipeline.open(source)
@@ -92,6 +84,75 @@ def shifted(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribu
 
     found = search(pipeline, first, wish.cost, len(code.base), 0, condition=code.condition, good_enough=_CLOSE)
     return found.tensor
+
+
+class Along(NamedTuple):
+    """A media object moved along attribute vectors.
+
+    Attributes:
+        item: itself.
+        kept: aspect → share of it that is still there, 0 to 1; none where the domain compares none.
+        changes: attribute → how much it changed, in standard deviations; against the reconstruction.
+    """
+
+    item: Any
+    kept: dict[str, float]
+    changes: dict[str, float]
+
+
+def move_along(
+    pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, amounts: Mapping[str, float]
+) -> Along:
+    """Moves a media object along several vectors at once, without a search: one pass, for whoever drags a slider.
+
+    Args:
+        pipeline: of a model that does not restore.
+        vectors: of the model.
+        source: a media object or what `Domain.open` takes.
+        amounts: attribute → change in standard deviations.
+
+    Raises:
+        MusicaeError: no vectors, or none of that name.
+    """
+    vectors, domain, item = _checked(pipeline, vectors, amounts), pipeline.domain, pipeline.open(source)
+    assert isinstance(domain, HasAttributes)
+    seen: dict[str, list[dict[str, Tensor]]] = {"reconstructed": [], "after": []}
+    kept: dict[str, list[Tensor]] = {}
+    answers = []
+    for window in domain.windows(item, pipeline.task):
+        code = pipeline.encode(window.batch)
+        base = code.base
+        for attribute, amount in amounts.items():
+            base = moved_code(base, vectors.vectors[attribute], amount)
+        # Both at once: what is shown is the difference.
+        given = None if code.condition is None else code.condition.repeat(2, 1)
+        reconstructed, result = pipeline.decode(torch.cat([code.base, base]), given).cpu().chunk(2)
+        for when, tensor in zip(seen, (reconstructed, result), strict=True):
+            seen[when].append(domain.attributes(tensor))
+        if isinstance(domain, ComparesAspects):
+            for aspect in domain.aspects:
+                kept.setdefault(aspect, []).append(domain.kept(result, window.batch.target.cpu(), aspect))
+        answers.append((window, result))
+    before, after = (_means(parts) for parts in seen.values())
+    return Along(
+        domain.assemble(item, answers, pipeline.task),
+        {aspect: float(torch.cat(shares).mean()) for aspect, shares in kept.items()},
+        {name: (after[name] - before[name]) / info.deviation for name, info in vectors.info.items()},
+    )
+
+
+def _checked(pipeline: Pipeline, vectors: AttributeVectors | None, amounts: Mapping[str, float]) -> AttributeVectors:
+    pipeline.refuse_restorer("shift")
+    if not all(map(math.isfinite, amounts.values())):
+        raise ValueError(f"amount is a number of standard deviations, got {', '.join(map(str, amounts.values()))}")
+    if not isinstance(pipeline.domain, HasAttributes):
+        raise no_attributes(pipeline.domain)
+    if vectors is None:
+        raise MusicaeError("this model has no attribute vectors; train it anew, or choose another with --model.")
+    for attribute in amounts:
+        if attribute not in vectors.info:
+            raise MusicaeError(unknown_name("attribute", attribute, vectors.info))
+    return vectors
 
 
 class _Wish(NamedTuple):

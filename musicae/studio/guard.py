@@ -1,0 +1,120 @@
+"""`Guard`: refuses requests that come from elsewhere, are too large, or have no token where one is needed.
+
+A page of another site can send requests to this machine, and by DNS rebinding under a name of its own. So the names
+of the host are known beforehand, and so is the origin of scripts. The page itself may load nothing from elsewhere.
+"""
+
+import hmac
+import json
+from collections.abc import Collection
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN_HEADER = "x-musicae-token"
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Guard:
+    """Wraps an application.
+
+    Args:
+        app: the application.
+        hosts: names of this host, with the port, as browsers write them.
+        policy: what the page may load, as a Content-Security-Policy.
+        most_bytes: of a request's body.
+        token: that a request for `/api` must bring; None: none.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, hosts: Collection[str], policy: str, most_bytes: int, token: str | None = None
+    ) -> None:
+        self.app, self.hosts, self.policy = app, frozenset(hosts), policy
+        self.most_bytes, self.token = most_bytes, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuses a request, or passes it on."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await self._answer(send, *refusal)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.most_bytes:
+                raise _TooLargeError
+            return message
+
+        has_begun = False
+
+        async def headed(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                message["headers"] = [*message["headers"], *self._headers()]
+            await send(message)
+
+        try:
+            await self.app(scope, limited, headed)
+        except _TooLargeError:
+            if not has_begun:
+                await self._answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
+
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[HTTPStatus, str] | None:
+        if headers.get("host", "").lower() not in self.hosts:
+            return HTTPStatus.FORBIDDEN, "the studio is not at that address; open the one that it printed."
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() not in {f"http://{host}" for host in self.hosts}:
+            return HTTPStatus.FORBIDDEN, "the studio answers no page but its own."
+        if headers.get("sec-fetch-site") == "cross-site" and scope["path"].startswith("/api"):
+            return HTTPStatus.FORBIDDEN, "the studio answers no page but its own."
+        given = headers.get(TOKEN_HEADER, "").encode()
+        if self.token and scope["path"].startswith("/api") and not hmac.compare_digest(given, self.token.encode()):
+            return HTTPStatus.UNAUTHORIZED, "the studio asks for its token; open the whole address that it printed."
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self.most_bytes:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large
+        return None
+
+    @property
+    def _too_large(self) -> str:
+        return f"this is larger than the {self.most_bytes // 2**20} MB that the studio takes."
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"content-security-policy", self.policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cross-origin-resource-policy", b"same-origin"),
+            (b"x-frame-options", b"DENY"),
+        ]
+
+    async def _answer(self, send: Send, status: HTTPStatus, sentence: str) -> None:
+        body = json.dumps({"error": sentence}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": int(status), "headers": [*headers, *self._headers()]})
+        await send({"type": "http.response.body", "body": body})
+
+
+class _TooLargeError(Exception):
+    """A body without a stated length that went on for too long."""
+
+
+def names_of(host: str, port: int) -> set[str]:
+    """How browsers may write an address: a loopback address by all its names, any other by its own."""
+    names = set(_LOOPBACK) if host in ("127.0.0.1", "localhost", "::1") else {f"[{host}]" if ":" in host else host}
+    written = {f"{name}:{port}" for name in names}
+    return written | names if port == 80 else written
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing but this machine can reach an address."""
+    return host in ("127.0.0.1", "localhost", "::1")

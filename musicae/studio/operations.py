@@ -1,0 +1,382 @@
+"""What the studio can be asked for: a body for each operation, checked and bounded, and a function that computes it.
+
+`OPERATIONS` is the one table; `api` makes a route of each row.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from musicae.errors import MusicaeError
+from musicae.studio.desk import Ticket
+from musicae.studio.media import frames_of, held
+from musicae.studio.model_rack import ModelRack
+from musicae.studio.shelf import Shelf
+
+MediaName = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", description="as `/api/media` gave it")]
+ModelName = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=400)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Bar = Annotated[int, Field(ge=1, le=10_000)]
+Bars = tuple[Bar, Bar]
+Amount = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=0, le=4, allow_inf_nan=False)]
+_MOST_ON_A_MAP = 200
+_LONGEST_CODE = 65_536
+
+
+class Tools(NamedTuple):
+    """What an operation works with.
+
+    Attributes:
+        models: of the studio.
+        shelf: where media objects are.
+    """
+
+    models: ModelRack
+    shelf: Shelf
+
+
+class Answer(NamedTuple):
+    """What an operation gives.
+
+    Attributes:
+        items: media objects.
+        names: of each, for the page.
+        remarks: for people.
+        more: anything else, as JSON.
+    """
+
+    items: list[Any]
+    names: list[str]
+    remarks: tuple[str, ...] = ()
+    more: dict[str, Any] | None = None
+
+
+class Asked(BaseModel):
+    """The body of a request; a key that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: ModelName
+
+
+class OfItem(Asked):
+    """Of one media object."""
+
+    item: MediaName
+    bars: Bars | None = None  # the bars that are meant, both included; None: all
+
+
+class Encode(Asked):
+    """The code of an example."""
+
+    item: MediaName
+    bar: Bar | None = None  # None: the densest window
+
+
+class Decode(Asked):
+    """Codes to examples."""
+
+    code: Annotated[list[Number], Field(max_length=_LONGEST_CODE)]
+    temperature: Temperature = 0.0
+    seed: Seed | None = None
+    chords: Text | None = None
+    label: Text | None = None
+    time_signature: Text | None = None
+
+
+class Interpolate(Asked):
+    """A path from a to b, or with c and d a square."""
+
+    a: MediaName
+    b: MediaName
+    c: MediaName | None = None
+    d: MediaName | None = None
+    steps: Annotated[int, Field(ge=2, le=33)] = 9
+    whole: bool = False  # whole files, window by window
+    bar_a: Bar | None = None
+    bar_b: Bar | None = None
+
+
+class Sample(Asked):
+    """Draws from the prior."""
+
+    count: Annotated[int, Field(ge=1, le=16)] = 4
+    temperature: Temperature = 1.0
+    seed: Seed | None = None
+    length: Annotated[int, Field(ge=1, le=64)] | None = None
+    key: Text | None = None
+    chords: Text | None = None
+    label: Text | None = None
+    time_signature: Text | None = None
+
+
+class Vary(OfItem):
+    """Variations."""
+
+    amount: Share = 0.3
+    count: Annotated[int, Field(ge=1, le=12)] = 4
+    seed: Seed | None = None
+    keep: Text | None = None
+
+
+class Shift(OfItem):
+    """Attributes moved; searched for where one alone is asked for carefully, else along the vectors at once."""
+
+    amounts: Annotated[dict[Annotated[str, Field(max_length=60)], Amount], Field(min_length=1, max_length=12)]
+    careful: bool = False
+
+
+class Infill(OfItem):
+    """Bars made up."""
+
+    bars: Bars
+    count: Annotated[int, Field(ge=1, le=8)] = 1
+    seed: Seed | None = None
+
+
+class Humanize(OfItem):
+    """A pattern played."""
+
+    count: Annotated[int, Field(ge=1, le=8)] = 1
+    temperature: Temperature = 1.0
+    seed: Seed | None = None
+
+
+class Restore(Asked):
+    """A sound or picture restored."""
+
+    item: MediaName
+    strength: Share = 1.0
+
+
+class Render(BaseModel):
+    """Music played."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    item: MediaName
+
+
+class Map(Asked):
+    """Media objects on a map."""
+
+    items: Annotated[list[MediaName], Field(min_length=1, max_length=_MOST_ON_A_MAP)]
+    method: Annotated[str, Field(pattern="^(pca|tsne|latent)$")] = "pca"
+    each_file: bool = True
+
+
+class Grid(Asked):
+    """The plane of a latent of two numbers."""
+
+    side: Annotated[int, Field(ge=2, le=25)] = 12
+    label: Text | None = None
+
+
+def encode(tools: Tools, body: Encode, ticket: Ticket) -> Answer:
+    """Posterior mean of one window."""
+    trained = tools.models.get(body.model, "encode")
+    choice = {} if body.bar is None else {"bar": body.bar}
+    code = trained.encode(tools.shelf.get(body.item), **choice)
+    return Answer([], [], more={"code": code[0].flatten().double().round(decimals=6).tolist()})
+
+
+def decode(tools: Tools, body: Decode, ticket: Ticket) -> Answer:
+    """One example of one code."""
+    trained = tools.models.get(body.model, "sample")
+    shape = trained.network.latent_shape
+    if len(body.code) != int(np.prod(shape)):
+        raise MusicaeError(f"a code of {body.model} has {int(np.prod(shape))} numbers, got {len(body.code)}.")
+    decoded = trained.decode(
+        torch.tensor(body.code).view(1, *shape), temperature=body.temperature, seed=body.seed, chords=body.chords,
+        label=body.label, time_signature=body.time_signature,
+    )  # fmt: skip
+    item = trained.domain.compose(decoded.cpu())
+    return Answer([item], ["decoded"], tuple(item.remarks))
+
+
+def interpolate(tools: Tools, body: Interpolate, ticket: Ticket) -> Answer:
+    """A path, whole songs on the way, or a square row by row."""
+    trained = tools.models.get(body.model, "interpolate")
+    a, b = tools.shelf.get(body.a), tools.shelf.get(body.b)
+    choices = [{} if bar is None else {"bar": bar} for bar in (body.bar_a, body.bar_b)]
+    if body.c is not None and body.d is not None:
+        c, d = tools.shelf.get(body.c), tools.shelf.get(body.d)
+        side = min(body.steps, 7)
+        square = trained.interpolate_corners(a, b, c, d, side, choices=choices)
+        cells = square.tensor
+        assert cells is not None
+        frame = trained.pipeline.select(a, choices[0]).frame
+        rows = cells.transpose(0, 1).flatten(0, 1)
+        items = [trained.domain.compose(cell[None], frame) for cell in rows]
+        names = [f"row {row + 1}, column {column + 1}" for row in range(side) for column in range(side)]
+        return Answer(items, names, more={"side": side})
+    if body.whole:
+        found = trained.interpolate_songs(a, b, body.steps)
+    else:
+        found = trained.interpolate(a, b, body.steps, choice_a=choices[0], choice_b=choices[1])
+    return Answer(list(found), list(found.names), found.remarks)
+
+
+def sample(tools: Tools, body: Sample, ticket: Ticket) -> Answer:
+    """Draws, in a key or over chords where they are given."""
+    trained = tools.models.get(body.model, "sample")
+    given = body.model_dump(exclude={"model"}, exclude_none=True)
+    found = trained.sample(given.pop("count"), **given)
+    return Answer(list(found), list(found.names), found.remarks)
+
+
+def vary(tools: Tools, body: Vary, ticket: Ticket) -> Answer:
+    """The reconstruction, then variations."""
+    trained = tools.models.get(body.model, "vary")
+    found = trained.vary_whole(_item(tools, body), body.amount, body.count, seed=body.seed, keep=body.keep)
+    return Answer(list(found), list(found.names), found.remarks)
+
+
+def shift(tools: Tools, body: Shift, ticket: Ticket) -> Answer:
+    """Along the vectors; or searched for, if it is one attribute."""
+    from musicae.inference.shift import move_along
+
+    trained, item = tools.models.get(body.model, "shift"), _item(tools, body)
+    if body.careful:
+        for attribute, amount in body.amounts.items():
+            ticket.check()
+            item = trained.shift(item, attribute, amount)
+        return Answer([item], ["shifted"], tuple(item.remarks))
+    found = move_along(trained.pipeline, trained.attribute_vectors, item, body.amounts)
+    more = {"kept": _rounded(found.kept), "changes": _rounded(found.changes)}
+    return Answer([found.item], ["shifted"], tuple(found.item.remarks), more)
+
+
+def infill(tools: Tools, body: Infill, ticket: Ticket) -> Answer:
+    """Versions of a piece with other bars."""
+    trained = tools.models.get(body.model, "infill")
+    found = trained.infill(tools.shelf.get(body.item), body.bars, body.count, seed=body.seed)
+    return Answer(list(found), list(found.names), found.remarks)
+
+
+def humanize(tools: Tools, body: Humanize, ticket: Ticket) -> Answer:
+    """Players of a pattern."""
+    trained = tools.models.get(body.model, "humanize")
+    found = trained.humanize(_item(tools, body), body.count, temperature=body.temperature, seed=body.seed)
+    return Answer(list(found), list(found.names), tuple(found.remarks))
+
+
+def denoise(tools: Tools, body: Restore, ticket: Ticket) -> Answer:
+    """What is left, and of a sound what was taken away."""
+    trained, item = tools.models.get(body.model, "denoise"), tools.shelf.get(body.item)
+    return _restored(item, trained.denoise(item, strength=body.strength), "cleaned", ticket)
+
+
+def upscale(tools: Tools, body: Restore, ticket: Ticket) -> Answer:
+    """The same, larger or brighter."""
+    trained, item = tools.models.get(body.model, "upscale"), tools.shelf.get(body.item)
+    return _restored(item, trained.upscale(item), "upscaled", ticket)
+
+
+def render(tools: Tools, body: Render, ticket: Ticket) -> Answer:
+    """A sound of a piece."""
+    item = tools.shelf.get(body.item)
+    if not hasattr(item, "render"):
+        raise MusicaeError("music is rendered; this is none.")
+    return Answer([held(item.render(longest_s=600.0))], ["rendered"])
+
+
+def map_items(tools: Tools, body: Map, ticket: Ticket) -> Answer:
+    """A point for each media object, or each of its windows."""
+    trained = tools.models.get(body.model, "map")
+    items = [tools.shelf.get(name) for name in body.items]
+    found = trained.embed(*items, method=body.method, each_file=body.each_file)
+    points = [
+        {"file": file, "window": window, "x": round(x, 4), "y": round(y, 4)}
+        for file, window, (x, y) in zip(found.files, found.windows, found.points.tolist(), strict=True)
+    ]
+    return Answer([], [], found.remarks, {"points": points, "method": found.method})
+
+
+def grid(tools: Tools, body: Grid, ticket: Ticket) -> Answer:
+    """Pictures row by row, the first at the top left, with the values of z."""
+    trained = tools.models.get(body.model, "grid")
+    found = trained.grid(body.side, label=body.label)
+    cells = found.tensor
+    assert cells is not None
+    items = [trained.domain.compose(cell[None]) for cell in cells.transpose(0, 1).flatten(0, 1)]
+    return Answer(items, [f"cell {number + 1}" for number in range(len(items))], more={"side": body.side})
+
+
+class Operation(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        body: what a request holds.
+        compute: tools, body and ticket → answer.
+        about: one sentence.
+    """
+
+    body: type[BaseModel]
+    compute: Callable[[Tools, Any, Ticket], Answer]
+    about: str
+
+
+OPERATIONS: dict[str, Operation] = {
+    "encode": Operation(Encode, encode, "The code of one window of a media object."),
+    "decode": Operation(Decode, decode, "What a code stands for."),
+    "interpolate": Operation(Interpolate, interpolate, "A path between two media objects, or a square between four."),
+    "sample": Operation(Sample, sample, "Draws from the prior."),
+    "vary": Operation(Vary, vary, "Variations at a chosen distance."),
+    "shift": Operation(Shift, shift, "More or less of attributes."),
+    "infill": Operation(Infill, infill, "Bars made up that fit those around them."),
+    "humanize": Operation(Humanize, humanize, "A stiff pattern, played."),
+    "denoise": Operation(Restore, denoise, "A sound or picture without its noise."),
+    "upscale": Operation(Restore, upscale, "A sound with its upper band, or a larger picture."),
+    "render": Operation(Render, render, "Music as sound."),
+    "map": Operation(Map, map_items, "Media objects on a map of the latent space."),
+    "grid": Operation(Grid, grid, "The plane of a latent of two numbers."),
+}
+"""Name → operation; the order is that of the API's description."""
+
+
+def _item(tools: Tools, body: OfItem) -> Any:
+    """The media object that is meant, with its bars."""
+    item = tools.shelf.get(body.item)
+    if body.bars is None:
+        return item
+    if not hasattr(item, "with_bars"):
+        raise MusicaeError("only music has bars; leave them out.")
+    return item.with_bars(*body.bars)
+
+
+def _restored(item: Any, result: Any, name: str, ticket: Ticket) -> Answer:
+    """A restored media object; a sound is computed here, block by block, with what was taken from it."""
+    from musicae.audio.sound import Sound
+
+    if not isinstance(result, Sound):
+        return Answer([result], [name], tuple(result.remarks))
+    blocks, done = [], 0
+    for block in _checked(result.blocks(), ticket):
+        blocks.append(block)
+        done += len(block)
+        ticket.check(done / max(1, result.frames))
+    samples = np.concatenate(blocks)
+    after = Sound(samples, result.sample_rate_hz, name=f"{item.name}-{name}", remarks=result.remarks)
+    before = frames_of(item)
+    if samples.shape != before.shape:  # another rate
+        return Answer([after], [name], tuple(result.remarks))
+    removed = Sound(before - samples, item.sample_rate_hz, name=f"{item.name}-removed")
+    return Answer([after, removed], [name, "removed"], tuple(result.remarks))
+
+
+def _checked(blocks: Iterable[np.ndarray], ticket: Ticket) -> Iterable[np.ndarray]:
+    for block in blocks:
+        ticket.check()
+        yield block
+
+
+def _rounded(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in numbers.items() if np.isfinite(value)}

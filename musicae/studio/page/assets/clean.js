@@ -1,0 +1,230 @@
+// Clean: a recording or a picture without its noise, beside what it was.
+
+import WaveSurfer from "/scripts/wavesurfer.js";
+import * as api from "./api.js";
+import { $, downloads, el, save, shown, slot } from "./dom.js";
+import { player } from "./player.js";
+
+const KINDS = ["before", "after", "removed"];
+const FADE_S = 0.012;
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Several versions of one sound that run together; one of them is heard. */
+class Together {
+  #buffers = {};
+  #sources = [];
+  #gains = {};
+  #since = 0;
+  #from = 0;
+  heard = "before";
+  playing = false;
+
+  async load(sounds) {
+    this.pause();
+    this.#from = 0;
+    this.#buffers = {};
+    const output = await player.output();
+    for (const [kind, blob] of Object.entries(sounds)) {
+      this.#buffers[kind] = await player.context.decodeAudioData(await blob.arrayBuffer());
+    }
+    this.output = output;
+  }
+
+  get duration() { return Math.max(0.01, ...Object.values(this.#buffers).map((buffer) => buffer.duration)); }
+  get position() { return this.playing ? (this.#from + player.context.currentTime - this.#since) % this.duration : this.#from; }
+  get loaded() { return Object.keys(this.#buffers).length > 0; }
+
+  play() {
+    if (!this.loaded) return;
+    player.pause();
+    const now = player.context.currentTime + 0.02;
+    this.#since = now;
+    this.#sources = [];
+    for (const [kind, buffer] of Object.entries(this.#buffers)) {
+      const source = new AudioBufferSourceNode(player.context, { buffer, loop: player.loop });
+      const gain = new GainNode(player.context, { gain: kind === this.heard ? 1 : 0 });
+      source.connect(gain).connect(this.output);
+      source.start(now, this.#from % buffer.duration);
+      this.#gains[kind] = gain;
+      this.#sources.push(source);
+    }
+    this.#sources[0].onended = () => { if (this.playing && !player.loop) { this.pause(); this.#from = 0; } };
+    this.playing = true;
+    player.dispatchEvent(new Event("change"));
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.#from = this.position;
+    this.playing = false;
+    this.#sources.forEach((source) => source.stop());
+    player.dispatchEvent(new Event("change"));
+  }
+
+  seek(second) {
+    const was = this.playing;
+    this.pause();
+    this.#from = second;
+    if (was) this.play();
+  }
+
+  hear(kind) {
+    this.heard = kind;
+    for (const [name, gain] of Object.entries(this.#gains)) {
+      gain.gain.setTargetAtTime(name === kind ? 1 : 0, player.context.currentTime, FADE_S / 3);
+    }
+  }
+}
+
+export class Clean {
+  #items = [];
+  #item = null;
+  #answer = null;
+  #asked = null;
+  #models = [];
+  #wave = null;
+  #results = [];
+  together = new Together();
+
+  constructor() {
+    player.stopOthers = () => this.together.pause();
+    this.slot = slot($("clean-slot"), "Recording or picture", {
+      accept: "audio/*,image/*,.flac,.ogg,.opus", errorId: "clean-error", many: true,
+      taken: (item, items) => { this.#items = items; this.#list(); return this.take(item); },
+    });
+    $("clean-go").addEventListener("click", () => (this.#items.length > 1 ? this.#all() : this.clean()));
+    $("clean-stop").addEventListener("click", () => this.#asked?.abort());
+    for (const input of document.querySelectorAll("input[name=heard]")) {
+      input.addEventListener("change", () => { this.together.hear(input.value); this.#pictureOf(input.value); });
+    }
+    $("picture-divider").addEventListener("input", () => this.#divide());
+    const turn = () => { if (this.together.playing) this.#wave?.setTime(this.together.position); requestAnimationFrame(turn); };
+    requestAnimationFrame(turn);
+  }
+
+  setModels(models) {
+    this.#models = models;
+    this.#offer();
+  }
+
+  #offer() {
+    const able = this.#models.filter((model) => model.can.some((each) => ["denoise", "upscale"].includes(each)) && (!this.#item || model.domain === this.#item.kind));
+    const former = $("clean-model").value;
+    $("clean-model").replaceChildren(...able.map((model) => el("option", { value: model.name, textContent: model.name })));
+    if (able.some((model) => model.name === former)) $("clean-model").value = former;
+    $("clean-go").disabled = !this.#item || !able.length;
+    if (this.#item && !able.length) $("clean-error").textContent = this.#item.kind === "image" ? "No model for pictures is loaded; train one, and start with: musicae studio --model FOLDER" : "No model for sounds is loaded yet.";
+  }
+
+  #list() {
+    $("clean-files").replaceChildren(...(this.#items.length > 1 ? this.#items : []).map((item) => {
+      const button = el("button", { textContent: item.name, ariaPressed: String(item === this.#item) });
+      button.addEventListener("click", () => this.take(item));
+      return button;
+    }));
+  }
+
+  async take(item) {
+    this.#item = item;
+    this.#answer = null;
+    this.slot.show(item);
+    $("clean-error").textContent = "";
+    this.#offer();
+    $("clean-downloads").replaceChildren();
+    $("clean-sound").hidden = item.kind !== "audio";
+    $("clean-picture").hidden = item.kind !== "image";
+    [...$("clean-files").children].forEach((button) => { button.ariaPressed = String(button.textContent === item.name); });
+    if (item.kind === "audio") { await this.#showSound({ before: item }); } else { await this.#showPicture(item, item); }
+  }
+
+  async clean() {
+    const model = this.#models.find((each) => each.name === $("clean-model").value);
+    const what = model.can.find((each) => ["denoise", "upscale"].includes(each));
+    this.#asked = new AbortController();
+    const progress = $("clean-progress");
+    progress.value = 0;
+    progress.hidden = $("clean-stop").hidden = false;
+    const found = await shown("clean-error", () => api.compute(what, {
+      model: model.name, item: this.#item.id, strength: Number($("clean-strength").value),
+    }, { signal: this.#asked.signal, onProgress: (share) => { progress.value = share; } }), $("clean-go"));
+    progress.hidden = $("clean-stop").hidden = true;
+    if (!found) return null;
+    this.#answer = found.items[0];
+    if (this.#item.kind === "audio") {
+      await this.#showSound({ before: this.#item, after: found.items[0], ...(found.items[1] && { removed: found.items[1] }) });
+      const input = document.querySelector("input[name=heard][value=after]");
+      input.checked = true;
+      this.together.hear("after");
+      this.#pictureOf("after");
+    } else {
+      await this.#showPicture(this.#item, found.items[0]);
+    }
+    downloads($("clean-downloads"), this.#answer, "clean-error", `${this.#item.name.replace(/\.[^.]+$/, "")}-clean`);
+    return this.#answer;
+  }
+
+  async #all() {
+    this.#results = [];
+    for (const item of this.#items) {
+      await this.take(item);
+      const result = await this.clean();
+      if (!result) return;
+      this.#results.push([item, result]);
+    }
+    const button = el("button", { textContent: `Download all ${this.#results.length}` });
+    button.addEventListener("click", () => shown("clean-error", async () => {
+      for (const [item, result] of this.#results) {
+        const ending = result.formats[0];
+        save(await api.file(result.id, ending), `${item.name.replace(/\.[^.]+$/, "")}-clean.${ending}`);
+      }
+    }, button));
+    $("clean-downloads").append(button);
+  }
+
+  async #showSound(items) {
+    for (const kind of KINDS) {
+      const input = document.querySelector(`input[name=heard][value=${kind}]`);
+      input.disabled = !items[kind];
+      if (!items[kind] && input.checked) document.querySelector("input[name=heard][value=before]").checked = true;
+    }
+    this.sounds = items;
+    await this.together.load(Object.fromEntries(await Promise.all(Object.entries(items).map(async ([kind, item]) => [kind, await api.file(item.id, "wav")]))));
+    this.together.heard = document.querySelector("input[name=heard]:checked").value;
+    this.#pictureOf(this.together.heard);
+    const pictures = await Promise.all(Object.entries(items).filter(([kind]) => kind !== "removed").map(async ([kind, item]) => {
+      const image = new Image();
+      image.alt = `Spectrogram ${kind}`;
+      image.src = URL.createObjectURL(await api.file(item.id, "png"));
+      return el("figure", {}, image, el("figcaption", { textContent: kind }));
+    }));
+    $("clean-pictures").replaceChildren(...pictures);
+  }
+
+  #pictureOf(kind) {
+    const item = this.sounds?.[kind];
+    if (!item) return;
+    this.#wave?.destroy();
+    this.#wave = WaveSurfer.create({
+      container: $("clean-wave"), height: 96, peaks: [item.peaks], duration: item.duration_s, normalize: false,
+      waveColor: colour("--second"), progressColor: colour("--accent"), cursorColor: colour("--ink"),
+    });
+    this.#wave.on("interaction", (second) => this.together.seek(second));
+    $("clean-wave").setAttribute("aria-label", `Waveform ${kind}, ${item.duration_s.toFixed(1)} seconds`);
+  }
+
+  async #showPicture(before, after) {
+    const [one, other] = await Promise.all([before, after].map(async (item) => URL.createObjectURL(await api.file(item.id, "png"))));
+    $("picture-before").src = one;
+    $("picture-after").src = other;
+    this.#divide();
+  }
+
+  #divide() {
+    $("picture-after").style.clipPath = `inset(0 0 0 ${$("picture-divider").value}%)`;
+  }
+
+  enter() { player.pause(); }
+  leave() { this.together.pause(); }
+  state() { return { model: $("clean-model").value, strength: $("clean-strength").value }; }
+  async restore(state) { if (state.strength) $("clean-strength").value = state.strength; }
+}
