@@ -107,7 +107,11 @@ def router(tools: Tools, desk: Desk, training: Training) -> APIRouter:
         def read(_: Ticket) -> dict[str, Any]:
             if not data:
                 raise MusicaeError(f"{called} is empty.")
-            return described(medium_for(called).opened(data, called), called)
+            try:
+                item = medium_for(called).opened(data, called)
+            except MusicaeError as error:
+                raise error if called in str(error) else MusicaeError(f"{called}: {error}") from None
+            return described(item, called)
 
         return dict(await computed(request, read))
 

@@ -72,7 +72,10 @@ def studio(
         title="musicae studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", lifespan=lifespan
     )
     app.include_router(router(tools, desk, training))
+    # A library of the page writes styles of its own; it is told the word by which they are let in.
+    nonce = secrets.token_urlsafe(16)
     page = (PAGE / "index.html").read_text(encoding="utf-8")
+    page = page.replace('name="style-nonce" content=""', f'name="style-nonce" content="{nonce}"')
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
@@ -96,15 +99,17 @@ def studio(
         app.add_exception_handler(kind, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
-    return Guard(app, hosts=names_of(host, port), policy=policy_of(page), most_bytes=MOST_UPLOAD_BYTES, token=token)
+    policy = policy_of(page, nonce)
+    return Guard(app, hosts=names_of(host, port), policy=policy, most_bytes=MOST_UPLOAD_BYTES, token=token)
 
 
-def policy_of(page: str) -> str:
+def policy_of(page: str, nonce: str) -> str:
     """What the page may load: its own things, and of scripts in itself exactly those that it has."""
     inside = re.findall(r"<script[^>]*type=\"importmap\"[^>]*>(.*?)</script>", page, re.DOTALL)
     hashes = [f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'" for text in inside]
     return (
-        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {' '.join(hashes)}; style-src 'self'; "
+        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' {' '.join(hashes)}; "
+        f"style-src 'self' 'nonce-{nonce}'; "
         "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

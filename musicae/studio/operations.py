@@ -293,9 +293,11 @@ def map_items(tools: Tools, body: Map, ticket: Ticket) -> Answer:
     trained = tools.models.get(body.model, "map")
     items = [tools.shelf.get(name) for name in body.items]
     found = trained.embed(*items, method=body.method, each_file=body.each_file)
+    # A media object without a file is called by its name and its place.
+    places = [int(name.rpartition(" ")[2]) - 1 for name in found.files]
     points = [
-        {"file": file, "window": window, "x": round(x, 4), "y": round(y, 4)}
-        for file, window, (x, y) in zip(found.files, found.windows, found.points.tolist(), strict=True)
+        {"id": body.items[place], "window": window, "x": round(x, 4), "y": round(y, 4)}
+        for place, window, (x, y) in zip(places, found.windows, found.points.tolist(), strict=True)
     ]
     return Answer([], [], found.remarks, {"points": points, "method": found.method})
 

@@ -206,6 +206,7 @@ export class Clean {
     this.#wave?.destroy();
     this.#wave = WaveSurfer.create({
       container: $("clean-wave"), height: 96, peaks: [item.peaks], duration: item.duration_s, normalize: false,
+      cspNonce: document.querySelector("meta[name=style-nonce]").content,
       waveColor: colour("--second"), progressColor: colour("--accent"), cursorColor: colour("--ink"),
     });
     this.#wave.on("interaction", (second) => this.together.seek(second));

@@ -89,9 +89,9 @@ export class MapTab {
     context.beginPath();
     this.#path.forEach((number, place) => context[place ? "lineTo" : "moveTo"](...places[number]));
     context.stroke();
-    const names = [...new Set(this.#points.map((point) => point.file))];
+    const files = [...new Set(this.#points.map((point) => point.id))];
     places.forEach(([x, y], number) => {
-      context.fillStyle = colour(names.indexOf(this.#points[number].file) % 2 ? "--second" : "--accent");
+      context.fillStyle = colour(files.indexOf(this.#points[number].id) % 2 ? "--second" : "--accent");
       context.globalAlpha = number === this.#here ? 1 : 0.75;
       context.beginPath();
       context.arc(x, y, number === this.#here ? 8 : 5, 0, 7);
@@ -99,10 +99,10 @@ export class MapTab {
     });
     context.globalAlpha = 1;
     if (this.#here >= 0) {
-      const point = this.#points[this.#here], [x, y] = places[this.#here];
+      const [x, y] = places[this.#here];
       context.fillStyle = colour("--ink");
       context.font = "13px system-ui, sans-serif";
-      const text = point.window ? `${point.file}, window ${point.window}` : point.file;
+      const text = this.#said(this.#here);
       const wide = context.measureText(text).width;
       context.fillText(text, Math.min(x + 12, this.#canvas.clientWidth - wide - 8), Math.max(14, y - 8));
     }
@@ -122,14 +122,19 @@ export class MapTab {
   }
 
   #item(number) {
-    return this.#items.find((item) => item.name === this.#points[number].file) ?? this.#items[Math.min(number, this.#items.length - 1)];
+    return this.#items.find((item) => item.id === this.#points[number].id);
+  }
+
+  #said(number) {
+    const { window } = this.#points[number], { name } = this.#item(number);
+    return window ? `${name}, window ${window}` : name;
   }
 
   #hear = newest(async (number) => {
     this.#here = number;
     this.draw();
     const item = this.#item(number), point = this.#points[number];
-    $("map-said").textContent = point.window ? `${point.file}, window ${point.window}` : point.file;
+    $("map-said").textContent = this.#said(number);
     downloads($("map-downloads"), item, "map-error");
     await shown("map-error", () => this.#play(item, point.window));
   });
