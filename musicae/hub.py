@@ -1,8 +1,8 @@
 """Models on the Hugging Face Hub: `hf://user/name`, or `hf://user/name@revision`.
 
 A repository has the files of a checkpoint at its top, under the names that the Hub's own libraries use:
-`model.safetensors`, `config.json`, `README.md`, and `attributes.safetensors` where the model has attribute vectors. These
-are asked for by name and none else, the settings first, and none that is larger than its limit. They lie in
+`model.safetensors`, `config.json`, `README.md`, and `attributes.safetensors` where the model has attribute vectors.
+These are asked for by name and none else, the settings first, and none that is larger than its limit. They lie in
 huggingface_hub's own cache, so what was fetched once loads without a network too.
 
 huggingface_hub is imported when it is needed. Nothing here knows torch, or what is in the files beyond the first look
@@ -33,7 +33,7 @@ _LONGEST_NAME = 96
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TOKEN = re.compile(r"[!-~]+")
-_LIBRARY = {"library_name": "musicae", "library_version": __version__}
+_LIBRARY: dict[str, Any] = {"library_name": "musicae", "library_version": __version__}
 _HOW_TO_ALLOW = "give --token, set HF_TOKEN, or run: hf auth login"
 
 
@@ -62,8 +62,8 @@ class HubPlace:
         is_named = slash and all(_NAME.fullmatch(part) for part in (user, name)) and len(repository) <= _LONGEST_NAME
         if not is_named or "--" in repository or ".." in repository or name.endswith(".git"):
             raise MusicaeError(
-                f"{in_short(text)} names no repository; expected hf://USER/NAME or hf://USER/NAME@REVISION, of letters, "
-                "digits, '-', '_' and '.'."
+                f"{in_short(text)} names no repository; expected hf://USER/NAME or hf://USER/NAME@REVISION, of "
+                "letters, digits, '-', '_' and '.'."
             )
         if at and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
             raise MusicaeError(
@@ -154,7 +154,7 @@ def upload(
 
 
 def _newest_settings(place: HubPlace, token: str | None) -> Path:
-    """`config.json` of a revision in the cache: the Hub is asked for the newest commit, and the cache where it's away."""
+    """`config.json` of a revision in the cache: that of the newest commit, or without a network of the last one."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

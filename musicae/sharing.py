@@ -1,7 +1,7 @@
 """`push` and `pull`: a model as a repository on the Hugging Face Hub has it, and a copy of one in a folder.
 
-The files are those of `PyTorchModelHubMixin` (huggingface_hub): `model.safetensors`, `config.json` and a model card. The
-weights go as they are stored. A model that shares weights with a shipped one goes whole, so that it loads elsewhere.
+The files are those of `PyTorchModelHubMixin` (huggingface_hub): `model.safetensors`, `config.json` and a model card.
+The weights go as they are stored. A model that shares some with a shipped one goes whole, so that it loads elsewhere.
 Of `config.json` nothing goes that only says something of the machine: paths of folders, and the command line.
 """
 
@@ -79,7 +79,7 @@ def push(
         return upload(to, files, message=message, private=private, token=token)
 
 
-def pull(model: str, out: Path, *, token: str | None = None) -> Path:
+def pull(model: str, out: str | Path, *, token: str | None = None) -> Path:
     """Copies a model from the Hugging Face Hub into a folder, which then loads without the Hub.
 
     Args:
@@ -94,6 +94,7 @@ def pull(model: str, out: Path, *, token: str | None = None) -> Path:
         CheckpointError: the repository holds no model of musicae's, or a damaged or newer one.
         MusicaeError: no such repository, no right to read it, no network, or a folder that can't be written.
     """
+    out = Path(out)
     check_writable(out, folder=True)
     folder = fetch(model, token)
     read_manifest(folder)
@@ -129,7 +130,9 @@ def _licence(licence: str | None) -> str | None:
         return None
     name = _as_hub_names_it(licence)
     if not _LICENCE.fullmatch(name):
-        raise MusicaeError(f"{in_short(licence)} is no licence's name; give one as the Hub does: mit, cc-by-4.0, other.")
+        raise MusicaeError(
+            f"{in_short(licence)} is no licence's name; give one as the Hub does: mit, cc-by-4.0, other."
+        )
     return name
 
 
@@ -159,17 +162,17 @@ def _without_folders(value: Any) -> Any:
     return value
 
 
-def _card(
-    folder: Path, manifest: Manifest, place: HubPlace, licence: str | None, data_licence: str | None
-) -> str:
-    """The model card: the one that lies with the model, or one from what the manifest says; with metadata for the Hub."""
+def _card(folder: Path, manifest: Manifest, place: HubPlace, licence: str | None, data_licence: str | None) -> str:
+    """The model card, with metadata for the Hub: that of the model's folder, or one of what the manifest says."""
     path = folder / CARD
     if not path.is_file():
         return _front_matter(manifest, licence) + "\n\n".join(_new_card(manifest, place, licence, data_licence)) + "\n"
     card = path.read_text(encoding="utf-8")
     stated = licence_in(card)
     if licence is not None and stated not in (None, licence):
-        raise MusicaeError(f"{path} says that the licence of the weights is {stated}; change it there, or give no other.")
+        raise MusicaeError(
+            f"{path} says that the licence of the weights is {stated}; change it there, or give no other."
+        )
     if _FRONT.match(card):
         return card
     parts = [card.strip(), "## From the Hub", *_usage(manifest, place)]
@@ -199,14 +202,12 @@ def _usage(manifest: Manifest, place: HubPlace) -> Iterator[str]:
         yield f"```bash\nmusicae {manifest.task} {example} --model {place}\n```"
 
 
-def _new_card(
-    manifest: Manifest, place: HubPlace, licence: str | None, data_licence: str | None
-) -> Iterator[str]:
+def _new_card(manifest: Manifest, place: HubPlace, licence: str | None, data_licence: str | None) -> Iterator[str]:
     """The paragraphs of a card."""
     yield f"# {place.repository.rpartition('/')[2]}"
     yield (
-        f"An autoencoder of musicae {manifest.musicae_version}: domain `{manifest.domain}`, task `{manifest.task}`, model "
-        f"`{manifest.model}`."
+        f"An autoencoder of musicae {manifest.musicae_version}: domain `{manifest.domain}`, task `{manifest.task}`, "
+        f"model `{manifest.model}`."
     )
     yield "## Use"
     yield from _usage(manifest, place)

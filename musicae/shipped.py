@@ -58,7 +58,9 @@ def find_model(model: str) -> Path:
             return candidate
     if folder.exists():
         raise CheckpointError(f"{folder} is no model: neither it nor its best checkpoint has a {MANIFEST}.")
-    raise CheckpointError(f"{unknown_name('model', model, shipped_models())} Or give a run's folder, or hf://USER/NAME.")
+    raise CheckpointError(
+        f"{unknown_name('model', model, shipped_models())} Or give a run's folder, or hf://USER/NAME."
+    )
 
 
 def _places(folder: Path) -> Iterator[Path]:

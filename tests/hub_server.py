@@ -1,6 +1,6 @@
-"""A small stand-in for the Hugging Face Hub, on loopback: repositories with commits and branches, and large files apart.
+"""A small stand-in for the Hugging Face Hub, on loopback: repositories with commits and branches.
 
-It speaks what huggingface_hub asks for when a repository is made, written to and read: see `_ROUTES`. Large files are sent
+It answers what huggingface_hub asks when a repository is made, written to and read: see `_ROUTES`. Large files are sent
 to and served from a second address, as the Hub's are from its storage, and no token may come there.
 """
 
@@ -170,7 +170,7 @@ def _create(hub: Hub, allowed: bool, body: bytes) -> Answer:
     name = f"{asked.get('organization') or USER}/{asked['name']}"
     repository = _to_write(hub, name, allowed)
     if name in hub.repositories:
-        raise _Refused(409, said="You already created this model repo")
+        return _json({"error": "You already created this model repo", "url": f"{hub.url}/{name}"}, 409)
     repository.private = asked.get("visibility") == "private" or asked.get("private") is True
     repository.commit({".gitattributes": b"*.safetensors filter=lfs\n"}, "initial commit")
     hub.repositories[name] = repository

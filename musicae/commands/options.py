@@ -34,12 +34,16 @@ class DomainChoice(click.Choice[str]):
 def model_option(default: str | None) -> Callable[..., Any]:
     """The option `--model`; required if there is no default."""
     given: dict[str, Any] = {"required": True} if default is None else {"default": default}
-    return click.option("--model", metavar="NAME|FOLDER", help="Shipped name, a run's folder, or hf://USER/NAME.", **given)
+    return click.option(
+        "--model", metavar="NAME|FOLDER", help="Shipped name, a run's folder, or hf://USER/NAME.", **given
+    )
 
 
 def model_for_file_option(text: str = _SHIPPED) -> Callable[..., Any]:
     """The option `--model` of a command whose default model depends on its file."""
-    return click.option("--model", metavar="NAME|FOLDER", help=f"Shipped name, a run's folder, or hf://USER/NAME.  {text}")
+    return click.option(
+        "--model", metavar="NAME|FOLDER", help=f"Shipped name, a run's folder, or hf://USER/NAME.  {text}"
+    )
 
 
 def out_option(metavar: str, default: str) -> Callable[..., Any]:

@@ -225,7 +225,7 @@ def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) 
 
 
 def write_whole_weights(folder: Path, target: Path) -> None:
-    """Writes the weights of a checkpoint that shares some with a shipped model, all into one file and rounded as they are.
+    """Writes all weights of a checkpoint that shares some with a shipped model into one file, rounded as they are.
 
     Args:
         folder: the checkpoint's.
