@@ -17,7 +17,7 @@ from musicae.atomic_io import atomic_files, check_writable
 from musicae.domains import domain_class
 from musicae.errors import MusicaeError, in_short
 from musicae.hub import CARD, MOST_BYTES, VECTORS, HubPlace, Upload, fetch, upload
-from musicae.shipped import HUB, MANIFEST, PRETRAINED, WEIGHTS, find_model, model_name, shipped_models
+from musicae.shipped import HUB, MANIFEST, POINTER, PRETRAINED, WEIGHTS, find_model, model_name, shipped_models
 from musicae.tensor_files import TensorFile
 from musicae.trained import TrainedModel
 from musicae.training.checkpoint import Manifest, read_manifest, write_whole_weights
@@ -25,6 +25,8 @@ from musicae.training.checkpoint import Manifest, read_manifest, write_whole_wei
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,79}")
 _STATED = re.compile(r"^The weights: (?P<licence>\S.*?)[,.](?: |$)", re.MULTILINE)
 _FRONT = re.compile(r"\A---\n(?P<fields>.*?)^---\n", re.DOTALL | re.MULTILINE)
+_FIELD = re.compile(r"^license: *(\S+)", re.MULTILINE)
+_NO_LICENCE, _NO_DATA_LICENCE = "The weights: no licence is stated.", "The data: no licence is stated."
 _OF_THE_MACHINE = ("command",)
 """Keys of a manifest's environments that are not pushed."""
 
@@ -96,6 +98,8 @@ def pull(model: str, out: str | Path, *, token: str | None = None) -> Path:
     """
     out = Path(out)
     check_writable(out, folder=True)
+    if (out / POINTER).exists():
+        raise MusicaeError(f"{out} is the folder of a run; choose another --out.")
     folder = fetch(model, token)
     read_manifest(folder)
     with TensorFile(folder / WEIGHTS):
@@ -113,11 +117,12 @@ def pull(model: str, out: str | Path, *, token: str | None = None) -> Path:
 def licence_in(card: str) -> str | None:
     """The licence of the weights that a model card states, by the Hub's name; None if it states none."""
     front = _FRONT.match(card)
-    stated = re.search(r"^license: *(\S+)", front["fields"], re.MULTILINE) if front else None
-    if stated:
-        return stated[1]
+    if front:
+        stated = _FIELD.search(front["fields"])
+        return stated[1] if stated else None
     found = _STATED.search(card)
-    return _as_hub_names_it(found["licence"]) if found else None
+    name = _as_hub_names_it(found["licence"]) if found else ""
+    return name if _LICENCE.fullmatch(name) else None
 
 
 def _as_hub_names_it(licence: str) -> str:
@@ -166,30 +171,39 @@ def _card(folder: Path, manifest: Manifest, place: HubPlace, licence: str | None
     """The model card, with metadata for the Hub: that of the model's folder, or one of what the manifest says."""
     path = folder / CARD
     if not path.is_file():
-        return _front_matter(manifest, licence) + "\n\n".join(_new_card(manifest, place, licence, data_licence)) + "\n"
+        card = _front_matter(manifest) + "\n\n".join(_new_card(manifest, place)) + "\n"
+        return _with_licences(card, licence, data_licence)
     card = path.read_text(encoding="utf-8")
     stated = licence_in(card)
     if licence is not None and stated not in (None, licence):
         raise MusicaeError(
             f"{path} says that the licence of the weights is {stated}; change it there, or give no other."
         )
-    if _FRONT.match(card):
+    if not _FRONT.match(card):
+        parts = [card.strip(), "## From the Hub", *_usage(manifest, place)]
+        if manifest.shares is not None:
+            parts.append(f"Here it has all its weights, those that it shares with `{manifest.shares}` too.")
+        card = _front_matter(manifest) + "\n\n".join(parts) + "\n"
+    return _with_licences(card, licence or stated, data_licence)
+
+
+def _with_licences(card: str, licence: str | None, data_licence: str | None) -> str:
+    """A card that states licences where it stated none."""
+    front = _FRONT.match(card)
+    if licence is not None and front and not _FIELD.search(front["fields"]):
+        card = card.replace("---\n", f"---\nlicense: {licence}\n", 1)
+        card = card.replace(_NO_LICENCE, f"The weights: {licence}.", 1)
+    if data_licence is None:
         return card
-    parts = [card.strip(), "## From the Hub", *_usage(manifest, place)]
-    if manifest.shares is not None:
-        parts.append(f"Here it has all its weights, those that it shares with `{manifest.shares}` too.")
-    if data_licence:
-        parts.append(f"The data: {_one_line(data_licence)}.")
-    return _front_matter(manifest, licence or stated) + "\n\n".join(parts) + "\n"
+    stated = f"The data: {_one_line(data_licence)}."
+    return card.replace(_NO_DATA_LICENCE, stated, 1) if _NO_DATA_LICENCE in card else f"{card.rstrip()}\n\n{stated}\n"
 
 
-def _front_matter(manifest: Manifest, licence: str | None) -> str:
+def _front_matter(manifest: Manifest) -> str:
     """Metadata as the Hub reads them: https://huggingface.co/docs/hub/model-cards."""
     model = [] if ":" in manifest.model else [manifest.model]
     tags = dict.fromkeys(["autoencoder", manifest.domain, manifest.task, *model])
-    lines = [f"license: {licence}"] if licence else []
-    lines += ["library_name: musicae", "tags:", *(f"- {tag}" for tag in tags)]
-    return "\n".join(["---", *lines, "---", "", ""])
+    return "\n".join(["---", "library_name: musicae", "tags:", *(f"- {tag}" for tag in tags), "---", "", ""])
 
 
 def _usage(manifest: Manifest, place: HubPlace) -> Iterator[str]:
@@ -202,7 +216,7 @@ def _usage(manifest: Manifest, place: HubPlace) -> Iterator[str]:
         yield f"```bash\nmusicae {manifest.task} {example} --model {place}\n```"
 
 
-def _new_card(manifest: Manifest, place: HubPlace, licence: str | None, data_licence: str | None) -> Iterator[str]:
+def _new_card(manifest: Manifest, place: HubPlace) -> Iterator[str]:
     """The paragraphs of a card."""
     yield f"# {place.repository.rpartition('/')[2]}"
     yield (
@@ -224,8 +238,8 @@ def _new_card(manifest: Manifest, place: HubPlace, licence: str | None, data_lic
     yield "## Training"
     yield from _training(manifest)
     yield "## Licence"
-    yield f"The weights: {licence}." if licence else "The weights: none stated; ask who shared them."
-    yield f"The data: {_one_line(data_licence)}." if data_licence else "The data: none stated."
+    yield _NO_LICENCE
+    yield _NO_DATA_LICENCE
 
 
 def _training(manifest: Manifest) -> Iterator[str]:

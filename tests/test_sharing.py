@@ -209,6 +209,20 @@ def test_a_card_of_ones_own_and_its_licence_stay(hub: Hub, checkpoint: Path, tmp
     refused(lambda: push("melody-2bar", NAME, licence="apache-2.0"), "the licence of the weights is mit")
 
 
+def test_licences_are_added_to_a_card_that_states_none(hub: Hub, checkpoint: Path) -> None:
+    push(checkpoint, NAME)
+    first = files_of(hub)["README.md"].decode()
+    assert huggingface_hub.ModelCard(first).data.license is None
+    assert "The weights: no licence is stated.\n\nThe data: no licence is stated.\n" in first
+    push(NAME, f"hf://{USER}/again", licence="cc0-1.0", data_licence="my own, CC0")
+    again = files_of(hub, f"{USER}/again")["README.md"].decode()
+    assert huggingface_hub.ModelCard(again).data.license == licence_in(again) == "cc0-1.0"
+    assert again.endswith("The weights: cc0-1.0.\n\nThe data: my own, CC0.\n")
+    assert "no licence is stated" not in again
+    push("upscale-16k", NAME, data_licence="see above")
+    assert files_of(hub)["README.md"].decode().endswith("\n\nThe data: see above.\n")
+
+
 def test_a_second_push_is_a_commit_and_leaves_nothing_of_another_model(hub: Hub, checkpoint: Path) -> None:
     (checkpoint / "attributes.safetensors").write_bytes(b"of another model")
     first = push(checkpoint, NAME, message="the first")
@@ -306,6 +320,9 @@ def test_pull_replaces_a_model_and_leaves_other_files(hub: Hub, checkpoint: Path
     assert not any(path.is_symlink() for path in out.iterdir())
     assert load(out, "cpu")
     assert command("pull", NAME).stdout.split() == ["runs/tiny"]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}", encoding="utf-8")
+    refused(lambda: pull(NAME, tmp_path / "run"), "is the folder of a run")
 
 
 def test_a_model_of_the_hub_serves_every_command_and_to_start_from(hub: Hub, tiny_run: Callable[[str], Path]) -> None:
