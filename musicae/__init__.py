@@ -18,18 +18,21 @@ if TYPE_CHECKING:
     from musicae.image.picture import Picture
     from musicae.music.piece import Piece
     from musicae.new_model import train
+    from musicae.sharing import pull, push
     from musicae.trained import TrainedModel, load
 
 _HOMES = {
     "load": "musicae.trained",
     "train": "musicae.new_model",
+    "push": "musicae.sharing",
+    "pull": "musicae.sharing",
     "TrainedModel": "musicae.trained",
     "Picture": "musicae.image.picture",
     "Piece": "musicae.music.piece",
     "Sound": "musicae.audio.sound",
 }
 
-__all__ = ["Picture", "Piece", "Sound", "TrainedModel", "__version__", "load", "train"]
+__all__ = ["Picture", "Piece", "Sound", "TrainedModel", "__version__", "load", "pull", "push", "train"]
 
 
 def __getattr__(name: str) -> Any:

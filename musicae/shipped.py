@@ -1,4 +1,4 @@
-"""Finds models, shipped ones by name and runs by folder, and lists them.
+"""Finds models: shipped ones by name, runs by folder, others on the Hugging Face Hub; and lists the shipped ones.
 
 `SHIPPED_FOR` says which shipped model is the default for a medium. Nothing here imports torch or pydantic, so that an
 unknown name is reported at once.
@@ -17,6 +17,8 @@ POINTER = "run.json"
 """Name of the file in a run's folder that says which checkpoint is the best and which the last."""
 _POINTER_BYTES = 10_000
 PRETRAINED = Path(__file__).parent / "pretrained"
+HUB = "hf:/"
+"""How the name of a model on the Hub begins, `hf://user/name`; a path has dropped a slash."""
 LIVE_MODEL = "denoise-live-16k"
 """The shipped model that denoises sound while it arrives."""
 
@@ -37,11 +39,17 @@ def find_model(model: str) -> Path:
     """The folder of a checkpoint.
 
     Args:
-        model: the name of a shipped model, a run's folder, or a checkpoint's folder.
+        model: the name of a shipped model, a run's folder, a checkpoint's folder, or `hf://user/name`, which is
+            downloaded.
 
     Raises:
         CheckpointError: there is no such model.
+        MusicaeError: it can't be downloaded.
     """
+    if model.startswith(HUB):
+        from musicae.hub import fetch
+
+        return fetch(model)
     if (PRETRAINED / model / MANIFEST).is_file():
         return PRETRAINED / model
     folder = Path(model)
@@ -50,7 +58,9 @@ def find_model(model: str) -> Path:
             return candidate
     if folder.exists():
         raise CheckpointError(f"{folder} is no model: neither it nor its best checkpoint has a {MANIFEST}.")
-    raise CheckpointError(f"{unknown_name('model', model, shipped_models())} Or give a run's folder.")
+    raise CheckpointError(
+        f"{unknown_name('model', model, shipped_models())} Or give a run's folder, or hf://USER/NAME."
+    )
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -83,7 +93,9 @@ def checkpoint_of(run: Path, name: str) -> Path | None:
 
 
 def model_name(folder: Path) -> str:
-    """What a checkpoint's folder is called in a message: the name of its run, or of the shipped model."""
+    """What a checkpoint's folder is called in a message: the name of its run, of the shipped model, or `user/name`."""
+    if folder.parent.name == "snapshots":  # in huggingface_hub's cache
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
     if folder.parent.name == "checkpoints":
         return folder.parent.parent.name
     return folder.parent.name if folder.name in ("best", "last") else folder.name

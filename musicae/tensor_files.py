@@ -128,6 +128,18 @@ class TensorFile:
             )
         return value
 
+    def parts(self, name: str) -> dict[str, Tensor]:
+        """What is stored of a tensor: suffix of its name → the rounded numbers (suffix "") and their scales.
+
+        Raises:
+            CheckpointError: it can't be read.
+        """
+        suffixes = [_SCALE] if name in self._scaled else [_GROUP_SCALE, _GROUP_SHAPE] if name in self._grouped else []
+        try:
+            return {suffix: self._file.get_tensor(name + suffix) for suffix in ("", *suffixes)}
+        except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+            raise self._damaged(error) from error
+
     def read_all(self, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
         """All tensors by name; see `read`.
 

@@ -488,7 +488,7 @@ def load(
     """Loads a trained model.
 
     Args:
-        model: a shipped name (`melody-2bar`), a run's folder, or a checkpoint's folder.
+        model: a shipped name (`melody-2bar`), the folder of a run or a checkpoint, or `hf://user/name[@revision]`.
         device: where to compute; by default a GPU if there is one.
         network_class: the user's own `Autoencoder` subclass, if the checkpoint was trained with one; musicae never
             imports it by itself.

@@ -115,7 +115,7 @@ def test_a_command_has_the_options_that_are_written(arguments):
 
 def _is_cheap(arguments: tuple[str, ...]) -> bool:
     """Not a pipe, with shipped models only, and no morph of sounds, which decodes many spectrograms."""
-    dear = {"-", "bell.wav"}.intersection(arguments) or any("runs/" in word for word in arguments)
+    dear = {"-", "bell.wav"}.intersection(arguments) or any("runs/" in word or "hf://" in word for word in arguments)
     return arguments[0] in CHEAP and not dear
 
 

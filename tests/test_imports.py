@@ -19,14 +19,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors config spec atomic_io tensor_files limits precision capabilities",
         "nn likelihoods spectral_likelihoods",
-        "models shipped domain roll_panel plots",
+        "models shipped hub domain roll_panel plots",
         "image music audio",
         "domains starter",
         "data",
         "pipeline",
         "attribute_vectors",
         "training inference",
-        "trained new_model",
+        "trained new_model sharing",
         "evaluation demo studio",
         "commands cli",
     )

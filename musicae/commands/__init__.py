@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "embed": ("inspect", "Draw a map of files: near in the picture is near in latent space."),
     "studio": ("studio", "Open the studio: hear, see and play what models make, in a browser."),
     "models": ("inspect", "List the models that come with the package, and those that can be trained."),
+    "push": ("share", "Push a model to the Hugging Face Hub."),
+    "pull": ("share", "Copy a model from the Hugging Face Hub into a folder."),
     "prepare": ("train", "Read files into the store that training opens."),
 }
 """Command → its module in this package, and the first sentence of its help."""

@@ -34,12 +34,16 @@ class DomainChoice(click.Choice[str]):
 def model_option(default: str | None) -> Callable[..., Any]:
     """The option `--model`; required if there is no default."""
     given: dict[str, Any] = {"required": True} if default is None else {"default": default}
-    return click.option("--model", metavar="NAME|FOLDER", help="Shipped name, or a run's folder.", **given)
+    return click.option(
+        "--model", metavar="NAME|FOLDER", help="Shipped name, a run's folder, or hf://USER/NAME.", **given
+    )
 
 
 def model_for_file_option(text: str = _SHIPPED) -> Callable[..., Any]:
     """The option `--model` of a command whose default model depends on its file."""
-    return click.option("--model", metavar="NAME|FOLDER", help=f"Shipped name, or a run's folder.  {text}")
+    return click.option(
+        "--model", metavar="NAME|FOLDER", help=f"Shipped name, a run's folder, or hf://USER/NAME.  {text}"
+    )
 
 
 def out_option(metavar: str, default: str) -> Callable[..., Any]:
@@ -154,15 +158,15 @@ def load(model: str, track: str | None = None) -> Any:
     """Loads a model by name or folder.
 
     Args:
-        model: a shipped name or a folder.
+        model: a shipped name, a folder, or `hf://user/name`.
         track: the track that is read from every file of music.
     """
     from musicae.shipped import find_model
 
-    find_model(model)  # before torch is imported
+    folder = find_model(model)  # before torch is imported
     from musicae.trained import load
 
-    trained = load(model)
+    trained = load(folder)
     if track is None:
         return trained
     if "track" not in type(trained.domain.config).model_fields:

@@ -224,6 +224,26 @@ def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) 
     return model.eval(), domain, manifest
 
 
+def write_whole_weights(folder: Path, target: Path) -> None:
+    """Writes all weights of a checkpoint that shares some with a shipped model into one file, rounded as they are.
+
+    Args:
+        folder: the checkpoint's.
+        target: the file.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+        MusicaeError: the file cannot be written.
+    """
+    model, _, manifest = load_checkpoint(folder)
+    with ExitStack() as stack:
+        file = stack.enter_context(TensorFile(folder / WEIGHTS))
+        own = {present_name(name): _Stored(file, name) for name in file.shapes}
+        stored = _shared(folder, manifest, model, stack) | own
+        parts = {name: place.file.parts(place.name) for name, place in stored.items()}
+        write_tensors(target, {name + suffix: part for name, found in parts.items() for suffix, part in found.items()})
+
+
 class _Stored(NamedTuple):
     """A tensor in a file."""
 

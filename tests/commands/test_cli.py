@@ -33,7 +33,19 @@ Run = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = (
     *("attributes", "continue", "denoise", "embed", "evaluate", "grid", "groove-transfer", "humanize", "infill"),
-    *("inspect", "interpolate", "models", "prepare", "reconstruct", "render", "reproduce", "sample", "shift"),
+    *(
+        "inspect",
+        "interpolate",
+        "models",
+        "prepare",
+        "pull",
+        "push",
+        "reconstruct",
+        "render",
+        "reproduce",
+        "sample",
+        "shift",
+    ),
     *("tap", "train", "upscale", "vary"),
 )
 A, B = str(starter_file("a.mid")), str(starter_file("b.mid"))
