@@ -289,7 +289,7 @@ _TUNE_BOOKS = ("openewld", "openscore_lieder", "ryans_mammoth", "oneills1850", "
 _LONG = {"bars": 16, "batch_size": 64, "latent_size": 512, "evaluate_every": 700}
 # 120 pieces are soon memorised.
 _TRIO = {"part": "trio", "recombined": 0.8, "dropout": 0.2}
-# Codes of eight phrases, each as in `trio-2bar`.
+# Codes of eight phrases, each as in `trio-games-2bar`.
 _SIDE_BY_SIDE = {"side_by_side": True, "latent_size": 2048, "prior": "standard", "kl_warmup": 0, "evaluate_every": 300}
 _LONG_TRIO = {**_LONG, **_TRIO, **_SIDE_BY_SIDE}
 _MUSIC_SCORES = (
@@ -344,6 +344,12 @@ def _piano(minutes: float, **more: Any) -> Recipe:
     return _music(
         ("piano_performance/piano-midi",), minutes, **{**settings, "batch_size": 128, "evaluate_every": 700, **more}
     )
+
+
+def _sheets(minutes: float, **more: Any) -> Recipe:
+    """Melody, bass and drums over given chords, of what trio_sets.py makes."""
+    settings = {"part": "trio", "chords": True, "width": 512, "dropout": 0.1, "prior": "standard"}
+    return _music(("lead_sheet_trios",), minutes, **{**settings, "evaluate_every": 500, **more})
 
 
 # What is learned of the shipped codes of two bars in a row.
@@ -515,6 +521,21 @@ _TUNES: dict[str, Recipe] = {
         start_from="piano-2bar-codes",
         shipped_as="piano-2bar",
     ),
+    # Melody, bass and drums over given chords. As of the piano, the prior is learned last.
+    "trio-2bar-codes": _sheets(22, beta=0.12, learning_rate=2e-3, kl_warmup=0.3, is_leg=True, samples=0),
+    "trio-2bar": _sheets(
+        10,
+        learning_rate=1e-3,
+        batch_size=512,
+        second_stage=True,
+        flow_width=256,
+        flow_blocks=3,
+        flow_follows_steps=True,
+        guidance=1.0,
+        start_from="trio-2bar-codes",
+        shipped_as="trio-2bar",
+        samples=0,
+    ),
     # Other rates: what the bits buy.
     "melody-2bar-fewer": _music(_TUNE_BOOKS, 4, **_NEXT_LEG, beta=0.8, start_from="melody-2bar-common"),
     "drums-2bar-fewest": _music(
@@ -526,9 +547,11 @@ _TUNES: dict[str, Recipe] = {
     "melody-2bar-chords": _music(
         ("openewld", "nottingham", "pop909"), 12, chords=True, kl_warmup=0, start_from="melody-2bar-common"
     ),
-    "trio-2bar": _music(("trio",), 15, **_TRIO, beta=0.12, evaluate_every=300),
-    "trio-16bar-start": _music(("trio",), 34, **_LONG_TRIO, beta=0.25, start_from="trio-2bar", is_leg=True),
-    "trio-16bar": _music(("trio",), 12, **_LONG_TRIO, beta=0.4, learning_rate=5e-4, start_from="trio-16bar-start"),
+    "trio-games-2bar": _music(("trio",), 15, **_TRIO, beta=0.12, evaluate_every=300),
+    "trio-games-16bar-start": _music(("trio",), 34, **_LONG_TRIO, beta=0.25, start_from="trio-games-2bar", is_leg=True),
+    "trio-games-16bar": _music(
+        ("trio",), 12, **_LONG_TRIO, beta=0.4, learning_rate=5e-4, start_from="trio-games-16bar-start"
+    ),
 }
 
 RECIPES: dict[str, Recipe] = {**_PICTURES, **_SOUNDS, **_TUNES}

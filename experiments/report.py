@@ -117,6 +117,26 @@ def chords() -> str:
     return table(["notes", "share that are chord tones"], [[what, f"{share:.3f}"] for what, share in rows])
 
 
+def trio() -> str:
+    found = read("music-trio")
+    rows = [
+        ["people's songs", "their own chords", "people_{}"],
+        ["rebuilt", "their own chords", "rebuilt_{}"],
+        ["the same codes with other chords", "the new chords", "recast_{}"],
+        ["the same codes with other chords", "the chords they had", "recast_{}_former"],
+        ["sampled with a progression", "its own chords", "samples_{}"],
+        ["sampled with a progression", "chords of others", "samples_{}_other"],
+    ]
+    shares = [[*row[:2], *(f"{found[row[2].format(line)]:.3f}" for line in ("melody", "bass"))] for row in rows]
+    return table(["music", "counted against", "melody", "bass"], shares)
+
+
+def trio_rhythm() -> str:
+    found = read("music-trio")
+    shares = [f"{found[f'recast_rhythm_{line}']:.3f} ({line})" for line in ("melody", "bass", "drums")]
+    return f"{shares[0]}, {shares[1]} and {shares[2]}"
+
+
 def samples() -> str:
     found = read("music-samples")
     measures = list(next(iter(found.values())))
@@ -445,6 +465,8 @@ TABLES = {
     "tapped": play_tables.tapped,
     "beside_real": lambda: play_tables.beside_real(table),
     "chords": chords,
+    "trio": trio,
+    "trio_rhythm": trio_rhythm,
     "samples": samples,
     "quantisation": quantisation,
     "gains": gains,

@@ -35,6 +35,7 @@ import smg
 import start_up
 import stored
 import torch
+import trio
 from calibration import calibrate
 from held_out import held_out
 from recipes import RECIPES, SHIPPED, Recipe, chain
@@ -85,6 +86,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-piano": Measurement(piano.piano, "piano music in each time signature and outside, principal components"),
     "music-phrases": Measurement(phrases.phrases, "long music on each book, and bars that are filled in"),
     "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
+    "music-trio": Measurement(trio.trio, "whether melody and bass follow chords, and other chords with the same code"),
     "music-samples": Measurement(music_samples.contents, "what sampled files hold and how loud they are", False),
     "music-reading": Measurement(music.reading, "reading MIDI, compared with pretty_midi"),
     "music-reading-notes": Measurement(music.reading_notes, "reading notes alone, compared with pretty_midi"),

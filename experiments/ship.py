@@ -29,6 +29,7 @@ SUMMARY = {
     "drums-2bar": "Two bars of drums in 4/4 with velocity and timing: humanize, groove-transfer, sample, interpolate.",
     "drums-2bar-tap": "Plays a rhythm that was tapped on any key on a drum kit, two bars of 4/4 at a time.",
     "piano-2bar": "Two bars of piano music, both hands, with velocity and timing: reconstruct, interpolate, vary.",
+    "trio-2bar": "Two bars of melody, bass and drums over given chords: sample, reconstruct with other chords, morph.",
     "denoise-16k": "Takes noise out of speech and music at 16 kHz.",
     "denoise-live-16k": "Takes noise out of sound while it arrives, 32 ms behind, at 16 kHz.",
     "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
@@ -50,6 +51,10 @@ USAGE = {
     "piano-2bar": (
         "musicae interpolate a.mid b.mid --model piano-2bar",
         "musicae vary song.mid --model piano-2bar --bars 9-12",
+    ),
+    "trio-2bar": (
+        'musicae sample --model trio-2bar --chords "Dm G C A7"',
+        'musicae reconstruct song.mid --model trio-2bar --chords "Am F C G"',
     ),
     "denoise-16k": ("musicae denoise noisy.wav",),
     "denoise-live-16k": ("musicae denoise noisy.wav --model denoise-live-16k",),
@@ -82,6 +87,11 @@ LIMITS = {
         "shaped by hand; other styles are rebuilt less well. A key is struck at most once in a sixteenth, and pedals "
         "are kept from the source, never made. What it makes up by itself keeps to a scale, but its rhythms hardly "
         "return: it is for rebuilding, morphing and varying first."
+    ),
+    "trio-2bar": (
+        "Popular songs in 4/4 of before 1925, 232 of them. Nobody played the bass: a rule made it of the chords, in five "
+        "manners, so it is simple. Melodies, basses and drums of different people were put together and don't listen to "
+        "each other. With other chords the bass follows and the melody only in part; without any it wanders."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "

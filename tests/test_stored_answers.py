@@ -127,6 +127,17 @@ def test_piano():
     check("piano-2bar", found)
 
 
+def test_trio():
+    model = load("trio-2bar", "cpu")
+    readings = [reading.examples for _, reading in starter_items(model.domain) if len(reading.examples)]
+    x = model.domain.tensor(torch.from_numpy(np.concatenate([readings[0][:1], readings[1][:1]]))).target
+    found = network_answers(model, x)
+    found["path"] = model.interpolate(x[:1], x[1:], 7, spacing="uniform").tensor
+    found["decoded"] = model.decode(model.encode(x) + 0.3, chords="C F G Am")
+    found["sampled"] = model.sample(3, chords="Dm G C A7", seed=1).tensor
+    check("trio-2bar", found)
+
+
 @pytest.mark.parametrize("name", ["denoise-16k", "denoise-live-16k"])
 def test_denoisers(name):
     model = load(name, "cpu")

@@ -24,7 +24,7 @@ _SWING = 0.18  # of an eighth
 
 
 def main() -> None:
-    """A morph, as picture and sound; a tune shifted as it is played; two hands; samples; a recording, cleaned."""
+    """A morph, as picture and sound; a tune shifted as it is played; two hands; a trio; samples; a recording, cleaned."""
     morph = musicae.load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=7)
     morph.plot().reduce(2).save(FOLDER / "interpolation.png", optimize=True)
     write_mp3(morph.joined.render(), FOLDER / "interpolation.mp3")
@@ -34,6 +34,8 @@ def main() -> None:
     first, second = list(starter_pieces(MusicConfig(part="piano"), starter_file))[1:3]
     hands = musicae.load("piano-2bar").interpolate(first, second, steps=5)
     hands.plot().reduce(2).save(FOLDER / "piano.png", optimize=True)
+    trios = musicae.load("trio-2bar").sample(3, chords="Dm G C A7", seed=1)
+    trios.plot().reduce(2).save(FOLDER / "trio.png", optimize=True)
     melodies = musicae.load("melody-16bar").sample(3, key="D minor", seed=4)
     melodies.plot().reduce(2).save(FOLDER / "melodies.png", optimize=True)
     grooves = musicae.load("drums-2bar").sample(4, seed=3)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from musicae.capabilities import NOTES, ComparesAspects
 from musicae.errors import MusicaeError, unknown_name
-from musicae.inference.fitting import CANDIDATES, SampleRequest, drawn_to_fit, request
+from musicae.inference.fitting import SampleRequest, drawn_to_fit, request
 from musicae.inference.latent_paths import normal_grid, varied, walk
 from musicae.inference.latent_search import POPULATION, search
 from musicae.inference.results import Morph, square
@@ -46,9 +46,9 @@ def sample(
         raise ValueError(f"spread is a number of 0 to {_MOST_SPREAD}, got {spread}")
     windows, remarks = _windows(pipeline, length)
     condition, asked = condition_text(chords, label, time_signature), request(pipeline, key, chords)
-    if asked is not None and asked.chords is not None:
+    if asked is not None and asked.chords is not None and not asked.keeps_pitch:
         condition = time_signature
-    drawn = count if asked is None else count * CANDIDATES
+    drawn = count if asked is None else count * asked.candidates
     if drawn * windows > MAX_WINDOWS:
         raise ValueError(f"{drawn} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
     given = None if condition is None else pipeline.condition(condition, windows).repeat(drawn, 1)

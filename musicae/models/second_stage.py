@@ -30,6 +30,7 @@ class SecondStageConfig(ModelConfig):
     second_stage: bool = False
     flow_width: Width = Field(default=320, ge=8, le=4096, multiple_of=8)
     flow_blocks: Depth = 4
+    flow_follows_steps: bool = False  # whether the condition of every step counts, as of chords, not the first alone
     guidance: float = Field(default=2.0, ge=0, le=20)  # towards the label that is asked for; 1: as it was learned
 
 
@@ -58,6 +59,7 @@ class SecondStage(Autoencoder):
                 labels=0 if spec.labels is None else spec.labels.count,
                 width=config.flow_width,
                 blocks=config.flow_blocks,
+                steps=spec.condition[0] if config.flow_follows_steps and spec.condition is not None else 0,
             )
 
     @property

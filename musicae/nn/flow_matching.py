@@ -35,6 +35,8 @@ _TIME_MEAN, _TIME_DEVIATION, _LEAST_REST = -0.4, 1.0, 0.3
 _UNLABELLED, _WITH_KNOWN = 0.15, 0.4
 """Shares of the training examples: without their label, and with some of their codes known."""
 _FREQUENCIES, _HIGHEST = 32, 500.0
+_STEP_NUMBERS = 16
+"""Of each step of a condition."""
 _FIRST_BATCHES = 100
 """Training batches that mean and scale of the codes are taken of."""
 
@@ -82,6 +84,7 @@ class FlowMatching(nn.Module):
         positions: how many codes are in a row.
         size: numbers of each.
         classes: of the condition; 0 for none.
+        steps: of the condition, where each counts, as of chords; 0: its first class says all, as of a time signature.
         labels: how many there are; 0 for none.
         width, blocks: of the network.
     """
@@ -91,7 +94,9 @@ class FlowMatching(nn.Module):
     scale: Tensor
     batches: Tensor
 
-    def __init__(self, positions: int, size: int, *, classes: int, labels: int, width: int, blocks: int) -> None:
+    def __init__(
+        self, positions: int, size: int, *, classes: int, labels: int, width: int, blocks: int, steps: int = 0
+    ) -> None:
         super().__init__()
         self.positions, self.size, self.labels = positions, size, labels
         heads = self.HEADS if positions > 1 else 0
@@ -99,6 +104,10 @@ class FlowMatching(nn.Module):
         self.position = nn.Parameter(torch.randn(positions, width).mul_(0.02))
         self.known = nn.Parameter(torch.randn(width).mul_(0.02))
         self.of_class = nn.Embedding(max(1, classes), width)
+        self.of_step: nn.Embedding | None = None
+        if steps:
+            self.of_step = nn.Embedding(classes, _STEP_NUMBERS)
+            self.join_steps = nn.Linear(steps * _STEP_NUMBERS, width)
         self.of_label = nn.Embedding(labels + 1, width)  # the last one: no label
         self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Linear(width, (2 if heads else 1) * 3 * width)
@@ -123,7 +132,7 @@ class FlowMatching(nn.Module):
             x: (1 − t) · noise + t · code, or the code where it is known, `(batch, positions, size)`, scaled.
             time: t, `(batch,)`.
             known: bool, `(batch, positions)`.
-            condition: int64 `(batch, length)`, of which the first counts; None: class 0.
+            condition: int64 `(batch, length)`; None: class 0.
             label: int64 `(batch,)`; None: no label.
 
         Returns:
@@ -131,7 +140,7 @@ class FlowMatching(nn.Module):
         """
         none = time.new_full((len(x),), self.labels, dtype=torch.int64)
         of_label = self.of_label(none if label is None else label)
-        of_class = self.of_class(torch.zeros_like(none) if condition is None else condition[:, 0])
+        of_class = self._of_condition(condition, len(x))
         exponents = torch.linspace(0, math.log(_HIGHEST), _FREQUENCIES, device=x.device)
         angle = time[:, None] * exponents.exp()
         asked = self.time(torch.cat([angle.sin(), angle.cos()], 1)) + of_class + of_label
@@ -140,6 +149,16 @@ class FlowMatching(nn.Module):
         for block in self.blocks:
             hidden = block(hidden, modulation)
         return self.output_projection(hidden)
+
+    def _of_condition(self, condition: Tensor | None, rows: int) -> Tensor:
+        """What the condition adds, `(batch, width)`."""
+        device = self.known.device
+        first = torch.zeros(rows, dtype=torch.int64, device=device) if condition is None else condition[:, 0]
+        if self.of_step is None:
+            return self.of_class(first)
+        steps = self.join_steps.in_features // _STEP_NUMBERS
+        each = first.unsqueeze(1).expand(-1, steps) if condition is None else condition
+        return self.of_class(first) + self.join_steps(self.of_step(each).flatten(1))
 
     def loss(
         self, codes: Posterior, condition: Tensor | None, label: Tensor | None, generator: torch.Generator | None = None

@@ -92,6 +92,15 @@ def _wait_for_sound(page: Page) -> None:
     pytest.fail("nothing is heard")
 
 
+def _until(page: Page, condition: str, longest_ms: int = _WAIT_MS) -> None:
+    """Waits for something to be true in the page; Playwright's own way evaluates text there, which the page forbids."""
+    for _ in range(longest_ms // 100):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"never true: {condition}")
+
+
 def _download(page: Page, selector: str) -> bytes:
     with page.expect_download() as started:
         page.click(selector)
@@ -112,7 +121,7 @@ def test_two_files_are_morphed_heard_and_downloaded(visit, tmp_path):
     for place, name in enumerate(("b.mid", "a.mid")):
         page.locator("#morph-slots input").nth(place).set_input_files(starter_file(name))
         expect(page.locator("#morph-slots strong").nth(place)).to_contain_text(name)
-    page.wait_for_function("document.querySelector('#said').textContent === ''")
+    _until(page, "document.querySelector('#said').textContent === ''")
     page.wait_for_timeout(300)
     page.click("#play")
     _wait_for_sound(page)
@@ -185,10 +194,10 @@ def test_music_is_made_up_shifted_and_varied(visit):
     roll = page.get_attribute("#shape-roll canvas", "aria-label")
     slider = page.locator("#shift-sliders input").first
     slider.fill("2")
-    page.wait_for_function("document.querySelector('#shift-kept').textContent.includes('Kept')")
+    _until(page, "document.querySelector('#shift-kept').textContent.includes('Kept')")
     assert page.get_attribute("#shape-roll canvas", "aria-label") != roll
     page.click("#vary-go")
-    page.wait_for_function("document.querySelectorAll('#shape-found button').length === 5")
+    _until(page, "document.querySelectorAll('#shape-found button').length === 5")
     page.fill("#sample-key", "H")
     page.click("#sample-go")
     expect(page.locator("#shape-error")).to_contain_text("key")
@@ -203,7 +212,7 @@ def test_bars_of_a_song_are_filled_in(visit):
     expect(page.locator("#shape-error")).to_contain_text("5-6")
     page.fill("#shape-range", "5-6")
     page.click("#infill-go")
-    page.wait_for_function("document.querySelectorAll('#shape-found button').length === 3")
+    _until(page, "document.querySelectorAll('#shape-found button').length === 3")
     data = _download(page, "#shape-downloads button:has-text('MID')")
     assert Piece.open(data).bars == Piece.open(starter_file("b.mid")).bars
 
@@ -248,7 +257,7 @@ def test_a_training_runs_is_stopped_and_goes_on(visit):
     page.select_option("#train-from", "melody-2bar")
     page.click("#train-start")
     expect(page.locator("#train-command")).to_contain_text("musicae train --domain music")
-    page.wait_for_function("document.querySelector('#train-said').textContent.includes('Stopped')", timeout=180_000)
+    _until(page, "document.querySelector('#train-said').textContent.includes('Stopped')", 180_000)
     assert page.text_content("#train-error") == ""
     assert "5 updates" in (page.text_content("#train-said") or "")
     page.wait_for_selector("#train-previews img")
@@ -256,7 +265,7 @@ def test_a_training_runs_is_stopped_and_goes_on(visit):
     page.click("#train-start")
     expect(page.locator("#train-log")).to_contain_text("training on", timeout=120_000)
     page.click("#train-stop")
-    page.wait_for_function("document.querySelector('#train-said').textContent.includes('Stopped')", timeout=120_000)
+    _until(page, "document.querySelector('#train-said').textContent.includes('Stopped')", 120_000)
 
 
 def test_broken_and_wrong_files_are_said_where_they_were_dropped(visit):
