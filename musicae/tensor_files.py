@@ -7,9 +7,10 @@ the shapes should be is known to the caller, who compares first and reads then.
 Large matrices may be stored in eight bits a weight, or in four to six. Nothing here knows models.
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -127,6 +128,24 @@ class TensorFile:
                 "with a lower learning_rate."
             )
         return value
+
+    def sha256(self, names: Iterable[str]) -> str:
+        """SHA-256 of tensors as they are stored, with their names, types, shapes and scales, in the names' order.
+
+        Raises:
+            CheckpointError: one can't be read.
+        """
+        found = hashlib.sha256()
+        suffixes = ("", _SCALE, _GROUP_SCALE, _GROUP_SHAPE)
+        try:
+            for name in (name + suffix for name in sorted(names) for suffix in suffixes):
+                if name in self._types:
+                    value: Tensor = self._file.get_tensor(name)
+                    found.update(f"{name} {self._types[name]} {tuple(value.shape)}\n".encode())
+                    found.update(value.reshape(-1).view(torch.uint8).numpy())
+        except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+            raise self._damaged(error) from error
+        return found.hexdigest()
 
     def read_all(self, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
         """All tensors by name; see `read`.

@@ -1,5 +1,8 @@
 """The second stage: it changes nothing of the first, and draws what the first decodes to music in a key."""
 
+import json
+import re
+
 import pytest
 import torch
 from music_pieces import common
@@ -12,7 +15,7 @@ from musicae.music.domain import MusicDomain
 from musicae.nn.flow_matching import FlowMatching
 from musicae.shipped import MANIFEST, WEIGHTS, find_model
 from musicae.trained import load
-from musicae.training.checkpoint import load_checkpoint, save_checkpoint, take_over
+from musicae.training.checkpoint import load_checkpoint, read_manifest, save_checkpoint, take_over
 from musicae.training.experiment import Experiment
 
 QUICK = {"steps": 12, "evaluate_every": 12, "batch_size": 16, "warmup_steps": 2, "precision": "no", "log_with": ()}
@@ -178,6 +181,34 @@ def test_shared_weights_are_stored_once(shared):
 def test_what_it_shares_weights_with_must_be_there(shared):
     (shared / "start" / WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match="upgrade musicae"):
+        load_checkpoint(shared / "rest")
+
+
+def test_other_weights_than_those_it_was_stored_without_are_refused(shared):
+    assert re.fullmatch("[0-9a-f]{64}", read_manifest(shared / "rest").shares_sha256)
+    start, manifest = untrained("steps")
+    save_checkpoint(shared / "start", start, manifest, weights="int6")
+    for call in (load_checkpoint, lambda folder: take_over(untrained("phrases")[0], folder)):
+        with pytest.raises(CheckpointError, match=r"other weights of start than this musicae .* has; install musicae"):
+            call(shared / "rest")
+    load_checkpoint(shared / "whole")
+
+
+def test_a_model_stored_before_another_changed_elsewhere_still_loads(shared):
+    """Only what is shared counts: not what the other one has beside it, such as its second stage."""
+    start = load_checkpoint(shared / "start")[0]
+    more, manifest = untrained("steps", **FLOW)
+    more.load_state_dict(start.state_dict(), strict=False)
+    save_checkpoint(shared / "start", more, manifest, weights="int6")
+    whole, rest = (load_checkpoint(shared / name)[0].state_dict() for name in ("whole", "rest"))
+    assert all(torch.equal(whole[name], rest[name]) for name in whole)
+
+
+def test_without_a_digest_shared_weights_are_not_loaded(shared):
+    content = json.loads((shared / "rest" / MANIFEST).read_text())
+    del content["shares_sha256"]
+    (shared / "rest" / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="other weights of start"):
         load_checkpoint(shared / "rest")
 
 
