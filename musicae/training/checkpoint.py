@@ -254,9 +254,8 @@ def _shared(folder: Path, manifest: Manifest, model: Autoencoder, stack: ExitSta
             "not have; upgrade musicae."
         )
     start = stack.enter_context(TensorFile(PRETRAINED / manifest.shares / WEIGHTS))
-    places = {present_name(name): name for name in start.shapes}
-    names = {name: model.name_in_start(name) for name in model.state_dict()}
-    return {name: _Stored(start, places[former]) for name, former in names.items() if former in places}
+    places = {model.own_name(present_name(name)): _Stored(start, name) for name in start.shapes}
+    return {name: places[name] for name in model.state_dict() if name in places}
 
 
 def _sha256(shared: Mapping[str, _Stored]) -> str | None:
