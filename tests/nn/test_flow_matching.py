@@ -6,11 +6,11 @@ import torch
 from musicae.nn.flow_matching import FlowMatching
 from musicae.nn.latent import Posterior
 
-SIZE, DEVIATION = 3, 0.2
+SIZE, DEVIATION = 3, 0.5
 
 
 def codes(count: int, generator: torch.Generator) -> tuple[Posterior, torch.Tensor]:
-    """Two codes in a row, both at +2 or both at −2 in each number, and which, at random; with small deviations."""
+    """Two codes in a row, both at +2 or both at −2 in each number, and which, at random."""
     label = torch.randint(2, (count,), generator=generator)
     mean = (4.0 * label - 2)[:, None].expand(-1, 2 * SIZE) + 0.1 * torch.randn(count, 2 * SIZE, generator=generator)
     return Posterior(mean, torch.full_like(mean, DEVIATION).log() * 2), label
@@ -22,7 +22,7 @@ def trained() -> FlowMatching:
     flow = FlowMatching(2, SIZE, classes=2, labels=2, width=32, blocks=2).train()
     generator = torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
-    for _ in range(900):
+    for _ in range(600):
         posterior, label = codes(128, generator)
         optimizer.zero_grad()
         flow.loss(posterior, None, label, generator).mean().backward()
@@ -42,9 +42,9 @@ def test_mean_and_scale_are_those_of_the_codes(trained):
 
 def test_draws_lie_where_codes_do_and_never_between(trained):
     drawn = trained.draw(noise(400))
-    assert ((drawn.abs() - 2).abs() < 0.5).float().mean() > 0.9
+    assert ((drawn.abs() - 2).abs() < 0.5).float().mean() > 0.99
     assert 0.3 < (drawn > 0).float().mean() < 0.7
-    assert (drawn[:, :SIZE].mean(1).sign() == drawn[:, SIZE:].mean(1).sign()).float().mean() > 0.9
+    assert (drawn[:, :SIZE].mean(1).sign() == drawn[:, SIZE:].mean(1).sign()).float().mean() > 0.99
     assert torch.equal(trained.draw(noise(400)), drawn)
 
 
@@ -52,7 +52,7 @@ def test_draws_lie_where_codes_do_and_never_between(trained):
 def test_a_label_decides(trained, guidance):
     label = torch.arange(200) % 2
     drawn = trained.draw(noise(200), None, label, guidance=guidance)
-    assert ((drawn.mean(1) > 0) == (label == 1)).float().mean() > 0.98
+    assert ((drawn.mean(1) > 0) == (label == 1)).float().mean() > 0.99
 
 
 def test_known_codes_stay_and_the_others_follow_them(trained):
@@ -61,7 +61,7 @@ def test_known_codes_stay_and_the_others_follow_them(trained):
     known = torch.tensor([True, False])
     drawn = trained.draw(noise(200), codes=given, known=known)
     assert torch.equal(drawn[:, :SIZE], given[:, :SIZE])
-    assert (drawn[:, SIZE:].mean(1).sign() == given[:, 0].sign()).float().mean() > 0.9
+    assert (drawn[:, SIZE:].mean(1).sign() == given[:, 0].sign()).float().mean() > 0.99
     other = given.clone()
     other[:, SIZE:] = 7
     assert torch.equal(trained.draw(noise(200), codes=other, known=known), drawn)
