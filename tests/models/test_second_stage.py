@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from musicae.music.domain import MusicDomain
 from musicae.nn.flow_matching import FlowMatching
 from musicae.shipped import MANIFEST, WEIGHTS, find_model
 from musicae.trained import load
+from musicae.training.callbacks import Callback
 from musicae.training.checkpoint import load_checkpoint, read_manifest, save_checkpoint, take_over
 from musicae.training.experiment import Experiment
 
@@ -38,6 +40,35 @@ def test_the_first_stage_stays_as_it_is(run):
     assert len(first) > 20
     assert all(torch.equal(before[name], after[name]) for name in first)
     assert after["flow.output_projection.1.weight"].any(), "the second stage has not learned"
+
+
+class StopAt(Callback):
+    """Ends a run at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, run):
+        if run.step == self.step:
+            run.stop()
+
+
+def test_a_second_stage_that_was_stopped_goes_on_as_if_it_had_not(run, tmp_path):
+    """Also while mean and scale of the codes are measured."""
+    settings = {**QUICK, **FLOW, "start_from": "melody-2bar", "learning_rate": 1e-2}
+    experiment = Experiment.resolve("music", task="reconstruct", data=(), model=None, settings=settings)
+    experiment.run(tmp_path / "run", experiment.read(), callbacks=(StopAt(5),))
+    assert last_weights(tmp_path / "run")["flow.batches"] == 5
+    experiment = Experiment.of_run(tmp_path / "run", data=())
+    experiment.run(tmp_path / "run", experiment.read(), resume=True)
+    broken, unbroken = map(last_weights, (tmp_path / "run", run))
+    assert unbroken["flow.batches"] == 12
+    assert broken.keys() == unbroken.keys()
+    assert all(torch.equal(broken[name], unbroken[name]) for name in unbroken)
+
+
+def last_weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(find_model(f"{run}/last"))[0].state_dict()
 
 
 def test_samples_repeat_and_differ_by_seed_and_key(run):

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import distributed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from musicae.nn.flow_matching import FlowMatching
 from musicae.nn.latent import Posterior
@@ -38,6 +41,61 @@ def test_mean_and_scale_are_those_of_the_codes(trained):
     torch.testing.assert_close(trained.scale, torch.full((SIZE,), DEVIATION))
     assert trained.mean.abs().max() < 0.1
     assert int(trained.batches) == 100
+
+
+ROWS = (5, 2)
+"""Of a batch those of each of two processes."""
+
+
+def learned_of(posterior: Posterior, label: torch.Tensor) -> FlowMatching:
+    """A new one after three steps' losses of equal batches, each a little further off."""
+    torch.manual_seed(0)
+    flow = FlowMatching(2, SIZE, classes=2, labels=2, width=16, blocks=1).train()
+    for step in range(3):
+        flow.loss(Posterior(posterior.mean + step, posterior.log_variance), None, label)
+    return flow
+
+
+def as_process(rank: int, folder: str) -> None:
+    distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    posterior, label = codes(sum(ROWS), torch.Generator().manual_seed(5))
+    own = slice(0, ROWS[0]) if rank == 0 else slice(ROWS[0], None)
+    flow = learned_of(Posterior(posterior.mean[own], posterior.log_variance[own]), label[own])
+    save_file(flow.state_dict(), f"{folder}/{rank}.safetensors")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_measure_what_one_does(tmp_path):
+    torch.multiprocessing.spawn(as_process, (str(tmp_path),), nprocs=2)
+    alone = learned_of(*codes(sum(ROWS), torch.Generator().manual_seed(5)))
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert alone.mean.abs().min() > 0.1
+    for name in ("mean", "scale", "batches"):
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], alone.state_dict()[name])
+
+
+class Reads(TorchDispatchMode):
+    """Counts where the host reads a number of a tensor, for which it would wait on a GPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_host_reads_nothing_of_the_device_but_once_after_loading():
+    posterior, label = codes(8, torch.Generator().manual_seed(5))
+    flow = learned_of(posterior, label)
+    again = FlowMatching(2, SIZE, classes=2, labels=2, width=16, blocks=1).train()
+    again.load_state_dict(flow.state_dict())
+    for each, expected in ((flow, 0), (again, 1), (again, 0)):
+        with Reads() as reads:
+            each.loss(posterior, None, label)
+        assert reads.count == expected
+    assert again.batches == 5
+    assert flow.batches == 4
 
 
 def test_draws_lie_where_codes_do_and_never_between(trained):
