@@ -142,7 +142,7 @@ class TensorFile:
                 if name in self._types:
                     value: Tensor = self._file.get_tensor(name)
                     found.update(f"{name} {self._types[name]} {tuple(value.shape)}\n".encode())
-                    found.update(value.reshape(-1).view(torch.uint8).numpy())
+                    found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
         except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise self._damaged(error) from error
         return found.hexdigest()
