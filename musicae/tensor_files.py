@@ -7,9 +7,10 @@ the shapes should be is known to the caller, who compares first and reads then.
 Large matrices may be stored in eight bits a weight, or in four to six. Nothing here knows models.
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -139,6 +140,19 @@ class TensorFile:
             return {suffix: self._file.get_tensor(name + suffix) for suffix in ("", *suffixes)}
         except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
             raise self._damaged(error) from error
+
+    def sha256(self, names: Iterable[str]) -> str:
+        """SHA-256 of tensors as they are stored, with their names, types, shapes and scales, in the names' order.
+
+        Raises:
+            CheckpointError: one can't be read.
+        """
+        found = hashlib.sha256()
+        for name in sorted(names):
+            for suffix, value in self.parts(name).items():
+                found.update(f"{name}{suffix} {self._types[name + suffix]} {tuple(value.shape)}\n".encode())
+                found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()
 
     def read_all(self, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
         """All tensors by name; see `read`.

@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "denoise": ("restore", "Clean sounds or pictures, or repair melodies; the length stays."),
     "upscale": ("restore", "Fill in what a coarse file lacks."),
     "render": ("restore", "Render MIDI files to sound."),
-    "inspect": ("inspect", "Say what would be learned from files, and why the rest would not."),
+    "inspect": ("inspect", "Say what would be learned from files, or what a model reads, and why the rest would not."),
     "attributes": ("inspect", "Measure files: note density, brightness and more."),
     "embed": ("inspect", "Draw a map of files: near in the picture is near in latent space."),
     "studio": ("studio", "Open the studio: hear, see and play what models make, in a browser."),

@@ -10,6 +10,7 @@ from musicae.commands.options import (
     check_inputs,
     domain_in,
     echo_remarks,
+    load,
     load_for,
     model_for_file_option,
     name_of,
@@ -27,16 +28,28 @@ _PATHS = {**FILES, "metavar": "PATH..."}
 @click.command()
 @click.argument("paths", **_PATHS)  # type: ignore[arg-type]  # what `argument` takes
 @click.option("--domain", type=DomainChoice(), help="How to read the files.  [default: by what most of them are]")
+@model_for_file_option("[default: as a new model would be trained on them]")
 @track_option
 @settings_option
-def inspect(paths: tuple[Path, ...], domain: str | None, track: str | None, settings: tuple[str, ...]) -> None:
-    """Say what would be learned from files, and why the rest would not.
+def inspect(
+    paths: tuple[Path, ...], domain: str | None, model: str | None, track: str | None, settings: tuple[str, ...]
+) -> None:
+    """Say what would be learned from files, or what a model reads, and why the rest would not.
 
     Example: musicae inspect my_midi/
+
+    Example: musicae inspect song.mid --model drums-2bar
     """
     check_inputs(paths)
     from musicae.data.prepare import inspect_files
 
+    if model is not None:
+        if domain or settings:
+            raise click.UsageError("--model says how files are read, so leave out --domain and --set.")
+        reader = load(model, track).domain
+        for line in inspect_files(reader.name, paths, {}, reader=reader):
+            click.echo(line)
+        return
     given = parse_settings(settings) | ({} if track is None else {"track": read_track(track)})
     for line in inspect_files(domain or domain_in(paths[0]), paths, given):
         click.echo(line)

@@ -24,13 +24,16 @@ _NAMED_DAMAGED = 10
 """Number of damaged files that are listed by name; the store's `report.json` lists all."""
 
 
-def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[str]:
+def inspect_files(
+    domain: str, paths: Sequence[Path], settings: Mapping[str, Any], *, reader: Domain | None = None
+) -> Iterator[str]:
     """Reports for each file what would be learned from it, and what is left out and why. Nothing is stored.
 
     Args:
         domain: a key of `DOMAINS`.
         paths: files and folders.
         settings: keys of the domain's config.
+        reader: a model's domain, which reads them in place of one that is built from the three.
 
     Yields:
         Lines of text, the summary last.
@@ -41,11 +44,12 @@ def inspect_files(domain: str, paths: Sequence[Path], settings: Mapping[str, Any
     """
     domain_type = domain_class(domain)
     own = read_config(domain_type.Config, settings, f"{domain} setting")
-    files = find_files(domain_type(own), paths)
+    files = find_files(reader or domain_type(own), paths)
     paths_found = [path for _, path in files]
-    if remark := _config_remark(domain_type, paths_found):
-        yield remark
-    reader = domain_type(domain_type.configure(own, paths_found))
+    if reader is None:
+        if remark := _config_remark(domain_type, paths_found):
+            yield remark
+        reader = domain_type(domain_type.configure(own, paths_found))
     examples, used, damaged, skipped = 0, 0, {}, Counter[str]()
     for name, reading in read_all(reader, files):
         if isinstance(reading, DamagedFileError):

@@ -255,8 +255,8 @@ class Autoencoder(nn.Module, ABC):
         del name
         return False
 
-    def name_in_start(self, name: str) -> str:
-        """What a weight is called in the model that this one starts from, which may be of another type."""
+    def own_name(self, name: str) -> str:
+        """What a weight of the model that this one starts from, which may be of another type, is called in this one."""
         return name
 
     @property
@@ -270,15 +270,15 @@ class Autoencoder(nn.Module, ABC):
         return True
 
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a trained model of this type, changed where a new one that starts from them has other sizes.
+        """Weights of a trained model, changed where this one, which starts from them, has other names or sizes.
 
         Args:
             weights: by name.
 
         Returns:
-            The same, or with tensors changed and added.
+            By this model's names (`own_name`), the same tensors, or some changed and added.
         """
-        return weights
+        return {self.own_name(name): value for name, value in weights.items()}
 
     def padded(self, symbols: Tensor, condition: Tensor | None) -> Tensor:
         """Decoded `(batch, steps, columns)`, or its streams, with pads where the condition says that no step exists."""
@@ -329,6 +329,9 @@ class Autoencoder(nn.Module, ABC):
         Raises:
             ValueError: as `encode`, or a target of another shape than the input.
         """
+        instead = self._loss_instead(x, target, generator, condition)
+        if instead is not None:
+            return instead
         part, parameters, posterior, z = self.score(x, target, generator, condition)
         penalty = self.latent.penalty(z, generator)
         size = posterior.mean.float().abs().flatten(1).sum(1)
@@ -336,6 +339,13 @@ class Autoencoder(nn.Module, ABC):
         reconstruction = self._weighted(part.reconstruction, parameters, x if target is None else target)
         total = reconstruction + beta * ((kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
         return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), penalty.mean(), size.mean())
+
+    def _loss_instead(
+        self, x: Tensor, target: Tensor | None, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Loss | None:
+        """What is minimised in place of the equation, where training has another aim; else None."""
+        del x, target, generator, condition
+        return None
 
     def _weighted(self, reconstruction: Tensor, parameters: Tensor, target: Tensor) -> Tensor:
         """What the loss has of the reconstruction, `(batch,)`: all of it, or a sum in which some parts count less."""

@@ -74,14 +74,9 @@ class PhrasesAutoencoder(StepsAutoencoder):
             dropout=config.prior_dropout,
         )
 
-    def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def own_name(self, name: str) -> str:
         """The prior of a model of two bars becomes that of a single phrase."""
-        of_two_bars = [name for name in weights if name.startswith(f"{_FORMER}couplings.")]
-        moved = {name: value for name, value in weights.items() if name not in of_two_bars}
-        return super().adapted(moved | {_OWN + name.removeprefix(_FORMER): weights[name] for name in of_two_bars})
-
-    def name_in_start(self, name: str) -> str:
-        return _FORMER + name.removeprefix(_OWN) if name.startswith(_OWN) else name
+        return _OWN + name.removeprefix(_FORMER) if name.startswith(f"{_FORMER}couplings.") else name
 
     def _is_new_prior(self, name: str) -> bool:
         """What joins phrases; that of single ones comes from the model of two bars."""

@@ -81,13 +81,11 @@ class PlayedAutoencoder(StepsAutoencoder):
         kind = PRIORS[self.config.prior]
         return JointPrior({NOTES: kind((self.config.latent_size,)), FEEL: kind((self.config.feel_size,))})
 
-    def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a model of notes alone become those of the notes."""
-        former, own = "latent.prior.", f"latent.prior.parts.{NOTES}."
-        of_notes = [name for name in weights if name.startswith(former) and not name.startswith(f"{former}parts.")]
-        moved = {name: value for name, value in weights.items() if name not in of_notes}
-        moved |= {own + name.removeprefix(former): weights[name] for name in of_notes}
-        return super().adapted(moved)
+    def own_name(self, name: str) -> str:
+        """The prior of a model of notes alone becomes that of the notes."""
+        former, parts = "latent.prior.", "latent.prior.parts."
+        is_of_notes = name.startswith(former) and not name.startswith(parts)
+        return f"{parts}{NOTES}." + name.removeprefix(former) if is_of_notes else name
 
     def _encoded(self, x: Tensor, condition: Tensor | None) -> Tensor:
         symbols, count = self._notes_of(x), self.latent.outputs_per_number

@@ -78,28 +78,12 @@ class SecondStage(Autoencoder):
         del name
         return False
 
-    def loss(
-        self,
-        x: Tensor,
-        target: Tensor | None = None,
-        *,
-        beta: float = 1.0,
-        free_nats: float = 0.0,
-        sparsity: float = 0.0,
-        generator: torch.Generator | None = None,
-        condition: Tensor | None = None,
-    ) -> Loss:
-        """In the second stage the error of the flow, and −log p(z) under a new prior; else as `Autoencoder.loss`."""
+    def _loss_instead(
+        self, x: Tensor, target: Tensor | None, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Loss | None:
+        """In the second stage the error of the flow, and −log p(z) under a new prior."""
         if self.flow is None:
-            return super().loss(
-                x,
-                target,
-                beta=beta,
-                free_nats=free_nats,
-                sparsity=sparsity,
-                generator=generator,
-                condition=condition,
-            )
+            return None
         with torch.no_grad(), _evaluating(self):
             codes = self.encode(x, condition)
         label = None if self.spec.labels is None else self.spec.labels.of(x)
@@ -122,7 +106,7 @@ class SecondStage(Autoencoder):
 
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """A second stage that draws codes of another form, or that this model doesn't have, is left out."""
-        own = self.state_dict()
+        weights, own = super().adapted(weights), self.state_dict()
         of_it = {name: value for name, value in weights.items() if self.is_of_second_stage(name)}
         if all(name in own and own[name].shape == value.shape for name, value in of_it.items()):
             return weights

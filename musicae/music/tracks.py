@@ -43,7 +43,8 @@ ONLY_DRUMS = "only drums (channel 10, or with a drum kit's bank), no melody"
 ONLY_MELODY = "no drums (channel 10), only other tracks"
 NO_PIANO = "no track that is named a piano or has its sound"
 DRUMS_MODEL = "use --model drums-2bar"
-MELODY_MODEL = "use --model melody-2bar"
+MELODY_MODEL = "melody-2bar reads these"
+"""No order: what is asked of drums, such as to play them as a person might, no model of melodies does."""
 
 
 class LazyLines(Sequence[str]):

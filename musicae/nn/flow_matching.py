@@ -16,13 +16,14 @@ Guidance"). The network is a Transformer whose layers are scaled and shifted by 
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.nn.latent import Posterior
-from musicae.nn.layers import begins_step, draw_rows
+from musicae.nn.layers import begins_step, draw_rows, summed_over_processes
 
 EVALUATIONS = 5
 """Of the network for a draw, where no label is asked for."""
@@ -38,7 +39,7 @@ _FREQUENCIES, _HIGHEST = 32, 500.0
 _STEP_NUMBERS = 16
 """Of each step of a condition."""
 _FIRST_BATCHES = 100
-"""Training batches that mean and scale of the codes are taken of."""
+"""Training batches that mean and scale of the codes are taken of; of a batch in parts, the first ones."""
 
 
 class ModulatedBlock(nn.Module):
@@ -119,6 +120,8 @@ class FlowMatching(nn.Module):
         self.register_buffer("mean", torch.zeros(size, device="cpu"))
         self.register_buffer("scale", torch.ones(size, device="cpu"))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64, device="cpu"))
+        # The same number on the host, which would have to wait for the device's in every step; None: not read yet.
+        self._known_batches: int | None = 0
 
     def check_weights(self) -> None:
         """Raises `ValueError` where a scale is not positive."""
@@ -172,7 +175,7 @@ class FlowMatching(nn.Module):
             condition, label: as in `forward`.
             generator: of times and noise; None: torch's own.
         """
-        if self.training and begins_step() and int(self.batches) < _FIRST_BATCHES:
+        if self.training and begins_step() and self._read_batches() < _FIRST_BATCHES:
             self._measure(codes)
         code = self._scaled(codes.mean.float())
         rows, device = len(code), code.device
@@ -256,10 +259,21 @@ class FlowMatching(nn.Module):
 
     @torch.no_grad()
     def _measure(self, codes: Posterior) -> None:
-        """Goes on with the averages over the first batches: the mean of means, and of deviations."""
+        """Goes on with the averages over the first batches, of all processes: the mean of means, and of deviations."""
+        parts = [part.float().reshape(-1, self.size) for part in (codes.mean, codes.variance.float().sqrt())]
+        count = parts[0].new_full((1,), len(parts[0]))
+        sums = summed_over_processes(torch.cat([*(part.sum(0) for part in parts), count]))
+        mean, deviation = (sums[:-1] / sums[-1]).chunk(2)
+        self._known_batches = self._read_batches() + 1
         self.batches += 1
-        share = 1 / self.batches
-        mean = codes.mean.float().unflatten(1, (self.positions, self.size)).mean((0, 1))
-        deviation = codes.variance.float().sqrt().unflatten(1, (self.positions, self.size)).mean((0, 1))
-        self.mean.lerp_(mean, share)
-        self.scale.lerp_(deviation, share)
+        self.mean.lerp_(mean, 1 / self._known_batches)
+        self.scale.lerp_(deviation, 1 / self._known_batches)
+
+    def _read_batches(self) -> int:
+        if self._known_batches is None:
+            self._known_batches = int(self.batches)
+        return self._known_batches
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._known_batches = None

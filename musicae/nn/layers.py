@@ -73,6 +73,18 @@ def draw_rows(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...])
     return own_rows(draw((shape[0] // _share.rows * len(_share.batch), *shape[1:])))
 
 
+def summed_over_processes(x: Tensor) -> Tensor:
+    """The sum of a tensor of each process, where several train together; all have to call this. It may be `x` itself.
+
+    The host of a GPU doesn't wait for it.
+    """
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(x)
+    return x
+
+
 class Dropout(nn.Dropout):
     """torch's, with the mask of the whole batch where several processes share it."""
 

@@ -73,6 +73,7 @@ class Manifest(Config):
         data: paths, fingerprint and counts of what it was trained on.
         metrics: scores at the time of saving.
         shares: a shipped model whose tensors these weights go on with: what is equal is stored there alone.
+        shares_sha256: of those tensors, as they are stored there; without it, or with another, nothing is loaded.
         environments: versions, commit, command and device; one for the beginning, and one for each resumption.
     """
 
@@ -87,6 +88,7 @@ class Manifest(Config):
     data: dict[str, Any] = Field(default={})
     metrics: dict[str, float] = Field(default={})
     shares: str | None = Field(default=None, max_length=64, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    shares_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     environments: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -155,7 +157,7 @@ def write_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, we
     Args:
         folder: the checkpoint's folder.
         model: whose weights to store.
-        manifest: the rest.
+        manifest: the rest; what it says of the weights that it shares is filled in.
         weights: how they are stored, for shipping: `float16`, or `int8` to `int4` for large ones (see
             `musicae.tensor_files`) and float16 for the others.
 
@@ -165,7 +167,9 @@ def write_checkpoint(folder: Path, model: Autoencoder, manifest: Manifest, *, we
     tensors = {name: value.detach() for name, value in model.state_dict().items()}
     with ExitStack() as stack:
         shared = _shared(folder, manifest, model, stack)
-        tensors = {name: value for name, value in tensors.items() if not _is_equal(shared.get(name), value)}
+        left_out = {name: stored for name, stored in shared.items() if _is_equal(stored, tensors[name])}
+        manifest = manifest.model_copy(update={"shares_sha256": _sha256(left_out)})
+    tensors = {name: value for name, value in tensors.items() if name not in left_out}
     if weights == "int8":
         tensors = quantise(tensors)
     elif weights.startswith("int"):
@@ -208,7 +212,13 @@ def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) 
         own = {present_name(name): _Stored(file, name) for name in file.shapes}
         if len(own) < len(file.shapes):
             raise _other_weights(folder, "two of them have one name")
-        stored = _shared(folder, manifest, model, stack) | own
+        shared = {name: at for name, at in _shared(folder, manifest, model, stack).items() if name not in own}
+        if manifest.shares is not None and _sha256(shared) != manifest.shares_sha256:
+            raise CheckpointError(
+                f"{folder} goes on with other weights of {manifest.shares} than this musicae {__version__} has; "
+                f"install musicae {in_short(manifest.musicae_version)}, which wrote it, or copy or train it anew."
+            )
+        stored = shared | own
         _check_fit(folder, model, stored)
         weights = {
             name: _laid_out(stored[name].read(), like) for name, like in model.state_dict().items() if name in stored
@@ -264,14 +274,18 @@ def _shared(folder: Path, manifest: Manifest, model: Autoencoder, stack: ExitSta
             "not have; upgrade musicae."
         )
     start = stack.enter_context(TensorFile(PRETRAINED / manifest.shares / WEIGHTS))
-    places = {present_name(name): name for name in start.shapes}
-    names = {name: model.name_in_start(name) for name in model.state_dict()}
-    return {name: _Stored(start, places[former]) for name, former in names.items() if former in places}
+    places = {model.own_name(present_name(name)): _Stored(start, name) for name in start.shapes}
+    return {name: places[name] for name in model.state_dict() if name in places}
 
 
-def _is_equal(stored: _Stored | None, value: Tensor) -> bool:
+def _sha256(shared: Mapping[str, _Stored]) -> str | None:
+    """Of tensors that are stored with another model, all in one file; None where there are none."""
+    return next(iter(shared.values())).file.sha256(stored.name for stored in shared.values()) if shared else None
+
+
+def _is_equal(stored: _Stored, value: Tensor) -> bool:
     """Whether a stored tensor is the same, as it is read."""
-    if stored is None or stored.file.shapes[stored.name] != tuple(value.shape):
+    if stored.file.shapes[stored.name] != tuple(value.shape):
         return False
     return torch.equal(stored.read().to(value.dtype), value.cpu())
 

@@ -268,6 +268,19 @@ def test_inspect_takes_settings() -> None:
     assert examples() > examples("--set", "bars=4") > 0
 
 
+def test_inspect_reads_as_a_model_does() -> None:
+    """Its settings count, not those of a new model."""
+
+    def examples(*options: str) -> int:
+        return int(musicae("inspect", A, *options).stdout.splitlines()[-1].split()[2])
+
+    assert examples("--model", "melody-2bar") == examples()
+    assert examples("--model", "melody-16bar") == examples("--set", "bars=16")
+    assert "no drums (channel 10)" in musicae("inspect", A, "--model", "drums-2bar", code=2).stderr
+    for option in (("--set", "bars=4"), ("--domain", "music")):
+        assert "leave out --domain and --set" in musicae("inspect", A, "--model", "melody-2bar", *option, code=2).stderr
+
+
 def test_models_lists_every_model() -> None:
     text = musicae("models").stdout
     assert all(f"  {name}: {entry.layout} layout" in text for name, entry in MODELS.items())

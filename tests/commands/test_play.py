@@ -100,3 +100,10 @@ def test_what_cannot_be_played_is_said_in_a_sentence(beat: Path) -> None:
     assert "no drums" in musicae("humanize", melody, code=2).stderr
     assert "use drums-2bar" in musicae("humanize", beat, "--model", "melody-2bar", code=2).stderr
     assert not Path("output").exists()
+
+
+def test_a_melody_is_not_humanized_and_no_model_is_advised_that_refuses_as_well() -> None:
+    said = musicae("humanize", starter_file("a.mid"), code=2).stderr
+    assert "has no drums (channel 10), only other tracks" in said
+    assert "expected a track of drums on channel 10" in said
+    assert "--model" not in said

@@ -1,5 +1,9 @@
 """The second stage: it changes nothing of the first, and draws what the first decodes to music in a key."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from music_pieces import common
@@ -12,7 +16,8 @@ from musicae.music.domain import MusicDomain
 from musicae.nn.flow_matching import FlowMatching
 from musicae.shipped import MANIFEST, WEIGHTS, find_model
 from musicae.trained import load
-from musicae.training.checkpoint import load_checkpoint, save_checkpoint, take_over
+from musicae.training.callbacks import Callback
+from musicae.training.checkpoint import load_checkpoint, read_manifest, save_checkpoint, take_over
 from musicae.training.experiment import Experiment
 
 QUICK = {"steps": 12, "evaluate_every": 12, "batch_size": 16, "warmup_steps": 2, "precision": "no", "log_with": ()}
@@ -35,6 +40,35 @@ def test_the_first_stage_stays_as_it_is(run):
     assert len(first) > 20
     assert all(torch.equal(before[name], after[name]) for name in first)
     assert after["flow.output_projection.1.weight"].any(), "the second stage has not learned"
+
+
+class StopAt(Callback):
+    """Ends a run at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, run):
+        if run.step == self.step:
+            run.stop()
+
+
+def test_a_second_stage_that_was_stopped_goes_on_as_if_it_had_not(run, tmp_path):
+    """Also while mean and scale of the codes are measured."""
+    settings = {**QUICK, **FLOW, "start_from": "melody-2bar", "learning_rate": 1e-2}
+    experiment = Experiment.resolve("music", task="reconstruct", data=(), model=None, settings=settings)
+    experiment.run(tmp_path / "run", experiment.read(), callbacks=(StopAt(5),))
+    assert last_weights(tmp_path / "run")["flow.batches"] == 5
+    experiment = Experiment.of_run(tmp_path / "run", data=())
+    experiment.run(tmp_path / "run", experiment.read(), resume=True)
+    broken, unbroken = map(last_weights, (tmp_path / "run", run))
+    assert unbroken["flow.batches"] == 12
+    assert broken.keys() == unbroken.keys()
+    assert all(torch.equal(broken[name], unbroken[name]) for name in unbroken)
+
+
+def last_weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(find_model(f"{run}/last"))[0].state_dict()
 
 
 def test_samples_repeat_and_differ_by_seed_and_key(run):
@@ -178,6 +212,34 @@ def test_shared_weights_are_stored_once(shared):
 def test_what_it_shares_weights_with_must_be_there(shared):
     (shared / "start" / WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match="upgrade musicae"):
+        load_checkpoint(shared / "rest")
+
+
+def test_other_weights_than_those_it_was_stored_without_are_refused(shared):
+    assert re.fullmatch("[0-9a-f]{64}", read_manifest(shared / "rest").shares_sha256)
+    start, manifest = untrained("steps")
+    save_checkpoint(shared / "start", start, manifest, weights="int6")
+    for call in (load_checkpoint, lambda folder: take_over(untrained("phrases")[0], folder)):
+        with pytest.raises(CheckpointError, match=r"other weights of start than this musicae .* has; install musicae"):
+            call(shared / "rest")
+    load_checkpoint(shared / "whole")
+
+
+def test_a_model_stored_before_another_changed_elsewhere_still_loads(shared):
+    """Only what is shared counts: not what the other one has beside it, such as its second stage."""
+    start = load_checkpoint(shared / "start")[0]
+    more, manifest = untrained("steps", **FLOW)
+    more.load_state_dict(start.state_dict(), strict=False)
+    save_checkpoint(shared / "start", more, manifest, weights="int6")
+    whole, rest = (load_checkpoint(shared / name)[0].state_dict() for name in ("whole", "rest"))
+    assert all(torch.equal(whole[name], rest[name]) for name in whole)
+
+
+def test_without_a_digest_shared_weights_are_not_loaded(shared):
+    content = json.loads((shared / "rest" / MANIFEST).read_text())
+    del content["shares_sha256"]
+    (shared / "rest" / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="other weights of start"):
         load_checkpoint(shared / "rest")
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -158,28 +159,29 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
         port = str(free.getsockname()[1])
     begin = "import sys; from pathlib import Path; from test_several_processes import MusicaeError, train\n"
     begin += "try: train(Path('run'), steps=10**6)\nexcept MusicaeError as error: sys.exit(str(error))"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", begin],
-            cwd=tmp_path,
-            env=environment(tmp_path, RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "metrics.jsonl").exists() or (4, "validation/loss") not in losses(tmp_path / "run"):
-        assert time.monotonic() < deadline
-        assert all(process.poll() is None for process in processes), processes[0].communicate()[1]
-        time.sleep(0.1)
-    processes[1].send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    _, said = processes[0].communicate(timeout=60)
-    assert time.monotonic() - killed < 30
-    assert processes[0].returncode == 1
-    assert said.splitlines()[-1].startswith("another process of this run ended or can't be reached")
-    processes[1].communicate()
+    with ExitStack() as stack:
+        processes = []
+        for rank in ("0", "1"):
+            where = environment(tmp_path, RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+            said = stack.enter_context((tmp_path / f"said-{rank}.txt").open("w"))
+            process = subprocess.Popen([sys.executable, "-c", begin], cwd=tmp_path, env=where, stderr=said)
+            processes.append(stack.enter_context(process))
+            stack.callback(process.kill)
+        deadline = time.monotonic() + 120
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while not metrics.exists() or (4, "validation/loss") not in losses(tmp_path / "run"):
+            assert time.monotonic() < deadline
+            assert all(process.poll() is None for process in processes), (tmp_path / "said-0.txt").read_text()
+            time.sleep(0.1)
+        processes[1].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        status = processes[0].wait(60)
+        assert time.monotonic() - killed < 30
+    last = (tmp_path / "said-0.txt").read_text(encoding="utf-8")
+    # Seldom gloo aborts the process that lost its peer, and nothing in Python can be told of it.
+    assert status in (1, -signal.SIGABRT), last
+    if status == 1:
+        assert last.splitlines()[-1].startswith("another process of this run ended or can't be reached")
     step = max(losses(tmp_path / "run"))[0]
     train(tmp_path / "run", resume=True, stop=StopAt(step + 3))
     history = losses(tmp_path / "run")
