@@ -35,8 +35,8 @@ CREDITS: dict[str, Credit] = _FROM_DEBIAN | {
     "nottingham": Credit("Nottingham Music Database, folk tunes, GPL-3", "not shipped"),
     "pop909": Credit("POP909, MIT arrangements of commercial songs", "not shipped"),
     "lead_sheet_trios": Credit(
-        "lead sheets of OpenEWLD, public domain, MIT, with drums of the Groove MIDI Dataset, CC BY 4.0 (Gillick et al., "
-        "2019), and a bass that trio_sets.py makes from the chords by rule",
+        "lead sheets of OpenEWLD, public domain, MIT, with drums of the Groove MIDI Dataset, CC BY 4.0 (Gillick et "
+        "al., 2019), and a bass that trio_sets.py makes from the chords by rule",
         "CC BY",
     ),
     "trio": Credit("music of games, BSD-3, Artistic and GPL-2", "not shipped"),

@@ -89,9 +89,9 @@ LIMITS = {
         "return: it is for rebuilding, morphing and varying first."
     ),
     "trio-2bar": (
-        "Popular songs in 4/4 of before 1925, 232 of them. Nobody played the bass: a rule made it of the chords, in five "
-        "manners, so it is simple. Melodies, basses and drums of different people were put together and don't listen to "
-        "each other. With other chords the bass follows and the melody only in part; without any it wanders."
+        "Popular songs in 4/4 of before 1925, 232 of them. Nobody played the bass: a rule made it of the chords, in "
+        "five manners, so it is simple. Melodies, basses and drums of different people were put together and don't "
+        "listen to each other. With other chords the bass follows and the melody only in part; without any it wanders."
     ),
     "denoise-16k": (
         "Five voices and the spoken digits of four people, music of games, tunes rendered with samples and two sound "

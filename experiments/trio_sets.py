@@ -174,7 +174,7 @@ def _bass(
 
 
 def _grooves(folder: Path, split: str) -> Iterator[np.ndarray]:
-    """Performances in 4/4, int64 `(hits, 3)`: tick of 480 a quarter, pitch, velocity. Train is all but the test split."""
+    """Performances in 4/4, int64 `(hits, 3)`: tick (480 a quarter), pitch, velocity. Train is all but the test one."""
     wanted = ("test",) if split == "test" else ("train", "validation")
     with (folder / SPLIT_TABLE).open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["split"] in wanted and row["beat_type"] == "beat"]

@@ -24,7 +24,7 @@ _SWING = 0.18  # of an eighth
 
 
 def main() -> None:
-    """A morph, as picture and sound; a tune shifted as it is played; two hands; a trio; samples; a recording, cleaned."""
+    """A morph, as picture and sound; a tune shifted as it is played; two hands; trios; samples; a clean recording."""
     morph = musicae.load("melody-2bar").interpolate(starter_file("a.mid"), starter_file("b.mid"), steps=7)
     morph.plot().reduce(2).save(FOLDER / "interpolation.png", optimize=True)
     write_mp3(morph.joined.render(), FOLDER / "interpolation.mp3")

@@ -25,7 +25,9 @@ _FIRST = ("melody-2bar", "melody-16bar", "drums-2bar", "denoise-16k")
 def studio(models: tuple[str, ...], port: int, host: str, opens: bool) -> None:
     """Open the studio: hear, see and play what models make, in a browser.
 
-    Nothing leaves this machine. Example: musicae studio
+    Nothing leaves this machine.
+
+    Example: musicae studio
 
     Example: musicae studio --model runs/music-reconstruct --no-open
     """

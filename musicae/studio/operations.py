@@ -233,7 +233,7 @@ def sample(tools: Tools, body: Sample, ticket: Ticket) -> Answer:
 
 
 def vary(tools: Tools, body: Vary, ticket: Ticket) -> Answer:
-    """The reconstruction, then variations."""
+    """Variations."""
     trained = tools.models.get(body.model, "vary")
     found = trained.vary_whole(_item(tools, body), body.amount, body.count, seed=body.seed, keep=body.keep)
     return Answer(list(found), list(found.names), found.remarks)

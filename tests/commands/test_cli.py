@@ -45,6 +45,7 @@ EXPECTED = (
         "reproduce",
         "sample",
         "shift",
+        "studio",
     ),
     *("tap", "train", "upscale", "vary"),
 )

@@ -73,8 +73,9 @@ class Studio(NamedTuple):
 def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Starts the command in a folder; returns the process and the address that it printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    port = () if "--port" in options else ("--port", "0")
     process = subprocess.Popen(
-        [sys.executable, "-m", "musicae.cli", "studio", "--no-open", *(() if "--port" in options else ("--port", "0")), *options],
+        [sys.executable, "-m", "musicae.cli", "studio", "--no-open", *port, *options],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
