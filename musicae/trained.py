@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from musicae.domain import Domain
-from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
 from musicae.models.autoencoder import Autoencoder
 from musicae.pipeline import Choice, Pipeline, condition_text
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from musicae.attribute_vectors import AttributeVectors
     from musicae.audio.sound import Sound
     from musicae.audio.streaming import StreamedBlocks
+    from musicae.export.run import Exported
     from musicae.inference.attribute_table import AttributeTable
     from musicae.inference.embed import LatentMap
 
@@ -55,8 +55,12 @@ class TrainedModel:
         self.folder = folder
 
     def __repr__(self) -> str:
-        name = model_name(self.folder) if self.folder else self.manifest.model
-        return f"<TrainedModel {name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
+        return f"<TrainedModel {self.name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
+
+    @property
+    def name(self) -> str:
+        """Of the shipped model or the run; without a folder that of its network."""
+        return model_name(self.folder) if self.folder else self.manifest.model
 
     @property
     def pipeline(self) -> Pipeline:
@@ -66,16 +70,9 @@ class TrainedModel:
     def with_settings(self, **settings: Any) -> "TrainedModel":
         """The same network with other settings of its domain, such as the `track` that music is read from.
 
-        Raises:
-            MusicaeError: an unknown key, a bad value, or one that changes the shape of the network's tensors.
+        Raises `MusicaeError`: an unknown key, a bad value, or one that changes the shape of the network's tensors.
         """
-        from musicae.config import read_config
-
-        config = type(self.domain.config)
-        changed = read_config(config, {**self.domain.config.model_dump(), **settings}, f"{self.domain.name} setting")
-        domain = type(self.domain)(changed)
-        if domain.spec != self.network.spec:
-            raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+        domain = self.pipeline.domain_with(settings)
         return TrainedModel(self.network, domain, self.manifest, str(self.device), self.folder)
 
     @torch.no_grad()
@@ -181,14 +178,12 @@ class TrainedModel:
             An iterable of blocks, in all as long as the input and equal to the result of `denoise`; its `latency_s` is
             the largest delay.
 
-        Raises:
-            MusicaeError: the model is not causal, or was trained for another task.
+        Raises `MusicaeError`: the model is not causal, or was trained for another task.
         """
         from musicae.inference.restore import RestorationLimits, stream
 
-        streamed: StreamedBlocks = stream(
-            self.pipeline, blocks, sample_rate_hz, RestorationLimits(strength, max_attenuation_db)
-        )
+        limits = RestorationLimits(strength, max_attenuation_db)
+        streamed: StreamedBlocks = stream(self.pipeline, blocks, sample_rate_hz, limits)
         return streamed
 
     def upscale(self, source: Any, *, sample_rate_hz: int | None = None) -> Any:
@@ -224,8 +219,7 @@ class TrainedModel:
         Returns:
             `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
 
-        Raises:
-            MusicaeError: the model has no prior to draw from, or restores.
+        Raises `MusicaeError`: the model has no prior to draw from, or restores.
         """
         from musicae.inference.sample import sample
 
@@ -269,8 +263,7 @@ class TrainedModel:
             method: as in `interpolate`.
             choice_a, choice_b: which part of each: sound takes `start_s`.
 
-        Raises:
-            MusicaeError: the model is not one of sound.
+        Raises `MusicaeError`: the model is not one of sound.
         """
         from musicae.inference.interpolate import morph
 
@@ -417,8 +410,7 @@ class TrainedModel:
         Returns:
             The columns of the square; its picture shows the values of z.
 
-        Raises:
-            MusicaeError: the latent has more than two numbers, or the model restores.
+        Raises `MusicaeError`: the latent has more than two numbers, or the model restores.
         """
         from musicae.inference.sample import grid
 
@@ -474,6 +466,25 @@ class TrainedModel:
         from musicae.inference.embed import embed
 
         return embed(self.pipeline, sources, colour=colour, method=method, each_file=each_file, seed=seed)
+
+    def export(
+        self, folder: str | Path, *, format: str = "onnx", precision: str = "float32",
+        parts: Sequence[str] | None = None,
+    ) -> "Exported":  # fmt: skip
+        """Writes files that run without musicae, each compared with PyTorch, and a card that says how.
+
+        Args:
+            folder: is made; other files in it stay.
+            format: `onnx` or `torch-export`.
+            precision: of stored weights: `float32`, `float16` or `int8`, whose cost in score is measured.
+            parts: such as `decoder`; None: all.
+
+        Raises `MusicaeError` for a package that is missing, or a difference above 1e-4; then nothing is written.
+        """
+        from musicae.export.run import Source, export
+
+        source = Source(self.name, self.manifest.model, self.manifest.task, self.folder)
+        return export(self.network, self.domain, source, Path(folder), format, precision, parts)
 
     def _generative(self, what: str) -> Pipeline:
         """The pipeline. Raises `MusicaeError` if the model restores, so that it can't decode codes alone."""

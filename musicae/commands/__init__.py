@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attributes": ("inspect", "Measure files: note density, brightness and more."),
     "embed": ("inspect", "Draw a map of files: near in the picture is near in latent space."),
     "models": ("inspect", "List the models that come with the package, and those that can be trained."),
+    "export": ("export", "Write a model as files that run without musicae."),
     "prepare": ("train", "Read files into the store that training opens."),
 }
 """Command → its module in this package, and the first sentence of its help."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from musicae.capabilities import DescribesTensors
@@ -68,7 +69,7 @@ def describe_tensors(network: Autoencoder, domain: Domain) -> dict[str, Any]:
     if spec.vocabulary:
         described |= _describe_symbols(spec)
     if isinstance(network, StepsAutoencoder):
-        start = network.previous_embedding.start(1, network.head[-1].weight.device)[0]
+        start = network.previous_embedding.start(1, torch.device("cpu"))[0]
         described["bars"], described["bar_steps"] = network.bars * network.codes_in_a_row, network.bar_steps
         described["symbols_at_start"] = start.tolist()
     if isinstance(domain, DescribesTensors):

@@ -81,7 +81,9 @@ def _traced(graph: Graph, module: torch.nn.Module) -> ExportedProgram:
         return torch.export.export(module, tuple(graph.inputs.values()), dynamic_shapes=shapes, strict=False)
 
 
-def _refused(graph: Graph, error: Exception) -> MusicaeError:
+def _refused(graph: Graph, error: BaseException) -> MusicaeError:
+    while error.__cause__ is not None:  # the first of a chain names what is wrong
+        error = error.__cause__
     return MusicaeError(
         f"the {graph.name} of this network cannot be exported: torch says {sentence_of(error, 200)!r}; "
         "choose other parts with --part, or change the network."

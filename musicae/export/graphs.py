@@ -387,9 +387,7 @@ def _step(network: StepsAutoencoder, features: Tensor) -> Graph:
         "parameters": "of this step's symbols; see choice",
         "next_past": "the state for the next step",
     }
-    return Graph(
-        "step", module, inputs, ("parameters", "next_past"), meaning, {"next_past": "past"}, network.bar_steps
-    )
+    return Graph("step", module, inputs, ("parameters", "next_past"), meaning, {"next_past": "past"}, network.bar_steps)
 
 
 def _causal(network: CausalRestorer) -> list[Graph]:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import musicae
 from musicae.atomic_io import atomic_files, check_writable
 from musicae.capabilities import Streams
 from musicae.domain import Domain
-from musicae.errors import MusicaeError, unknown_name
+from musicae.errors import unknown_name
 from musicae.export.card import CARD, FORMAT_VERSION, describe_graph, describe_tensors
 from musicae.export.check import max_difference, refuse_difference, score_function, seconds_a_call
 from musicae.export.formats import FORMATS, Run, traced
@@ -37,28 +37,41 @@ class Exported:
     remarks: tuple[str, ...]
 
 
+class Source(NamedTuple):
+    """What is exported.
+
+    Attributes:
+        model: name of the shipped model, or of the run.
+        network: name of the network's class, as in `MODELS`.
+        task: that it was trained for.
+        folder: of the checkpoint, where its card is; None: there is none.
+    """
+
+    model: str
+    network: str
+    task: str
+    folder: Path | None = None
+
+
 def export(
     network: Autoencoder,
     domain: Domain,
-    about: Mapping[str, Any],
+    source: Source,
     folder: Path,
-    *,
     format: str = "onnx",
     precision: str = "float32",
     parts: Sequence[str] | None = None,
-    model_card: Path | None = None,
 ) -> Exported:
     """Writes a model's graphs and their card into a folder; other files there stay.
 
     Args:
         network: of the model.
         domain: whose tensors it takes.
-        about: what the card says first: `model`, `network`, `task`.
+        source: where they are from.
         folder: is made where it isn't there.
         format: a name in `FORMATS`.
         precision: that weights are stored in, one of `PRECISIONS`.
         parts: names of graphs; None: all.
-        model_card: is copied beside the files, if it is there.
 
     Raises:
         ValueError: no such format or precision.
@@ -92,7 +105,9 @@ def export(
         card: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "musicae_version": musicae.__version__,
-            **about,
+            "model": source.model,
+            "network": source.network,
+            "task": source.task,
             "domain": domain.name,
             "format": format,
             **kind.about,
@@ -102,12 +117,14 @@ def export(
         }
         if streaming:
             card["streaming"] = streaming
-            remarks.append("delay {delay_s:.3f} s; real-time factor {real_time_factor:.3f} on this machine".format(**streaming))
+            remarks.append(
+                "delay {delay_s:.3f} s; real-time factor {real_time_factor:.3f} on this machine".format(**streaming)
+            )
         if precision != "float32":
-            card["score"] = _score(network, stored, domain, str(about["task"]), precision)
+            card["score"] = _score(network, stored, domain, source.task, precision)
             remarks += _score_lines(card["score"], precision)
-        if model_card is not None and model_card.is_file():
-            (writing / MODEL_CARD).write_bytes(model_card.read_bytes())
+        if source.folder is not None and (source.folder / "README.md").is_file():
+            (writing / MODEL_CARD).write_bytes((source.folder / "README.md").read_bytes())
         (writing / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         names = sorted(file.name for file in writing.iterdir() if file.name != CARD)
     return Exported(tuple(folder / name for name in (*names, CARD)), card, tuple(remarks))
@@ -138,5 +155,7 @@ def _score_lines(score: Mapping[str, Any], precision: str) -> list[str]:
     if precision not in score:
         return [f"score of {precision} measured on {score['measured_on']}"]
     before, after = score["float32"], score[precision]
-    found = [f"{name} {before[name]:.4g} → {after[name]:.4g}" for name in after if name != "examples" and name in before]
+    found = [
+        f"{name} {before[name]:.4g} → {after[name]:.4g}" for name in after if name != "examples" and name in before
+    ]
     return [f"score on {after['examples']} starter examples, float32 → {precision}: {', '.join(found)}"]

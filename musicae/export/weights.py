@@ -50,7 +50,7 @@ def rounded(network: _Network, precision: str) -> _Network:
 
 
 def pack(module: fx.GraphModule, precision: str) -> None:
-    """Changes a traced module in place: what it doesn't read is removed, and large weights are stored in a precision."""
+    """Changes a traced module in place: it loses what it doesn't read, and large weights are stored in a precision."""
     graph = module.graph
     for node in [node for node in graph.nodes if node.op == "get_attr"]:
         if not node.users:
