@@ -7,7 +7,7 @@ nothing between calls. The operations are implemented in the modules that they c
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -84,8 +84,7 @@ class TrainedModel:
                 or a batch `(batch, *spec.shape)`.
             **choice: which part: music takes `bar` and `track`, sound `start_s`.
 
-        Returns:
-            `(batch, *latent_shape)`.
+        Returns: `(batch, *latent_shape)`.
         """
         pipeline = self.pipeline
         if isinstance(source, Tensor):
@@ -183,8 +182,7 @@ class TrainedModel:
         from musicae.inference.restore import RestorationLimits, stream
 
         limits = RestorationLimits(strength, max_attenuation_db)
-        streamed: StreamedBlocks = stream(self.pipeline, blocks, sample_rate_hz, limits)
-        return streamed
+        return cast("StreamedBlocks", stream(self.pipeline, blocks, sample_rate_hz, limits))
 
     def upscale(self, source: Any, *, sample_rate_hz: int | None = None) -> Any:
         """Raises the resolution of a picture, the bandwidth of a sound or the detail of music; for task `upscale`.
@@ -216,8 +214,7 @@ class TrainedModel:
             time_signature: of a model of music that reads several, such as "3/4"; None: 4/4.
             key: of music, such as "D minor", see `musicae.inference.fitting`; None: any.
 
-        Returns:
-            `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
+        Returns: `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
 
         Raises `MusicaeError`: the model has no prior to draw from, or restores.
         """
@@ -245,8 +242,7 @@ class TrainedModel:
             tempo: of music: `a`, `b`, or `between`, from one to the other; None: that of a.
             choice_a, choice_b: which part of each: music takes `bar` and `track`.
 
-        Returns:
-            The steps, as media objects; `.tensor` is `(steps, *spec.shape)`.
+        Returns: the steps, as media objects; `.tensor` is `(steps, *spec.shape)`.
         """
         from musicae.inference.interpolate import interpolate
 
@@ -267,8 +263,7 @@ class TrainedModel:
         """
         from musicae.inference.interpolate import morph
 
-        changed: Sound = morph(self._generative("interpolate"), a, b, method, [choice_a or {}, choice_b or {}])
-        return changed
+        return cast("Sound", morph(self._generative("interpolate"), a, b, method, [choice_a or {}, choice_b or {}]))
 
     def interpolate_corners(
         self, a: Any, b: Any, c: Any, d: Any, steps: int = 5, *, method: str = "slerp",
@@ -282,8 +277,7 @@ class TrainedModel:
             method: as in `interpolate`.
             choices: which part of each; the last may be left out.
 
-        Returns:
-            The columns of the square, from left to right; `.tensor` is `(columns, rows, *spec.shape)`.
+        Returns: the columns of the square, from left to right; `.tensor` is `(columns, rows, *spec.shape)`.
         """
         from musicae.inference.interpolate import interpolate_corners
 
@@ -315,8 +309,7 @@ class TrainedModel:
             keep: music: `rhythm`, `contour` or `harmony`: it is searched for variations that keep it.
             choice: which part of the source.
 
-        Returns:
-            The reconstruction, then the variations.
+        Returns: the reconstruction, then the variations.
         """
         from musicae.inference.sample import vary
 
@@ -348,8 +341,7 @@ class TrainedModel:
             temperature: of each velocity and offset beside the draw that all notes share; 0: none of their own.
             seed: of all draws.
 
-        Returns:
-            A `Morph` of `count` media objects; of a batch `(count, batch, *spec.shape)`.
+        Returns: a `Morph` of `count` media objects; of a batch `(count, batch, *spec.shape)`.
         """
         from musicae.inference.feel import humanize
 
@@ -407,8 +399,7 @@ class TrainedModel:
             side: examples to a side.
             label, chords: the condition, as in `sample`.
 
-        Returns:
-            The columns of the square; its picture shows the values of z.
+        Returns: the columns of the square; its picture shows the values of z.
 
         Raises `MusicaeError`: the latent has more than two numbers, or the model restores.
         """
@@ -477,9 +468,7 @@ class TrainedModel:
             folder: is made; other files in it stay.
             format: `onnx` or `torch-export`.
             precision: of stored weights: `float32`, `float16` or `int8`, whose cost in score is measured.
-            parts: such as `decoder`; None: all.
-
-        Raises `MusicaeError` for a package that is missing, or a difference above 1e-4; then nothing is written.
+            parts: such as `decoder`; None: all. See `musicae.export.run.export`, also for errors.
         """
         from musicae.export.run import Source, export
 

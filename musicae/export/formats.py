@@ -156,7 +156,13 @@ def _open_onnx(path: Path) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a step is too small to share
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (state.NotImplemented, state.InvalidGraph, state.Fail, state.RuntimeException) as error:
+        raise MusicaeError(
+            f"ONNX Runtime can't run {path.name}: {sentence_of(error, 200)}; choose other parts with --part."
+        ) from error
     names = [given.name for given in session.get_inputs()]
 
     def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -35,8 +35,9 @@ def values_apply(columns: tuple[ValueColumn, ...], symbols: Tensor) -> Tensor:
     """Where symbols have values: int64 `(..., streams or more)` → bool `(..., values)`; see `ValueColumn.applies`."""
     stream, power, least, vocabulary = _places(columns, symbols.device)
     own = symbols[..., stream]
-    # Not by shifting bits, which exported graphs have no signed operator for.
-    return (own < vocabulary) & torch.where(power == 0, own >= least, own // power.clamp_min(1) % 2 == 1)
+    # Without shifts of bits and choices of truth values, which few runtimes of exported graphs have.
+    has_bit = own // power.clamp_min(1) % 2 == 1
+    return (own < vocabulary) & ((power == 0) & (own >= least) | (power > 0) & has_bit)
 
 
 def scaled_values(columns: tuple[ValueColumn, ...], symbols: Tensor) -> Tensor:
