@@ -57,6 +57,8 @@ def pack(module: fx.GraphModule, precision: str) -> None:
             graph.erase_node(node)
             continue
         weight = _attribute(module, node.target)
+        if isinstance(weight, Tensor):  # row by row and with memory of its own, as files hold it
+            weight.data = weight.data.clone(memory_format=torch.contiguous_format)
         if precision != "float32" and isinstance(weight, Tensor) and is_stored_rounded(weight):
             _insert_unpacking(module, node, *packed(weight.detach(), precision))
     used = {node.target for node in graph.nodes if node.op == "get_attr"}
