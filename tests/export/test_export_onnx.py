@@ -213,6 +213,14 @@ def test_every_shipped_model_decodes_by_its_parts_as_it_does_as_a_whole():
     assert decoded == ["drums-2bar", "drums-2bar-tap", "melody-16bar", "melody-2bar"]
 
 
+@pytest.mark.parametrize("name", sorted(set(shipped_models()) - set(TO_PARTS)))
+def test_what_decodes_or_restores_is_as_in_pytorch_for_every_other_shipped_model(name, tmp_path):
+    trained = load(name, "cpu")
+    part = "decoder" if trained.domain.name == "music" or not trained.network.restores else "restorer"
+    graphs = trained.export(tmp_path, parts=[part]).card["graphs"]
+    assert graphs[part]["max_difference"] <= MOST_DIFFERENCE
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", shipped_models())
