@@ -242,3 +242,11 @@ class HasReport(Protocol):
 
     def report(self, before: Any, after: Any, elapsed_s: float) -> Any:
         """A value with `.lines` of text and `.plot()`, which compares a media object before and after."""
+
+
+@runtime_checkable
+class DescribesTensors(Protocol):
+    """A domain that can say, for other programs, what the numbers of its tensors mean."""
+
+    def describe_tensors(self) -> dict[str, Any]:
+        """What can be written as JSON; units are in the names."""

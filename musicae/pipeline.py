@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from musicae.capabilities import TakesCondition
+from musicae.config import read_config
 from musicae.domain import Answers, Batch, Domain, Selection
 from musicae.errors import MusicaeError
 from musicae.models.autoencoder import Autoencoder
@@ -45,6 +46,15 @@ class Pipeline:
 
     def __init__(self, network: Autoencoder, domain: Domain, task: str, device: torch.device) -> None:
         self.network, self.domain, self.task, self.device = network, domain, task, device
+
+    def domain_with(self, settings: dict[str, Any]) -> Domain:
+        """The domain with other settings; errors as in `TrainedModel.with_settings`."""
+        config = type(self.domain.config)
+        changed = read_config(config, {**self.domain.config.model_dump(), **settings}, f"{self.domain.name} setting")
+        domain = type(self.domain)(changed)
+        if domain.spec != self.network.spec:
+            raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+        return domain
 
     def open(self, source: Any, **options: Any) -> Any:
         """Opens a media object; see `Domain.open`."""

@@ -7,14 +7,13 @@ nothing between calls. The operations are implemented in the modules that they c
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from musicae.domain import Domain
-from musicae.errors import MusicaeError
 from musicae.inference.results import Morph
 from musicae.models.autoencoder import Autoencoder
 from musicae.pipeline import Choice, Pipeline, condition_text
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from musicae.attribute_vectors import AttributeVectors
     from musicae.audio.sound import Sound
     from musicae.audio.streaming import StreamedBlocks
+    from musicae.export.run import Exported
     from musicae.inference.attribute_table import AttributeTable
     from musicae.inference.embed import LatentMap
 
@@ -55,8 +55,12 @@ class TrainedModel:
         self.folder = folder
 
     def __repr__(self) -> str:
-        name = model_name(self.folder) if self.folder else self.manifest.model
-        return f"<TrainedModel {name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
+        return f"<TrainedModel {self.name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
+
+    @property
+    def name(self) -> str:
+        """Of the shipped model or the run; without a folder that of its network."""
+        return model_name(self.folder) if self.folder else self.manifest.model
 
     @property
     def pipeline(self) -> Pipeline:
@@ -66,16 +70,9 @@ class TrainedModel:
     def with_settings(self, **settings: Any) -> "TrainedModel":
         """The same network with other settings of its domain, such as the `track` that music is read from.
 
-        Raises:
-            MusicaeError: an unknown key, a bad value, or one that changes the shape of the network's tensors.
+        Raises `MusicaeError`: an unknown key, a bad value, or one that changes the shape of the network's tensors.
         """
-        from musicae.config import read_config
-
-        config = type(self.domain.config)
-        changed = read_config(config, {**self.domain.config.model_dump(), **settings}, f"{self.domain.name} setting")
-        domain = type(self.domain)(changed)
-        if domain.spec != self.network.spec:
-            raise MusicaeError("a setting that changes the shape of the model's tensors can't be changed afterwards.")
+        domain = self.pipeline.domain_with(settings)
         return TrainedModel(self.network, domain, self.manifest, str(self.device), self.folder)
 
     @torch.no_grad()
@@ -87,8 +84,7 @@ class TrainedModel:
                 or a batch `(batch, *spec.shape)`.
             **choice: which part: music takes `bar` and `track`, sound `start_s`.
 
-        Returns:
-            `(batch, *latent_shape)`.
+        Returns: `(batch, *latent_shape)`.
         """
         pipeline = self.pipeline
         if isinstance(source, Tensor):
@@ -181,15 +177,12 @@ class TrainedModel:
             An iterable of blocks, in all as long as the input and equal to the result of `denoise`; its `latency_s` is
             the largest delay.
 
-        Raises:
-            MusicaeError: the model is not causal, or was trained for another task.
+        Raises `MusicaeError`: the model is not causal, or was trained for another task.
         """
         from musicae.inference.restore import RestorationLimits, stream
 
-        streamed: StreamedBlocks = stream(
-            self.pipeline, blocks, sample_rate_hz, RestorationLimits(strength, max_attenuation_db)
-        )
-        return streamed
+        limits = RestorationLimits(strength, max_attenuation_db)
+        return cast("StreamedBlocks", stream(self.pipeline, blocks, sample_rate_hz, limits))
 
     def upscale(self, source: Any, *, sample_rate_hz: int | None = None) -> Any:
         """Raises the resolution of a picture, the bandwidth of a sound or the detail of music; for task `upscale`.
@@ -221,11 +214,9 @@ class TrainedModel:
             time_signature: of a model of music that reads several, such as "3/4"; None: 4/4.
             key: of music, such as "D minor", see `musicae.inference.fitting`; None: any.
 
-        Returns:
-            `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
+        Returns: `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
 
-        Raises:
-            MusicaeError: the model has no prior to draw from, or restores.
+        Raises `MusicaeError`: the model has no prior to draw from, or restores.
         """
         from musicae.inference.sample import sample
 
@@ -251,8 +242,7 @@ class TrainedModel:
             tempo: of music: `a`, `b`, or `between`, from one to the other; None: that of a.
             choice_a, choice_b: which part of each: music takes `bar` and `track`.
 
-        Returns:
-            The steps, as media objects; `.tensor` is `(steps, *spec.shape)`.
+        Returns: the steps, as media objects; `.tensor` is `(steps, *spec.shape)`.
         """
         from musicae.inference.interpolate import interpolate
 
@@ -269,13 +259,11 @@ class TrainedModel:
             method: as in `interpolate`.
             choice_a, choice_b: which part of each: sound takes `start_s`.
 
-        Raises:
-            MusicaeError: the model is not one of sound.
+        Raises `MusicaeError`: the model is not one of sound.
         """
         from musicae.inference.interpolate import morph
 
-        changed: Sound = morph(self._generative("interpolate"), a, b, method, [choice_a or {}, choice_b or {}])
-        return changed
+        return cast("Sound", morph(self._generative("interpolate"), a, b, method, [choice_a or {}, choice_b or {}]))
 
     def interpolate_corners(
         self, a: Any, b: Any, c: Any, d: Any, steps: int = 5, *, method: str = "slerp",
@@ -289,8 +277,7 @@ class TrainedModel:
             method: as in `interpolate`.
             choices: which part of each; the last may be left out.
 
-        Returns:
-            The columns of the square, from left to right; `.tensor` is `(columns, rows, *spec.shape)`.
+        Returns: the columns of the square, from left to right; `.tensor` is `(columns, rows, *spec.shape)`.
         """
         from musicae.inference.interpolate import interpolate_corners
 
@@ -322,8 +309,7 @@ class TrainedModel:
             keep: music: `rhythm`, `contour` or `harmony`: it is searched for variations that keep it.
             choice: which part of the source.
 
-        Returns:
-            The reconstruction, then the variations.
+        Returns: the reconstruction, then the variations.
         """
         from musicae.inference.sample import vary
 
@@ -355,8 +341,7 @@ class TrainedModel:
             temperature: of each velocity and offset beside the draw that all notes share; 0: none of their own.
             seed: of all draws.
 
-        Returns:
-            A `Morph` of `count` media objects; of a batch `(count, batch, *spec.shape)`.
+        Returns: a `Morph` of `count` media objects; of a batch `(count, batch, *spec.shape)`.
         """
         from musicae.inference.feel import humanize
 
@@ -414,11 +399,9 @@ class TrainedModel:
             side: examples to a side.
             label, chords: the condition, as in `sample`.
 
-        Returns:
-            The columns of the square; its picture shows the values of z.
+        Returns: the columns of the square; its picture shows the values of z.
 
-        Raises:
-            MusicaeError: the latent has more than two numbers, or the model restores.
+        Raises `MusicaeError`: the latent has more than two numbers, or the model restores.
         """
         from musicae.inference.sample import grid
 
@@ -474,6 +457,23 @@ class TrainedModel:
         from musicae.inference.embed import embed
 
         return embed(self.pipeline, sources, colour=colour, method=method, each_file=each_file, seed=seed)
+
+    def export(
+        self, folder: str | Path, *, format: str = "onnx", precision: str = "float32",
+        parts: Sequence[str] | None = None,
+    ) -> "Exported":  # fmt: skip
+        """Writes files that run without musicae, each compared with PyTorch, and a card that says how.
+
+        Args:
+            folder: is made; other files in it stay.
+            format: `onnx` or `torch-export`.
+            precision: of stored weights: `float32`, `float16` or `int8`, whose cost in score is measured.
+            parts: such as `decoder`; None: all. See `musicae.export.run.export`, also for errors.
+        """
+        from musicae.export.run import Source, export
+
+        source = Source(self.name, self.manifest.model, self.manifest.task, self.folder)
+        return export(self.network, self.domain, source, Path(folder), format, precision, parts)
 
     def _generative(self, what: str) -> Pipeline:
         """The pipeline. Raises `MusicaeError` if the model restores, so that it can't decode codes alone."""

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "data",
         "pipeline",
         "attribute_vectors",
-        "training inference",
+        "training inference export",
         "trained new_model sharing",
         "evaluation demo studio",
         "commands cli",

@@ -26,7 +26,8 @@ MOST_WHEEL_BYTES = 52 * 2**20
 # Names under which packages are imported, where that is another than the one they are installed by.
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 # Imported only where it is found, behind a fallback.
-OPTIONAL_IMPORTS = {"fluidsynth", "fsspec", "huggingface_hub", "music21", "noisereduce", "pesq", "pystoi"}
+OPTIONAL_IMPORTS = {"fluidsynth", "fsspec", "huggingface_hub", "music21", "noisereduce", "onnx", "onnxruntime"}
+OPTIONAL_IMPORTS |= {"pesq", "pystoi"}
 
 
 def _requirements(lines: list[str]) -> dict[str, Requirement]:

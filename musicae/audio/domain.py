@@ -223,6 +223,19 @@ class AudioDomain(Domain):
         """What a restoration did, measured; see `musicae.audio.report`."""
         return compare(before, after, elapsed_s)
 
+    def describe_tensors(self) -> dict[str, Any]:
+        """The transform between waveforms and tensors."""
+        return {
+            "sample_rate_hz": self.config.sample_rate_hz,
+            "n_fft": self.config.n_fft,
+            "hop_samples": self.config.hop_samples,
+            "window": "hann, periodic; frames are centred on samples 0, hop, 2 hop, …; the ends are mirrored",
+            "scale": "none: what numpy.fft.rfft gives of windowed samples in -1…1",
+            "grid": self.form.meaning,
+            "level_rms": LEVEL_RMS,
+            "level": "a sound is brought to this RMS as a whole before its transform; a live model takes any level",
+        }
+
     # data sets
 
     def examples(self, item: Sound) -> Reading:

@@ -24,6 +24,8 @@ class Form(ABC):
     """One way to write sound as a grid of frequency and time."""
 
     channels: ClassVar[int]
+    meaning: ClassVar[str]
+    """What the grid holds, for other programs."""
 
     def __init__(self, config: AudioConfig) -> None:
         self.config = config
@@ -79,6 +81,7 @@ class SpectrumForm(Form):
     """Complex spectra, two channels: for what turns parts of a sound down."""
 
     channels = 2
+    meaning = "channels: real and imaginary parts of the spectrum"
     _likelihood, _correction = "spectral", "mask"
 
     @property
@@ -132,6 +135,7 @@ class MagnitudeForm(Form):
     """Linear magnitudes to the power 0.5, one channel: for what makes sound from a code."""
 
     channels = 1
+    meaning = "one channel: magnitudes to the power 0.5; phases are found, as by Griffin-Lim"
     EXPONENT = 0.5
 
     @property

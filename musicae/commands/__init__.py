@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("inspect", "List the models that come with the package, and those that can be trained."),
     "push": ("share", "Push a model to the Hugging Face Hub."),
     "pull": ("share", "Copy a model from the Hugging Face Hub into a folder."),
+    "export": ("export", "Write a model as files that run without musicae."),
     "prepare": ("train", "Read files into the store that training opens."),
 }
 """Command → its module in this package, and the first sentence of its help."""

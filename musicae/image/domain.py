@@ -186,6 +186,12 @@ class ImageDomain(Domain):
         )
         return {".png": drawn}
 
+    def describe_tensors(self) -> dict[str, Any]:
+        """Pixels, and the classes of a condition."""
+        colours = "one channel: grey" if self.channels == 1 else "channels: red, green, blue"
+        described: dict[str, Any] = {"grid": f"{colours}, from 0 (black) to 1; rows from top to bottom"}
+        return described | ({"condition": ["none", *self.classes]} if self.config.labels else {})
+
     # data sets
 
     def companion_files(self, path: Path) -> list[Path]:

@@ -190,7 +190,7 @@ class Autoencoder(nn.Module, ABC):
             return
         if self.spec.condition is None:
             raise ValueError("this model takes no condition")
-        wanted = (len(like), self.spec.condition[0])
+        wanted = (like.shape[0], self.spec.condition[0])
         if not isinstance(condition, Tensor) or condition.dtype != torch.int64 or tuple(condition.shape) != wanted:
             raise ValueError(f"expected a condition as an int64 tensor of shape {wanted}, got {_described(condition)}")
 

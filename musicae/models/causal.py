@@ -121,7 +121,7 @@ class CausalRestorer(GridAutoencoder):
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
-        return self._encode_frames(x, self.initial_state(len(x))).posterior
+        return self._encode_frames(x, self.initial_state(x.shape[0])).posterior
 
     def check_input(self, x: Tensor, condition: Tensor | None = None) -> None:
         self._check_type(x, "an input")
@@ -140,13 +140,13 @@ class CausalRestorer(GridAutoencoder):
         return self._restore(x, generator, use_mean=False)
 
     def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> Decoded:
-        start = self.initial_state(len(x))
+        start = self.initial_state(x.shape[0])
         encoded = self._encode_frames(x, start)
         z = encoded.posterior.mean if use_mean else encoded.posterior.sample(generator)
         return Decoded(encoded.posterior, z, x * self._mask(z, encoded.features, start.decoder)[0])
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        start = self.initial_state(len(x))
+        start = self.initial_state(x.shape[0])
         return x * self._mask(z, self._encode_frames(x, start).features, start.decoder)[0]
 
     def _encode_frames(self, x: Tensor, state: CausalState) -> _Encoded:

@@ -89,7 +89,7 @@ class GridAutoencoder(Autoencoder):
         if self.spec.condition is None:
             return numbers
         if condition is None:
-            condition = torch.zeros(len(numbers), self.spec.condition[0], dtype=torch.int64, device=numbers.device)
+            condition = torch.zeros(numbers.shape[0], self.spec.condition[0], dtype=torch.int64, device=numbers.device)
         ones = one_hot(condition, self.spec.condition[1], dtype=numbers.dtype).flatten(1)
         return torch.cat([numbers, ones], dim=1)
 

@@ -153,7 +153,7 @@ class KeyboardAutoencoder(SecondStage):
     def _condition(self, condition: Tensor | None, like: Tensor) -> Tensor:
         """The condition at the first step of each stretch, `(batch, stretches)`; class 0 if none is given."""
         if condition is None:
-            return torch.zeros(len(like), self.stretches, dtype=torch.int64, device=like.device)
+            return torch.zeros(like.shape[0], self.stretches, dtype=torch.int64, device=like.device)
         return condition[:, :: self.stretch]
 
     def _events(self, x: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class MusicVAE(Autoencoder):
         states: _States = [decoder.first_state(code) for decoder in self._decoders()]
         values = len(self.spec.values)
         sizes = self.spec.symbols[: len(self.spec.vocabulary)]
-        before = [torch.zeros(len(code), 1, size + values, device=code.device) for size in sizes]
+        before = [torch.zeros(code.shape[0], 1, size + values, device=code.device) for size in sizes]
         decoded = []
         for _ in range(self.bar_steps):
             logits = []
@@ -169,7 +169,7 @@ class MusicVAE(Autoencoder):
             z = z + self.condition(torch.zeros_like(z[:, 0]).long() if condition is None else condition[:, 0])
         if not self.config.conductor_width:
             return z
-        silent = torch.zeros(len(z), self.bars, 1, device=z.device)
+        silent = torch.zeros(z.shape[0], self.bars, 1, device=z.device)
         embeddings, _ = self.conductor(silent, self.conductor.first_state(z))
         return embeddings.flatten(0, 1)
 

@@ -88,8 +88,8 @@ class PhrasesAutoencoder(StepsAutoencoder):
         parts = (mean, raw + 2 * math.log(self.config.code_noise))
         return torch.cat([part.flatten(1) for part in parts], 1)
 
-    def _features(self, z: Tensor, condition: Tensor | None) -> Tensor:
-        return super()._features(self._codes(z), self._phrases(self._condition(condition, z)))
+    def features_of(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        return super().features_of(self._codes(z), self._phrases(self._condition(condition, z)))
 
     def _forced(self, features: Tensor, target: Tensor) -> Tensor:
         return self._pieces(super()._forced(features, self._phrases(target)))

@@ -100,7 +100,7 @@ class PlayedAutoencoder(StepsAutoencoder):
         mean, raw = self.feel_expected(symbols).float().chunk(2, 1)
         return mean, _LARGEST_LOG_SCALE * torch.tanh(raw / _LARGEST_LOG_SCALE)
 
-    def _values_at(self, feel: Tensor, symbols: Tensor) -> Tensor:
+    def values_at(self, feel: Tensor, symbols: Tensor) -> Tensor:
         """Parameters of the values of known notes, `(batch, steps, 2 · values)`."""
         expected, log_scale = self._expected(symbols)
         return self.feel_decoder(expected + log_scale.exp() * feel, symbols)
@@ -114,7 +114,7 @@ class PlayedAutoencoder(StepsAutoencoder):
         notes, feel = self.parts(z)
         symbols = self._notes_of(target)
         logits = super().teacher_forced(notes, symbols, condition)
-        return torch.cat([logits, self._values_at(feel, symbols)], -1)
+        return torch.cat([logits, self.values_at(feel, symbols)], -1)
 
     def decode(
         self,
@@ -129,7 +129,7 @@ class PlayedAutoencoder(StepsAutoencoder):
         self.check_codes(z, condition)
         notes, feel = self.parts(z)
         symbols = self.padded(
-            self._unrolled(self._features(notes, condition), temperature, top_p, generator), condition
+            self._unrolled(self.features_of(notes, condition), temperature, top_p, generator), condition
         )
         return self.play(feel, symbols, temperature=temperature, generator=generator)
 
@@ -147,7 +147,7 @@ class PlayedAutoencoder(StepsAutoencoder):
             `(batch, steps, columns)`.
         """
         notes = self._notes_of(symbols)
-        return self.likelihood.play(notes, self._values_at(feel, notes).float(), temperature, generator)
+        return self.likelihood.play(notes, self.values_at(feel, notes).float(), temperature, generator)
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Codes `(batch, numbers)` → those of the notes and of the feel."""

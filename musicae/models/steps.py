@@ -159,7 +159,7 @@ class StepsAutoencoder(SecondStage):
 
     def teacher_forced(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """Parameters `(batch, steps, likelihood.width)`; each step is given z and the earlier steps of its bar."""
-        return self._forced(self._features(z, condition), target)
+        return self._forced(self.features_of(z, condition), target)
 
     def decode(
         self,
@@ -172,7 +172,7 @@ class StepsAutoencoder(SecondStage):
     ) -> Tensor:
         """z → symbols. In every bar one step after the other is decoded, given the symbols before it."""
         self.check_codes(z, condition)
-        decoded = self._unrolled(self._features(z, condition), temperature, top_p, generator)
+        decoded = self._unrolled(self.features_of(z, condition), temperature, top_p, generator)
         return self.padded(decoded, condition)
 
     def _forced(self, features: Tensor, target: Tensor) -> Tensor:
@@ -189,7 +189,7 @@ class StepsAutoencoder(SecondStage):
         self, features: Tensor, temperature: float, top_p: float, generator: torch.Generator | None
     ) -> Tensor:
         """Features `(batch · bars, bar steps, step width)` → symbols `(batch, steps, columns)`."""
-        symbols = self.previous_embedding.start(len(features), features.device)
+        symbols = self.previous_embedding.start(features.shape[0], features.device)
         memory = self.causal.start()
         decoded = []
         for step in range(self.bar_steps):
@@ -202,7 +202,7 @@ class StepsAutoencoder(SecondStage):
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         return self.teacher_forced(z, target, condition)
 
-    def _features(self, z: Tensor, condition: Tensor | None) -> Tensor:
+    def features_of(self, z: Tensor, condition: Tensor | None) -> Tensor:
         """Features of each step from z and the condition, `(batch · bars, bar steps, step width)`."""
         code = z
         if self.phrases > 1:
@@ -218,7 +218,7 @@ class StepsAutoencoder(SecondStage):
     def _condition(self, condition: Tensor | None, like: Tensor) -> Tensor:
         """The condition of each step, `(batch, steps)`; class 0, "none", if no condition is given."""
         if condition is None:
-            return torch.zeros(len(like), self.spec.shape[0], dtype=torch.int64, device=like.device)
+            return torch.zeros(like.shape[0], self.spec.shape[0], dtype=torch.int64, device=like.device)
         return condition
 
     def _as_bars(self, steps: Tensor) -> Tensor:
@@ -307,12 +307,12 @@ class StepsRestorer(StepsAutoencoder):
     ) -> Tensor:
         posterior = self.encode(x, condition)
         z = posterior.mean if generator is None else posterior.sample(generator)
-        return self.padded(self._unrolled(self._features_with_context(x, z, condition), 0.0, 1.0, None), condition)
+        return self.padded(self._unrolled(self.features_with_context(x, z, condition), 0.0, 1.0, None), condition)
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        return self._forced(self._features_with_context(x, z, condition), target)
+        return self._forced(self.features_with_context(x, z, condition), target)
 
-    def _features_with_context(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+    def features_with_context(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
         """Features of each step, from z, the condition and the corrupted steps around it."""
         context = self.local_context(self.input_embedding(x).transpose(1, 2)).transpose(1, 2)
-        return self._features(z, condition) + self._as_bars(context)
+        return self.features_of(z, condition) + self._as_bars(context)

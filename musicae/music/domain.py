@@ -223,6 +223,14 @@ class MusicDomain(SongOperations, Domain):
         piece = self.compose(torch.stack(order), frame)
         return {".png": image, ".mid": piece, ".wav": render(piece, longest_s=LONGEST_PREVIEW_S, later=True)}
 
+    def describe_tensors(self) -> dict[str, Any]:
+        """See `musicae.music.tensor_card`."""
+        from musicae.music.tensor_card import describe
+
+        described = describe(self.config, self._chord_classes)
+        scales = "tonic of the major key whose scale holds all notes, 0 for C; plus 12 where some lie outside"
+        return described | ({"labels": scales} if self.has_keys else {})
+
     # data sets
 
     def official_split(self, path: Path) -> str | None:

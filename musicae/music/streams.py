@@ -20,6 +20,7 @@ from musicae.music.tokens import (
     LINE_VOCABULARY,
     LOWEST_PITCH,
     NO_CLASS,
+    NOTE_OFF,
     PITCH_OFFSET,
     WRITTEN_PITCH,
     canonical,
@@ -64,6 +65,11 @@ class Stream(ABC):
     def __init__(self, name: str, program: int) -> None:
         self.name = name
         self.program = program
+
+    @property
+    @abstractmethod
+    def meanings(self) -> dict[str, str]:
+        """What tokens mean, for other programs: a token, or a first and a last one, → words."""
 
     @abstractmethod
     def tokens(
@@ -161,6 +167,14 @@ class PitchedStream(Stream):
     def __init__(self, name: str, program: int, *, lowest: bool = False) -> None:
         super().__init__(name, program)
         self.lowest = lowest
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        return {
+            str(HOLD): "what sounds, or a rest, goes on",
+            str(NOTE_OFF): "what sounds ends",
+            f"{FIRST_ONSET}-{LINE_VOCABULARY - 1}": f"a note of MIDI pitch token + {PITCH_OFFSET} begins",
+        }
 
     def tokens(
         self, onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int
@@ -262,6 +276,11 @@ class KeyStream(PitchedStream):
         super().__init__(name, program)
         self.pitch = pitch
 
+    @property
+    def meanings(self) -> dict[str, str]:
+        goes_on, ends = list(super().meanings.items())[:2]
+        return dict([goes_on, ends]) | {str(FIRST_ONSET): f"a note of MIDI pitch {self.pitch} begins"}
+
     def tokens(
         self, onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -310,6 +329,11 @@ class DrumStream(Stream):
     first_onset = 1
     onset_name = "steps struck"
     without_token = "hits of drums that no class has"
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        bits = (f"{1 << bit}: {name} ({pitches[0]})" for bit, (name, pitches) in enumerate(DRUM_PITCHES.items()))
+        return {f"0-{DRUM_VOCABULARY - 1}": f"the sum of what is struck, with MIDI pitches: {', '.join(bits)}"}
 
     def tokens(
         self, onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, steps: int

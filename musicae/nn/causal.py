@@ -53,7 +53,7 @@ class SymbolEmbedding(nn.Module):
         Returns:
             The same shape; the first step is `start`.
         """
-        start = self.start(len(symbols), symbols.device)
+        start = self.start(symbols.shape[0], symbols.device)
         return torch.cat([start.unsqueeze(1), symbols[:, :-1]], dim=1)
 
 
@@ -84,16 +84,17 @@ class CausalLayer(nn.Module):
         """`(batch, steps, width)` → the same; no step depends on a later one."""
         now = self.norm(x)
         past = F.pad(now, (0, 0, self.dilation, 0))[:, : now.shape[1]]
-        return self._join(x, now, past)
+        return self.join(x, now, past)
 
     def step(self, x: Tensor, memory: list[Tensor]) -> Tensor:
         """One step, `(batch, width)` → the same; `memory` holds this layer's earlier steps and grows."""
         now = self.norm(x)
         past = memory[-self.dilation] if len(memory) >= self.dilation else torch.zeros_like(now)
         memory.append(now)
-        return self._join(x, now, past)
+        return self.join(x, now, past)
 
-    def _join(self, x: Tensor, now: Tensor, past: Tensor) -> Tensor:
+    def join(self, x: Tensor, now: Tensor, past: Tensor) -> Tensor:
+        """A step, the norm of it, and that of the step `dilation` before, zeros if there is none → the output."""
         return x + self.out(self.activation(self.mix(torch.cat([now, past], dim=-1))))
 
 

@@ -117,6 +117,8 @@ class FlowMatching(nn.Module):
         for layer in (self.modulation, self.output_projection[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
+        steps = torch.arange(EVALUATIONS, device="cpu") / (EVALUATIONS - 1)
+        self._times = [*(_LAST_TIME * steps.pow(_CURVE)).tolist(), 1.0]  # of the evaluations, then of the code
         self.register_buffer("mean", torch.zeros(size, device="cpu"))
         self.register_buffer("scale", torch.ones(size, device="cpu"))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64, device="cpu"))
@@ -141,7 +143,7 @@ class FlowMatching(nn.Module):
         Returns:
             Codes, scaled, of the shape of x.
         """
-        none = time.new_full((len(x),), self.labels, dtype=torch.int64)
+        none = time.new_full((x.shape[0],), self.labels, dtype=torch.int64)
         of_label = self.of_label(none if label is None else label)
         of_class = self._of_condition(condition, len(x))
         exponents = torch.linspace(0, math.log(_HIGHEST), _FREQUENCIES, device=x.device)
@@ -221,14 +223,12 @@ class FlowMatching(nn.Module):
             Codes `(batch, positions · size)`.
         """
         x = noise.float().unflatten(1, (self.positions, self.size))
-        rows = len(x)
+        rows = x.shape[0]
         is_known = torch.zeros(rows, self.positions, dtype=torch.bool, device=x.device)
         given = torch.zeros_like(x)
         if codes is not None and known is not None:
             is_known, given = known.to(x.device).expand(rows, -1), self._scaled(codes.float())
-        steps = torch.arange(EVALUATIONS, device="cpu") / (EVALUATIONS - 1)
-        times = [*(_LAST_TIME * steps.pow(_CURVE)).tolist(), 1.0]
-        for time, following in pairwise(times):
+        for time, following in pairwise(self._times):
             x = torch.where(is_known.unsqueeze(-1), given, x)
             is_guided = label is not None and guidance != 1 and time < _GUIDED_UNTIL
             found = self._predicted(x, time, is_known, condition, label, guidance if is_guided else 1.0)
@@ -247,7 +247,7 @@ class FlowMatching(nn.Module):
         label: Tensor | None,
         guidance: float,
     ) -> Tensor:
-        times = x.new_full((len(x),), time)
+        times = x.new_full((x.shape[0],), time)
         found = self(x, times, known, condition, label).float()
         if guidance == 1:
             return found

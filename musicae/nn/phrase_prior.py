@@ -74,18 +74,18 @@ class PhrasePrior(Prior):
 
     @in_float32
     def log_prob(self, z: Tensor) -> Tensor:
-        return self._each(z, self._order(len(z), z.device)).sum(1)
+        return self._each(z, self._order(z.shape[0], z.device)).sum(1)
 
     @in_float32
     def to_base(self, z: Tensor) -> Tensor:
         codes, _ = self._single(z)
-        mean, log_scale = self._expected(codes, self._natural(len(z), z.device))
+        mean, log_scale = self._expected(codes, self._natural(z.shape[0], z.device))
         return ((codes - mean) * torch.exp(-log_scale)).flatten(1)
 
     @in_float32
     def from_base(self, base: Tensor) -> Tensor:
         noise = base.unflatten(1, (self.phrases, self.size))
-        return self._completed(noise, torch.zeros_like(noise), self._natural(len(base), base.device), 0)
+        return self._completed(noise, torch.zeros_like(noise), self._natural(base.shape[0], base.device), 0)
 
     @in_float32
     def completed(self, z: Tensor, unknown: Tensor, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
@@ -143,7 +143,7 @@ class PhrasePrior(Prior):
                 made.append(mean + log_scale.exp() * noise[:, place])
         codes = torch.stack(made, 1)
         natural = torch.zeros_like(codes).scatter(1, order.unsqueeze(-1).expand_as(codes), codes)
-        return self.phrase.from_base(natural.flatten(0, 1)).view(len(codes), -1)
+        return self.phrase.from_base(natural.flatten(0, 1)).view(codes.shape[0], -1)
 
     def _before(self, made: list[Tensor], order: Tensor, place: int) -> Tensor:
         """What stands before a place of an order, `(batch, width)`."""
@@ -155,7 +155,7 @@ class PhrasePrior(Prior):
         """Each phrase's code where single ones are normal, `(batch, phrases, size)`, and its log |det|."""
         flat = z.float().reshape(-1, self.size)
         base, log_determinant = self.phrase.forward_with_log_determinant(flat)
-        return base.view(len(z), self.phrases, self.size), log_determinant.view(len(z), -1)
+        return base.view(z.shape[0], self.phrases, self.size), log_determinant.view(z.shape[0], -1)
 
     def _natural(self, rows: int, device: torch.device) -> Tensor:
         return torch.arange(self.phrases, device=device).expand(rows, -1)
@@ -171,7 +171,7 @@ class PhrasePrior(Prior):
     def _expected(self, codes: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of each phrase given those before it, `(batch, phrases, size)` each, in the order."""
         before = self.known(codes[:, :-1]) + self.known_position[order[:, :-1]]
-        start = self.nothing.expand(len(codes), 1, -1)
+        start = self.nothing.expand(codes.shape[0], 1, -1)
         given = torch.cat([start, before], 1) + self.asked_position[order]
         return self._mean_and_scale(self.blocks(given))
 

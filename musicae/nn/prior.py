@@ -216,7 +216,7 @@ class FlowPrior(Prior):
     def forward_with_log_determinant(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """`(batch, *shape)` → base codes `(batch, numbers)`, and log |det| of the map's Jacobian, `(batch,)`."""
         base = z.flatten(1)
-        log_determinant = torch.zeros(len(z), device=z.device)
+        log_determinant = torch.zeros(z.shape[0], device=z.device)
         for coupling in self.couplings:
             base, added = coupling(base)
             log_determinant = log_determinant + added
@@ -318,6 +318,13 @@ class SequencePrior(Prior):
 
     @in_float32
     def from_base(self, base: Tensor) -> Tensor:
+        pooled, _ = self._split(base)
+        moved = self.moments_from_base(base)
+        pooled = torch.linalg.solve_triangular(self.whitening, pooled.T, upper=False).T + self.pooled_mean
+        return torch.cat([pooled, moved.flatten(1)], 1)
+
+    def moments_from_base(self, base: Tensor) -> Tensor:
+        """The moments of `from_base`, `(batch, numbers, moments)`."""
         pooled, noise = self._split(base)
         mean, log_first, log_scale, memory = self._expected(pooled)
         deviation = log_first.exp() * noise[..., 0]
@@ -325,9 +332,7 @@ class SequencePrior(Prior):
         for time in range(1, self.moments):
             deviation = memory * deviation + log_scale.exp() * noise[..., time]
             moments.append(deviation)
-        moved = (mean + torch.stack(moments, -1)) * self.moment_scale + self.moment_mean
-        pooled = torch.linalg.solve_triangular(self.whitening, pooled.T, upper=False).T + self.pooled_mean
-        return torch.cat([pooled, moved.flatten(1)], 1)
+        return (mean + torch.stack(moments, -1)) * self.moment_scale + self.moment_mean
 
     def fit(self, codes: Codes, generator: torch.Generator) -> bool:
         rows = torch.randperm(len(codes.mean), generator=generator, device=generator.device)

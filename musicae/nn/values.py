@@ -26,16 +26,18 @@ def value_tables(columns: tuple[ValueColumn, ...], device: torch.device) -> Valu
 
 @lru_cache(maxsize=16)
 def _places(columns: tuple[ValueColumn, ...], device: torch.device) -> tuple[Tensor, ...]:
-    """Of each column its stream, bit (−1: none), least symbol and vocabulary, int64 `(columns,)` each."""
-    rows = ([each.stream, -1 if each.bit is None else each.bit, each.least, each.vocabulary] for each in columns)
+    """Of each column its stream, bit as a power of two (0: none), least symbol, vocabulary, int64 `(columns,)` each."""
+    rows = ([each.stream, 0 if each.bit is None else 1 << each.bit, each.least, each.vocabulary] for each in columns)
     return tuple(row.to(device) for row in torch.tensor(list(rows)).T)
 
 
 def values_apply(columns: tuple[ValueColumn, ...], symbols: Tensor) -> Tensor:
     """Where symbols have values: int64 `(..., streams or more)` → bool `(..., values)`; see `ValueColumn.applies`."""
-    stream, bit, least, vocabulary = _places(columns, symbols.device)
+    stream, power, least, vocabulary = _places(columns, symbols.device)
     own = symbols[..., stream]
-    return (own < vocabulary) & torch.where(bit < 0, own >= least, (own >> bit.clamp_min(0)) & 1 == 1)
+    # Without shifts of bits and choices of truth values, which few runtimes of exported graphs have.
+    has_bit = own // power.clamp_min(1) % 2 == 1
+    return (own < vocabulary) & ((power == 0) & (own >= least) | (power > 0) & has_bit)
 
 
 def scaled_values(columns: tuple[ValueColumn, ...], symbols: Tensor) -> Tensor:

@@ -190,7 +190,7 @@ def test_a_restorer_of_notes_sees_as_far_as_it_says_whatever_its_code_says():
     changed = batch.clone()
     changed[:, 9] = (changed[:, 9] + 1) % spec.vocabulary[0]
     z = torch.zeros(len(batch), *model.latent_shape)
-    logits = [model._forced(model._features_with_context(x, z, None), batch) for x in (batch, changed)]
+    logits = [model._forced(model.features_with_context(x, z, None), batch) for x in (batch, changed)]
     # Two steps to each side, and what the causal stack carries on inside the bar.
     moved = (logits[0] != logits[1]).any(-1).any(0).nonzero().flatten().tolist()
     assert moved[0] == 7

@@ -1,0 +1,1 @@
+"""Trained models as files that other programs run, without musicae and without PyTorch."""
