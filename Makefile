@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 TOOLS := build/tools
 TOOLS_STAMP := $(TOOLS)/.installed
 
-.PHONY: demo test soak gpu lint docs bench lock audit licences release clean
+.PHONY: demo test browser soak gpu lint docs bench lock audit licences release clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
@@ -22,6 +22,10 @@ demo: $(STAMP)  ## the main jobs on the starter files; prints each file it wrote
 
 test: $(STAMP)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+
+browser:  ## Debian's Chromium, for the tests of the studio's page, which are skipped without one
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
 
 soak: $(STAMP)  ## the long checks: kills, fuzzing, several hosts, data beyond memory (about two hours)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --soak -m soak -n 2

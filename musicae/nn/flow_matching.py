@@ -117,8 +117,8 @@ class FlowMatching(nn.Module):
         for layer in (self.modulation, self.output_projection[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
-        steps = torch.arange(EVALUATIONS, device="cpu") / (EVALUATIONS - 1)
-        self._times = [*(_LAST_TIME * steps.pow(_CURVE)).tolist(), 1.0]  # of the evaluations, then of the code
+        shares = torch.arange(EVALUATIONS, device="cpu") / (EVALUATIONS - 1)
+        self._times = [*(_LAST_TIME * shares.pow(_CURVE)).tolist(), 1.0]  # of the evaluations, then of the code
         self.register_buffer("mean", torch.zeros(size, device="cpu"))
         self.register_buffer("scale", torch.ones(size, device="cpu"))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64, device="cpu"))

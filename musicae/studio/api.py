@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from musicae import __version__
 from musicae.errors import MusicaeError
-from musicae.studio.desk import Desk, Ticket
+from musicae.studio.desk import Desk, StoppedError, Ticket
 from musicae.studio.media import MOST_UPLOAD_BYTES, file_name, medium_for, medium_of
 from musicae.studio.operations import OPERATIONS, Answer, MediaName, ModelName, Operation, Tools
 from musicae.studio.trainings import Training
@@ -83,7 +83,7 @@ def router(tools: Tools, desk: Desk, training: Training) -> APIRouter:
         try:
             while not (await asyncio.wait({task}, timeout=_GONE_CHECK_S))[0]:
                 if await request.is_disconnected():
-                    task.cancel()
+                    raise StoppedError("the browser went away.")
             return await task
         finally:
             task.cancel()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection
 from http import HTTPStatus
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN_HEADER = "x-musicae-token"
@@ -43,30 +44,32 @@ class Guard:
         if refusal is not None:
             await self._answer(send, *refusal)
             return
-        received = 0
+        received, is_cut = 0, False
 
         async def limited() -> Message:
-            nonlocal received
+            nonlocal received, is_cut
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.most_bytes:
-                raise _TooLargeError
-            return message
-
-        has_begun = False
+            if received <= self.most_bytes:
+                return message
+            # A body without a stated length that goes on and on: it is answered here, the application hears no more.
+            if not is_cut:
+                is_cut = True
+                await self._answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
+            return {"type": "http.disconnect"}
 
         async def headed(message: Message) -> None:
-            nonlocal has_begun
+            if is_cut:
+                return
             if message["type"] == "http.response.start":
-                has_begun = True
                 message["headers"] = [*message["headers"], *self._headers()]
             await send(message)
 
         try:
             await self.app(scope, limited, headed)
-        except _TooLargeError:
-            if not has_begun:
-                await self._answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
+        except ClientDisconnect:
+            if not is_cut:
+                raise
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[HTTPStatus, str] | None:
         if headers.get("host", "").lower() not in self.hosts:
@@ -102,10 +105,6 @@ class Guard:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": int(status), "headers": [*headers, *self._headers()]})
         await send({"type": "http.response.body", "body": body})
-
-
-class _TooLargeError(Exception):
-    """A body without a stated length that went on for too long."""
 
 
 def names_of(host: str, port: int) -> set[str]:

@@ -25,7 +25,7 @@ _WAIT_MS = 60_000
 AXE = PAGE / "node_modules" / "axe-core" / "axe.min.js"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(browser_path: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser_path, args=list(_OPTIONS))
@@ -48,6 +48,10 @@ class Visit:
     def _requested(self, request: Request) -> None:
         if not request.url.startswith(("blob:", "data:")):
             self.requests.append(request.url)
+
+    def forget_refusals(self) -> None:
+        """Of what the browser noted, what was refused on purpose."""
+        self.errors = [error for error in self.errors if "422" not in error]
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.address + path)
@@ -201,6 +205,7 @@ def test_music_is_made_up_shifted_and_varied(visit):
     page.fill("#sample-key", "H")
     page.click("#sample-go")
     expect(page.locator("#shape-error")).to_contain_text("key")
+    visit.forget_refusals()
 
 
 def test_bars_of_a_song_are_filled_in(visit):
@@ -276,7 +281,7 @@ def test_broken_and_wrong_files_are_said_where_they_were_dropped(visit):
         )
         expect(page.locator("#morph-error")).to_contain_text(words)
     assert page.locator("#morph-strip button").count() == 9
-    visit.errors = [error for error in visit.errors if "422" not in error]  # the browser notes what was refused
+    visit.forget_refusals()
 
 
 def test_a_link_brings_back_what_was_there(visit):

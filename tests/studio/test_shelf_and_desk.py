@@ -3,13 +3,21 @@
 import asyncio
 import threading
 import time
-from typing import NamedTuple
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import pytest
 
 from musicae.studio.desk import BusyError, Desk, StoppedError, TooLongError
 from musicae.studio.media import file_name
 from musicae.studio.shelf import NotThereError, Shelf
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Runs it in a thread of its own: a browser of other tests may have a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 class Thing(NamedTuple):
@@ -55,7 +63,7 @@ def test_one_after_the_other_and_no_more_than_fit():
         finally:
             desk.close()
 
-    answers = asyncio.run(ask())
+    answers = _run(ask())
     assert most == 1
     assert [answer for answer in answers if isinstance(answer, str)] == ["done"] * 3
     assert sum(isinstance(answer, BusyError) for answer in answers) == 2
@@ -83,7 +91,7 @@ def test_what_takes_too_long_is_stopped():
         finally:
             desk.close()
 
-    asyncio.run(ask())
+    _run(ask())
 
 
 @pytest.mark.parametrize(
