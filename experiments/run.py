@@ -34,6 +34,7 @@ import ship
 import smg
 import start_up
 import stored
+import studio
 import torch
 import trio
 from calibration import calibrate
@@ -93,6 +94,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-training": Measurement(music.training, "speed of training, compared with MusicVAE's architecture"),
     "music-sampling": Measurement(music.sampling, "speed of sampling", needs_sets=False),
     "quantisation": Measurement(quantisation.compare_all, "models of music in eight bits a weight, and in sixteen"),
+    "studio": Measurement(studio.studio, "sliders of the studio, its page, 50 clients", needs_sets=False),
     "start-up": Measurement(start_up.measure, "wall time and loaded modules of commands", needs_sets=False),
 }
 

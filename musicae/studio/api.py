@@ -7,6 +7,7 @@ what is answered; operations take those names.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -175,7 +176,12 @@ def _route(
     """The route of an operation."""
 
     async def route(request: Request, body: Any, job: JobName | None = None) -> dict[str, Any]:
-        return dict(await computed(request, lambda ticket: shown(operation.compute(tools, body, ticket)), job))
+        def compute(ticket: Ticket) -> dict[str, Any]:
+            began_s = perf_counter()
+            answer = shown(operation.compute(tools, body, ticket))
+            return answer | {"computed_ms": round(1000 * (perf_counter() - began_s), 1)}
+
+        return dict(await computed(request, compute, job))
 
     route.__annotations__["body"] = operation.body
     return route

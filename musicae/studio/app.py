@@ -136,7 +136,8 @@ def serve(models: Sequence[str], host: str, port: int, *, opens: bool) -> str | 
             f"the page lacks {len(absent)} scripts, such as {absent[0]}; run make in a checkout, or reinstall musicae."
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol said asyncio sends small answers at once; else each would wait 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
