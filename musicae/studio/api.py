@@ -5,22 +5,25 @@ what is answered; operations take those names.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from time import perf_counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from musicae import __version__
+from musicae.domains import DOMAINS
 from musicae.errors import MusicaeError
 from musicae.studio.desk import Desk, StoppedError, Ticket
 from musicae.studio.media import MOST_UPLOAD_BYTES, file_name, medium_for, medium_of
 from musicae.studio.operations import OPERATIONS, Answer, MediaName, ModelName, Operation, Tools
 from musicae.studio.trainings import Training
 
+_UPLOADS = 3  # at once
 _GONE_CHECK_S = 0.25  # how often it is looked whether somebody still waits
 STARTERS = ("a.mid", "b.mid", "noisy.wav")
 """Files of the package that the page begins with."""
@@ -36,13 +39,31 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": text}
     for status, text in {
         400: "the body can't be read",
+        401: "the token is missing or wrong",
+        403: "it came from elsewhere",
         404: "no longer there",
+        409: "it was stopped",
         413: "too large",
         422: "it can't be done; the sentence says why",
         429: "too many are waiting; try again after the seconds of `Retry-After`",
+        500: "a mistake of the studio's",
         504: "it took too long",
     }.items()
 }
+TASKS = ("reconstruct", "denoise", "upscale", "tap")
+
+
+def _in(names: Collection[str]) -> Callable[[str], str]:
+    """A check that a word is one of some names."""
+
+    def check(word: str) -> str:
+        if word not in names:
+            raise ValueError(f"one of {', '.join(names)} is expected")
+        return word
+
+    return check
+
+
 JobName = Annotated[str, Query(pattern=r"^[0-9a-zA-Z-]{1,40}$", description="to ask for its progress, and to stop it")]
 
 
@@ -51,8 +72,8 @@ class StartTraining(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    domain: Annotated[str, Field(pattern="^(image|music|audio)$")]
-    task: Annotated[str, Field(pattern="^(reconstruct|denoise|upscale|tap)$")] = "reconstruct"
+    domain: Annotated[str, AfterValidator(_in(DOMAINS))]
+    task: Annotated[str, AfterValidator(_in(TASKS))] = "reconstruct"
     start_from: ModelName | None = None
     minutes: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
     steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
@@ -67,6 +88,8 @@ def router(tools: Tools, desk: Desk, training: Training) -> APIRouter:
         training: the run that is trained here.
     """
     api = APIRouter(prefix="/api", responses=_REFUSALS)
+
+    uploads = asyncio.Semaphore(_UPLOADS)
 
     def described(item: Any, name: str | None = None) -> dict[str, Any]:
         medium = medium_of(item)
@@ -102,7 +125,8 @@ def router(tools: Tools, desk: Desk, training: Training) -> APIRouter:
         request: Request, name: Annotated[str, Query(min_length=1, max_length=300, description="the file's")]
     ) -> dict[str, Any]:
         """Takes the bytes of a file, and describes what it holds."""
-        data = await request.body()
+        async with uploads:  # the others wait with what they send
+            data = await request.body()
         called = file_name(name)
 
         def read(_: Ticket) -> dict[str, Any]:
@@ -198,12 +222,12 @@ def _add_training(api: APIRouter, training: Training, tools: Tools) -> None:
     @api.post("/training/files")
     async def add(request: Request, name: Annotated[str, Query(min_length=1, max_length=300)]) -> dict[str, Any]:
         """Takes a file to learn from."""
-        training.add(name, await request.body())
+        await run_in_threadpool(training.add, name, await request.body())
         return {"files": training.state()["files"]}
 
     @api.delete("/training/files")
     def forget() -> dict[str, Any]:
-        """Gives the files up."""
+        """Removes the files."""
         training.forget()
         return {"files": 0}
 

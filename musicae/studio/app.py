@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from musicae.errors import MusicaeError, sentence_of
 from musicae.studio.api import refused, router
 from musicae.studio.desk import BusyError, Desk, StoppedError, TooLongError
-from musicae.studio.guard import Guard, is_loopback, names_of
+from musicae.studio.guard import Guard, is_every_address, is_loopback, names_of
 from musicae.studio.media import MOST_UPLOAD_BYTES
 from musicae.studio.model_rack import ModelRack
 from musicae.studio.operations import Tools
@@ -98,9 +98,13 @@ def studio(
     for kind, status in _STATUS:
         app.add_exception_handler(kind, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unexpected)
     app.add_exception_handler(HTTPException, _plain)
     policy = policy_of(page, nonce)
-    return Guard(app, hosts=names_of(host, port), policy=policy, most_bytes=MOST_UPLOAD_BYTES, token=token)
+    return Guard(
+        app, hosts=names_of(host, port), policy=policy, most_bytes=MOST_UPLOAD_BYTES, token=token,
+        any_address_at=port if is_every_address(host) else None,
+    )  # fmt: skip
 
 
 def policy_of(page: str, nonce: str) -> str:
@@ -115,7 +119,7 @@ def policy_of(page: str, nonce: str) -> str:
     )
 
 
-def serve(models: Sequence[str], host: str, port: int, *, opens: bool) -> str | None:
+def serve(models: Sequence[str], host: str, port: int, *, opens: bool) -> None:
     """Runs the studio until Ctrl-C.
 
     Args:
@@ -141,6 +145,7 @@ def serve(models: Sequence[str], host: str, port: int, *, opens: bool) -> str | 
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # who comes before the server is there waits
     except OSError as error:
         listener.close()
         raise MusicaeError(
@@ -148,7 +153,8 @@ def serve(models: Sequence[str], host: str, port: int, *, opens: bool) -> str | 
         ) from None
     port = listener.getsockname()[1]
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/" + (f"#token={token}" if token else "")
+    shown = socket.gethostname() if is_every_address(host) else f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{port}/" + (f"#token={token}" if token else "")
     click.echo(address)
     click.echo("Ctrl-C ends the studio.", err=True)
     if opens:
@@ -159,7 +165,6 @@ def serve(models: Sequence[str], host: str, port: int, *, opens: bool) -> str | 
     )  # fmt: skip
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
-    return None
 
 
 def _answer_with(status: int) -> Any:
@@ -168,6 +173,11 @@ def _answer_with(status: int) -> Any:
         return refused(status, sentence_of(error) + ".", headers)
 
     return answer
+
+
+async def _unexpected(_: Request, error: Exception) -> Any:
+    """The studio's own mistake; the server writes where it happened."""
+    return refused(500, f"something went wrong in the studio ({type(error).__name__}); its window says more.")
 
 
 async def _invalid(_: Request, error: Exception) -> Any:

@@ -1,12 +1,13 @@
 """`Desk`: one computation after the other, a short queue before it, and a limit of time.
 
 What comes when the queue is full is refused at once. A computation is asked to stop when nobody waits for it any more;
-it stops at its next `Ticket.check`.
+it stops at the next layer of a network, or at its next `Ticket.check`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
@@ -62,8 +63,8 @@ class Desk:
     def __init__(self, most_waiting: int = MOST_WAITING, timeout_s: float = TIMEOUT_S) -> None:
         self.most_waiting, self.timeout_s = most_waiting, timeout_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="studio")
-        self._there = 0
-        self._tickets: dict[str, Ticket] = {}
+        self._named: dict[str, Ticket] = {}
+        self._tickets: set[Ticket] = set()
 
     async def run(self, compute: Callable[[Ticket], Any], name: str | None = None) -> Any:
         """Computes something.
@@ -76,12 +77,12 @@ class Desk:
             BusyError: too many are waiting.
             TooLongError: it took too long.
         """
-        if self._there > self.most_waiting:
+        if len(self._tickets) > self.most_waiting:
             raise BusyError("the studio is busy; try again in a moment.")
         ticket = Ticket()
+        self._tickets.add(ticket)
         if name is not None:
-            self._tickets[name] = ticket
-        self._there += 1
+            self._named[name] = ticket
         future = self._thread.submit(_run, compute, ticket)
         # A thread can't be ended: one that nobody waits for keeps its place until it has noticed.
         loop = asyncio.get_running_loop()
@@ -96,21 +97,34 @@ class Desk:
             ticket.stop()
 
     def _left(self, name: str | None, ticket: Ticket) -> None:
-        self._there -= 1
-        if name is not None and self._tickets.get(name) is ticket:
-            del self._tickets[name]
+        self._tickets.discard(ticket)
+        if name is not None and self._named.get(name) is ticket:
+            del self._named[name]
 
     def ticket(self, name: str) -> Ticket | None:
         """The ticket of a computation that waits or runs; None where there is none of that name."""
-        return self._tickets.get(name)
+        return self._named.get(name)
 
     def close(self) -> None:
         """Stops what runs, and lets nothing more begin."""
-        for ticket in list(self._tickets.values()):
+        for ticket in list(self._tickets):
             ticket.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _run(compute: Callable[[Ticket], Any], ticket: Ticket) -> Any:
     ticket.check()
-    return compute(ticket)
+    with stopped_at_layers(ticket):
+        return compute(ticket)
+
+
+@contextmanager
+def stopped_at_layers(ticket: Ticket) -> Iterator[None]:
+    """Inside, every layer of a network asks first whether the computation is to stop."""
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    hook = register_module_forward_pre_hook(lambda layer, arguments: ticket.check())
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -7,7 +7,10 @@ of the host are known beforehand, and so is the origin of scripts. The page itse
 import hmac
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from http import HTTPStatus
+from ipaddress import ip_address
+from socket import gethostname
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,13 +28,16 @@ class Guard:
         policy: what the page may load, as a Content-Security-Policy.
         most_bytes: of a request's body.
         token: that a request for `/api` must bring; None: none.
+        any_address_at: a port at which this host may also be named by any address of numbers, since it has several;
+            None: only by `hosts`. For DNS rebinding a page needs a name.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str], policy: str, most_bytes: int, token: str | None = None
-    ) -> None:
+        self, app: ASGIApp, *, hosts: Collection[str], policy: str, most_bytes: int,
+        token: str | None = None, any_address_at: int | None = None,
+    ) -> None:  # fmt: skip
         self.app, self.hosts, self.policy = app, frozenset(hosts), policy
-        self.most_bytes, self.token = most_bytes, token
+        self.most_bytes, self.token, self.any_address_at = most_bytes, token, any_address_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuses a request, or passes it on."""
@@ -39,7 +45,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await self._answer(send, *refusal)
@@ -72,10 +78,11 @@ class Guard:
                 raise
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[HTTPStatus, str] | None:
-        if headers.get("host", "").lower() not in self.hosts:
+        host = headers.get("host", "").lower()
+        if host not in self.hosts and not (self.any_address_at and _is_address(host, self.any_address_at)):
             return HTTPStatus.FORBIDDEN, "the studio is not at that address; open the one that it printed."
         origin = headers.get("origin")
-        if origin is not None and origin.lower() not in {f"http://{host}" for host in self.hosts}:
+        if origin is not None and origin.lower() not in {f"http://{each}" for each in (*self.hosts, host)}:
             return HTTPStatus.FORBIDDEN, "the studio answers no page but its own."
         if headers.get("sec-fetch-site") == "cross-site" and scope["path"].startswith("/api"):
             return HTTPStatus.FORBIDDEN, "the studio answers no page but its own."
@@ -107,9 +114,28 @@ class Guard:
         await send({"type": "http.response.body", "body": body})
 
 
+def _is_address(host: str, port: int) -> bool:
+    """Whether a host as browsers write it is an address of numbers with a port."""
+    place, _, number = host.rpartition(":")
+    with suppress(ValueError):
+        ip_address(place.removeprefix("[").removesuffix("]"))
+        return number == str(port)
+    return False
+
+
+def is_every_address(host: str) -> bool:
+    """Whether it stands for all addresses of this machine."""
+    return host in ("0.0.0.0", "::")
+
+
 def names_of(host: str, port: int) -> set[str]:
-    """How browsers may write an address: a loopback address by all its names, any other by its own."""
-    names = set(_LOOPBACK) if host in ("127.0.0.1", "localhost", "::1") else {f"[{host}]" if ":" in host else host}
+    """How browsers may write an address: a loopback address by all its names, all addresses also by the machine's."""
+    if is_loopback(host):
+        names = set(_LOOPBACK)
+    elif is_every_address(host):
+        names = {*_LOOPBACK, gethostname().lower()}
+    else:
+        names = {f"[{host}]" if ":" in host else host.lower()}
     written = {f"{name}:{port}" for name in names}
     return written | names if port == 80 else written
 

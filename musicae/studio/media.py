@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_UPLOAD_BYTES = 64 * 2**20
 MOST_SOUND_S = 600.0
+MOST_SAMPLES = 2 * 48_000 * 600
 MOST_NOTES = 50_000
 MOST_PIXELS = 24_000_000
 _PEAKS = 900
@@ -113,13 +114,17 @@ class Audio:
     def opened(self, data: bytes, name: str) -> "Sound":
         from musicae.audio.sound import Sound
 
-        sound = Sound.open(_named(data, name))
-        if sound.frames > MOST_SOUND_S * sound.sample_rate_hz:
-            raise MusicaeError(
-                f"{name} lasts {sound.duration_s:,.0f} s; the studio takes up to {MOST_SOUND_S:.0f} s. For longer "
-                "ones use the command line: musicae denoise."
-            )
-        return held(sound)
+        sound, blocks, samples = Sound.open(_named(data, name)), [], 0
+        for block in sound.blocks():  # a short file may hold a very long sound
+            blocks.append(block)
+            samples += block.size
+            if samples > MOST_SAMPLES:
+                raise MusicaeError(
+                    f"{name} has more than {MOST_SAMPLES:,} samples, ten minutes of 48 kHz in stereo; for longer ones "
+                    "use the command line: musicae denoise."
+                )
+        frames = np.concatenate(blocks) if blocks else np.zeros((0, sound.channels), np.float32)
+        return Sound(frames, sound.sample_rate_hz, name=sound.name, remarks=sound.remarks)
 
     def content(self, item: "Sound") -> bytes:
         samples: bytes = item.samples.tobytes()

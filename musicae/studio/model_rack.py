@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Any
 
-from musicae.errors import MusicaeError
+from musicae.attribute_vectors import AttributeVectors
+from musicae.errors import MusicaeError, sentence_of
 from musicae.trained import TrainedModel, load
 
 
@@ -16,17 +17,18 @@ class Ready:
     Attributes:
         name: as it was given.
         trained: itself.
+        vectors: its attribute vectors; None where it has none.
         can: names of what it can do, as the page's tabs ask for it.
     """
 
     name: str
     trained: TrainedModel
+    vectors: AttributeVectors | None
     can: frozenset[str]
 
     def described(self) -> dict[str, Any]:
         """For the page."""
-        trained = self.trained
-        vectors = trained.attribute_vectors if "shift" in self.can else None
+        trained, vectors = self.trained, self.vectors
         labels = trained.manifest.data.get("labels", [])
         config = trained.domain.config.model_dump(mode="json")
         return {
@@ -43,8 +45,8 @@ class Ready:
         }
 
 
-def abilities(trained: TrainedModel) -> frozenset[str]:
-    """What a model can do."""
+def abilities(trained: TrainedModel, vectors: AttributeVectors | None) -> frozenset[str]:
+    """What a model with its attribute vectors can do."""
     from musicae.capabilities import HasKeys
     from musicae.models.played import PlayedAutoencoder
     from musicae.models.second_stage import SecondStage
@@ -53,7 +55,7 @@ def abilities(trained: TrainedModel) -> frozenset[str]:
     if network.restores:
         return frozenset({task})
     found = {"encode", "reconstruct", "interpolate", "vary", "sample", "map"}
-    if trained.attribute_vectors is not None:
+    if vectors is not None:
         found.add("shift")
     if isinstance(network, PlayedAutoencoder):
         found.add("humanize")
@@ -87,7 +89,7 @@ class ModelRack:
         """Loads one more, such as a run that was trained here. Raises `CheckpointError` where it is none."""
         self._put(name)
 
-    def get(self, name: str, ability: str, timeout_s: float = 60.0) -> TrainedModel:
+    def get(self, name: str, ability: str, timeout_s: float = 60.0) -> Ready:
         """A model, when it is loaded.
 
         Raises:
@@ -106,7 +108,7 @@ class ModelRack:
             able = [other.name for other in self._ready.values() if ability in other.can]
             hint = f"; choose {' or '.join(able)}" if able else ""
             raise MusicaeError(f"{name} can't {ability}{hint}.")
-        return ready.trained
+        return ready
 
     @property
     def all_names(self) -> tuple[str, ...]:
@@ -125,14 +127,16 @@ class ModelRack:
         for name in self.names:
             try:
                 self._put(name)
-            except (MusicaeError, OSError, ValueError) as error:
+            except Exception as error:  # whatever it is, the others are to be loaded
                 with self._changed:
-                    self._failed[name] = str(error)
+                    self._failed[name] = sentence_of(error) + "."
                     self._changed.notify_all()
 
     def _put(self, name: str) -> None:
         trained = load(name)
-        ready = Ready(name, trained, abilities(trained))
+        vectors = trained.attribute_vectors
+        ready = Ready(name, trained, vectors, abilities(trained, vectors))
         with self._changed:
             self._ready[name] = ready
+            self._failed.pop(name, None)
             self._changed.notify_all()

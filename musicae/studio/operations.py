@@ -3,7 +3,7 @@
 `OPERATIONS` is the one table; `api` makes a route of each row.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=4, allow_inf_nan=False)]
 _MOST_ON_A_MAP = 200
+_MOST_OF_A_SQUARE = 7
 _LONGEST_CODE = 65_536
 
 
@@ -98,7 +99,7 @@ class Interpolate(Asked):
     b: MediaName
     c: MediaName | None = None
     d: MediaName | None = None
-    steps: Annotated[int, Field(ge=2, le=33)] = 9
+    steps: Annotated[int, Field(ge=2, le=33, description="of a square up to 7")] = 9
     whole: bool = False  # whole files, window by window
     bar_a: Bar | None = None
     bar_b: Bar | None = None
@@ -127,7 +128,7 @@ class Vary(OfItem):
 
 
 class Shift(OfItem):
-    """Attributes moved; searched for where one alone is asked for carefully, else along the vectors at once."""
+    """Attributes moved: along the vectors at once, or carefully, searched for one after the other."""
 
     amounts: Annotated[dict[Annotated[str, Field(max_length=60)], Amount], Field(min_length=1, max_length=12)]
     careful: bool = False
@@ -149,10 +150,15 @@ class Humanize(OfItem):
     seed: Seed | None = None
 
 
-class Restore(Asked):
-    """A sound or picture restored."""
+class Upscale(Asked):
+    """A sound or picture with more of it."""
 
     item: MediaName
+
+
+class Denoise(Upscale):
+    """A sound or picture without noise."""
+
     strength: Share = 1.0
 
 
@@ -181,7 +187,7 @@ class Grid(Asked):
 
 def encode(tools: Tools, body: Encode, ticket: Ticket) -> Answer:
     """Posterior mean of one window."""
-    trained = tools.models.get(body.model, "encode")
+    trained = tools.models.get(body.model, "encode").trained
     choice = {} if body.bar is None else {"bar": body.bar}
     code = trained.encode(tools.shelf.get(body.item), **choice)
     return Answer([], [], more={"code": code[0].flatten().double().round(decimals=6).tolist()})
@@ -189,7 +195,7 @@ def encode(tools: Tools, body: Encode, ticket: Ticket) -> Answer:
 
 def decode(tools: Tools, body: Decode, ticket: Ticket) -> Answer:
     """One example of one code."""
-    trained = tools.models.get(body.model, "sample")
+    trained = tools.models.get(body.model, "sample").trained
     shape = trained.network.latent_shape
     if len(body.code) != int(np.prod(shape)):
         raise MusicaeError(f"a code of {body.model} has {int(np.prod(shape))} numbers, got {len(body.code)}.")
@@ -203,12 +209,15 @@ def decode(tools: Tools, body: Decode, ticket: Ticket) -> Answer:
 
 def interpolate(tools: Tools, body: Interpolate, ticket: Ticket) -> Answer:
     """A path, whole songs on the way, or a square row by row."""
-    trained = tools.models.get(body.model, "interpolate")
+    trained = tools.models.get(body.model, "interpolate").trained
     a, b = tools.shelf.get(body.a), tools.shelf.get(body.b)
     choices = [{} if bar is None else {"bar": bar} for bar in (body.bar_a, body.bar_b)]
-    if body.c is not None and body.d is not None:
-        c, d = tools.shelf.get(body.c), tools.shelf.get(body.d)
-        side = min(body.steps, 7)
+    if body.c is not None or body.d is not None:
+        if body.c is None or body.d is None:
+            raise MusicaeError("a square has four corners; give c and d, or neither.")
+        c, d, side = tools.shelf.get(body.c), tools.shelf.get(body.d), body.steps
+        if side > _MOST_OF_A_SQUARE:
+            raise MusicaeError(f"a square has up to {_MOST_OF_A_SQUARE} steps to a side, got {side}.")
         square = trained.interpolate_corners(a, b, c, d, side, choices=choices)
         cells = square.tensor
         assert cells is not None
@@ -226,7 +235,7 @@ def interpolate(tools: Tools, body: Interpolate, ticket: Ticket) -> Answer:
 
 def sample(tools: Tools, body: Sample, ticket: Ticket) -> Answer:
     """Draws, in a key or over chords where they are given."""
-    trained = tools.models.get(body.model, "sample")
+    trained = tools.models.get(body.model, "sample").trained
     given = body.model_dump(exclude={"model"}, exclude_none=True)
     found = trained.sample(given.pop("count"), **given)
     return Answer(list(found), list(found.names), found.remarks)
@@ -234,49 +243,49 @@ def sample(tools: Tools, body: Sample, ticket: Ticket) -> Answer:
 
 def vary(tools: Tools, body: Vary, ticket: Ticket) -> Answer:
     """Variations."""
-    trained = tools.models.get(body.model, "vary")
+    trained = tools.models.get(body.model, "vary").trained
     found = trained.vary_whole(_item(tools, body), body.amount, body.count, seed=body.seed, keep=body.keep)
     return Answer(list(found), list(found.names), found.remarks)
 
 
 def shift(tools: Tools, body: Shift, ticket: Ticket) -> Answer:
-    """Along the vectors; or searched for, if it is one attribute."""
+    """Along the vectors, or searched for."""
     from musicae.inference.shift import move_along
 
-    trained, item = tools.models.get(body.model, "shift"), _item(tools, body)
+    model, item = tools.models.get(body.model, "shift"), _item(tools, body)
     if body.careful:
         for attribute, amount in body.amounts.items():
             ticket.check()
-            item = trained.shift(item, attribute, amount)
+            item = model.trained.shift(item, attribute, amount)
         return Answer([item], ["shifted"], tuple(item.remarks))
-    found = move_along(trained.pipeline, trained.attribute_vectors, item, body.amounts)
+    found = move_along(model.trained.pipeline, model.vectors, item, body.amounts)
     more = {"kept": _rounded(found.kept), "changes": _rounded(found.changes)}
     return Answer([found.item], ["shifted"], tuple(found.item.remarks), more)
 
 
 def infill(tools: Tools, body: Infill, ticket: Ticket) -> Answer:
     """Versions of a piece with other bars."""
-    trained = tools.models.get(body.model, "infill")
+    trained = tools.models.get(body.model, "infill").trained
     found = trained.infill(tools.shelf.get(body.item), body.bars, body.count, seed=body.seed)
     return Answer(list(found), list(found.names), found.remarks)
 
 
 def humanize(tools: Tools, body: Humanize, ticket: Ticket) -> Answer:
     """Players of a pattern."""
-    trained = tools.models.get(body.model, "humanize")
+    trained = tools.models.get(body.model, "humanize").trained
     found = trained.humanize(_item(tools, body), body.count, temperature=body.temperature, seed=body.seed)
     return Answer(list(found), list(found.names), tuple(found.remarks))
 
 
-def denoise(tools: Tools, body: Restore, ticket: Ticket) -> Answer:
+def denoise(tools: Tools, body: Denoise, ticket: Ticket) -> Answer:
     """What is left, and of a sound what was taken away."""
-    trained, item = tools.models.get(body.model, "denoise"), tools.shelf.get(body.item)
+    trained, item = tools.models.get(body.model, "denoise").trained, tools.shelf.get(body.item)
     return _restored(item, trained.denoise(item, strength=body.strength), "cleaned", ticket)
 
 
-def upscale(tools: Tools, body: Restore, ticket: Ticket) -> Answer:
+def upscale(tools: Tools, body: Upscale, ticket: Ticket) -> Answer:
     """The same, larger or brighter."""
-    trained, item = tools.models.get(body.model, "upscale"), tools.shelf.get(body.item)
+    trained, item = tools.models.get(body.model, "upscale").trained, tools.shelf.get(body.item)
     return _restored(item, trained.upscale(item), "upscaled", ticket)
 
 
@@ -290,7 +299,7 @@ def render(tools: Tools, body: Render, ticket: Ticket) -> Answer:
 
 def map_items(tools: Tools, body: Map, ticket: Ticket) -> Answer:
     """A point for each media object, or each of its windows."""
-    trained = tools.models.get(body.model, "map")
+    trained = tools.models.get(body.model, "map").trained
     items = [tools.shelf.get(name) for name in body.items]
     found = trained.embed(*items, method=body.method, each_file=body.each_file)
     # A media object without a file is called by its name and its place.
@@ -304,7 +313,7 @@ def map_items(tools: Tools, body: Map, ticket: Ticket) -> Answer:
 
 def grid(tools: Tools, body: Grid, ticket: Ticket) -> Answer:
     """Pictures row by row, the first at the top left, with the values of z."""
-    trained = tools.models.get(body.model, "grid")
+    trained = tools.models.get(body.model, "grid").trained
     found = trained.grid(body.side, label=body.label)
     cells = found.tensor
     assert cells is not None
@@ -335,8 +344,8 @@ OPERATIONS: dict[str, Operation] = {
     "shift": Operation(Shift, shift, "More or less of attributes."),
     "infill": Operation(Infill, infill, "Bars made up that fit those around them."),
     "humanize": Operation(Humanize, humanize, "A stiff pattern, played."),
-    "denoise": Operation(Restore, denoise, "A sound or picture without its noise."),
-    "upscale": Operation(Restore, upscale, "A sound with its upper band, or a larger picture."),
+    "denoise": Operation(Denoise, denoise, "A sound or picture without its noise."),
+    "upscale": Operation(Upscale, upscale, "A sound with its upper band, or a larger picture."),
     "render": Operation(Render, render, "Music as sound."),
     "map": Operation(Map, map_items, "Media objects on a map of the latent space."),
     "grid": Operation(Grid, grid, "The plane of a latent of two numbers."),
@@ -361,7 +370,7 @@ def _restored(item: Any, result: Any, name: str, ticket: Ticket) -> Answer:
     if not isinstance(result, Sound):
         return Answer([result], [name], tuple(result.remarks))
     blocks, done = [], 0
-    for block in _checked(result.blocks(), ticket):
+    for block in result.blocks():
         blocks.append(block)
         done += len(block)
         ticket.check(done / max(1, result.frames))
@@ -372,12 +381,6 @@ def _restored(item: Any, result: Any, name: str, ticket: Ticket) -> Answer:
         return Answer([after], [name], tuple(result.remarks))
     removed = Sound(before - samples, item.sample_rate_hz, name=f"{item.name}-removed")
     return Answer([after, removed], [name, "removed"], tuple(result.remarks))
-
-
-def _checked(blocks: Iterable[np.ndarray], ticket: Ticket) -> Iterable[np.ndarray]:
-    for block in blocks:
-        ticket.check()
-        yield block
 
 
 def _rounded(numbers: dict[str, float]) -> dict[str, float]:

@@ -4,7 +4,6 @@ Nothing is written to the disk. What was not asked for longest is given up when 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 from hashlib import sha256
 from threading import Lock
 from typing import Any, NamedTuple
@@ -80,7 +79,3 @@ class Shelf:
     def nbytes(self) -> int:
         """About what everything takes."""
         return self._nbytes
-
-
-Adder = Callable[[Any], dict[str, Any]]
-"""Keeps a media object and describes it."""

@@ -1,7 +1,8 @@
 """`Training`: the one run that the studio trains at a time, in a process of its own: the command line's `train`.
 
-The files that it learns from lie in a private temporary folder, which goes with the studio; the run goes where the
-command line would put it, under `runs/`, and can be used and continued there.
+The files that it learns from lie in a private temporary folder, which is removed when the studio ends. The run lies
+where the command line would put it, under `runs/`: `--model` takes it, but without those files only the studio can go
+on with it.
 """
 
 import json
@@ -14,9 +15,10 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
-from musicae.domains import DOMAINS, domain_of
+from musicae.domains import domain_of
 from musicae.errors import MusicaeError
 from musicae.studio.media import file_name
 
@@ -38,27 +40,32 @@ class Training:
         self._process: subprocess.Popen[bytes] | None = None
         self._arguments: list[str] = []
         self._files = self._nbytes = 0
+        self._goes_on = False
+        self._lock = RLock()  # requests come in several threads
         self.run: Path | None = None
 
     # files
 
     def add(self, name: str, data: bytes) -> None:
         """Takes a file to learn from. Raises `MusicaeError` when there are too many."""
-        self._files, self._nbytes = self._files + 1, self._nbytes + len(data)
-        if self._files > MOST_FILES or self._nbytes > MOST_BYTES:
-            raise MusicaeError(
-                f"the studio takes {MOST_FILES:,} files and {MOST_BYTES // 2**30} GB to learn from; for more use the "
-                "command line: musicae train --data FOLDER."
-            )
-        # Numbered: two files of a folder's subfolders may have one name.
-        (self.data / f"{self._files:05d}-{file_name(name)}").write_bytes(data)
+        with self._lock:
+            if self._files >= MOST_FILES or self._nbytes + len(data) > MOST_BYTES:
+                raise MusicaeError(
+                    f"the studio takes {MOST_FILES:,} files and {MOST_BYTES // 2**30} GB to learn from; for more use "
+                    "the command line: musicae train --data FOLDER."
+                )
+            # Numbered: two files of a folder's subfolders may have one name.
+            (self.data / f"{self._files + 1:05d}-{file_name(name)}").write_bytes(data)
+            self._files, self._nbytes = self._files + 1, self._nbytes + len(data)
 
     def forget(self) -> None:
-        """Gives the files up."""
-        if self.is_running:
-            raise MusicaeError("a training is running; stop it first.")
-        shutil.rmtree(self.data, ignore_errors=True)
-        self._files = self._nbytes = 0
+        """Removes the files; a run that learned from them can't go on."""
+        with self._lock:
+            if self.is_running:
+                raise MusicaeError("a training is running; stop it first.")
+            shutil.rmtree(self.data, ignore_errors=True)
+            self._goes_on = self._goes_on and not self._files
+            self._files = self._nbytes = 0
 
     @property
     def data(self) -> Path:
@@ -93,29 +100,32 @@ class Training:
             minutes, steps: how long.
 
         Raises:
-            MusicaeError: one is running, or there is nothing to learn from.
+            MusicaeError: one is running.
         """
         from musicae.training.experiment import run_folder
 
-        if self.is_running:
-            raise MusicaeError("a training is running; stop it first.")
-        if domain not in DOMAINS:
-            raise MusicaeError(f"there is no domain {domain!r}; there are {', '.join(DOMAINS)}.")
-        self.run = run_folder(domain, task)
         chosen = {"--start-from": start_from, "--minutes": minutes, "--steps": steps}
         options = [word for name, value in chosen.items() if value is not None for word in (name, str(value))]
-        self._arguments = ["train", "--domain", domain, "--task", task, *options]
-        own = ["--data", str(self.data)] if self._files else []
-        # A few updates show something soon; nobody wants to look at nothing for a thousand.
-        self._begin([*self._arguments, *own, "--out", str(self.run), "--set", "evaluate_every=50"])
+        with self._lock:
+            if self.is_running:
+                raise MusicaeError("a training is running; stop it first.")
+            self.run = run_folder(domain, task)
+            # A few updates show something soon; nobody wants to look at nothing for a thousand.
+            options += ["--out", str(self.run), "--set", "evaluate_every=50"]
+            self._arguments = ["train", "--domain", domain, "--task", task, *options]
+            self._goes_on = True
+            self._begin([*self._arguments, *(["--data", str(self.data)] if self._files else [])])
 
     def resume(self) -> None:
         """Goes on with the run. Raises `MusicaeError` where there is none, or it runs."""
-        if self.run is None:
-            raise MusicaeError("there is no run to go on with; start one.")
-        if self.is_running:
-            raise MusicaeError("the training is running.")
-        self._begin(["train", "--resume", str(self.run)])
+        with self._lock:
+            if self.run is None:
+                raise MusicaeError("there is no run to go on with; start one.")
+            if not self._goes_on:
+                raise MusicaeError("the files of that run are no longer here; start another from it.")
+            if self.is_running:
+                raise MusicaeError("the training is running.")
+            self._begin(["train", "--resume", str(self.run)])
 
     def stop(self) -> None:
         """Ends the run as Ctrl-C would: it saves first."""
@@ -136,7 +146,8 @@ class Training:
             "exit_code": None if process is None else process.poll(),
             "files": self._files,
             "run": None if run is None else str(run),
-            "command": shlex.join([*words, "--out", str(run)]) if run is not None else None,
+            "command": shlex.join(words) if run is not None else None,
+            "can_continue": run is not None and self._goes_on and not self.is_running,
             "metrics": [] if run is None else _metrics(run / "metrics.jsonl"),
             "previews": [] if run is None else self.previews(),
             "log": self._log_lines(),

@@ -135,7 +135,8 @@ def test_two_files_are_morphed_heard_and_downloaded(visit, tmp_path):
     middle = _download(page, "#morph-downloads button:has-text('MID')")
     _step(page, 4)
     assert page.text_content("#morph-where") == "5 of 9"
-    assert _heard(page) >= 0 and page.get_attribute("#play", "aria-label") == "Pause"
+    _wait_for_sound(page)
+    assert page.get_attribute("#play", "aria-label") == "Pause"
     other = _download(page, "#morph-downloads button:has-text('MID')")
     pieces = [Piece.open(data) for data in (middle, other)]
     assert [piece.bars for piece in pieces] == [2, 2] and pieces[0].data != pieces[1].data
@@ -195,11 +196,12 @@ def test_music_is_made_up_shifted_and_varied(visit):
     page.click("#sample-go")
     page.wait_for_selector("#shape-found button")
     assert page.locator("#shape-found button").count() == 4
-    roll = page.get_attribute("#shape-roll canvas", "aria-label")
+    made = _download(page, "#shape-downloads button:has-text('MID')")
     slider = page.locator("#shift-sliders input").first
     slider.fill("2")
     _until(page, "document.querySelector('#shift-kept').textContent.includes('Kept')")
-    assert page.get_attribute("#shape-roll canvas", "aria-label") != roll
+    denser = _download(page, "#shape-downloads button:has-text('MID')")
+    assert Piece.open(denser).note_count > Piece.open(made).note_count
     page.click("#vary-go")
     _until(page, "document.querySelector('#shape-found button').textContent.includes('variation')")
     page.fill("#sample-key", "H")
@@ -266,9 +268,34 @@ def test_a_training_runs_is_stopped_and_goes_on(visit):
     assert page.text_content("#train-error") == ""
     assert "5 updates" in (page.text_content("#train-said") or "")
     page.wait_for_selector("#train-previews img")
-    page.fill("#train-steps", "100000")
+    page.click("#train-use")
+    expect(page.locator("#train-said")).to_contain_text("among the models")
+    expect(page.locator("#morph-model option", has_text="music-reconstruct")).to_have_count(1)
+
+
+def test_a_folder_is_looked_at_learned_from_stopped_and_gone_on_with(visit, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("a.mid", "b.mid"):
+        (folder / name).write_bytes(starter_file(name).read_bytes())
+    page = visit.open()
+    page.click("#tab-train")
+    page.locator("#train-folder").set_input_files(folder)
+    expect(page.locator("#train-inspection")).to_contain_text("In all: ")
+    expect(page.locator("#train-inspection")).not_to_contain_text("/tmp")
+    page.fill("#train-steps", "400")
     page.click("#train-start")
-    expect(page.locator("#train-log")).to_contain_text("training on", timeout=120_000)
+    _until(page, "/update \\d+/.test(document.querySelector('#train-said').textContent)", 120_000)
+    page.click("#train-stop")
+    _until(page, "document.querySelector('#train-said').textContent.includes('Stopped')", 120_000)
+    before = int(re.search(r"(\d+) updates", page.text_content("#train-said") or "")[1])
+    page.click("#train-continue")
+    _until(page, "document.querySelector('#train-stop').disabled === false")
+    _until(
+        page,
+        f"Number(document.querySelector('#train-said').textContent.match(/update (\\d+)/)?.[1]) > {before}",
+        120_000,
+    )
     page.click("#train-stop")
     _until(page, "document.querySelector('#train-said').textContent.includes('Stopped')", 120_000)
 

@@ -1,6 +1,7 @@
 // The API: every answer that is no success becomes an Error with the sentence that the studio gave.
 
-const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? "";
+sessionStorage.setItem("token", token); // for when the page is loaded again
 
 export class Refused extends Error {
   constructor(status, sentence) {
@@ -9,7 +10,21 @@ export class Refused extends Error {
   }
 }
 
+const RETRIES = 20, RETRY_MS = 500;
+
+/** Asks; while the studio is busy it is asked again. */
 async function ask(path, options = {}) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await askOnce(path, options);
+    } catch (error) {
+      if (error.status !== 429 || attempt >= RETRIES) throw error;
+      await pause(RETRY_MS);
+    }
+  }
+}
+
+async function askOnce(path, options) {
   const headers = { ...options.headers, ...(token && { "X-Musicae-Token": token }) };
   let answer;
   try {
@@ -33,7 +48,7 @@ export const json = async (path, options) => (await ask(path, options)).json();
 const post = (path, body, options) =>
   json(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), ...options });
 
-/** An operation; while the studio is busy it is asked again. */
+/** An operation. */
 export async function compute(name, body, { signal, onProgress } = {}) {
   const job = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
   let watching = Boolean(onProgress);
@@ -49,14 +64,7 @@ export async function compute(name, body, { signal, onProgress } = {}) {
   })();
   const values = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== "" && value !== null && value !== undefined));
   try {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await post(`/${name}?job=${job}`, values, { signal });
-      } catch (error) {
-        if (error.status !== 429 || attempt > 20) throw error;
-        await pause(500);
-      }
-    }
+    return await post(`/${name}?job=${job}`, values, { signal });
   } finally {
     watching = false;
   }

@@ -2,12 +2,11 @@
 
 import WaveSurfer from "/scripts/wavesurfer.js";
 import * as api from "./api.js";
-import { $, downloads, el, save, shown, slot } from "./dom.js";
+import { $, colour, downloads, el, picture, save, shown, slot } from "./dom.js";
 import { player } from "./player.js";
 
 const KINDS = ["before", "after", "removed"];
 const FADE_S = 0.012;
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** Several versions of one sound that run together; one of them is heard. */
 class Together {
@@ -21,13 +20,10 @@ class Together {
 
   async load(sounds) {
     this.pause();
+    this.output = await player.output();
+    const decoded = await Promise.all(Object.values(sounds).map(async (blob) => player.context.decodeAudioData(await blob.arrayBuffer())));
     this.#from = 0;
-    this.#buffers = {};
-    const output = await player.output();
-    for (const [kind, blob] of Object.entries(sounds)) {
-      this.#buffers[kind] = await player.context.decodeAudioData(await blob.arrayBuffer());
-    }
-    this.output = output;
+    this.#buffers = Object.fromEntries(Object.keys(sounds).map((kind, number) => [kind, decoded[number]]));
   }
 
   get duration() { return Math.max(0.01, ...Object.values(this.#buffers).map((buffer) => buffer.duration)); }
@@ -57,7 +53,7 @@ class Together {
     if (!this.playing) return;
     this.#from = this.position;
     this.playing = false;
-    this.#sources.forEach((source) => source.stop());
+    this.#sources.forEach((source) => { source.onended = null; source.stop(); });
     player.dispatchEvent(new Event("change"));
   }
 
@@ -67,6 +63,8 @@ class Together {
     this.#from = second;
     if (was) this.play();
   }
+
+  setLoop(loop) { this.#sources.forEach((source) => { source.loop = loop; }); }
 
   hear(kind) {
     this.heard = kind;
@@ -138,6 +136,7 @@ export class Clean {
   }
 
   async clean() {
+    const before = this.#item;
     const model = this.#models.find((each) => each.name === $("clean-model").value);
     const what = model.can.find((each) => ["denoise", "upscale"].includes(each));
     this.#asked = new AbortController();
@@ -145,21 +144,22 @@ export class Clean {
     progress.value = 0;
     progress.hidden = $("clean-stop").hidden = false;
     const found = await shown("clean-error", () => api.compute(what, {
-      model: model.name, item: this.#item.id, strength: Number($("clean-strength").value),
+      model: model.name, item: before.id, ...(what === "denoise" && { strength: Number($("clean-strength").value) }),
     }, { signal: this.#asked.signal, onProgress: (share) => { progress.value = share; } }), $("clean-go"));
     progress.hidden = $("clean-stop").hidden = true;
     if (!found) return null;
+    if (before !== this.#item) return found.items[0]; // another was chosen meanwhile
     this.#answer = found.items[0];
-    if (this.#item.kind === "audio") {
-      await this.#showSound({ before: this.#item, after: found.items[0], ...(found.items[1] && { removed: found.items[1] }) });
+    if (before.kind === "audio") {
+      await this.#showSound({ before, after: found.items[0], ...(found.items[1] && { removed: found.items[1] }) });
       const input = document.querySelector("input[name=heard][value=after]");
       input.checked = true;
       this.together.hear("after");
       this.#pictureOf("after");
     } else {
-      await this.#showPicture(this.#item, found.items[0]);
+      await this.#showPicture(before, found.items[0]);
     }
-    downloads($("clean-downloads"), this.#answer, "clean-error", `${this.#item.name.replace(/\.[^.]+$/, "")}-clean`);
+    downloads($("clean-downloads"), this.#answer, "clean-error", `${before.name.replace(/\.[^.]+$/, "")}-clean`);
     return this.#answer;
   }
 
@@ -168,9 +168,10 @@ export class Clean {
     for (const item of this.#items) {
       await this.take(item);
       const result = await this.clean();
-      if (!result) return;
+      if (!result) break; // stopped, or refused in words; what is done can be had
       this.#results.push([item, result]);
     }
+    if (!this.#results.length) return;
     const button = el("button", { textContent: `Download all ${this.#results.length}` });
     button.addEventListener("click", () => shown("clean-error", async () => {
       for (const [item, result] of this.#results) {
@@ -189,15 +190,13 @@ export class Clean {
     }
     this.sounds = items;
     await this.together.load(Object.fromEntries(await Promise.all(Object.entries(items).map(async ([kind, item]) => [kind, await api.file(item.id, "wav")]))));
+    if (this.sounds !== items) return;
     this.together.heard = document.querySelector("input[name=heard]:checked").value;
     this.#pictureOf(this.together.heard);
     const pictures = await Promise.all(Object.entries(items).filter(([kind]) => kind !== "removed").map(async ([kind, item]) => {
-      const image = new Image();
-      image.alt = `Spectrogram ${kind}`;
-      image.src = URL.createObjectURL(await api.file(item.id, "png"));
-      return el("figure", {}, image, el("figcaption", { textContent: kind }));
+      return el("figure", {}, picture(await api.file(item.id, "png"), `Spectrogram ${kind}`), el("figcaption", { textContent: kind }));
     }));
-    $("clean-pictures").replaceChildren(...pictures);
+    if (this.sounds === items) $("clean-pictures").replaceChildren(...pictures);
   }
 
   #pictureOf(kind) {
@@ -214,9 +213,11 @@ export class Clean {
   }
 
   async #showPicture(before, after) {
-    const [one, other] = await Promise.all([before, after].map(async (item) => URL.createObjectURL(await api.file(item.id, "png"))));
-    $("picture-before").src = one;
-    $("picture-after").src = other;
+    const blobs = await Promise.all([before, after].map((item) => api.file(item.id, "png")));
+    for (const [number, id] of ["picture-before", "picture-after"].entries()) {
+      $(id).onload = () => URL.revokeObjectURL($(id).src);
+      $(id).src = URL.createObjectURL(blobs[number]);
+    }
     this.#divide();
   }
 

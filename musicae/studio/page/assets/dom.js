@@ -105,6 +105,18 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+/** A picture of some bytes, which are let go when it is shown. */
+export function picture(blob, alt) {
+  const image = new Image();
+  image.alt = alt;
+  image.onload = () => URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(blob);
+  return image;
+}
+
+/** A colour of the page, light or dark. */
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
 /** Buttons to download an item in each of its formats. */
 export function downloads(parent, item, errorId, name = item?.name ?? "") {
   parent.replaceChildren();

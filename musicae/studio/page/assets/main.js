@@ -61,7 +61,7 @@ function showTransport() {
 
 $("play").addEventListener("click", toggle);
 player.addEventListener("change", showTransport);
-$("loop").addEventListener("change", () => { player.loop = $("loop").checked; });
+$("loop").addEventListener("change", () => { player.loop = $("loop").checked; tabs.clean.together.setLoop(player.loop); });
 $("tempo").addEventListener("input", () => {
   player.setSpeed(Number($("tempo").value) / 100);
   const tempo = player.piece ? `, ${Math.round((player.piece.tempo_bpm * $("tempo").value) / 100)}` : "";
@@ -79,8 +79,7 @@ requestAnimationFrame(turn);
 
 $("link").addEventListener("click", async () => {
   const values = new URLSearchParams({ tab: current, ...tabs[current].state() });
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token) values.set("token", token);
+  // The token stays out of it: a link is passed on.
   history.replaceState(null, "", `#${values}`);
   try {
     await navigator.clipboard.writeText(location.href);

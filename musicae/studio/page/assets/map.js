@@ -1,12 +1,11 @@
 // Map: a folder in two dimensions; and the plane of a picture model with two latent numbers.
 
 import * as api from "./api.js";
-import { $, downloads, el, newest, shown } from "./dom.js";
+import { $, colour, downloads, el, newest, picture, shown } from "./dom.js";
 import { player } from "./player.js";
 import { sized } from "./roll.js";
 
 const MOST = 200, NEAR = 14, STAY_MS = 120;
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class MapTab {
   #items = [];
@@ -15,7 +14,7 @@ export class MapTab {
   #here = -1;
   #models = [];
   #canvas = $("map-canvas");
-  #picture = new Image();
+  #drawnPlane = null;
 
   constructor(starters) {
     for (const id of ["map-folder", "map-files"]) {
@@ -37,8 +36,6 @@ export class MapTab {
 
   setModels(models) {
     this.#models = models;
-    const plane = models.find((model) => model.can.includes("grid"));
-    if (plane && $("map-plane").hidden) this.#plane(plane);
   }
 
   async #take(files) {
@@ -144,9 +141,7 @@ export class MapTab {
       player.swap(window ? stretch(item, window - 1) : item, { restart: true });
       await player.play();
     } else if (item.kind === "image") {
-      this.#picture.src = URL.createObjectURL(await api.file(item.id, "png"));
-      this.#picture.alt = item.name;
-      $("map-downloads").prepend(this.#picture);
+      $("map-downloads").prepend(picture(await api.file(item.id, "png"), item.name));
     } else {
       const output = await player.output();
       const source = player.context.createBufferSource();
@@ -167,23 +162,24 @@ export class MapTab {
     shown("map-error", async () => { player.swap(inRow(pieces), { restart: true }); await player.play(); });
   }
 
-  async #plane(model) {
+  async #plane() {
+    const model = this.#models.find((each) => each.can.includes("grid"));
+    if (!model || this.#drawnPlane === model.name) return;
+    this.#drawnPlane = model.name;
     const found = await shown("map-error", () => api.compute("grid", { model: model.name, side: 12 }));
     if (!found) return;
     const plane = $("map-plane");
     plane.hidden = false;
     plane.style.gridTemplateColumns = `repeat(${found.side}, 1fr)`;
+    plane.replaceChildren();
     for (const item of found.items) {
-      const image = new Image();
-      image.alt = item.name;
-      image.src = URL.createObjectURL(await api.file(item.id, "png"));
-      const button = el("button", {}, image);
+      const button = el("button", {}, picture(await api.file(item.id, "png"), item.name));
       button.addEventListener("click", () => downloads($("map-downloads"), item, "map-error"));
       plane.append(button);
     }
   }
 
-  enter() { requestAnimationFrame(() => this.draw()); }
+  enter() { requestAnimationFrame(() => this.draw()); this.#plane(); }
   state() { return { method: $("map-method").value, model: $("map-model").value }; }
   async restore(state) { if (state.method) $("map-method").value = state.method; }
 }

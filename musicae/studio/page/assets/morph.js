@@ -45,10 +45,14 @@ export class Morph {
     if (four) [2, 3].forEach((number) => { if (!this.#ends[number] && this.#ends[number - 2]) this.take(number, this.#ends[3 - number]); });
   }
 
-  make = newest(async () => {
+  make() {
+    this.#asked?.abort(); // what is no longer wanted
+    return this.#make();
+  }
+
+  #make = newest(async () => {
     const four = $("morph-corners").checked;
     if (!this.hasEnds || (four && !(this.#ends[2] && this.#ends[3]))) return;
-    this.#asked?.abort();
     this.#asked = new AbortController();
     const [a, b, c, d] = this.#ends.map((item) => item?.id);
     const body = {

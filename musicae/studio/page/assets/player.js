@@ -5,6 +5,7 @@ import { WorkletSynthesizer } from "/scripts/spessasynth_lib.js";
 const AHEAD_S = 0.06; // what is scheduled can't be taken back, so it is little
 const TICK_MS = 20;
 const DRUMS = 9;
+const PITCHED = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14]; // the last one is a keyboard's
 
 class Player extends EventTarget {
   #context = null;
@@ -16,7 +17,8 @@ class Player extends EventTarget {
   #timer = 0;
   #from = 0; // place in the piece, in seconds of its own tempo, at #since of the context
   #since = 0;
-  #sounding = []; // [end, channel, pitch], scheduled and not over
+  #ends = []; // [place in the piece, channel, pitch] of notes that have begun; each is ended when it is due
+  #level = 0.8;
   #volume = null;
   speed = 1;
   loop = true;
@@ -36,18 +38,13 @@ class Player extends EventTarget {
 
   async start() {
     this.#starting ??= (async () => {
-      this.#context = new AudioContext({ latencyHint: "interactive" });
+      this.#open();
       await this.#context.audioWorklet.addModule("/scripts/spessasynth_processor.js");
       const answer = await fetch("/font.sf2");
       if (!answer.ok) throw new Error("There is no sound font here; download the WAV to hear it.");
       const font = await answer.arrayBuffer();
       this.#synth = new WorkletSynthesizer(this.#context);
-      this.#volume = this.#context.createGain();
-      this.#volume.gain.value = 0.8;
-      this.analyser = this.#context.createAnalyser();
       this.#synth.connect(this.#volume);
-      this.#volume.connect(this.analyser);
-      this.analyser.connect(this.#context.destination);
       await this.#synth.soundBankManager.addSoundBank(font, "font");
       await this.#synth.isReady;
       this.#programs();
@@ -61,13 +58,23 @@ class Player extends EventTarget {
     await this.#context.resume();
   }
 
-  /** A node that other sounds of the page go through, so that the volume is one for all. */
+  #open() {
+    if (this.#context) return;
+    this.#context = new AudioContext({ latencyHint: "interactive" });
+    this.#volume = new GainNode(this.#context, { gain: this.#level });
+    this.analyser = this.#context.createAnalyser();
+    this.#volume.connect(this.analyser).connect(this.#context.destination);
+  }
+
+  /** A node that other sounds of the page go through, so that the volume is one for all; it needs no sound font. */
   async output() {
-    await this.start();
+    this.#open();
+    await this.#context.resume();
     return this.#volume;
   }
 
   setVolume(value) {
+    this.#level = value;
     if (this.#volume) this.#volume.gain.setTargetAtTime(value, this.#context.currentTime, 0.01);
   }
 
@@ -78,11 +85,10 @@ class Player extends EventTarget {
     this.#silence();
     this.#piece = piece;
     if (others) this.muted.clear();
-    let channel = 0;
+    let pitched = 0;
     this.#events = piece.tracks.flatMap((track, number) => {
-      if (channel === DRUMS) channel += 1;
-      const own = track.drums ? DRUMS : channel % 16;
-      if (!track.drums) channel += 1;
+      const own = track.drums ? DRUMS : PITCHED[pitched % PITCHED.length];
+      if (!track.drums) pitched += 1;
       track.channel = own;
       return track.notes.map(([start, end, pitch, velocity]) => [start, end, own, pitch, velocity, number]);
     });
@@ -159,7 +165,7 @@ class Player extends EventTarget {
     if (!held || !this.playing) return;
     for (const [start, end, channel, pitch, velocity, track] of this.#events) {
       if (start >= second - 1e-6) break;
-      if (end > second + 0.05 && channel !== DRUMS && !this.muted.has(track)) this.#note(this.#since, this.#when(end), channel, pitch, velocity);
+      if (end > second + 0.05 && channel !== DRUMS && !this.muted.has(track)) this.#note(this.#since, end, channel, pitch, velocity);
     }
     this.#schedule();
   }
@@ -173,11 +179,13 @@ class Player extends EventTarget {
       for (; this.#next < this.#events.length; this.#next += 1) {
         const [start, end, channel, pitch, velocity, track] = this.#events[this.#next];
         const time = this.#when(start);
-        if (time > until) return;
-        if (!this.muted.has(track)) this.#note(time, this.#when(end), channel, pitch, velocity);
+        if (time > until) { this.#endUntil(this.#from + (until - this.#since) * this.speed); return; }
+        this.#endUntil(start);
+        if (!this.muted.has(track)) this.#note(time, end, channel, pitch, velocity);
       }
       const over = this.#when(this.#piece.duration_s);
-      if (over > until) return;
+      if (over > until) { this.#endUntil(this.#from + (until - this.#since) * this.speed); return; }
+      this.#endUntil(Infinity);
       if (!this.loop) {
         if (this.#context.currentTime >= over) {
           this.pause();
@@ -193,12 +201,18 @@ class Player extends EventTarget {
     }
   }
 
+  /** Ends the notes that are over at a place of the piece. */
+  #endUntil(second) {
+    const over = this.#ends.filter(([end]) => end <= second).sort((a, b) => a[0] - b[0]);
+    this.#ends = this.#ends.filter(([end]) => end > second);
+    for (const [end, channel, pitch, began] of over) {
+      this.#send([0x80 | channel, pitch, 0], Math.max(began + 0.02, this.#when(Math.min(end, this.#piece.duration_s))));
+    }
+  }
+
   #note(time, end, channel, pitch, velocity) {
     this.#send([0x90 | channel, pitch, velocity], time);
-    this.#send([0x80 | channel, pitch, 0], Math.max(end, time + 0.02));
-    const now = this.#context.currentTime;
-    this.#sounding = this.#sounding.filter((each) => each[0] > now);
-    this.#sounding.push([end, channel, pitch, time]);
+    this.#ends.push([end, channel, pitch, time]);
     this.dispatchEvent(new CustomEvent("note", { detail: { time, pitch } }));
   }
 
@@ -215,10 +229,8 @@ class Player extends EventTarget {
     if (!this.#context) return;
     // Just after whatever is scheduled, so that no note hangs.
     const now = this.#context.currentTime;
-    for (const [end, channel, pitch, time] of this.#sounding) {
-      if (end > now) this.#send([0x80 | channel, pitch, 0], Math.max(now, time) + 0.001);
-    }
-    this.#sounding = [];
+    for (const [, channel, pitch, began] of this.#ends) this.#send([0x80 | channel, pitch, 0], Math.max(now, began) + 0.001);
+    this.#ends = [];
   }
 }
 

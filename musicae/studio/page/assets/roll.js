@@ -1,9 +1,10 @@
 // A piano roll: bars and beats, notes shaded by velocity, a cursor that moves, bars that can be marked.
 
+import { colour } from "./dom.js";
+
 const COLOURS = ["--accent", "--second"];
 const DRUM_NAMES = { 35: "kick", 36: "kick", 38: "snare", 40: "snare", 37: "stick", 42: "hat", 44: "pedal", 46: "open", 43: "tom", 45: "tom", 47: "tom", 48: "tom", 50: "tom", 41: "tom", 49: "crash", 51: "ride", 53: "bell", 57: "crash" };
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export function sized(canvas) {
   const scale = window.devicePixelRatio || 1;

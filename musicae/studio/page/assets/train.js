@@ -1,11 +1,11 @@
 // Train: the command line's training, watched.
 
 import * as api from "./api.js";
-import { $, el, shown } from "./dom.js";
+import { $, colour, el, picture, shown } from "./dom.js";
 import { sized } from "./roll.js";
 
 const WATCH_MS = 1000;
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const STOPPED = 130; // the exit code of a run that was asked to stop
 
 export class Train {
   #watching = 0;
@@ -29,7 +29,7 @@ export class Train {
       $("train-said").textContent = `${model} is among the models of the other tabs now.`;
       await this.#known();
     }, $("train-use")));
-    $("train-domain").addEventListener("change", () => this.#from());
+    for (const id of ["train-domain", "train-task"]) $(id).addEventListener("change", () => this.#from());
     new ResizeObserver(() => this.#draw()).observe($("train-curve"));
   }
 
@@ -60,7 +60,8 @@ export class Train {
 
   async #do(work, button) {
     const state = await shown("train-error", work, button);
-    if (state) this.#show(state);
+    if (!state) return;
+    this.#show(state);
     this.#watch();
   }
 
@@ -78,10 +79,11 @@ export class Train {
   }
 
   #show(state) {
-    $("train-error").textContent = state.exit_code && !state.running && ![130].includes(state.exit_code) ? state.log.at(-1) ?? `It ended with ${state.exit_code}.` : "";
+    const hasFailed = state.exit_code && !state.running && state.exit_code !== STOPPED;
+    if (hasFailed || state.running) $("train-error").textContent = hasFailed ? state.log.at(-1) ?? `It ended with ${state.exit_code}.` : "";
     $("train-start").disabled = state.running;
     $("train-stop").disabled = !state.running;
-    $("train-continue").disabled = state.running || !state.run;
+    $("train-continue").disabled = !state.can_continue;
     $("train-use").disabled = state.running || !state.metrics.length;
     $("train-command").hidden = !state.command;
     $("train-command").textContent = state.command ?? "";
@@ -124,9 +126,7 @@ export class Train {
     const shownLast = names.filter((name) => name.endsWith(".png")).slice(-2);
     const figures = [];
     for (const name of shownLast) {
-      const image = new Image();
-      image.alt = `Preview after ${Number(name.match(/\d+/)?.[0] ?? 0)} updates`;
-      image.src = URL.createObjectURL(await api.training.preview(names.indexOf(name)));
+      const image = picture(await api.training.preview(names.indexOf(name)), `Preview after ${Number(name.match(/\d+/)?.[0] ?? 0)} updates`);
       const figure = el("figure", {}, image, el("figcaption", { textContent: image.alt }));
       const sound = names.indexOf(name.replace(".png", ".wav"));
       if (sound >= 0) {
@@ -136,6 +136,7 @@ export class Train {
       }
       figures.push(figure);
     }
+    for (const audio of $("train-previews").querySelectorAll("audio")) URL.revokeObjectURL(audio.src);
     $("train-previews").replaceChildren(...figures);
   }
 
