@@ -9,6 +9,7 @@ those that state none, and those that are not installed there. Libraries inside 
 """
 
 import argparse
+import json
 import re
 import sys
 import tomllib
@@ -17,6 +18,8 @@ from importlib.metadata import PackageNotFoundError, PackagePath, distribution
 from lock import ROOT, locked
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from musicae.studio.page_scripts import SCRIPTS
 
 PAGE = ROOT / "docs" / "licences.md"
 PRETRAINED = ROOT / "musicae" / "pretrained"
@@ -221,6 +224,17 @@ def unknown() -> list[str]:
     return found
 
 
+def scripts() -> list[tuple[str, str]]:
+    """The packages of npm whose files the wheel carries, with their licences, as the lock states them."""
+    lock = json.loads((ROOT / "musicae" / "studio" / "page" / "package-lock.json").read_text(encoding="utf-8"))
+    packages = {name.removeprefix("node_modules/"): about for name, about in lock["packages"].items() if name}
+    found = {name: about["license"] for name, about in packages.items() if not about.get("dev")}
+    stated = {script.package: script.licence for script in SCRIPTS}
+    if found != stated:
+        sys.exit(f"musicae/studio/page_scripts.py states {stated}, the lock {found}")
+    return sorted(found.items())
+
+
 def page() -> str:
     """The page, in Markdown."""
     groups, parts = requirements(), [_HEAD]
@@ -228,6 +242,7 @@ def page() -> str:
     for extra, names in groups.items():
         title = f"## The extra `{extra}`" if extra else "## Required packages"
         parts.append(f"{title}\n\n" + _table("package", "licence", [(name, licence(name)) for name in names]))
+    parts.append(_SCRIPTS + _table("package of npm", "licence", scripts()))
     parts.append(_INDIRECT + _table("package", "licence", [(name, licence(name)) for name in indirect()]))
     rows = [
         (name, *BUNDLED[one])
@@ -256,8 +271,9 @@ _HEAD = """\
 # Licences
 
 musicae's code is MIT. Its starter files are CC0: `data/README.md` in a checkout says how each was made. The package
-holds nothing else of others: no library, no sound font, no data set. What it requires is installed beside it, under its
-own licence, and listed here by `make licences`. A test holds that the lists are complete. This page is no legal advice.
+holds nothing else of others but the scripts of the studio's page: no sound font, no data set. What it requires is
+installed beside it, under its own licence, and listed here by `make licences`. A test holds that the lists are
+complete. This page is no legal advice.
 """
 
 _INDIRECT = """\
@@ -265,6 +281,13 @@ _INDIRECT = """\
 
 Packages that are installed because one of the above needs them, on Linux with Python 3.11. On Linux, torch from PyPI
 also brings NVIDIA's CUDA libraries, under NVIDIA's own licences; its build for CPUs doesn't.
+
+"""
+
+_SCRIPTS = """\
+## Scripts of the studio's page
+
+The wheel carries these files of packages of npm, with the licence of each; they are not in the repository.
 
 """
 
