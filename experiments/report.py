@@ -426,6 +426,33 @@ def speeds() -> str:
     return table(["what", "measured", "compared with"], [[cell.format(**found) for cell in row] for row in rows])
 
 
+def studio() -> str:
+    found = read("studio")
+    rows = [
+        ["Morph: step chosen → note on its way", "morph_scheduled_ms"],
+        ["Morph: until it begins", "morph_ahead_ms"],
+        ["output latency that the browser states", "output_latency_ms"],
+        ["**Morph, in all**", "morph_total_ms"],
+        ["Shape: code moved, decoded, described", "shape_decoded_ms"],
+        ["Shape: there and back", "shape_transport_ms"],
+        ["Shape: exchanged in the player", "shape_scheduled_ms"],
+        ["**Shape, in all, without the latency**", "shape_total_ms"],
+        ["a WAV from the server in place of the synthesizer", "wav_instead_ms"],
+    ]
+    return table(["median of 40", "ms"], [[what, f"{found[key]:.1f}"] for what, key in rows])
+
+
+def studio_load() -> str:
+    found = read("studio")
+    counts = " and ".join(f"{count:,} × {status}" for status, count in found["statuses"].items())
+    total_kb, before, after = found["own_kb"] + found["scripts_kb"], found["memory_before_mb"], found["memory_after_mb"]
+    return (
+        f"The page and its scripts have {total_kb:,.0f} kB ({found['own_kb']:.0f} its own), the sound font "
+        f"{found['font_kb']:,.0f}. The first answer came {found['start_s']:.1f} s after the command. 50 clients that ask for "
+        f"variations for 30 s without a pause got {counts}; memory was {before:.0f} MB before and {after:.0f} MB after."
+    )
+
+
 def start_up() -> str:
     found, before = read("start-up"), read("start-up-before")
     rows = [
@@ -487,6 +514,8 @@ TABLES = {
     "picture_training": picture_training,
     "speeds": speeds,
     "start_up": start_up,
+    "studio": studio,
+    "studio_load": studio_load,
 }
 
 

@@ -202,7 +202,7 @@ def _route(
     async def route(request: Request, body: Any, job: JobName | None = None) -> dict[str, Any]:
         def compute(ticket: Ticket) -> dict[str, Any]:
             began_s = perf_counter()
-            answer = shown(operation.compute(tools, body, ticket))
+            answer = shown(operation.run(tools, body, ticket))
             return answer | {"computed_ms": round(1000 * (perf_counter() - began_s), 1)}
 
         return dict(await computed(request, compute, job))

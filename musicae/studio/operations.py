@@ -328,20 +328,31 @@ class Operation(NamedTuple):
         body: what a request holds.
         compute: tools, body and ticket → answer.
         about: one sentence.
+        is_small: whether one thread does it sooner than several, which wait for each other beside a busy browser.
     """
 
     body: type[BaseModel]
     compute: Callable[[Tools, Any, Ticket], Answer]
     about: str
+    is_small: bool = False
+
+    def run(self, tools: Tools, body: Any, ticket: Ticket) -> Answer:
+        """Computes it, in as many threads as suit it."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 if self.is_small else threads)
+        try:
+            return self.compute(tools, body, ticket)
+        finally:
+            torch.set_num_threads(threads)
 
 
 OPERATIONS: dict[str, Operation] = {
-    "encode": Operation(Encode, encode, "The code of one window of a media object."),
-    "decode": Operation(Decode, decode, "What a code stands for."),
+    "encode": Operation(Encode, encode, "The code of one window of a media object.", True),
+    "decode": Operation(Decode, decode, "What a code stands for.", True),
     "interpolate": Operation(Interpolate, interpolate, "A path between two media objects, or a square between four."),
     "sample": Operation(Sample, sample, "Draws from the prior."),
     "vary": Operation(Vary, vary, "Variations at a chosen distance."),
-    "shift": Operation(Shift, shift, "More or less of attributes."),
+    "shift": Operation(Shift, shift, "More or less of attributes.", True),
     "infill": Operation(Infill, infill, "Bars made up that fit those around them."),
     "humanize": Operation(Humanize, humanize, "A stiff pattern, played."),
     "denoise": Operation(Denoise, denoise, "A sound or picture without its noise."),
