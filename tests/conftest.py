@@ -1,12 +1,14 @@
-"""Fixtures for all tests: seeds, threads, small trained models, and real data where it lies beside the checkout."""
+"""Fixtures for all tests: seeds, threads, small trained models, a browser, and real data where it is."""
 
 import importlib
 import os
+import shutil
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,9 +17,18 @@ from tiny_models import train_tiny
 
 from musicae.data.dataset import DataSet, load_dataset
 from musicae.domain import Domain
+from musicae.studio.page_scripts import PAGE
 from musicae.trained import TrainedModel, load
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).resolve().parent.parent
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_BROWSER_OPTIONS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -147,3 +158,43 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         return importlib.import_module(name)
 
     return fresh
+
+
+def _absent(reason: str) -> None:
+    """Skips what needs a browser, or fails it where `$MUSICAE_NEEDS_BROWSER` is set."""
+    if os.environ.get("MUSICAE_NEEDS_BROWSER"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """Where Chromium is."""
+    found = next((path for path in map(shutil.which, _BROWSERS) if path), None)
+    if found is None:
+        _absent("no Chromium is installed; make browser installs Debian's")
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def browser(browser_path: str) -> "Iterator[Browser]":
+    """Chromium. One for each module: Playwright's loop, which runs in this thread as long, is in the way of others."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser_path, args=list(_BROWSER_OPTIONS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def npm_package() -> Callable[[str], Path]:
+    """A function: name of a package that `musicae/studio/page/package.json` requires → its folder."""
+
+    def folder(name: str) -> Path:
+        found = PAGE / "node_modules" / name
+        if not found.is_dir():
+            _absent(f"{name} is not installed; run npm ci in musicae/studio/page")
+        return found
+
+    return folder

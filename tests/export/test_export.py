@@ -55,6 +55,15 @@ def test_a_trained_model_runs_in_pytorch_alone(image, tmp_path):
     assert card == exported.card
 
 
+def test_a_second_stage_draws_batches_of_any_size(tmp_path):
+    trained = load("melody-2bar", "cpu")
+    exported = trained.export(
+        tmp_path, format="torch-export", parts=["draw"]
+    )  # compared in batches of one and of three
+    assert exported.card["graphs"]["draw"]["max_difference"] <= check.MOST_DIFFERENCE
+    assert [port["name"] for port in exported.card["graphs"]["draw"]["inputs"]] == ["base", "condition", "label"]
+
+
 def test_fewer_bits_are_smaller_and_the_card_states_what_they_cost(image, tmp_path):
     sizes = {}
     for precision in ("float32", "float16", "int8"):

@@ -1,8 +1,7 @@
-"""A studio on loopback, as the command starts it, and a browser to look at it."""
+"""A studio on loopback, as the command starts it."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,6 @@ from musicae.starter import starter_file
 
 MODELS = ("melody-2bar", "melody-16bar", "drums-2bar", "denoise-16k")
 ROOT = Path(__file__).resolve().parents[2]
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _START_S = 120
 
 
@@ -119,15 +117,3 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def files(studio: Studio) -> dict[str, dict[str, Any]]:
     """The starter files, on the studio's shelf."""
     return {name: studio.upload(starter_file(name)) for name in ("a.mid", "b.mid", "noisy.wav")}
-
-
-@pytest.fixture(scope="session")
-def browser_path() -> str:
-    """Where Chromium is."""
-    found = next((path for path in map(shutil.which, _BROWSERS) if path), None)
-    if found is None:
-        reason = "no Chromium is installed; make browser installs Debian's"
-        if os.environ.get("MUSICAE_NEEDS_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found

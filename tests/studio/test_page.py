@@ -10,27 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect
 
 from musicae.music.piece import Piece
 from musicae.starter import starter_file
-from musicae.studio.page_scripts import PAGE
 from tests.studio.conftest import Studio, end, start
 
-_OPTIONS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
-)
 _WAIT_MS = 60_000
-AXE = PAGE / "node_modules" / "axe-core" / "axe.min.js"
-
-
-@pytest.fixture(scope="module")
-def browser(browser_path: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser_path, args=list(_OPTIONS))
-        yield chromium
-        chromium.close()
 
 
 class Visit:
@@ -325,13 +311,13 @@ def test_a_link_brings_back_what_was_there(visit):
 
 @pytest.mark.parametrize("width", [375, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_tab_fits_and_is_accessible(visit, width, scheme):
+def test_every_tab_fits_and_is_accessible(visit, npm_package, width, scheme):
     page = visit.page
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
     visit.open()
     # Its own script may not be loaded by the page; a test may put it there.
-    axe = AXE.read_text(encoding="utf-8")
+    axe = (npm_package("axe-core") / "axe.min.js").read_text(encoding="utf-8")
     for tab in ("morph", "shape", "map", "clean", "train"):
         page.click(f"#tab-{tab}")
         page.wait_for_timeout(200)
