@@ -448,8 +448,9 @@ def studio_load() -> str:
     total_kb, before, after = found["own_kb"] + found["scripts_kb"], found["memory_before_mb"], found["memory_after_mb"]
     return (
         f"The page and its scripts have {total_kb:,.0f} kB ({found['own_kb']:.0f} its own), the sound font "
-        f"{found['font_kb']:,.0f}. The first answer came {found['start_s']:.1f} s after the command. 50 clients that ask "
-        f"for variations for 30 s without a pause got {counts}; memory was {before:.0f} MB before, {after:.0f} MB after."
+        f"{found['font_kb']:,.0f}. The first answer came {found['start_s']:.1f} s after the command. 50 clients that "
+        f"ask for variations for 30 s without a pause got {counts}; memory was {before:.0f} MB before, {after:.0f} MB "
+        "after."
     )
 
 

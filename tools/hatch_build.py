@@ -50,7 +50,7 @@ def _listed(root: Path) -> ModuleType:
 
 
 def _as_locked(page: Path, *, with_tests: bool) -> bool:
-    """Whether npm has installed the versions of the lock; an sdist's scripts, without npm's own list, are as they are."""
+    """Whether npm has installed the versions of the lock; an sdist's scripts, without npm's list, are as they are."""
     installed = page / "node_modules" / ".package-lock.json"
     if not installed.is_file():
         return not with_tests

@@ -40,7 +40,7 @@ class Training:
         self._process: subprocess.Popen[bytes] | None = None
         self._arguments: list[str] = []
         self._files = self._nbytes = 0
-        self._goes_on = False
+        self._goes_on = self._was_stopped = False
         self._lock = RLock()  # requests come in several threads
         self.run: Path | None = None
 
@@ -130,6 +130,7 @@ class Training:
     def stop(self) -> None:
         """Ends the run as Ctrl-C would: it saves first."""
         if self._process is not None and self.is_running:
+            self._was_stopped = True
             self._process.send_signal(signal.SIGINT)
 
     @property
@@ -143,6 +144,7 @@ class Training:
         words = ["musicae", *self._arguments, *(["--data", "YOUR_FOLDER"] if self._files else [])]
         return {
             "running": self.is_running,
+            "stopped": self._was_stopped,
             "exit_code": None if process is None else process.poll(),
             "files": self._files,
             "run": None if run is None else str(run),
@@ -182,6 +184,7 @@ class Training:
 
     def _begin(self, arguments: list[str]) -> None:
         assert self.data.parent.is_dir()
+        self._was_stopped = False
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TERM": "dumb"}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

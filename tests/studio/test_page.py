@@ -250,7 +250,7 @@ def test_a_training_runs_is_stopped_and_goes_on(visit):
     page.select_option("#train-from", "melody-2bar")
     page.click("#train-start")
     expect(page.locator("#train-command")).to_contain_text("musicae train --domain music")
-    _until(page, "document.querySelector('#train-said').textContent.includes('Stopped')", 180_000)
+    _until(page, "document.querySelector('#train-said').textContent.includes('Done')", 180_000)
     assert page.text_content("#train-error") == ""
     assert "5 updates" in (page.text_content("#train-said") or "")
     page.wait_for_selector("#train-previews img")

@@ -2,7 +2,7 @@
 
 import WaveSurfer from "/scripts/wavesurfer.js";
 import * as api from "./api.js";
-import { $, colour, downloads, el, picture, save, shown, slot } from "./dom.js";
+import { $, colour, downloads, el, picture, save, say, shown, slot } from "./dom.js";
 import { player } from "./player.js";
 
 const KINDS = ["before", "after", "removed"];
@@ -81,14 +81,13 @@ export class Clean {
   #asked = null;
   #models = [];
   #wave = null;
-  #results = [];
+  #results = new Map(); // id of a file → what was made of it
   together = new Together();
 
   constructor() {
-    player.stopOthers = () => this.together.pause();
     this.slot = slot($("clean-slot"), "Recording or picture", {
-      accept: "audio/*,image/*,.flac,.ogg,.opus", errorId: "clean-error", many: true,
-      taken: (item, items) => { this.#items = items; this.#list(); return this.take(item); },
+      accept: "audio/*,image/*,.flac,.ogg,.opus", kinds: ["audio", "image"], errorId: "clean-error", many: true,
+      taken: (item, items) => { this.#items = items; this.#results.clear(); this.#list(); return this.take(item); },
     });
     $("clean-go").addEventListener("click", () => (this.#items.length > 1 ? this.#all() : this.clean()));
     $("clean-stop").addEventListener("click", () => this.#asked?.abort());
@@ -132,7 +131,26 @@ export class Clean {
     $("clean-sound").hidden = item.kind !== "audio";
     $("clean-picture").hidden = item.kind !== "image";
     [...$("clean-files").children].forEach((button) => { button.ariaPressed = String(button.textContent === item.name); });
-    if (item.kind === "audio") { await this.#showSound({ before: item }); } else { await this.#showPicture(item, item); }
+    if (item.kind !== "audio") { this.sounds = null; await this.together.load({}); }
+    const made = this.#results.get(item.id);
+    if (made) await this.#showResult(item, made);
+    else if (item.kind === "audio") await this.#showSound({ before: item });
+    else await this.#showPicture(item, item);
+  }
+
+  async #showResult(before, made) {
+    this.#answer = made[0];
+    if (before.kind === "audio") {
+      await this.#showSound({ before, after: made[0], ...(made[1] && { removed: made[1] }) });
+      const input = document.querySelector("input[name=heard][value=after]");
+      input.checked = true;
+      this.together.hear("after");
+      this.#pictureOf("after");
+    } else {
+      await this.#showPicture(before, made[0]);
+    }
+    downloads($("clean-downloads"), this.#answer, "clean-error", `${before.name.replace(/\.[^.]+$/, "")}-clean`);
+    if (this.#results.size > 1) this.#offerAll();
   }
 
   async clean() {
@@ -148,34 +166,25 @@ export class Clean {
     }, { signal: this.#asked.signal, onProgress: (share) => { progress.value = share; } }), $("clean-go"));
     progress.hidden = $("clean-stop").hidden = true;
     if (!found) return null;
-    if (before !== this.#item) return found.items[0]; // another was chosen meanwhile
-    this.#answer = found.items[0];
-    if (before.kind === "audio") {
-      await this.#showSound({ before, after: found.items[0], ...(found.items[1] && { removed: found.items[1] }) });
-      const input = document.querySelector("input[name=heard][value=after]");
-      input.checked = true;
-      this.together.hear("after");
-      this.#pictureOf("after");
-    } else {
-      await this.#showPicture(before, found.items[0]);
-    }
-    downloads($("clean-downloads"), this.#answer, "clean-error", `${before.name.replace(/\.[^.]+$/, "")}-clean`);
-    return this.#answer;
+    this.#results.set(before.id, found.items);
+    if (before === this.#item) await this.#showResult(before, found.items); // else another was chosen meanwhile
+    return found.items[0];
   }
 
   async #all() {
-    this.#results = [];
-    for (const item of this.#items) {
+    for (const [number, item] of this.#items.entries()) {
       await this.take(item);
-      const result = await this.clean();
-      if (!result) break; // stopped, or refused in words; what is done can be had
-      this.#results.push([item, result]);
+      say(`file ${number + 1} of ${this.#items.length}`);
+      if (!(await this.clean())) break; // stopped, or refused in words; what is done can be had
     }
-    if (!this.#results.length) return;
-    const button = el("button", { textContent: `Download all ${this.#results.length}` });
+    say("");
+  }
+
+  #offerAll() {
+    const button = el("button", { textContent: `Download all ${this.#results.size}` });
     button.addEventListener("click", () => shown("clean-error", async () => {
-      for (const [item, result] of this.#results) {
-        const ending = result.formats[0];
+      for (const item of this.#items.filter((each) => this.#results.has(each.id))) {
+        const [result] = this.#results.get(item.id), [ending] = result.formats;
         save(await api.file(result.id, ending), `${item.name.replace(/\.[^.]+$/, "")}-clean.${ending}`);
       }
     }, button));

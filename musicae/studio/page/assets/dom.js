@@ -18,18 +18,19 @@ export function say(text) {
   $("said").textContent = text;
 }
 
-/** Runs something, and shows an error in the element of that id; the button is held down meanwhile. */
+/** Runs something, and shows an error in the element of that id; the button is busy meanwhile, and keeps the focus. */
 export async function shown(errorId, work, button = null) {
   const place = $(errorId);
+  if (button?.getAttribute("aria-busy") === "true") return undefined;
   place.textContent = "";
-  if (button) { button.disabled = true; button.setAttribute("aria-busy", "true"); }
+  if (button) { button.setAttribute("aria-busy", "true"); say(`${button.textContent} …`); }
   try {
     return await work();
   } catch (error) {
     if (error.name !== "AbortError") place.textContent = error.message;
     return undefined;
   } finally {
-    if (button) { button.disabled = false; button.removeAttribute("aria-busy"); }
+    if (button) { button.removeAttribute("aria-busy"); say(""); }
   }
 }
 
@@ -49,32 +50,38 @@ export function newest(work) {
 }
 
 /** A place to drop a file on, or to choose one. `taken` gets what the studio says of it. */
-export function slot(parent, label, { accept, errorId, taken, many = false }) {
+export function slot(parent, label, { accept, kinds, errorId, taken, many = false }) {
+  const invitation = "Drop a file here, or press to choose one.";
   const name = el("strong", { textContent: label });
-  const about = el("small", { textContent: "Drop a file here, or press to choose one." });
+  const about = el("small", { textContent: invitation });
+  let former = null;
   const input = el("input", { type: "file", accept, multiple: many });
   input.setAttribute("aria-label", label);
   const box = el("label", { className: "slot" }, name, about, input);
   const show = (item) => {
-    name.textContent = `${label}: ${item.name}`;
-    about.textContent = summary(item);
+    former = item;
+    name.textContent = item ? `${label}: ${item.name}` : label;
+    about.textContent = item ? summary(item) : invitation;
   };
   const take = async (files) => {
     if (!files.length) return;
     await shown(errorId, async () => {
-      const items = [];
+      const items = [], refused = [];
       for (const file of many ? files : [files[0]]) {
         about.textContent = `reading ${file.name} …`;
         try {
-          items.push(await api.upload(file));
+          const item = await api.upload(file);
+          if (!kinds.includes(item.kind)) throw new Error(`${file.name} is ${KINDS[item.kind]}; here ${kinds.map((kind) => KINDS[kind]).join(" or ")} is taken.`);
+          items.push(item);
         } catch (error) {
-          about.textContent = "Drop a file here, or press to choose one.";
-          throw error;
+          refused.push(error.message);
         }
       }
-      show(items[0]);
-      await taken(items[0], items);
+      show(items[0] ?? former);
+      if (items.length) await taken(items[0], items);
+      if (refused.length) throw new Error(refused.join(" "));
     });
+    input.value = ""; // the same file may be chosen again
   };
   input.addEventListener("change", () => take([...input.files]));
   box.addEventListener("dragover", (event) => { event.preventDefault(); box.classList.add("over"); });
@@ -87,6 +94,8 @@ export function slot(parent, label, { accept, errorId, taken, many = false }) {
   parent.append(box);
   return { show, box };
 }
+
+const KINDS = { music: "music", audio: "a sound", image: "a picture" };
 
 export function summary(item) {
   if (item.kind === "music") {

@@ -15,6 +15,8 @@ let items = [];
 const tabs = { morph: new Morph(), shape: new Shape(), map: new MapTab(() => items), clean: new Clean(), train: new Train(() => models()) };
 let current = "morph";
 
+player.stopOthers = () => { tabs.clean.together.pause(); tabs.map.pause(); };
+
 function go(name, focus = false) {
   if (name !== current) tabs[current].leave?.();
   current = name;
@@ -25,18 +27,20 @@ function go(name, focus = false) {
     $(each).hidden = !chosen;
     if (chosen && focus) tab.focus();
   }
+  $("tempo").disabled = name === "clean";
   tabs[name].enter?.();
 }
 
 $("tabs").addEventListener("click", (event) => event.target.role === "tab" && go(event.target.id.slice(4)));
 $("tabs").addEventListener("keydown", (event) => {
   const names = Object.keys(tabs), step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (step) go(names[(names.indexOf(current) + step + names.length) % names.length], true);
+  const end = { Home: names[0], End: names.at(-1) }[event.key];
+  if (step || end) go(end ?? names[(names.indexOf(current) + step + names.length) % names.length], true);
 });
 
 // Transport
 
-const sounding = () => (current === "clean" ? tabs.clean.together : player);
+const sounding = () => (current === "clean" ? tabs.clean.together : tabs.map.playing ? tabs.map : player);
 
 async function toggle() {
   try {
@@ -48,7 +52,7 @@ async function toggle() {
 }
 
 function showTransport() {
-  const playing = player.playing || tabs.clean.together.playing;
+  const playing = player.playing || tabs.clean.together.playing || tabs.map.playing;
   $("play").textContent = playing ? "❚❚" : "▶";
   $("play").setAttribute("aria-label", playing ? "Pause" : "Play");
   const tracks = current === "clean" ? [] : player.piece?.tracks ?? [];
@@ -72,7 +76,7 @@ document.addEventListener("keydown", (event) => {
   const used = ["INPUT", "SELECT", "BUTTON", "TEXTAREA", "SUMMARY"].includes(event.target.tagName) && event.target.type !== "range";
   if (event.code === "Space" && !used) { event.preventDefault(); toggle(); }
 });
-const turn = () => { $("time").textContent = `${sounding().position.toFixed(1)} s`; requestAnimationFrame(turn); };
+const turn = () => { $("time").textContent = `${(sounding().position ?? 0).toFixed(1)} s`; requestAnimationFrame(turn); };
 requestAnimationFrame(turn);
 
 // Links

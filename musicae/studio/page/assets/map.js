@@ -5,6 +5,7 @@ import { $, colour, downloads, el, newest, picture, shown } from "./dom.js";
 import { player } from "./player.js";
 import { sized } from "./roll.js";
 
+const WHAT = { music: "music", audio: "sounds", image: "pictures" };
 const MOST = 200, NEAR = 14, STAY_MS = 120;
 
 export class MapTab {
@@ -20,8 +21,8 @@ export class MapTab {
     for (const id of ["map-folder", "map-files"]) {
       $(id).addEventListener("change", () => this.#take([...$(id).files]));
     }
-    $("map-starters").addEventListener("click", () => { this.#items = starters().filter((item) => item.kind === "music"); this.#make(false); });
-    for (const id of ["map-model", "map-method"]) $(id).addEventListener("change", () => this.#items.length && this.#make());
+    $("map-starters").addEventListener("click", () => { this.#make(starters().filter((item) => item.kind === "music"), false); });
+    for (const id of ["map-model", "map-method"]) $(id).addEventListener("change", () => this.#items.length && this.#make(this.#items));
     new ResizeObserver(() => this.draw()).observe(this.#canvas);
     this.#canvas.addEventListener("pointermove", (event) => this.#over(event));
     this.#canvas.addEventListener("pointerdown", (event) => { this.#path = []; this.#canvas.setPointerCapture(event.pointerId); this.#over(event); });
@@ -42,27 +43,31 @@ export class MapTab {
     await shown("map-error", async () => {
       const known = files.filter((file) => /\.(mid|midi|kar|rmi|abc|wav|flac|ogg|mp3|png|jpe?g)$/i.test(file.name)).slice(0, MOST);
       if (!known.length) throw new Error("None of these files is music, sound or a picture.");
-      this.#items = [];
+      const items = [];
       let refused = 0;
       for (const [number, file] of known.entries()) {
         $("map-said").textContent = `reading ${number + 1} of ${known.length} …`;
-        try { this.#items.push(await api.upload(file)); } catch (error) { if (error.status !== 422) throw error; refused += 1; }
+        try { items.push(await api.upload(file)); } catch (error) { if (error.status !== 422) throw error; refused += 1; }
       }
       $("map-said").textContent = refused ? `${refused} could not be read.` : "";
-      if (!this.#items.length) throw new Error("None of these files could be read.");
-      await this.#make();
+      if (!items.length) throw new Error("None of these files could be read.");
+      await this.#make(items);
     });
   }
 
-  async #make(eachFile = this.#items.length > 3) {
-    const found = await shown("map-error", () => api.compute("map", {
-      model: $("map-model").value, items: this.#items.map((item) => item.id), method: $("map-method").value, each_file: eachFile,
-    }));
-    if (!found) return;
-    this.#points = found.points;
+  async #make(items, eachFile = items.length > 3) {
+    const { domain } = this.#models.find((each) => each.name === $("map-model").value) ?? {};
+    const fitting = items.filter((item) => item.kind === domain);
+    const found = await shown("map-error", async () => {
+      if (!fitting.length) throw new Error(`${$("map-model").value} maps ${WHAT[domain] ?? "other files"}; choose another model.`);
+      return api.compute("map", { model: $("map-model").value, items: fitting.map((item) => item.id), method: $("map-method").value, each_file: eachFile });
+    });
+    this.#items = items;
+    this.#points = found?.points ?? []; // what doesn't belong to these files goes
     this.#path = [];
     this.#here = -1;
-    const text = `${found.points.length} ${eachFile ? "files" : "windows"} of ${this.#items.length} files`;
+    if (!found) { $("map-said").textContent = ""; this.#canvas.setAttribute("aria-label", "Map, empty"); this.draw(); return; }
+    const text = eachFile ? `${found.points.length} of ${items.length} files` : `${found.points.length} windows of ${items.length} files`;
     this.#canvas.setAttribute("aria-label", `Map of ${text}; arrow keys go from one to the next`);
     $("map-said").textContent = text + (found.remarks.length ? `; ${found.remarks.join("; ")}` : "");
     this.draw();
@@ -147,9 +152,12 @@ export class MapTab {
       const source = player.context.createBufferSource();
       source.buffer = await player.context.decodeAudioData(await (await api.file(item.id, "wav")).arrayBuffer());
       source.connect(output);
-      this.sounding?.stop();
+      player.pause();
+      this.pause();
       this.sounding = source;
+      source.onended = () => { if (this.sounding === source) this.pause(); };
       source.start();
+      player.dispatchEvent(new Event("change"));
     }
   }
 
@@ -179,6 +187,15 @@ export class MapTab {
     }
   }
 
+  get playing() { return Boolean(this.sounding); }
+
+  pause() {
+    this.sounding?.stop();
+    this.sounding = null;
+    player.dispatchEvent(new Event("change"));
+  }
+
+  leave() { clearTimeout(this.waiting); this.pause(); }
   enter() { requestAnimationFrame(() => this.draw()); this.#plane(); }
   state() { return { method: $("map-method").value, model: $("map-model").value }; }
   async restore(state) { if (state.method) $("map-method").value = state.method; }

@@ -20,7 +20,7 @@ export class Morph {
   constructor() {
     NAMES.forEach((name, number) => {
       const made = slot($("morph-slots"), name, {
-        accept: ACCEPT, errorId: "morph-error",
+        accept: ACCEPT, kinds: ["music"], errorId: "morph-error",
         taken: (item) => { this.#ends[number] = item; this.make(); },
       });
       made.box.hidden = number > 1;
@@ -42,6 +42,7 @@ export class Morph {
     const four = $("morph-corners").checked;
     this.#slots.slice(2).forEach((each) => { each.box.hidden = !four; });
     $("morph-whole").disabled = four;
+    $("morph-steps").disabled = four;
     if (four) [2, 3].forEach((number) => { if (!this.#ends[number] && this.#ends[number - 2]) this.take(number, this.#ends[3 - number]); });
   }
 
@@ -55,18 +56,30 @@ export class Morph {
     if (!this.hasEnds || (four && !(this.#ends[2] && this.#ends[3]))) return;
     this.#asked = new AbortController();
     const [a, b, c, d] = this.#ends.map((item) => item?.id);
+    const steps = Math.min(33, Math.max(3, Math.round(Number($("morph-steps").value)) || 9));
+    $("morph-steps").value = steps;
     const body = {
-      model: $("morph-model").value, a, b, steps: Number($("morph-steps").value) || 9, whole: !four && $("morph-whole").checked,
+      model: $("morph-model").value, a, b, steps, whole: !four && $("morph-whole").checked,
       ...(four && { c, d, steps: 5 }),
     };
     say("morphing …");
     const found = await shown("morph-error", () => api.compute("interpolate", body, { signal: this.#asked.signal }));
     say("");
-    if (!found) return;
-    this.#steps = found.items;
-    this.#side = found.side ?? 0;
-    this.#show();
+    if (this.#asked.signal.aborted) return;
+    this.#steps = found?.items ?? [];
+    this.#side = found?.side ?? 0;
+    $("morph-said").textContent = [...new Set(found?.remarks ?? [])].slice(0, 3).join("; ");
+    if (found) this.#show(); else this.#clear();
   });
+
+  /** Nothing of former files or another model is left. */
+  #clear() {
+    player.pause();
+    for (const id of ["morph-strip", "morph-pad", "morph-downloads"]) $(id).replaceChildren();
+    $("morph-slider").disabled = true;
+    $("morph-where").textContent = "–";
+    this.#roll.clear();
+  }
 
   #show() {
     const last = this.#steps.length - 1, slider = $("morph-slider");
@@ -102,6 +115,14 @@ export class Morph {
       button.addEventListener("click", () => this.choose(number));
       pad.append(button);
     });
+    pad.onkeydown = (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.#side, ArrowUp: -this.#side }[event.key];
+      const number = this.current + (step ?? 0);
+      if (!step || number < 0 || number >= this.#steps.length) return;
+      event.preventDefault();
+      this.choose(number);
+      pad.children[number].focus();
+    };
     pad.onpointermove = (event) => {
       if (!event.buttons) return;
       const button = document.elementFromPoint(event.clientX, event.clientY);
@@ -119,9 +140,12 @@ export class Morph {
     $("morph-slider").setAttribute("aria-valuetext", `step ${number + 1} of ${last + 1}`);
     $("morph-where").textContent = `${number + 1} of ${last + 1}`;
     for (const strip of [$("morph-strip"), $("morph-pad")]) {
-      [...strip.children].forEach((button, place) => { button.ariaPressed = String(place === number); });
+      [...strip.children].forEach((button, place) => {
+        button.ariaPressed = String(place === number);
+        if (strip.id === "morph-pad") button.tabIndex = place === number ? 0 : -1;
+      });
     }
-    player.swap(item);
+    if (!$("morph").hidden) player.swap(item); // only what is seen is heard
     this.#roll.show(item);
     downloads($("morph-downloads"), item, "morph-error", `morph-${item.name}`);
   }
@@ -139,22 +163,23 @@ export class Morph {
   }
 
   async restore(state) {
-    if (state.model) $("morph-model").value = state.model;
+    const missing = [];
+    if (state.model && ![...$("morph-model").options].some((option) => option.value === state.model)) missing.push(`the model ${state.model} is not loaded here`);
+    else if (state.model) $("morph-model").value = state.model;
     if (state.steps) $("morph-steps").value = state.steps;
     $("morph-whole").checked = state.whole === "1";
     $("morph-corners").checked = state.corners === "1";
     this.current = Number(state.step) || 0;
     for (const [number, end] of (state.ends ?? "").split(",").filter(Boolean).entries()) {
       const [id, name] = end.split("~");
-      await shown("morph-error", async () => {
-        try {
-          this.take(number, { ...(await api.describe(id)), name });
-        } catch (error) {
-          throw error.status === 404 ? new Error(`Drop ${name} again: it is no longer in the studio's memory.`) : error;
-        }
-      });
+      try {
+        this.take(number, { ...(await api.describe(id)), name });
+      } catch {
+        missing.push(`drop ${name} again, it is no longer in the studio's memory`);
+      }
     }
     this.#corners();
     await this.make();
+    if (missing.length) $("morph-error").textContent = `Not all of this link is here: ${missing.join("; ")}.`;
   }
 }

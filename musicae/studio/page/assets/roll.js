@@ -124,6 +124,12 @@ export class Roll {
     this.draw();
   }
 
+  clear() {
+    this.#piece = null;
+    this.#canvas.setAttribute("aria-label", "Piano roll, empty");
+    sized(this.#canvas);
+  }
+
   mark(bars) { this.marked = bars; this.draw(); }
 
   draw() {

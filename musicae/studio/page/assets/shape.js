@@ -15,21 +15,24 @@ export class Shape {
 
   constructor() {
     this.slot = slot($("shape-slot"), "File", {
-      accept: ".mid,.midi,.kar,.rmi,.abc,.musicxml,.mxl", errorId: "shape-error", taken: (item) => this.take(item),
+      accept: ".mid,.midi,.kar,.rmi,.abc,.musicxml,.mxl", kinds: ["music"], errorId: "shape-error", taken: (item) => this.take(item),
     });
     $("sample-go").addEventListener("click", () => this.sample());
     $("vary-go").addEventListener("click", () => this.#several("vary", $("vary-go"), {
       model: $("shift-model").value, amount: Number($("vary-amount").value), count: 4, keep: $("vary-keep").value, seed: Math.floor(Math.random() * 1e6),
     }));
     $("infill-go").addEventListener("click", () => {
-      if (!this.#bars()) { $("shape-error").textContent = "Mark the bars to fill in: drag over them, or type them as 5-6."; return; }
+      if (!$("shape-range").value.trim()) { $("shape-error").textContent = "Mark the bars to fill in: drag over them, or type them as 5-6."; return; }
       this.#several("infill", $("infill-go"), { model: this.#able("infill"), count: 3, seed: Math.floor(Math.random() * 1e6) });
     });
     $("humanize-go").addEventListener("click", () => this.#several("humanize", $("humanize-go"), { model: this.#able("humanize"), count: 3, seed: Math.floor(Math.random() * 1e6) }));
     $("shift-model").addEventListener("change", () => this.#sliders());
     $("shift-careful").addEventListener("click", () => this.#shift(true, $("shift-careful")));
     $("shift-reset").addEventListener("click", () => { this.#sliders(); if (this.#source) this.#show(this.#source); });
-    $("shape-range").addEventListener("change", () => { this.#roll.mark(this.#bars() ? [this.#bars()[0] - 1, this.#bars()[1]] : null); });
+    $("shape-range").addEventListener("change", () => shown("shape-error", async () => {
+      const bars = this.#bars();
+      this.#roll.mark(bars ? [bars[0] - 1, bars[1]] : null);
+    }));
   }
 
   setModels(models) {
@@ -42,8 +45,11 @@ export class Shape {
   #able(what) { return this.#models.find((model) => model.can.includes(what))?.name ?? null; }
 
   #bars() {
-    const found = $("shape-range").value.trim().match(/^(\d+)(?:\s*[-–]\s*(\d+))?$/);
-    return found ? [Number(found[1]), Number(found[2] ?? found[1])] : null;
+    const text = $("shape-range").value.trim();
+    const found = text.match(/^(\d+)(?:\s*[-–]\s*(\d+))?$/);
+    const bars = found ? [Number(found[1]), Number(found[2] ?? found[1])] : null;
+    if (text && (!bars || bars[0] < 1 || bars[1] < bars[0])) throw new Error(`${text} are no bars; write one number, or two such as 5-6.`);
+    return bars;
   }
 
   take(item) {
@@ -61,12 +67,15 @@ export class Shape {
       model: $("sample-model").value, count: 4, key: $("sample-key").value.trim(), chords: $("sample-chords").value.trim(),
       temperature: Number($("sample-temperature").value), seed: Number($("sample-seed").value),
     }), $("sample-go"));
-    if (found) this.#strip(found.items);
+    if (!found) return;
+    this.slot.show(null);
+    $("shape-range").value = "";
+    this.#strip(found.items);
   }
 
   async #several(what, button, body) {
     if (!this.#source) { $("shape-error").textContent = "Choose a file first, or make something up."; return; }
-    const found = await shown("shape-error", () => api.compute(what, { ...body, item: this.#source.id, bars: this.#bars() }), button);
+    const found = await shown("shape-error", async () => api.compute(what, { ...body, item: this.#source.id, bars: this.#bars() }), button);
     if (found) this.#strip(found.items, false);
   }
 
@@ -115,8 +124,9 @@ export class Shape {
     const amounts = this.#amounts();
     if (!this.#source) { $("shape-error").textContent = "Choose a file first, or make something up."; return; }
     if (!Object.keys(amounts).length) { this.#show(this.#source); return; }
-    const body = { model: $("shift-model").value, item: this.#source.id, amounts, careful, bars: this.#bars() };
-    const found = await shown("shape-error", () => api.compute("shift", body), button);
+    const found = await shown("shape-error", async () => api.compute("shift", {
+      model: $("shift-model").value, item: this.#source.id, amounts, careful, bars: this.#bars(),
+    }), button);
     if (!found) return;
     this.#show(found.items[0]);
     const shares = Object.entries(found.kept ?? {}).map(([aspect, share]) => `${aspect} ${Math.round(share * 100)}%`);
@@ -125,7 +135,7 @@ export class Shape {
 
   #show(item) {
     this.#item = item;
-    player.swap(item);
+    if (!$("shape").hidden) player.swap(item); // only what is seen is heard
     this.#roll.show(item);
     downloads($("shape-downloads"), item, "shape-error");
   }
@@ -136,6 +146,7 @@ export class Shape {
     return {
       model: $("sample-model").value, key: $("sample-key").value, chords: $("sample-chords").value,
       temperature: $("sample-temperature").value, seed: $("sample-seed").value,
+      shift: $("shift-model").value, bars: $("shape-range").value,
       ...(this.#source && { source: `${this.#source.id}~${this.#source.name}` }),
       ...Object.fromEntries(Object.entries(this.#amounts()).map(([name, amount]) => [`by.${name}`, amount])),
     };
@@ -145,10 +156,12 @@ export class Shape {
     for (const [id, key] of [["sample-model", "model"], ["sample-key", "key"], ["sample-chords", "chords"], ["sample-temperature", "temperature"], ["sample-seed", "seed"]]) {
       if (state[key] !== undefined) $(id).value = state[key];
     }
+    if ([...$("shift-model").options].some((option) => option.value === state.shift)) { $("shift-model").value = state.shift; this.#sliders(); }
     const [id, name] = (state.source ?? "").split("~");
     if (id) {
       try { this.take({ ...(await api.describe(id)), name }); } catch { await this.sample(); }
     }
+    $("shape-range").value = state.bars ?? "";
     for (const slider of $("shift-sliders").querySelectorAll("input")) {
       const amount = state[`by.${slider.dataset.attribute}`];
       if (amount) { slider.value = amount; slider.parentElement.querySelector("output").textContent = Number(amount).toFixed(1); }

@@ -82,6 +82,7 @@ export class Train {
     const hasFailed = state.exit_code && !state.running && state.exit_code !== STOPPED;
     if (hasFailed || state.running) $("train-error").textContent = hasFailed ? state.log.at(-1) ?? `It ended with ${state.exit_code}.` : "";
     $("train-start").disabled = state.running;
+    if (state.files) $("train-files").textContent = `${state.files} files`;
     $("train-stop").disabled = !state.running;
     $("train-continue").disabled = !state.can_continue;
     $("train-use").disabled = state.running || !state.metrics.length;
@@ -91,7 +92,7 @@ export class Train {
     const last = state.metrics.at(-1);
     $("train-said").textContent = state.running
       ? last ? `update ${last.step}, loss ${last["validation/loss"]?.toFixed(3)}` : "beginning …"
-      : state.run ? `Stopped${last ? ` after ${last.step} updates` : ""}. The run is in ${state.run}.` : "";
+      : state.run ? `${state.stopped ? "Stopped" : "Done"}${last ? ` after ${last.step} updates` : ""}. The run is in ${state.run}.` : "";
     this.#rows = state.metrics.filter((row) => "validation/loss" in row);
     $("train-curve").hidden = !this.#rows.length;
     this.#draw();
