@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect
 
+import musicae
 from musicae.music.piece import Piece
 from musicae.starter import starter_file
 from tests.studio.conftest import Studio, end, start
@@ -327,6 +329,36 @@ def test_every_tab_fits_and_is_accessible(visit, npm_package, width, scheme):
         found: dict[str, Any] = page.evaluate("axe.run()")
         bad = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
         assert bad == [], json.dumps([(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in bad])
+
+
+def test_pictures_have_a_plane_and_a_divider(browser, tmp_path):
+    """With runs of one's own, since no picture model is shipped."""
+    for name, settings in (("plane", {"latent_size": 2}), ("cleaner", {"task": "denoise"})):
+        musicae.train("image", steps=12, out=tmp_path / name, **settings)
+    musicae.load(tmp_path / "plane").sample(1, seed=0)[0].save(tmp_path / "digit.png")
+    process, address = start(tmp_path, "--model", "plane", "--model", "cleaner", "--model", "melody-2bar")
+    context = browser.new_context(accept_downloads=True)
+    try:
+        visited = Visit(context.new_page(), address.rstrip("/"))
+        page = visited.open()
+        _until(page, "document.querySelector('#loading').textContent === ''")
+        page.click("#tab-map")
+        _until(page, "document.querySelectorAll('#map-plane button').length === 144")
+        page.locator("#map-plane button").nth(70).click()
+        assert Image.open(io.BytesIO(_download(page, "#map-downloads button:has-text('PNG')"))).size == (8, 8)
+        page.click("#tab-clean")
+        page.locator("#clean-slot input").set_input_files(tmp_path / "digit.png")
+        expect(page.locator("#clean-model")).to_have_value("cleaner")
+        page.click("#clean-go")
+        page.wait_for_selector("#clean-downloads button")
+        expect(page.locator("#picture-after")).to_be_visible()
+        page.locator("#picture-divider").fill("80")
+        clip = page.eval_on_selector("#picture-after", "image => getComputedStyle(image).clipPath")
+        assert clip == "inset(0px 0px 0px 80%)"
+        assert visited.errors == []
+    finally:
+        context.close()
+        end(process)
 
 
 def test_a_studio_that_is_gone_is_said_and_comes_back(browser, tmp_path):

@@ -146,7 +146,7 @@ export class MapTab {
       player.swap(window ? stretch(item, window - 1) : item, { restart: true });
       await player.play();
     } else if (item.kind === "image") {
-      $("map-downloads").prepend(picture(await api.file(item.id, "png"), item.name));
+      await this.#hold(item);
     } else {
       const output = await player.output();
       const source = player.context.createBufferSource();
@@ -170,6 +170,14 @@ export class MapTab {
     shown("map-error", async () => { player.swap(inRow(pieces), { restart: true }); await player.play(); });
   }
 
+  /** Shows a picture, large, with its downloads. */
+  async #hold(item) {
+    downloads($("map-downloads"), item, "map-error");
+    const shownLarge = picture(await api.file(item.id, "png"), item.name);
+    shownLarge.className = "large";
+    $("map-downloads").prepend(shownLarge);
+  }
+
   async #plane() {
     const model = this.#models.find((each) => each.can.includes("grid"));
     if (!model || this.#drawnPlane === model.name) return;
@@ -182,7 +190,7 @@ export class MapTab {
     plane.replaceChildren();
     for (const item of found.items) {
       const button = el("button", {}, picture(await api.file(item.id, "png"), item.name));
-      button.addEventListener("click", () => downloads($("map-downloads"), item, "map-error"));
+      button.addEventListener("click", () => this.#hold(item));
       plane.append(button);
     }
   }

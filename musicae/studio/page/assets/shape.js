@@ -70,6 +70,8 @@ export class Shape {
     if (!found) return;
     this.slot.show(null);
     $("shape-range").value = "";
+    const made = $("sample-model").value; // what it made it can move too, where it has attributes
+    if ([...$("shift-model").options].some((option) => option.value === made)) $("shift-model").value = made;
     this.#strip(found.items);
   }
 
