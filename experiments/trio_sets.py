@@ -4,8 +4,8 @@
 
 Melodies and chords are OpenEWLD's, in 4/4; the drums are performances of the Groove MIDI Dataset, whole bars of them
 in a row. Nobody played the bass: it is made from the chords by one of the rules in `BASSES`. A song is played several
-times in a row in one file, each time with another rule and other drums. Every tenth song, and Groove's test split, are
-kept for testing; `info.csv` lists the songs. Everything is seeded.
+times in a row in one file, each time with another rule and other drums. About a tenth of the songs, by a hash of their
+names, and Groove's test split are kept for testing; `info.csv` lists the songs. Everything is seeded.
 """
 
 import csv
