@@ -90,7 +90,7 @@ def train(page: Page) -> None:
     page.fill("#train-steps", "200")
     page.click("#train-start")
     page.wait_for_selector("#train-previews img")
-    while "Stopped" not in (page.text_content("#train-said") or ""):
+    while "Done" not in (page.text_content("#train-said") or ""):
         page.wait_for_timeout(500)
     page.wait_for_timeout(1500)
 

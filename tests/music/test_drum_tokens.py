@@ -106,7 +106,7 @@ def test_the_users_track_need_not_be_on_channel_ten() -> None:
 
 def test_a_file_without_drums_says_which_model_reads_it() -> None:
     choice = choose_drums(summarise_tracks(score(kit([(0, 60)], "piano", is_drum=False))))
-    assert not choice.complete and "--model melody-2bar" in choice.reason
+    assert not choice.complete and "melody-2bar reads these" in choice.reason
     assert choose_drums(summarise_tracks(score(kit([])))).reason == "no notes"
 
 
