@@ -127,6 +127,14 @@ class HasTracks(Protocol):
 
 
 @runtime_checkable
+class CountsBars(Protocol):
+    """A domain whose examples begin at bars of their media object."""
+
+    def first_bars(self, item: Any) -> np.ndarray:
+        """The bar at which each example begins, int64 `(examples,)`, in the order of `Domain.examples`."""
+
+
+@runtime_checkable
 class FillsBars(Protocol):
     """A domain of media objects as those of `HasTracks`; bars can be filled in, and added."""
 

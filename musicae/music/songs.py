@@ -16,7 +16,7 @@ from musicae.music.config import MusicConfig
 from musicae.music.piece import Piece
 from musicae.music.tensors import onset_classes, pitch_class_counts, pitch_span, transposed
 from musicae.music.tokens import HIGHEST_PITCH, LOWEST_PITCH
-from musicae.music.windows import read_part
+from musicae.music.windows import cut_windows, read_part
 
 if TYPE_CHECKING:
     from musicae.music.gaps import Gap
@@ -53,6 +53,11 @@ class SongOperations:
     def frame_at_tempi(self, frame: MusicFrame, tempi_bpm: Sequence[float]) -> MusicFrame:
         """The frame with a tempo for each window in a row."""
         return replace(frame, tempo_bpm=tempi_bpm[0], tempi_bpm=tuple(tempi_bpm))
+
+    def first_bars(self, item: Piece) -> np.ndarray:
+        """The bar at which each example of a piece begins, int64 `(examples,)`, counted from 1."""
+        config = self._own_config
+        return cut_windows(read_part(item, config), config.bars, config.min_notes).first_bar
 
     def gaps(self, item: Piece, first: int, last: int, codes: int) -> "Iterator[Gap]":
         """Stretches of a whole piece that are filled in one after the other; see `musicae.music.gaps.find_gaps`."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from musicae.capabilities import CountsBars
 from musicae.errors import MusicaeError
 from musicae.studio.desk import Ticket
 from musicae.studio.media import frames_of, held
@@ -304,10 +305,16 @@ def map_items(tools: Tools, body: Map, ticket: Ticket) -> Answer:
     found = trained.embed(*items, method=body.method, each_file=body.each_file)
     # A media object without a file is called by its name and its place.
     places = [int(name.rpartition(" ")[2]) - 1 for name in found.files]
+    domain, bars = trained.domain, dict[int, list[int]]()
+    if isinstance(domain, CountsBars) and not body.each_file:
+        bars = {place: domain.first_bars(items[place]).tolist() for place in set(places)}
     points = [
-        {"id": body.items[place], "window": window, "x": round(x, 4), "y": round(y, 4)}
+        {
+            "id": body.items[place], "window": window, "bar": bars[place][window - 1] if place in bars else None,
+            "x": round(x, 4), "y": round(y, 4),
+        }
         for place, window, (x, y) in zip(places, found.windows, found.points.tolist(), strict=True)
-    ]
+    ]  # fmt: skip
     return Answer([], [], found.remarks, {"points": points, "method": found.method})
 
 
@@ -386,11 +393,11 @@ def _restored(item: Any, result: Any, name: str, ticket: Ticket) -> Answer:
         done += len(block)
         ticket.check(done / max(1, result.frames))
     samples = np.concatenate(blocks)
-    after = Sound(samples, result.sample_rate_hz, name=f"{item.name}-{name}", remarks=result.remarks)
+    after = Sound(samples, result.sample_rate_hz, name=item.name, remarks=result.remarks)
     before = frames_of(item)
     if samples.shape != before.shape:  # another rate
         return Answer([after], [name], tuple(result.remarks))
-    removed = Sound(before - samples, item.sample_rate_hz, name=f"{item.name}-removed")
+    removed = Sound(before - samples, item.sample_rate_hz, name=item.name)
     return Answer([after, removed], [name, "removed"], tuple(result.remarks))
 
 

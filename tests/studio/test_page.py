@@ -219,7 +219,7 @@ def test_a_map_is_drawn_and_heard(visit):
     expect(page.locator("#map-said")).to_contain_text("windows of 2 files")
     page.focus("#map-canvas")
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#map-said")).to_contain_text("window 1")
+    expect(page.locator("#map-said")).to_contain_text("bar 1")
     _wait_for_sound(page)
     page.locator("#map-files").set_input_files([starter_file("a.mid"), starter_file("b.mid")])
     expect(page.locator("#map-said")).to_contain_text("of 2 files")

@@ -128,8 +128,8 @@ export class MapTab {
   }
 
   #said(number) {
-    const { window } = this.#points[number], { name } = this.#item(number);
-    return window ? `${name}, window ${window}` : name;
+    const { window, bar } = this.#points[number], { name } = this.#item(number);
+    return bar ? `${name}, bar ${bar}` : window ? `${name}, part ${window}` : name;
   }
 
   #hear = newest(async (number) => {
@@ -138,12 +138,12 @@ export class MapTab {
     const item = this.#item(number), point = this.#points[number];
     $("map-said").textContent = this.#said(number);
     downloads($("map-downloads"), item, "map-error");
-    await shown("map-error", () => this.#play(item, point.window));
+    await shown("map-error", () => this.#play(item, point.bar));
   });
 
-  async #play(item, window) {
+  async #play(item, bar) {
     if (item.kind === "music") {
-      player.swap(window ? stretch(item, window - 1) : item, { restart: true });
+      player.swap(bar ? stretch(item, bar - 1) : item, { restart: true });
       await player.play();
     } else if (item.kind === "image") {
       await this.#hold(item);
@@ -163,9 +163,9 @@ export class MapTab {
 
   /** A path that was drawn: what it passes, one after the other. */
   #follow() {
-    const passed = this.#path.map((number) => [this.#item(number), this.#points[number].window]).filter(([item]) => item.kind === "music");
+    const passed = this.#path.map((number) => [this.#item(number), this.#points[number].bar]).filter(([item]) => item.kind === "music");
     if (passed.length < 2) return;
-    const pieces = passed.map(([item, window]) => (window ? stretch(item, window - 1) : stretch(item, 0)));
+    const pieces = passed.map(([item, bar]) => stretch(item, (bar ?? 1) - 1));
     clearTimeout(this.waiting);
     shown("map-error", async () => { player.swap(inRow(pieces), { restart: true }); await player.play(); });
   }
