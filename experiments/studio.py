@@ -90,13 +90,10 @@ def _running() -> Iterator[tuple[str, "subprocess.Popen[str]", float]]:
         try:
             address = process.stdout.readline().strip().rstrip("/")
             while True:
-                try:
-                    status = json.load(urllib.request.urlopen(f"{address}/api/status"))
-                    start_s = start_s or time.monotonic() - began
-                    if not status["loading"]:
-                        break
-                except urllib.error.URLError:
-                    pass
+                status = json.load(urllib.request.urlopen(f"{address}/api/status"))  # waits for the server
+                start_s = start_s or time.monotonic() - began
+                if not status["loading"]:
+                    break
                 time.sleep(0.02)
             yield address, process, start_s
         finally:

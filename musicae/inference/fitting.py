@@ -41,7 +41,7 @@ class SampleRequest(NamedTuple):
     @property
     def candidates(self) -> int:
         """How many are drawn for each sample."""
-        return _CONDITIONED if self.keeps_pitch and self.chords is not None else _CANDIDATES
+        return _CONDITIONED if self.keeps_pitch else _CANDIDATES
 
 
 def request(pipeline: Pipeline, key: str | None, chords: str | None) -> SampleRequest | None:

@@ -48,7 +48,6 @@ def studio(
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
-    desk: Desk | None = None,
 ) -> ASGIApp:
     """The application.
 
@@ -56,10 +55,8 @@ def studio(
         models: shipped names and folders of runs.
         host, port: where it will be reached, which requests must name.
         token: that requests for the API must bring; None: none.
-        desk: computes; None: one with the usual limits.
     """
-    desk = desk or Desk()
-    tools, training = Tools(ModelRack(models), Shelf()), Training()
+    desk, tools, training = Desk(), Tools(ModelRack(models), Shelf()), Training()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -33,6 +33,8 @@ class Medium(Protocol):
 
     kind: ClassVar[str]
     """As in `musicae.domains.DOMAINS`."""
+    holds: ClassVar[str]
+    """The class of its media objects, by name, so that none is imported before it is used."""
 
     def opened(self, data: bytes, name: str) -> Any:
         """A media object of the bytes of a file; `name` is the file's.
@@ -55,6 +57,7 @@ class Music:
     """Pieces."""
 
     kind: ClassVar[str] = "music"
+    holds: ClassVar[str] = "Piece"
 
     def opened(self, data: bytes, name: str) -> "Piece":
         from musicae.music.piece import Piece
@@ -110,6 +113,7 @@ class Audio:
     """Sounds."""
 
     kind: ClassVar[str] = "audio"
+    holds: ClassVar[str] = "Sound"
 
     def opened(self, data: bytes, name: str) -> "Sound":
         from musicae.audio.sound import Sound
@@ -150,6 +154,7 @@ class Image:
     """Pictures."""
 
     kind: ClassVar[str] = "image"
+    holds: ClassVar[str] = "Picture"
 
     def opened(self, data: bytes, name: str) -> "Picture":
         from musicae.image.picture import Picture
@@ -186,7 +191,7 @@ def medium_for(name: str) -> Medium:
 
 def medium_of(item: Any) -> Medium:
     """The medium of a media object."""
-    return MEDIA[{"Piece": "music", "Sound": "audio"}.get(type(item).__name__, "image")]
+    return next(medium for medium in MEDIA.values() if medium.holds == type(item).__name__)
 
 
 def file_name(name: str) -> str:
@@ -194,13 +199,6 @@ def file_name(name: str) -> str:
     last = PurePosixPath(name.replace("\\", "/")).name
     clean = "".join(letter for letter in last if letter.isprintable() and letter not in '<>:"/|?*')
     return clean[-_LONGEST_NAME:] or "file"
-
-
-def held(sound: "Sound") -> "Sound":
-    """The same with its samples in memory."""
-    from musicae.audio.sound import Sound
-
-    return Sound(sound.samples, sound.sample_rate_hz, name=sound.name, remarks=sound.remarks)
 
 
 def frames_of(sound: "Sound") -> np.ndarray:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from musicae.capabilities import CountsBars
 from musicae.errors import MusicaeError
 from musicae.studio.desk import Ticket
-from musicae.studio.media import frames_of, held
+from musicae.studio.media import MOST_SOUND_S, frames_of
 from musicae.studio.model_rack import ModelRack
 from musicae.studio.shelf import Shelf
 
@@ -295,7 +295,7 @@ def render(tools: Tools, body: Render, ticket: Ticket) -> Answer:
     item = tools.shelf.get(body.item)
     if not hasattr(item, "render"):
         raise MusicaeError("music is rendered; this is none.")
-    return Answer([held(item.render(longest_s=600.0))], ["rendered"])
+    return Answer([item.render(longest_s=MOST_SOUND_S)], ["rendered"])
 
 
 def map_items(tools: Tools, body: Map, ticket: Ticket) -> Answer:

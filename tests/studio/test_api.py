@@ -408,6 +408,14 @@ def test_a_short_file_of_a_very_long_sound_is_refused(studio):
     assert len(buffer.getvalue()) < 2**20 and answer.status == 422 and "samples" in answer.json["error"]
 
 
+def test_a_task_that_a_domain_lacks_is_refused_before_anything_starts(studio):
+    before = studio.ask("/api/training").json["run"]
+    for body, words in (({"domain": "audio", "task": "tap"}, "denoise"), ({"domain": "films"}, "music")):
+        answer = studio.ask("/api/training/start", body)
+        assert answer.status == 422 and words in answer.json["error"]
+    assert studio.ask("/api/training").json["run"] == before
+
+
 def test_a_square_says_what_it_lacks(studio, files):
     body = {"model": "melody-2bar", "a": files["a.mid"]["id"], "b": files["b.mid"]["id"], "c": files["a.mid"]["id"]}
     assert "four corners" in studio.ask("/api/interpolate", body).json["error"]
