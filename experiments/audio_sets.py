@@ -19,22 +19,26 @@ import click
 import numpy as np
 import pretty_midi
 import soundfile
-from audio_clips import RATE_HZ, read_mono, resampled
+from audio_clips import read_mono, resampled
+from instruments import pitch_of
 
 from musicae.music.chords import NO_CHORD, chord_line, chord_pitches
 from musicae.music.piece import Piece
 from musicae.music.score import read_scores
 
+RATE_HZ = 48_000
 TUNES = ("openewld", "ryans_mammoth", "oneills1850")
-TEST_INSTRUMENTS = ("shanai", "electric_piano", "pizzicato_strings", "tremolo_strings")
+TEST_INSTRUMENTS = (
+    "shanai", "electric_piano", "pizzicato_strings", "tremolo_strings", "electric_piano44k", "cello44k", "alto_sax44k",
+)  # fmt: skip
 TEST_SPEAKERS = ("theo", "yweweler")
-_TEST_INSTRUMENT_PROGRAMS = (4, 5, 44, 45, 111)
+_TEST_INSTRUMENT_PROGRAMS = (4, 5, 42, 44, 45, 65, 111)
 """Their numbers in General MIDI: the second font sounds much like the recordings."""
 NOISE = {"train": ("002-Rain", "003-Sea_waves", "008-Chainsaw"), "test": ("007-Helicopter", "010-Fire_crackling")}
 """Families of recorded noise."""
-_PIECES = {"train": 300, "test": 24}
+_PIECES = {"train": 400, "test": 24}
 _PIECE_S = {"train": 20.0, "test": 8.0}
-_TONES, _TONE_S = 300, 8.2
+_TONES, _MOVING_TONES, _TONE_S = 300, 300, 8.2
 _DRUM_SHARE = 0.4
 _FONT_PIECES = 400
 
@@ -125,8 +129,8 @@ def rendered_with(font: bytes) -> Callable[[pretty_midi.PrettyMIDI], np.ndarray]
 class Sampler:
     """Plays recorded single notes of one instrument, the nearest one resampled to the pitch wanted."""
 
-    def __init__(self, folder: Path, pitches: dict[str, float]) -> None:
-        self._notes = {pitches[path.name]: read_mono(path) for path in sorted(folder.glob("*.flac"))}
+    def __init__(self, pitches: dict[Path, float]) -> None:
+        self._notes = {pitch: read_mono(path, RATE_HZ) for path, pitch in pitches.items()}
 
     def note(self, pitch: int, duration_s: float) -> np.ndarray:
         """`(samples,)`; the pitch is moved by octaves to where recordings are."""
@@ -157,15 +161,18 @@ def played_by_samples(events: Sequence[Event], samplers: Sequence[Sampler]) -> n
     return total
 
 
-def instruments(notes: Path) -> dict[str, Sampler]:
-    """The instruments of the notes, by name."""
-    with (notes / "notes.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    found = {}
-    for name in sorted({row["instrument"] for row in rows}):
-        pitches = {Path(row["file"]).name: float(row["midi_pitch"]) for row in rows if row["instrument"] == name}
-        found[name] = Sampler(notes / name, pitches)
-    return found
+def instruments(sets: Path) -> dict[str, Sampler]:
+    """The instruments of notes16k and instruments44k, by name."""
+    pitches: dict[str, dict[Path, float]] = {}
+    with (sets / "notes16k" / "notes.csv").open() as file:
+        for row in csv.DictReader(file):
+            path = sets / "notes16k" / row["instrument"] / Path(row["file"]).name
+            if path.is_file():
+                pitches.setdefault(row["instrument"], {})[path] = float(row["midi_pitch"])
+    for path in sorted((sets / "instruments44k").glob("*/*.ogg")):
+        if (pitch := pitch_of(path)) is not None:
+            pitches.setdefault(f"{path.parent.name}44k", {})[path] = pitch
+    return {name: Sampler(pitches[name]) for name in sorted(pitches)}
 
 
 # The sets
@@ -197,7 +204,7 @@ def pieces(sets: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yields `(name, samples)` of a split's music, every second one by recorded notes."""
     rng = np.random.default_rng({"train": 1, "test": 2}[split])
     tunes, grooves = midi_files(sets, split, *TUNES), midi_files(sets, split, "groove")
-    samplers = instruments(sets / "notes16k")
+    samplers = instruments(sets)
     names = [name for name in samplers if (name in TEST_INSTRUMENTS) == (split == "test")]
     programs = [number for number in range(112) if program_split(number) == split]
     for number, index in enumerate(rng.permutation(len(tunes))[: _PIECES[split]]):
@@ -252,7 +259,7 @@ def steady_tones() -> Iterator[tuple[str, np.ndarray]]:
     time_s = np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
     for number in range(_TONES):
         samples = np.zeros(len(time_s))
-        for frequency_hz in np.exp(rng.uniform(np.log(90), np.log(3_000), int(rng.integers(1, 4)))):
+        for frequency_hz in np.exp(rng.uniform(np.log(90), np.log(8_000), int(rng.integers(1, 4)))):
             harmonics = 1 + np.arange(int(rng.choice([1, 1, 3, 8])))
             # audio.py measures whether a tone of 440 Hz stays, so training has no sine there.
             if len(harmonics) == 1 and _near_440_hz(frequency_hz):
@@ -269,6 +276,97 @@ def _near_440_hz(frequency_hz: np.ndarray | float) -> np.ndarray:
     return np.abs(np.log2(np.asarray(frequency_hz) / 440)) < 1 / 12
 
 
+def moving_tones() -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)`: whistles, howls, sirens, bells and synthesizers, which are no noise."""
+    rng = np.random.default_rng(9)
+    for number in range(_MOVING_TONES):
+        kind = tuple(MOVING)[number % len(MOVING)]
+        samples = MOVING[kind](rng)
+        yield f"{number:03d}-{kind}", samples / np.abs(samples).max() * rng.uniform(0.2, 0.9)
+
+
+def _contour(rng: np.random.Generator, points: int, low: float, high: float) -> np.ndarray:
+    """A smooth line through random values, `(samples,)`."""
+    from scipy.interpolate import PchipInterpolator
+
+    places = np.sort(np.concatenate(([0.0, _TONE_S], rng.uniform(0, _TONE_S, points))))
+    return PchipInterpolator(places, rng.uniform(low, high, len(places)))(np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ)
+
+
+def _glide(rng: np.random.Generator, octaves: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    """Harmonics of a frequency that moves, `(samples,)`; `octaves` above 55 Hz."""
+    frequency_hz = 55 * 2**octaves
+    cycles = np.cumsum(frequency_hz) / RATE_HZ
+    parts = [
+        strength * np.sin(2 * np.pi * (number * cycles + rng.random())) * (number * frequency_hz < 0.45 * RATE_HZ)
+        for number, strength in enumerate(strengths, start=1)
+    ]
+    total: np.ndarray = np.sum(parts, axis=0)
+    return total
+
+
+def _whistle(rng: np.random.Generator) -> np.ndarray:
+    place = rng.uniform(3.5, 6.0)
+    vibrato = rng.uniform(0, 0.04) * np.sin(2 * np.pi * rng.uniform(4, 7) * np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ)
+    tone = _glide(rng, _contour(rng, int(rng.integers(2, 14)), place, place + 1) + vibrato, np.array([1.0, rng.uniform(0, 0.1)]))
+    return tone * 10 ** (_contour(rng, 12, -25, 0) / 20)
+
+
+def _howl(rng: np.random.Generator) -> np.ndarray:
+    place, count = rng.uniform(2.0, 3.5), int(rng.integers(4, 20))
+    strengths = np.exp(-np.arange(count) * rng.uniform(0.2, 1.0)) * rng.uniform(0.3, 1, count)
+    tone = _glide(rng, _contour(rng, int(rng.integers(1, 5)), place, place + 1.2), strengths)
+    return tone * 10 ** (_contour(rng, 6, -30, 0) / 20)
+
+
+def _siren(rng: np.random.Generator) -> np.ndarray:
+    time_s = np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
+    wave = np.sin(2 * np.pi * rng.uniform(0.1, 4) * time_s + rng.uniform(0, 6))
+    wave = np.sign(wave) if rng.random() < 0.4 else wave
+    return _glide(rng, rng.uniform(2.8, 4.5) + rng.uniform(0.1, 0.7) * wave, rng.uniform(0.5, 1) ** np.arange(6))
+
+
+def _bells(rng: np.random.Generator) -> np.ndarray:
+    time_s = np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
+    total = np.zeros(len(time_s))
+    for start in np.sort(rng.uniform(0, _TONE_S - 0.5, int(rng.integers(2, 20)))):
+        since_s = time_s - start
+        for _ in range(int(rng.integers(3, 9))):
+            frequency_hz = np.exp(rng.uniform(np.log(200), np.log(9_000)))
+            fall = np.exp(-since_s.clip(0) * rng.uniform(0.7, 8)) * (since_s >= 0)
+            total += rng.uniform(0.1, 1) * fall * np.sin(2 * np.pi * frequency_hz * since_s)
+    return total
+
+
+def _synthesizer(rng: np.random.Generator) -> np.ndarray:
+    """Saws, squares and pulses in chords or runs, through a filter that opens and closes."""
+    import scipy.signal
+
+    step_s = rng.choice([0.12, 0.25, 0.5, 2.0])
+    size = round(step_s * RATE_HZ)
+    pitches = rng.integers(36, 90, int(rng.integers(1, 6)))
+    total = np.zeros(round(_TONE_S * RATE_HZ))
+    kind = int(rng.integers(3))
+    time_s = np.arange(size) / RATE_HZ
+    for number, start in enumerate(range(0, len(total) - size, size)):
+        frequency_hz = 440 * 2 ** ((pitches[number % len(pitches)] - 69) / 12)
+        count = min(60, int(0.45 * RATE_HZ / frequency_hz))
+        strengths = 1 / np.arange(1, count + 1) if kind else np.ones(count) / 4
+        if kind == 2:
+            strengths[1::2] = 0
+        phases = 2 * np.pi * np.outer(np.arange(1, count + 1) * frequency_hz, time_s)
+        envelope = np.minimum(1, time_s / 0.004) * np.minimum(1, (step_s - time_s) / 0.02)
+        total[start : start + size] += envelope * (strengths @ np.sin(phases))
+    sos = scipy.signal.butter(2, min(0.45 * RATE_HZ, np.exp(rng.uniform(np.log(600), np.log(20_000)))), fs=RATE_HZ, output="sos")
+    filtered: np.ndarray = scipy.signal.sosfilt(sos, total)
+    return filtered
+
+
+MOVING: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "whistle": _whistle, "howl": _howl, "siren": _siren, "bells": _bells, "synthesizer": _synthesizer,
+}  # fmt: skip
+
+
 def utterances(sets: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yields `(name, samples)`: digits of one speaker, a dozen in a row with pauses between them."""
     rng = np.random.default_rng(3)
@@ -282,7 +380,7 @@ def utterances(sets: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
         for number in range(len(order) // 12 if split == "train" else 8):
             parts = []
             for index in order[12 * number : 12 * number + 12]:
-                spoken = read_mono(files[speaker][index])
+                spoken = read_mono(files[speaker][index], RATE_HZ)
                 parts += [spoken / max(1e-9, float(np.abs(spoken).max())) * 0.5]
                 parts += [np.zeros(round(rng.uniform(0.05, 0.35) * RATE_HZ), np.float32)]
             yield f"{speaker}-{number:02d}", np.concatenate(parts)
@@ -314,7 +412,7 @@ def main(sets: Path, out: Path, font: Path | None) -> None:
                     soundfile.write(place / f"{stem}.flac", samples, RATE_HZ, subtype="PCM_16")
                 length_s += len(samples) / RATE_HZ
             click.echo(f"{folder}: {length_s / 60:.1f} min")
-    made = {"notes_train": single_notes(), "tones_train": steady_tones()}
+    made = {"notes_train": single_notes(), "tones_train": steady_tones(), "moving_train": moving_tones()}
     if font is not None:
         made["font_music"] = font_pieces(sets, font)
     for name, sounds in made.items():

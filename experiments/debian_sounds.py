@@ -22,8 +22,8 @@ import click
 import numpy as np
 import soundfile
 
-RATE_HZ = 16_000
-_EXCERPTS, _EXCERPT_S = 3, 15.0  # of a track
+RATE_HZ = 48_000
+_EXCERPTS, _EXCERPT_S = 5, 15.0  # of a track
 _SPEECH_FILE_S = 25.0
 _PAUSES_S = (0.05, 0.4)
 _NOISE_FILE_S = 10.0
@@ -81,6 +81,11 @@ _TRAFFIC = (
     "Horse", "Building bridge", "Sawmill", "Lumber mill: Falling tree", "Lumber mill: Chainsaw", "Mach 1+*",
     "Modern jet*", "Maglev*", "Tropical*", "Toyland: Propeller plane take off", "Toyland: Jet take off", "Monorail*",
 )  # fmt: skip
+# Bells, drones, plucked and struck things, synthesizers: tones that are no noise.
+_SAMPLES = tuple(
+    f"*/samples/{name}.flac" for name in ("ambi_[cdghlp]*", "bass_*", "drum_*", "elec_*", "guit_*", "loop_[acdegmpst]*",
+                                          "perc_bell*", "perc_till", "tabla_*", "mehackit_*", "glitch_*", "bd_*", "sn_*")
+)  # fmt: skip
 _KART_TRAFFIC = ("airplane_jetEngine", "car_accel", "car_revup", "bowling_roll", "break")
 
 SOURCES = (
@@ -94,6 +99,9 @@ SOURCES = (
            "CC BY 3.0 and CC BY-SA 3.0, the UFO: Alien Invasion team's musicians"),
     Source("ufoai-sound", "noise", tuple(f"sound/ambience/{name}.ogg" for name in _UFO_NOISE),
            "CC BY 3.0 and CC BY-SA 3.0, the UFO: Alien Invasion team"),
+    Source("0ad-data", "speech", ("audio/voice/greek/*.ogg", "audio/voice/latin/*.ogg", "audio/voice/napatan/*.ogg",
+                                   "audio/voice/persian/*.ogg"), "CC BY-SA 3.0, Wildfire Games"),
+    Source("sonic-pi-samples", "music", _SAMPLES, "CC0, contributors to freesound.org"),
     Source("0ad-data", "bustle", tuple(f"audio/{name}.ogg" for name in _ANTIQUE_BUSTLE),
            "CC BY-SA 3.0, Wildfire Games"),
     Source("supertuxkart-data", "traffic", tuple(f"*/data/sfx/{name}.ogg" for name in _KART_TRAFFIC),
@@ -102,6 +110,7 @@ SOURCES = (
            "CC0, CC BY and CC BY-SA 3.0, each sound by its own author; Janis Lukss, Wuzzy and others"),
     Source("asterisk-moh-opsound-g722", "music", ("*.g722",), "CC BY-SA 3.0, Macroform, Manolo Camp, Reno Project"),
     Source("asterisk-core-sounds-en-g722", "speech", ("*.g722",), "CC BY-SA 3.0, Allison Smith"),
+    Source("asterisk-core-sounds-es-g722", "speech", ("*.g722",), "CC BY-SA 3.0, Allison Smith"),
     Source("asterisk-core-sounds-fr-g722", "speech", ("*.g722",), "CC BY-SA 3.0, June Wallack"),
     Source("asterisk-core-sounds-it-g722", "speech", ("*.g722",), "CC BY 3.0, Carlo Flora"),
     Source("asterisk-core-sounds-ru-g722", "speech", ("*.g722",), "CC BY 3.0, Maxim Topal"),

@@ -174,6 +174,19 @@ def _later_leg(
     return _sound("denoise", sets, minutes, start_from=start_from, **settings, **more)
 
 
+_VOICES = ("sound/voices", "sound/voices_moved", "sound/free_speech", "sound/digits_train")
+_MUSIC = ("sound/music_train", "sound/font_music", "sound/free_music", "sound/tones_train", "sound/moving_train")
+_WIDE_NOISE = (*_EVERY_NOISE, "noise44k", "sound/babble")
+_AT_48_KHZ = {"sample_rate_hz": 48_000, "n_fft": 3072, "snr_db_high": 35.0, **_WHOLE_BAND, **_LONGER}
+
+
+def _wide(minutes: float, learning_rate: float, **more: Any) -> Recipe:
+    """A leg of the denoiser of 48 kHz."""
+    settings = {"learning_rate": learning_rate, "noise": _WIDE_NOISE, "evaluate_every": 500, **_AT_48_KHZ, **more}
+    kept = {name: value for name, value in settings.items() if value is not None}
+    return _sound("denoise", (*_VOICES, *_MUSIC), minutes, **kept)
+
+
 _SOUNDS: dict[str, Recipe] = {
     # Speech, spoken digits and rendered tunes in noise; audio.py scores with none of them. First mostly music, then as
     # much speech as music.
@@ -218,6 +231,12 @@ _SOUNDS: dict[str, Recipe] = {
         evaluate_every=500,
         calibrated=True,
         shipped_as="denoise-16k",
+    ),
+    # 48 kHz. It starts from `denoise-16k`, whose network sees the same up to 8 kHz, and learns what lies above.
+    "denoise-48k-start": _wide(90, 1e-3, is_leg=True),
+    # Causal; looks 20 ms ahead.
+    "denoise-live-48k-start": _wide(
+        100, 2e-3, model="live", n_fft=1920, widths=None, square_halvings=None, batch_size=16, is_leg=True
     ),
     # Causal; looks 32 ms ahead.
     "denoise-live-16k-start": _sound(

@@ -382,6 +382,9 @@ class Domain(ABC):
         del task, examples
         return {}
 
+    progress_metrics: ClassVar[tuple[str, ...]] = ()
+    """Of `metrics`, those that tell how a restorer's training goes, as far as there are any."""
+
     @property
     def primary_metric(self) -> str | None:
         """The metric, larger is better, by which a model beats a baseline on an example; None: no baselines."""

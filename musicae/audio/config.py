@@ -17,7 +17,8 @@ LEVEL_RMS = 0.1
 UPSCALE = 2
 # The longest example: 87 s at 48 kHz, 16 million numbers as spectra.
 _MOST_CHUNK_SAMPLES = 2**22
-_CLEAN_SHARE = 0.05
+_CLEAN_SHARE = 0.1
+_WINDOWS = (256, 512, 768, 1024, 1536, 1920, 2048, 3072, 4096)
 # Of the noises that are learned, and that are scored on: what was recorded differs more than what is made.
 _RECORDED_SHARE_LEARNED, _RECORDED_SHARE = 0.65, 0.5
 _REPRESENTATIONS = {"reconstruct": "magnitude", "denoise": "spectrum", "upscale": "band"}
@@ -45,8 +46,8 @@ class AudioConfig(DomainConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> "AudioConfig":
-        if self.n_fft not in (256, 512, 1024, 2048, 4096):
-            raise ValueError(f"n_fft is 256, 512, 1024, 2048 or 4096, got {self.n_fft}")
+        if self.n_fft not in _WINDOWS:
+            raise ValueError(f"n_fft is one of {', '.join(map(str, _WINDOWS))}, got {self.n_fft}")
         if self.snr_db_low > self.snr_db_high:
             raise ValueError(f"snr_db_low={self.snr_db_low} lies above snr_db_high={self.snr_db_high}")
         if self.chunk_samples > _MOST_CHUNK_SAMPLES:

@@ -67,6 +67,7 @@ class AudioDomain(Domain):
     Config: ClassVar[type[DomainConfig]] = AudioConfig
     # A spectrum has 65,000 cells a channel: bigger batches leave a CPU waiting for memory.
     training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "evaluate_every": 250, "evaluate_examples": 128}
+    progress_metrics: ClassVar[tuple[str, ...]] = ("si_sdr_gain_db", "missing_band_distance_db", "pesq")
     config: AudioConfig
 
     def __init__(self, config: DomainConfig | None = None) -> None:

@@ -76,15 +76,26 @@ def perceptual_scores(estimate: Tensor, target: Tensor, *, sample_rate_hz: int) 
     Args:
         estimate: at any level.
         target: the clean one.
-        sample_rate_hz: of both; PESQ is computed at 16 kHz only.
+        sample_rate_hz: of both; what is below that of PESQ has none.
     """
-    pairs = list(zip(estimate.detach().cpu().double().numpy(), target.detach().cpu().double().numpy(), strict=True))
+    both = [part.detach().cpu().double() for part in (estimate, target)]
     found = {}
-    if find_spec("pesq") is not None and sample_rate_hz == PESQ_RATE_HZ:
-        found["pesq"] = torch.tensor([_pesq(ours, theirs) for ours, theirs in pairs])
     if find_spec("pystoi") is not None:
+        pairs = zip(*(part.numpy() for part in both), strict=True)
         found["stoi"] = torch.tensor([_stoi(ours, theirs, sample_rate_hz) for ours, theirs in pairs])
+    if find_spec("pesq") is not None and sample_rate_hz >= PESQ_RATE_HZ:
+        low = [_at_pesq_rate(part, sample_rate_hz).numpy() for part in both]
+        found["pesq"] = torch.tensor([_pesq(ours, theirs) for ours, theirs in zip(*low, strict=True)])
     return found
+
+
+def _at_pesq_rate(waveform: Tensor, sample_rate_hz: int) -> Tensor:
+    if sample_rate_hz == PESQ_RATE_HZ:
+        return waveform
+    from musicae.audio.torchaudio_import import import_torchaudio
+
+    resampled: Tensor = import_torchaudio().functional.resample(waveform, sample_rate_hz, PESQ_RATE_HZ)
+    return resampled
 
 
 def _pesq(estimate: np.ndarray, target: np.ndarray) -> float:

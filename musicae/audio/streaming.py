@@ -1,7 +1,7 @@
 """Sound through a mask as it arrives: `SoundStream` at any rate, `FrameStream` at the mask's own, and raw samples.
 
-Frames stand where `stft` puts them: centred on samples 0, hop, 2·hop, …, with the sound mirrored beyond its ends; the
-sum of the windowed results is divided by the sum of the squared windows. With a mask of ones the sound comes back as
+Frames stand where `stft` puts them, on samples 0, hop, 2·hop, …, with the sound mirrored beyond its ends and the same
+windows; the sum of the results is divided by the sum of the windows' products. With a mask of ones the sound comes back as
 it was, and cut into whatever blocks it is the same sound. All channels are turned down by one mask, from the root mean
 square of their magnitudes, so that everything stays where it is in the stereo image.
 
@@ -20,6 +20,7 @@ import numpy as np
 from musicae.audio.loudness import highest_allowed, limit
 from musicae.audio.overlap_add import upper_octave, with_upper_band
 from musicae.audio.sound import MOST_CHANNELS, Resampler, Sound
+from musicae.audio.stft import windows
 from musicae.errors import MusicaeError
 
 MaskFunction = Callable[[np.ndarray], np.ndarray]
@@ -64,23 +65,25 @@ class FrameStream:
 
     def __init__(self, mask: MaskFunction, *, n_fft: int, channels: int, watched: slice = slice(None)) -> None:
         self._mask = mask
-        self._n_fft, self._hop, self._half = n_fft, n_fft // 4, n_fft // 2
+        pair = windows(n_fft)
+        self._n_fft, self._hop = n_fft, n_fft // 4
+        self._before, self._after = pair.before, n_fft - pair.before  # of frame 0, on either side of sample 0
         self._watched = watched
-        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)  # Hann's, as torch has it
-        self._window = window.astype(np.float32)
+        self._analysis, self._synthesis = pair.analysis.astype(np.float32), pair.synthesis.astype(np.float32)
+        self._hops = pair.reach // self._hop  # that a frame gives sound for, the last ones of its window
         self._received = self._given = 0
         self._waiting = np.zeros((0, channels), np.float32)  # from the start of the next frame on, once it has one
         self._has_start = False
         # Sums over the frames so far, from the first sample that a later frame still adds to.
-        self._sum = np.zeros((3, self._hop, channels), np.float32)
-        self._weight = np.zeros((3, self._hop), np.float32)
-        self._before_zero = 2  # hops of the first frame that lie before the sound
+        self._sum = np.zeros((self._hops - 1, self._hop, channels), np.float32)
+        self._weight = np.zeros((self._hops - 1, self._hop), np.float32)
+        self._before_zero = self._hops // 2  # hops that the first frame gives sound for before there is any
         self._energies = np.zeros((2, 0), np.float32)  # of masked and of given frames, from one before the next hop on
 
     @property
     def latency_samples(self) -> int:
         """The most that finished samples lag behind those received: a sample is under windows that end so far off."""
-        return self._n_fft - 1
+        return self._hops * self._hop - 1
 
     def push(self, samples: np.ndarray) -> Masked:
         """Takes the next `(samples, channels)`, float32, and gives those that are finished."""
@@ -93,9 +96,9 @@ class FrameStream:
         """Gives the rest; then as many samples were given as were received."""
         missing = self._received - self._given
         # A sound that is too short to be mirrored goes on in silence.
-        added = 0 if self._has_start else self._half + 1 - len(self._waiting)
+        added = 0 if self._has_start else self._before + 1 - len(self._waiting)
         parts = [self._take(np.zeros((added, self._waiting.shape[1]), np.float32))]
-        parts.append(self._take(self._waiting[-self._half - 1 : -1][::-1]))
+        parts.append(self._take(self._waiting[-self._after - 1 : -1][::-1]))
         rest = self._sum / np.maximum(self._weight, 1e-8)[..., None]
         parts.append(Masked(rest.reshape(-1, rest.shape[2]), self._removed(len(rest))))
         samples, removed = (np.concatenate(columns)[:missing] for columns in zip(*parts, strict=True))
@@ -104,8 +107,8 @@ class FrameStream:
 
     def _take(self, samples: np.ndarray) -> Masked:
         self._waiting = np.concatenate((self._waiting, samples))
-        if not self._has_start and len(self._waiting) > self._half:
-            self._waiting = np.concatenate((self._waiting[self._half : 0 : -1], self._waiting))
+        if not self._has_start and len(self._waiting) > self._before:
+            self._waiting = np.concatenate((self._waiting[self._before : 0 : -1], self._waiting))
             self._has_start = True
         finished = [Masked(self._waiting[:0], np.zeros(0, np.float32))]
         while self._has_start and (count := (len(self._waiting) - self._n_fft) // self._hop + 1) > 0:
@@ -116,17 +119,17 @@ class FrameStream:
 
     def _add(self, count: int) -> Masked:
         """Puts the next frames through the mask and adds them up; gives the hops that are final now."""
-        windows = np.lib.stride_tricks.sliding_window_view(self._waiting, self._n_fft, axis=0)
-        given = windows[: count * self._hop : self._hop] * self._window  # (count, channels, n_fft)
-        masked = np.fft.irfft(self._masked(np.fft.rfft(given)), n=self._n_fft) * self._window
-        # Quarter q of frame k lies on hop k + q.
-        quarters = masked.reshape(count, -1, 4, self._hop).transpose(2, 0, 3, 1)  # (4, count, hop, channels)
-        squares = np.square(self._window).reshape(4, 1, self._hop)
+        views = np.lib.stride_tricks.sliding_window_view(self._waiting, self._n_fft, axis=0)
+        given = views[: count * self._hop : self._hop] * self._analysis  # (count, channels, n_fft)
+        masked = np.fft.irfft(self._masked(np.fft.rfft(given)), n=self._n_fft) * self._synthesis
+        # Hop h of what frame k gives lies on hop k + h.
+        parts = masked.reshape(count, -1, 4, self._hop)[:, :, -self._hops :].transpose(2, 0, 3, 1)
+        products = (self._analysis * self._synthesis).reshape(4, 1, self._hop)[-self._hops :]
         sums = np.pad(self._sum, ((0, count), (0, 0), (0, 0)))
         weights = np.pad(self._weight, ((0, count), (0, 0)))
-        for quarter in range(4):
-            sums[quarter : quarter + count] += quarters[quarter]
-            weights[quarter : quarter + count] += squares[quarter]
+        for hop, (part, product) in enumerate(zip(parts, products, strict=True)):
+            sums[hop : hop + count] += part  # (count, hop, channels)
+            weights[hop : hop + count] += product
         self._sum, self._weight = sums[count:], weights[count:]
         early = min(self._before_zero, count)
         self._before_zero -= early

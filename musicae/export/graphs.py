@@ -23,7 +23,7 @@ from musicae.models.keyboard import KeyboardAutoencoder
 from musicae.models.played import PlayedAutoencoder
 from musicae.models.second_stage import SecondStage
 from musicae.models.steps import StepsAutoencoder, StepsRestorer
-from musicae.nn.causal import CausalLayer, DilatedLayer, DilatedStack
+from musicae.nn.causal import CausalLayer
 from musicae.nn.latent import GaussianLatent
 from musicae.nn.prior import MixturePrior, Prior, SequencePrior, StandardPrior
 from musicae.spec import Layout, TensorSpec
@@ -168,16 +168,12 @@ class Frame(nn.Module):
     def __init__(self, network: CausalRestorer) -> None:
         super().__init__()
         self.network = network
-        self.reaches = [_reaches(stack) for stack in (network.encoder, network.decoder)]
 
-    def forward(
-        self, magnitude: Tensor, level: Tensor, encoder_past: Tensor, decoder_past: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, magnitude: Tensor, sums: Tensor, past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`(batch, frequency)` and the state → the mask `(batch, frequency)` and the next state."""
         frames = torch.stack((magnitude, torch.zeros_like(magnitude)), 1).unsqueeze(3)  # only the power counts
-        pasts = (past.split(reach, 1) for past, reach in zip((encoder_past, decoder_past), self.reaches, strict=True))
-        mask, after = self.network.mask(frames, CausalState(level, *pasts))
-        return mask[:, 0, :, 0], after.level, torch.cat(after.encoder, 1), torch.cat(after.decoder, 1)
+        mask, after = self.network.mask(frames, CausalState(sums, past))
+        return mask[:, 0, :, 0], after.sums, after.past
 
 
 class ToBase(nn.Module):
@@ -394,26 +390,16 @@ def _causal(network: CausalRestorer) -> list[Graph]:
     state = network.initial_state(EXAMPLES)
     module = Frame(network)
     magnitude = examples_of(network.spec)[..., 0].square().sum(1).sqrt()
-    inputs = {
-        "magnitude": magnitude,
-        "level": state.level,
-        "encoder_past": torch.cat(state.encoder, 1),
-        "decoder_past": torch.cat(state.decoder, 1),
-    }
+    inputs = {"magnitude": magnitude, "sums": state.sums, "past": state.past}
     meaning = {
         "does": "says by how much the next frame of a stream is turned down",
         "magnitude": "of the frame's spectrum, at any level",
-        "level": "the state; at the first frame zeros",
-        "encoder_past": "the state; at the first frame zeros",
-        "decoder_past": "the state; at the first frame zeros",
+        "sums": "the state; at the first frame zeros",
+        "past": "the state; at the first frame zeros",
         "mask": "factors in 0…1 for the frame's complex spectrum",
     }
-    after = {f"next_{name}": name for name in ("level", "encoder_past", "decoder_past")}
+    after = {f"next_{name}": name for name in ("sums", "past")}
     return [Graph("frame", module, inputs, ("mask", *after), meaning, after, network.width)]
-
-
-def _reaches(stack: DilatedStack) -> list[int]:
-    return [cast(DilatedLayer, layer).reach for layer in stack.layers]
 
 
 # A class before those that it derives from; the last row is for all others.

@@ -46,6 +46,7 @@ class ImageDomain(Domain):
     media = Picture
     suffixes: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES + PICTURE_SET_SUFFIXES
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
+    progress_metrics: ClassVar[tuple[str, ...]] = ("psnr_in_db", "psnr_db")
     Config = ImageConfig
     config: ImageConfig
 

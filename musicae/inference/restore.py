@@ -40,6 +40,11 @@ class RestorationLimits(NamedTuple):
         if spec.correction != "mask":
             raise MusicaeError("only sound is turned down by decibels; leave --max-attenuation out.")
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the result is the input, to the bit."""
+        return self.strength == 0 or self.max_attenuation_db == 0
+
     def apply(self, answer: Tensor, given: Tensor) -> Tensor:
         """The model's output within the limits; output and input are `(batch, *spec.shape)`."""
         if self.max_attenuation_db is not None:
@@ -74,6 +79,8 @@ def restore(
         wanted = None if condition is None else pipeline.condition(condition)
         return limits.apply(pipeline.answer(pipeline.batch_of(source), wanted), source.cpu())
     item = pipeline.open(source, **options)
+    if limits.changes_nothing:
+        return item
     if condition is not None:
         return _with_condition(pipeline, item, condition)
     if pipeline.network.is_causal:

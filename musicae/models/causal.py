@@ -1,67 +1,131 @@
 """`CausalRestorer`: denoises the spectra of sound while they arrive, `(batch, 2, frequency, time)`.
 
-A frame's mask depends on that frame and earlier ones, so that live sound can be denoised. As in NSNet2 (Braun & Tashev,
-2020, "Data augmentation and loss normalization for deep neural noise suppression") a frame's log spectrum goes through
-few, wide matrix products, which are fast on a CPU. NSNet2 has recurrent units; here dilated convolutions look back (Luo
-& Mesgarani, 2019, "Conv-TasNet"), which are trained on all frames of an example in parallel. The latent is between
-encoder and decoder, one code for each frame, and a skip connection joins the two.
+A frame's mask depends on that frame and earlier ones, so that live sound can be denoised. It is a U-Net over frequency
+(Ronneberger et al., 2015), whose convolutions know a harmonic wherever it lies, as in the small networks for live speech
+(Schröter et al., 2022, "DeepFilterNet"). At its coarsest level all rows of a frame become one vector, and dilated
+convolutions look back (Luo & Mesgarani, 2019, "Conv-TasNet"), which are trained on all frames of an example in parallel.
+The latent is there, one code for each frame.
 
 The loudness of a stream isn't known in advance, so each frame is divided by a running mean of the level so far; a
-louder input gives the same output, louder. The past is kept in a `CausalState`; a whole spectrum is processed as one
-long step. Nothing here knows waveforms or blocks of samples.
+louder input gives the same output, louder. Beside a row's loudness the network is given its running mean: noise that
+goes on stands out from sound that comes and goes. The past is kept in a `CausalState`; a whole spectrum is processed as
+one long step. Nothing here knows waveforms or blocks of samples.
 """
 
 import math
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Decoded, ModelConfig, Width
+from musicae.models.autoencoder import Decoded, Levels, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
-from musicae.nn.causal import DilatedStack, running_sum
+from musicae.nn.bands import Bands
+from musicae.nn.causal import DilatedLayer, DilatedStack, running_sum
+from musicae.nn.convolution import LayerNorm2d, use_channels_last
 from musicae.nn.correction import MaskCorrection
 from musicae.nn.latent import Posterior
 from musicae.spec import TensorSpec
 
+BANDS = Bands(160, ((40, 4), (40, 16)))
+"""With windows of 40 ms: single frequencies to 4 kHz, bands of 100 Hz to 8 kHz, of 400 Hz above."""
 # Relative power of -60 dB: quieter cells are not distinguished.
 _FLOOR = 1e-6
 # Frames with a mean power up to this count as silent, and are left out of the level.
 _SILENCE = 1e-10
+_FEATURES = 3  # of a row: loudness, its running mean, place
 
 
 class CausalConfig(ModelConfig):
-    """Sizes of the causal restorer; 2.8 million parameters with n_fft=512."""
+    """Sizes of the causal restorer; 2.7 million parameters."""
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     latent_size: Width = 128  # numbers of each frame's code
-    width: Width = 256
-    layers: int = Field(default=5, ge=1, le=12)  # in encoder and decoder each; 5 look back over 1 s with n_fft=512
-    level_frames: int = Field(default=250, ge=1, le=1_000_000)  # time constant of the level; 2 s at 16 kHz
+    widths: Levels = (32, 48, 64, 96)  # channels of each level, finest first; each has half the rows of the one before
+    width: Width = 256  # of a frame's vector at the coarsest level
+    layers: int = Field(default=6, ge=1, le=12)  # that look back, each twice as far as the one before; 6: 1.3 s
+    level_frames: int = Field(default=200, ge=1, le=1_000_000)  # time constant of the level; 2 s
+    mean_frames: int = Field(default=100, ge=1, le=1_000_000)  # of the mean of each row; 1 s
 
 
 class CausalState(NamedTuple):
     """What the model keeps from earlier frames.
 
     Attributes:
-        level: `(batch, 2)`, running sums of the frames' amplitudes and of their weights.
-        encoder: for each layer `(batch, reach, width)`.
-        decoder: the same.
+        sums: `(batch, rows + 3)`, running sums of the frames' amplitudes, of their weights, of ones, and of the rows.
+        past: `(batch, numbers)`, what the layers saw.
     """
 
-    level: Tensor
-    encoder: tuple[Tensor, ...]
-    decoder: tuple[Tensor, ...]
+    sums: Tensor
+    past: Tensor
 
 
 class _Encoded(NamedTuple):
-    """The encoder's output: q(z | input), the features for the decoder, and the next state."""
+    """The encoder's output: q(z | input), what the decoder is given, and the next state."""
 
     posterior: Posterior
-    features: Tensor  # (batch, time, width)
-    level: Tensor
-    encoder: tuple[Tensor, ...]
+    hidden: Tensor  # (batch, time, width)
+    maps: list[Tensor]  # of all levels, finest first; the first are the features
+    state: CausalState
+
+
+class _Past:
+    """Cuts the past of each layer from one tensor, and joins what they leave."""
+
+    def __init__(self, past: Tensor) -> None:
+        self._past, self._at = past, 0
+        self._after: list[Tensor] = []
+
+    def take(self, *shape: int) -> Tensor:
+        """The next `(batch, *shape)`."""
+        size = math.prod(shape)
+        part = self._past[:, self._at : self._at + size]
+        self._at += size
+        return part.unflatten(1, shape)
+
+    def leave(self, after: Tensor) -> None:
+        """What the layer saw last, `(batch, ...)`."""
+        self._after.append(after.flatten(1))
+
+    def joined(self) -> Tensor:
+        """`(batch, numbers)` for the next step."""
+        return torch.cat(self._after, dim=1)
+
+
+class _Down(nn.Module):
+    """Halves the rows; looks at this frame and the one before."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, (5, 2), stride=(2, 1), padding=(2, 0))
+        self.norm = LayerNorm2d(outputs)
+        self.activation = nn.SiLU()
+
+    def forward(self, x: Tensor, past: _Past) -> Tensor:
+        """`(batch, inputs, rows, time)` → `(batch, outputs, ceil(rows / 2), time)`."""
+        seen = torch.cat([past.take(*x.shape[1:3], 1), x], dim=3)
+        past.leave(seen[..., -1:])
+        return self.activation(self.norm(self.conv(seen)))
+
+
+class _Up(nn.Module):
+    """Doubles the rows, adds the encoder's, and looks at the rows around."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(inputs, 2 * outputs, 1)
+        self.norm = LayerNorm2d(outputs)
+        self.activation = nn.SiLU()
+        self.conv = nn.Conv2d(outputs, outputs, (3, 1), padding=(1, 0))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """`(batch, inputs, rows, time)` and the finer `(batch, outputs, …, time)` → the finer shape."""
+        twice = self.expand(x).unflatten(1, (2, -1)).transpose(1, 2)  # (batch, outputs, 2, rows, time)
+        twice = twice.transpose(2, 3).flatten(2, 3)[:, :, : skip.shape[2]] + skip
+        return twice + self.conv(self.activation(self.norm(twice)))
 
 
 class CausalRestorer(GridAutoencoder):
@@ -75,13 +139,26 @@ class CausalRestorer(GridAutoencoder):
         if spec.correction != "mask":
             raise ValueError("model 'causal' turns down spectra of sound and corrects nothing else; use unet")
         self.correction = MaskCorrection(self.channels)
-        width = config.width
-        self.input_projection = nn.Linear(self.height, width)
-        self.encoder = DilatedStack(width, config.layers)
+        self.rows = BANDS.rows(self.height)
+        heights = [self.rows]
+        for _ in config.widths:
+            heights.append(-(-heights[-1] // 2))
+        self._coarsest = (config.widths[-1], heights[-1])
+        numbers, width = math.prod(self._coarsest), config.width
+        self.down = nn.ModuleList(_Down(above, below) for above, below in pairwise((_FEATURES, *config.widths)))
+        self.to_vector = nn.Linear(numbers, width)
+        self.stack = DilatedStack(width, config.layers)
         self.to_latent = nn.Linear(width, config.latent_size * self.latent.outputs_per_number)
         self.from_latent = nn.Linear(config.latent_size, width)
-        self.decoder = DilatedStack(width, config.layers)
-        self.output_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.height))
+        self.from_vector = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, numbers))
+        self.up = nn.ModuleList(_Up(below, above) for above, below in pairwise(config.widths))
+        finest = config.widths[0]
+        self.expand = nn.Conv2d(finest, 2 * finest // 2, 1)
+        self.head = nn.Conv2d(finest // 2 + _FEATURES, 1, (3, 1), padding=(1, 0))
+        nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias, MaskCorrection.NEUTRAL)
+        use_channels_last(self)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -98,7 +175,7 @@ class CausalRestorer(GridAutoencoder):
     def initial_state(self, batch: int) -> CausalState:
         """The state before the first frame of `batch` sounds."""
         like = self.from_latent.bias
-        return CausalState(like.new_zeros(batch, 2), self.encoder.start(batch), self.decoder.start(batch))
+        return CausalState(like.new_zeros(batch, self.rows + 3), like.new_zeros(batch, sum(self._past_sizes())))
 
     def step(self, frames: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
         """Denoises the next frames.
@@ -116,8 +193,7 @@ class CausalRestorer(GridAutoencoder):
     def mask(self, frames: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
         """As `step`, but returns the mask `(batch, 1, frequency, time)` in 0…1, and the next state."""
         encoded = self._encode_frames(frames, state)
-        mask, decoder = self._mask(encoded.posterior.mean, encoded.features, state.decoder)
-        return mask, CausalState(encoded.level, encoded.encoder, decoder)
+        return self._mask(encoded.posterior.mean, encoded), encoded.state
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
@@ -140,38 +216,61 @@ class CausalRestorer(GridAutoencoder):
         return self._restore(x, generator, use_mean=False)
 
     def _restore(self, x: Tensor, generator: torch.Generator | None, use_mean: bool) -> Decoded:
-        start = self.initial_state(x.shape[0])
-        encoded = self._encode_frames(x, start)
+        encoded = self._encode_frames(x, self.initial_state(x.shape[0]))
         z = encoded.posterior.mean if use_mean else encoded.posterior.sample(generator)
-        return Decoded(encoded.posterior, z, x * self._mask(z, encoded.features, start.decoder)[0])
+        return Decoded(encoded.posterior, z, x * self._mask(z, encoded))
 
     def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        start = self.initial_state(x.shape[0])
-        return x * self._mask(z, self._encode_frames(x, start).features, start.decoder)[0]
+        return x * self._mask(z, self._encode_frames(x, self.initial_state(x.shape[0])))
 
     def _encode_frames(self, x: Tensor, state: CausalState) -> _Encoded:
         self.check_input(x)
-        loudness, level = self._loudness(x, state.level)
-        features, past = self.encoder(self.input_projection(loudness), state.encoder)  # (batch, time, width)
-        projected = self.to_latent(features).transpose(1, 2)  # (batch, latent, time)
-        return _Encoded(self.latent(projected), features, level, past)
+        features, sums = self._features(x, state.sums)
+        past, maps = _Past(state.past), [features]
+        for down in self.down:
+            maps.append(down(maps[-1], past))
+        hidden = self.to_vector(maps[-1].flatten(1, 2).transpose(1, 2))  # (batch, time, width)
+        before = tuple(past.take(layer.reach, self.config.width) for layer in self._layers())
+        hidden, after = self.stack(hidden, before)
+        for layer in after:
+            past.leave(layer)
+        posterior = self.latent(self.to_latent(hidden).transpose(1, 2))
+        return _Encoded(posterior, hidden, maps, CausalState(sums, past.joined()))
 
-    def _mask(self, z: Tensor, features: Tensor, past: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`(batch, latent, time)` and the encoder's features → the mask, and the decoder's next state."""
-        hidden, past = self.decoder(features + self.from_latent(z.transpose(1, 2)), past)
-        output = self.output_projection(hidden).float().transpose(1, 2)[:, None]  # (batch, 1, frequency, time)
-        return self.correction.mask(output), past
+    def _mask(self, z: Tensor, encoded: _Encoded) -> Tensor:
+        """`(batch, latent, time)` and the encoder's output → the mask, `(batch, 1, frequency, time)`."""
+        hidden = self.from_vector(encoded.hidden + self.from_latent(z.transpose(1, 2)))
+        features, *skips = encoded.maps
+        x = hidden.transpose(1, 2).unflatten(1, self._coarsest) + skips[-1]
+        for up, skip in zip(reversed(self.up), reversed(skips[:-1]), strict=True):
+            x = up(x, skip)
+        fine = self.expand(x).unflatten(1, (2, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)[:, :, : self.rows]
+        output = self.head(torch.cat([fine, features.to(fine.dtype)], dim=1)).float()
+        return BANDS.spread(self.correction.mask(output), self.height)
 
-    def _loudness(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Log power relative to the level so far, `(batch, time, frequency)`, about −2…2; and the next level."""
-        power = x.float().pow(2).sum(1).transpose(1, 2)
-        mean = power.mean(2)  # (batch, time)
+    def _features(self, x: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is given, `(batch, features, rows, time)`, and the next sums."""
+        power = BANDS.means(x.float().square().sum(1))  # (batch, rows, time)
+        mean = power.mean(1)  # (batch, time)
         sounds = (mean > _SILENCE).float()
-        sums = running_sum(torch.stack((mean.sqrt() * sounds, sounds), 1), level, self._decay)  # (batch, 2, time)
-        reference = (sums[:, 0] / sums[:, 1].clamp_min(1e-30)).square().clamp_min(_SILENCE)
-        loudness = torch.log(power / reference[..., None] + _FLOOR)
-        return 0.3 * loudness + 1.5, sums[..., -1]
+        level = running_sum(torch.stack((mean.sqrt() * sounds, sounds), 1), sums[:, :2], self._decay("level"))
+        reference = (level[:, 0] / level[:, 1].clamp_min(1e-30)).square().clamp_min(_SILENCE)
+        loudness = 0.3 * torch.log(power / reference[:, None] + _FLOOR) + 1.5
+        counted = torch.cat([torch.ones_like(loudness[:, :1]), loudness], dim=1)
+        rows = running_sum(counted, sums[:, 2:], self._decay("mean"))
+        place = torch.linspace(-1, 1, self.rows, device=x.device)[None, :, None].expand_as(loudness)
+        features = torch.stack((loudness, rows[:, 1:] / rows[:, :1], place), dim=1)
+        return features, torch.cat([level[..., -1], rows[..., -1]], dim=1)
 
-    @property
-    def _decay(self) -> float:
-        return math.exp(-1 / self.config.level_frames)
+    def _decay(self, which: Literal["level", "mean"]) -> float:
+        return math.exp(-1 / (self.config.level_frames if which == "level" else self.config.mean_frames))
+
+    def _past_sizes(self) -> Iterator[int]:
+        rows = self.rows
+        for channels in (_FEATURES, *self.config.widths[:-1]):
+            yield channels * rows
+            rows = -(-rows // 2)
+        yield from (layer.reach * self.config.width for layer in self._layers())
+
+    def _layers(self) -> list[DilatedLayer]:
+        return [layer for layer in self.stack.layers if isinstance(layer, DilatedLayer)]

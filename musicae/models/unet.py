@@ -4,7 +4,7 @@ The latent is spatial, skip connections join encoder and decoder, and the output
 vector can't hold the detail that a restoration must keep.
 """
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -72,11 +72,13 @@ class UNet(GridAutoencoder):
         self.decoder = ConvDecoder(
             config.widths, self.correction.outputs * cells, config.blocks, skips=True, strides=config.strides
         )
+        self.correction.init_output(cast(nn.Conv2d, self.decoder.head[-1]))
         use_channels_last(self)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
-        height, width = -(-self.height // self.config.patch), -(-self.width // self.config.patch)
+        rows = CORRECTIONS[self.spec.correction].rows(self.height)
+        height, width = -(-rows // self.config.patch), -(-self.width // self.config.patch)
         return (self.config.latent_size, *level_sizes(height, width, len(self.config.widths), self.config.strides)[-1])
 
     @property
@@ -116,7 +118,7 @@ class UNet(GridAutoencoder):
     def _corrected(self, z: Tensor, x: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         sizes = [(int(level.shape[-2]), int(level.shape[-1])) for level in features]
         output = self.decoder(self.from_latent(z), sizes, features).float()
-        output = from_patches(output, self.config.patch, *x.shape[-2:])
+        output = from_patches(output, self.config.patch, self.correction.rows(x.shape[-2]), x.shape[-1])
         return self.correction.apply_to(x, output)
 
     def _features(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -4,12 +4,14 @@ A picture is corrected by adding to it. A complex spectrum is corrected by a mas
 a clean sound unchanged, or by filling in the band that it lacks.
 """
 
+import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from musicae.spectral_likelihoods import compressed
+from musicae.nn.bands import Bands
+from musicae.spectral_likelihoods import MAGNITUDE_EXPONENT, compressed
 
 
 class Correction(nn.Module):
@@ -23,35 +25,70 @@ class Correction(nn.Module):
         super().__init__()
         self.inputs = self.outputs = channels
 
+    def init_output(self, layer: nn.Conv2d) -> None:
+        """Initialises the network's last layer; by default it is left as it is."""
+
+    @classmethod
+    def rows(cls, height: int) -> int:
+        """The height of what the network sees and answers, for a grid of this height."""
+        return height
+
     def features(self, corrupted: Tensor) -> Tensor:
-        """The features of the input that the encoder is given, `(batch, inputs, height, width)`."""
+        """The features of the input that the encoder is given, `(batch, inputs, rows, width)`."""
         return corrupted
 
     def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
-        """The estimate, from the input and the network's output `(batch, outputs, height, width)`."""
+        """The estimate, from the input and the network's output `(batch, outputs, rows, width)`."""
         return corrupted + output
 
 
 class MaskCorrection(Correction):
-    """A real mask in 0…1 on a complex spectrum: the magnitude is attenuated, the phase kept."""
+    """A real mask on a complex spectrum, phases kept: a factor for each of the `musicae.nn.bands`.
+
+    It can be 1 and not only come near it, so that clean sound stays as it is; an untrained network changes nothing.
+    """
+
+    NEUTRAL = 4.0
+    """Output at which the mask is 1."""
+    BANDS = Bands(512, ((32, 8), (32, 16), (8, 32)))
+    """With windows of 64 ms the single frequencies end at 8 kHz."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
-        self.inputs = self.outputs = 1
+        self.inputs, self.outputs = 2, 1
+
+    def init_output(self, layer: nn.Conv2d) -> None:
+        assert layer.bias is not None
+        nn.init.zeros_(layer.weight)
+        nn.init.constant_(layer.bias, self.NEUTRAL)
+
+    @classmethod
+    def rows(cls, height: int) -> int:
+        return cls.BANDS.rows(height)
 
     def features(self, corrupted: Tensor) -> Tensor:
-        """`(batch, 2, frequency, time)` → compressed magnitude, `(batch, 1, frequency, time)`."""
-        return compressed(corrupted)
+        """`(batch, 2, frequency, time)` → compressed magnitudes of the rows, and their places, `(batch, 2, rows, time)`.
+
+        A magnitude doesn't depend on the length of the window.
+        """
+        scale = self.BANDS.single / max(self.BANDS.single, corrupted.shape[2] - 1)
+        power = self.BANDS.means((scale * corrupted).square().sum(1, keepdim=True))
+        place = torch.linspace(-1, 1, power.shape[2], device=power.device, dtype=power.dtype)[:, None]
+        return torch.cat([(power + _SILENT_POWER).pow(MAGNITUDE_EXPONENT / 2), place.expand_as(power)], dim=1)
 
     def mask(self, output: Tensor) -> Tensor:
-        """The network's output as a factor in 0…1."""
-        return torch.sigmoid(output + 1.0)  # with + 1 an untrained network lets most of the sound pass
+        """The network's output as a factor: 1 at `NEUTRAL`, and never more than 1.
+
+        In training it may be 2% more, since past a limit nothing would be learned.
+        """
+        factor = torch.sigmoid(output) * (1 + math.exp(-self.NEUTRAL))
+        return factor if self.training else factor.clamp_max(1.0)
 
     def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
-        return corrupted * self.mask(output)
+        return corrupted * self.BANDS.spread(self.mask(output), corrupted.shape[2])
 
 
-class ExtendCorrection(MaskCorrection):
+class ExtendCorrection(Correction):
     """Fills in what a complex spectrum lacks above half of its band; nothing is attenuated.
 
     The network predicts the magnitude of each cell. The phases are those of the lower band, copied up as a whole
@@ -64,7 +101,7 @@ class ExtendCorrection(MaskCorrection):
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
-        self.inputs = 3
+        self.inputs, self.outputs = 3, 1
 
     def features(self, corrupted: Tensor) -> Tensor:
         """`(batch, 2, frequency, time)` → compressed magnitudes, those of the copied band, and each cell's frequency.
@@ -89,6 +126,7 @@ class ExtendCorrection(MaskCorrection):
         return corrupted + is_filled * (wanted - size).clamp_min(0) * direction
 
 
+_SILENT_POWER = 1e-8
 _TINY_POWER = 1e-12
 _AUDIBLE_SHARE = 0.1
 
@@ -106,4 +144,6 @@ def _copied_from(frequencies: int, share: float, *, device: torch.device) -> Ten
     return torch.where(place < lowest, place, lowest - period + (place - lowest) % period)
 
 
-CORRECTIONS: dict[str, type[Correction]] = {"add": Correction, "mask": MaskCorrection, "extend": ExtendCorrection}
+CORRECTIONS: dict[str, type[Correction]] = {
+    "add": Correction, "mask": MaskCorrection, "extend": ExtendCorrection,
+}  # fmt: skip

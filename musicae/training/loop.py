@@ -35,7 +35,7 @@ from musicae.training.config import TrainConfig
 from musicae.training.environment import environment_now
 from musicae.training.process import ends_with_the_others, interrupt_flag, keep_freed_memory, refuse_wrong_count
 from musicae.training.run_folder import RunFolder, RunState, cut_metrics
-from musicae.training.run_log import RunLog, describe_place
+from musicae.training.run_log import RunLog, describe_gain, describe_place, time_left
 from musicae.training.trouble import divergence, halved, refuse_to_halve_less, until_it_fits
 from musicae.training.update import Examples, add_gradients, clip_gradients, update_average
 from musicae.training.validation import Validation
@@ -80,12 +80,14 @@ def train(
     run = TrainingRun(domain, model, dataset, config, manifest, folder, callbacks)
     if resume:
         run.restore()
-    else:
-        run.save()
     run.start_trackers()
     with RunLog(run.folder, visible=run.is_main, track=run.track) as log, interrupt_flag() as interrupted:
         for sentence in (run.place, *remarks):
             log.say(sentence)
+        if not resume:
+            if run.is_fine_tuning:
+                run.evaluate(log)
+            run.save()
         while not run.finished:
             started = time.perf_counter()
             run.update(log)
@@ -102,6 +104,9 @@ def train(
                 break
         if run.is_stopped:
             log.say(f"stopped by a callback at step {run.step}")
+        if run.is_fine_tuning and run.finished:
+            gain = (run.first_total - run.best_total) / domain.spec.numel
+            log.say(describe_gain(str(config.start_from), gain))
     run.call("on_end")
     run.wait()
     run.stop_trackers()
@@ -193,6 +198,11 @@ class TrainingRun:
     def finished(self) -> bool:
         """Whether steps, minutes or patience have run out, or a callback stopped the run."""
         return self.progress >= 1 or self.stale_evaluations >= self.config.patience or self.is_stopped
+
+    @property
+    def is_fine_tuning(self) -> bool:
+        """Whether a restorer goes on from another one's weights, which are then scored too, and may stay the best."""
+        return self.config.start_from is not None and self.corruption is not None
 
     @property
     def is_main(self) -> bool:
@@ -313,10 +323,12 @@ class TrainingRun:
             "minutes": self.elapsed_s / 60,
         }
         self._evaluated_step = self.step
+        scores = self.validation.scores(model) if self.is_main else {}
+        self.metrics |= scores
         log.record(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
         names = ("loss", "reconstruction_nats", "penalty" if model.latent.has_penalty else "kl_bits")
-        shown = "  ".join(f"{name} {self.metrics[name]:,.5g}" for name in names)
-        log.say(f"step {self.step}  validation  {shown}")
+        shown = "  ".join(f"{name} {self.metrics[name]:,.5g}" for name in tuple(scores) or names)
+        log.say(f"step {self.step}  validation  {shown}{time_left(self.elapsed_s, self.progress)}")
         if sentence := divergence(total, self.first_total, self.best_total, self.domain.spec.numel):
             log.say(sentence)
         if not math.isfinite(self.first_total):

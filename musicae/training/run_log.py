@@ -56,6 +56,24 @@ def describe_place(device: str, processes: int, threads: int, precision: str) ->
     return f"training on {place}, precision {'float32' if precision == 'no' else precision}"
 
 
+def describe_gain(start_from: str, gain: float) -> str:
+    """What a restorer has gained, in words.
+
+    Args:
+        start_from: what it went on from.
+        gain: in nats for each number of an example, of the validation split.
+    """
+    if not gain > 0:  # which not-a-number isn't either
+        return f"no better than {start_from} on the validation examples; its weights stay the best"
+    return f"better than {start_from} on the validation examples, by {gain:.3g} nats a number"
+
+
+def time_left(elapsed_s: float, progress: float) -> str:
+    """Minutes that are left of a run, for where no bar is drawn; empty where that is less than one or not known."""
+    left_s = elapsed_s * (1 / progress - 1) if 0 < progress < 1 else 0.0
+    return f"  {left_s / 60:.0f} min left" if left_s >= 60 else ""
+
+
 class RunLog:
     """Writes a run's numbers to its folder, and shows them while it runs.
 

@@ -22,7 +22,7 @@ from musicae.plots import save_png
 from musicae.training.trouble import halved, refuse_to_halve_less, until_it_fits
 from musicae.training.update import Examples, add_losses
 
-_PREVIEW_EXAMPLES = 8
+_PREVIEW_EXAMPLES, _SCORED_EXAMPLES = 8, 32
 
 
 class Validation:
@@ -93,6 +93,24 @@ class Validation:
             sums = add_losses(sums, exact, len(part.target) / len(rows))
         assert sums is not None
         return sums
+
+    @torch.no_grad()
+    def scores(self, model: Autoencoder) -> dict[str, float]:
+        """The domain's `progress_metrics`, means over the first examples; of what is no restorer none."""
+        names = self.domain.progress_metrics
+        if self.corruption is None or not names:
+            return {}
+        found: dict[str, list[Tensor]] = {}
+        rows = torch.arange(min(_SCORED_EXAMPLES, len(self.table)))
+        for index, part in enumerate(rows.split(self.most_examples)):
+            batch = self._batch(part, self._generator(index))
+            with self._precision():
+                answer = model.reconstruct(batch.corrupted, condition=batch.condition)
+            measured = self.domain.metrics(answer.float(), batch.target, batch.corrupted)
+            for name in names:
+                if name in measured:
+                    found.setdefault(name, []).append(measured[name].float().cpu())
+        return {name: float(torch.cat(values).nanmean()) for name, values in found.items()}
 
     def write_preview(self, model: Autoencoder, folder: Path, step: int) -> None:
         """Writes what the model makes of a few examples: `folder/step-000500.png`, and sound or music beside it."""
