@@ -22,11 +22,11 @@ from audio_clips import (
     Clip,
     clips,
     on_spectrum,
-    outside_clips,
     resampled,
     restored,
     score,
 )
+from denoisers import MODELS as DENOISERS
 from judges import cepstra, frechet_distance
 from stored import trained_model
 from torch import Tensor
@@ -40,7 +40,7 @@ from musicae.evaluation.linear import fitted_pca, pca_restored
 from musicae.inference.interpolate import changes
 from musicae.trained import TrainedModel
 
-DENOISERS = ("denoise-16k", "denoise-live-16k")
+
 RATIOS_DB = (0.0, 5.0, 10.0)
 JUDGED_DB = 5.0  # at which speech is scored by PESQ and STOI
 _SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)
@@ -61,12 +61,6 @@ def denoising(sets: Path, runs: Path) -> dict[str, Any]:
         # PESQ takes longer than all methods together.
         found |= _compared(methods, clips(sets, "test"), ratio_db, is_judged=ratio_db == JUDGED_DB)
     return found
-
-
-def outside(sets: Path, runs: Path) -> dict[str, Any]:
-    """The same at 5 dB on sets that nobody trained or chose on."""
-    methods = _methods(sets, runs)
-    return _compared(methods, outside_clips(sets), JUDGED_DB, is_judged=True)
 
 
 def _compared(methods: dict[str, Method], found: list[Clip], ratio_db: float, *, is_judged: bool) -> dict[str, Any]:
@@ -301,9 +295,9 @@ def cost(sets: Path, runs: Path) -> dict[str, Any]:
                     lambda trained=trained: trained.denoise(source).save(target)
                 )
         torch.set_num_threads(1)
-        live = trained_model(runs, "denoise-live-16k")
+        live = trained_model(runs, "denoise-live-48k")
         blocks = np.split(noise[: 10 * RATE_HZ], 10 * 100)
-        found["denoise-live-16k, stream of 10 ms blocks, 1 thread"] = _factor(
+        found["denoise-live-48k, stream of 10 ms blocks, 1 thread"] = _factor(
             lambda: sum(len(block) for block in live.stream(blocks)), sound_s=10
         )
         found["latency_ms"] = 1000 * live.stream(blocks).latency_s
@@ -315,13 +309,13 @@ def cost(sets: Path, runs: Path) -> dict[str, Any]:
                 )
         hour = Path(folder) / "hour.wav"
         Sound.from_blocks(lambda: _stereo_hour(rng), 44_100, 2, 3600 * 44_100).save(hour)
-        name = "denoise-16k"
+        name = "denoise-48k"
         model = runs / name if (runs / name).is_dir() else name
         started = time.perf_counter()
         command = [sys.executable, "-c", _HOUR, str(model), str(hour), str(target)]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found["hour_gib"] = float(printed)
-        found["denoise-16k, an hour of stereo at 44.1 kHz"] = 3600 / (time.perf_counter() - started)
+        found["denoise-48k, an hour of stereo at 44.1 kHz"] = 3600 / (time.perf_counter() - started)
     return found
 
 

@@ -1,9 +1,8 @@
 """Noisy clips that denoisers are compared on, and the scores of one restored clip.
 
 Clean sounds and families of noise that no shipped model was trained on (see audio_sets.py): rendered tunes of held-out
-instruments, real recordings, held-out sentences of the trained voice, and speakers never trained on; and, as `outside`,
-voices and noises of sets that nobody trained or chose on. Everything is drawn with a seed, so that every run compares
-on the same clips.
+instruments, real recordings, held-out sentences of the trained voice, and speakers never trained on. Everything is at 16 kHz and drawn with a seed, so that every run compares
+on the same clips. Clips of the whole band are in wide_clips.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -67,29 +66,6 @@ def clips(sets: Path, split: str) -> list[Clip]:
                 continue
             found.append(Clip(f"{group}, recorded noise", path.name, clean, _drawn_noise(noises, len(clean), rng)))
             found.append(Clip(f"{group}, coloured noise", path.name, clean, coloured(len(clean), rng)))
-    return found
-
-
-def outside_clips(sets: Path) -> list[Clip]:
-    """Volunteers' voices in seven languages, and real music, in noises of cafés, streets and machines.
-
-    The voices and the noises are of `speech44k_measure` and `noise44k_measure`, which nobody trained or chose on. The
-    music is that of `clips`.
-    """
-    rng = np.random.default_rng(13)
-    noises = recordings(sets / "noise44k_measure")
-    files = [("speech, volunteers", path) for path in sound_files(sets / "speech44k_measure")]
-    files += [(group, path) for group, path in _real_recordings(sets) if group == "music, real"]
-    found = []
-    for group, path in files:
-        try:
-            whole = read_mono(path)
-        except DamagedFileError:  # a few are in formats that not every decoder reads
-            continue
-        for start in _starts(group, len(whole)):
-            clean = whole[start : start + round(_LONGEST_S * RATE_HZ)]
-            if len(clean) >= RATE_HZ and np.sqrt(np.mean(clean**2)) >= 1e-3:
-                found.append(Clip(f"{group}, outside noise", path.name, clean, _drawn_noise(noises, len(clean), rng)))
     return found
 
 

@@ -133,14 +133,14 @@ def choices(sets: Path, runs: Path) -> dict[str, Rows]:
 
 def overlap(sets: Path, runs: Path) -> Rows:
     """Chunk by chunk against at once; in float32, whose rounding hides nothing."""
-    trained = trained_model(runs, "denoise-16k")
+    trained = trained_model(runs, "denoise-48k")
     framing = _framing(trained)
     hop, fade = framing.n_fft // 4, framing.fade_samples
     rows: Rows = {}
     for name, sound in _long_sounds(sets).items():
         if name == "clean speech":
             continue
-        at_once = _mapped(sound, trained, replace(framing, chunk_samples=len(sound)))
+        at_once = _mapped(sound, trained, replace(framing, chunk_samples=_longer_than(sound, framing)))
         for frames in OVERLAPS_FRAMES:
             cut = replace(framing, edge_samples=(frames * hop - fade) // 2)
             row = rows.setdefault(name, {})
@@ -150,7 +150,7 @@ def overlap(sets: Path, runs: Path) -> Rows:
 
 def precision(sets: Path, runs: Path) -> Rows:
     """Masks in bfloat16 against float32; of the times the shorter of two that took turns."""
-    trained = trained_model(runs, "denoise-16k")
+    trained = trained_model(runs, "denoise-48k")
     rows: Rows = {}
     for name, sound in _long_sounds(sets).items():
         results, best_s = {}, {False: np.inf, True: np.inf}
@@ -187,6 +187,11 @@ def _long_sounds(sets: Path) -> dict[str, np.ndarray]:
         "clean speech": [clip.clean for clip in voices],
     }
     return {name: np.concatenate(sounds)[: _LONG_S * RATE_HZ] for name, sounds in parts.items()}
+
+
+def _longer_than(sound: np.ndarray, framing: Framing) -> int:
+    """A chunk that holds all of `(samples,)` at the model's rate."""
+    return len(sound) * framing.sample_rate_hz // RATE_HZ + framing.n_fft
 
 
 def _framing(trained: TrainedModel) -> Framing:
@@ -238,7 +243,7 @@ Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 def profile(sets: Path, runs: Path) -> Rows:
     """Gains in SI-SDR without and with a noise profile, in steady noise and in rooms; of two voices and two tunes."""
-    trained = trained_model(runs, "denoise-16k")
+    trained = trained_model(runs, "denoise-48k")
     generator = torch.Generator().manual_seed(0)
     families = {name: NOISES[name] for name in STEADY} | {"whine": _whine}
     steady: dict[str, Draw] = {name: partial(_synthetic, family, generator) for name, family in families.items()}

@@ -112,9 +112,12 @@ def _summary(rows: list[dict[str, float]], names: list[str]) -> dict[str, float]
     return found | {"better": float((gain > 0).mean()), "clips": len(rows)}
 
 
-def stereo(folder: Path, sets: Path, runs: Path) -> dict[str, Any]:
-    """Stereo music at 44.1 kHz, clean and with hiss, hum and a fan at 15 dB: ratios in each band before and after."""
-    music, noises = wide_clips.stereo_music(folder), wide_clips.stereo_noises(sets)
+def stereo(sets: Path, runs: Path) -> dict[str, Any]:
+    """Stereo music at 44.1 kHz, clean and with hiss, hum and a fan at 15 dB: ratios in each band before and after.
+
+    The music is that of Debian's package hedgewars-data, unpacked in the folder `stereo_music`.
+    """
+    music, noises = wide_clips.stereo_music(sets / "stereo_music"), wide_clips.stereo_noises(sets)
     found: dict[str, Any] = {"tracks": len(music), "bands_hz": list(map(list, BANDS_HZ))}
     for model in MODELS:
         trained = trained_model(runs, model)

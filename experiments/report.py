@@ -7,6 +7,7 @@ The text is in results_template.md; the tables are made here, from `results/*.js
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -14,14 +15,13 @@ from typing import Any
 import click
 import play_tables
 import song_tables
+import sound_tables
 from recipes import RECIPES, Recipe, chain, minutes_in_all
-from stored import RUNS, read
+from stored import RUNS, read, with_interval
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE / "results_template.md"
 DOCUMENT = HERE.parent / "docs" / "results.md"
-_RATIOS_DB = (0, 5, 10)
-_DENOISER = "denoise-16k"
 _NOT_RECORDED = "not recorded"
 
 
@@ -95,15 +95,10 @@ def outside_music() -> str:
         own = {f"own test split ({stored[name]['examples']} windows)": stored[name]}
         others = {f"{place}, never trained on ({row['examples']} windows)": row for place, row in places.items()}
         rows += [
-            [f"`{name}`", place, *(_with_interval(row, key) for key in keys)]
+            [f"`{name}`", place, *(with_interval(row, key) for key in keys)]
             for place, row in {**own, **others}.items()
         ]
     return table(["model", "measured on", "accuracy, free-running (95%)", "onset F1 (95%)", "KL, bits (95%)"], rows)
-
-
-def _with_interval(row: dict[str, Any], key: str, form: str = ".4g") -> str:
-    ends = f" ({row[f'{key}_low']:{form}}–{row[f'{key}_high']:{form}})" if f"{key}_low" in row else ""
-    return f"{row[key]:{form}}{ends}"
 
 
 def chords() -> str:
@@ -161,137 +156,6 @@ def quantisation() -> str:
 
 def _change(row: dict[str, dict[str, float]], score: str) -> str:
     return f"{row['fewer'][score] - row['int8'][score]:+.4f}"
-
-
-# Sound
-
-
-def gains() -> str:
-    """SI-SDR gains of every method, noise and ratio."""
-    return _gains(read("audio-baselines"))
-
-
-def outside_gains() -> str:
-    """The same on voices and noises from elsewhere, after those of the own clips at the same ratio."""
-    own = read("audio-baselines")
-    compared = ("speech, recorded noise, 5 dB", "music, real, recorded noise, 5 dB")
-    return _gains({**{place: own[place] for place in compared}, **read("audio-outside")})
-
-
-def _gains(found: dict[str, Any]) -> str:
-    in_all = set.intersection(*(set(row) for row in found.values()))
-    names = [name for name in next(iter(found.values())) if name in in_all and name != "noisy"]
-    rows = [
-        [f"{place} in, {row['noisy']['clips']} clips", *(_with_interval(row[name], "gain_db", ".1f") for name in names)]
-        for place, row in found.items()
-    ]
-    return table(["gain in SI-SDR, dB (95%)", *names], rows)
-
-
-def speech() -> str:
-    """Perceptual and spectral scores of speech in recorded noise."""
-    found = read("audio-baselines")["speech, recorded noise, 5 dB"]
-    measures = ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db")
-    rows = [
-        [measure.replace("_", " "), *(f"{row[measure]:.2f}" for row in found.values())]
-        for measure in measures
-        if measure in found["noisy"]
-    ]
-    rows.append(["better than the Wiener filter", *(f"{row['wins_over_wiener']:.0%}" for row in found.values())])
-    return table(["speech in recorded noise, 5 dB in", *found], rows)
-
-
-def clean_input() -> str:
-    rows = [
-        [
-            name,
-            f"{row['clean_si_sdr_db']:.1f} dB",
-            f"{row['clean_si_sdr_db_lowest']:.1f} dB",
-            f"{row['tone_change_db']:+.1f} dB",
-            "yes" if row["silence_stays"] else "no",
-        ]
-        for name, row in read("audio-clean-input").items()
-    ]
-    return table(
-        ["input without noise", "SI-SDR of clean clips", "the worst clip", "440 Hz tone", "silence stays"], rows
-    )
-
-
-def band_extension() -> str:
-    rows = [
-        [
-            group,
-            str(row["clips"]),
-            f"{row['resampled_lsd_db']:.1f} dB",
-            f"{row['model_lsd_db']:.1f} dB ({row['model_lsd_db_low']:.1f}–{row['model_lsd_db_high']:.1f})",
-            f"{row['share']:.2f}",
-            f"{row['won']} of {row['clips']}",
-        ]
-        for group, row in read("audio-band-extension").items()
-    ]
-    return table(["8 to 16 kHz", "clips", "resampled", "`upscale-16k` (95%)", "share", "closer on"], rows)
-
-
-def notes() -> str:
-    """Notes rebuilt, and paths between notes."""
-    found = read("audio-notes")
-    names = {"model": "`notes-16k`", "PCA": f"PCA of {found['PCA']['components']} components"}
-    rows = [
-        [
-            names.get(name, f"{name} (the ceiling)"),
-            _with_interval(found[name], "log_mel_l1", ".3f"),
-            f"{found[name]['log_spectral_distance_db']:.2f} dB",
-            f"{found[name]['pitch_kept']:.0%}",
-        ]
-        for name in ("copy synthesis", "model", "PCA")
-    ]
-    rebuilt = table(
-        [f"{found['examples']} held-out notes", "log-mel L1 (95%)", "log-spectral distance", "pitch within 50 cents"],
-        rows,
-    )
-    rows = [
-        [name, f"{row['largest_over_mean_step']:.2f}", f"{row['frechet_of_middles']:.1f}"]
-        for name, row in found["paths"].items()
-    ]
-    return f"{rebuilt}\n\n{table(['paths between notes', 'largest / mean step', 'Fréchet distance of middles'], rows)}"
-
-
-def cost() -> str:
-    found = read("audio-cost")
-    rows = [[name, f"{value:.0f} × real time"] for name, value in found.items() if not name.endswith(("gib", "ms"))]
-    rows.append(["`denoise-live-16k`, latency of the stream", f"{found['latency_ms']:.0f} ms"])
-    rows.append(["`denoise-16k`, an hour of stereo at 44.1 kHz, memory", f"{found['hour_gib']:.2f} GiB"])
-    return table(["what", "measured"], rows)
-
-
-def validation_gains() -> str:
-    """Only final models: what legs gained is in the log and in the JSON."""
-    found = {
-        name: row for name, row in read("audio-validation").items() if name not in RECIPES or not RECIPES[name].is_leg
-    }
-    rows = [
-        [f"{sound}, {noise}", *(f"{each[sound][noise]:.1f}" for each in found.values())]
-        for sound, row in next(iter(found.values())).items()
-        for noise in row
-    ]
-    return table(["gain in SI-SDR, dB", *found], rows)
-
-
-_CHOICES = {
-    "overlap": "chunk by chunk against at once: difference, dB",
-    "precision": "masks in bfloat16 against float32",
-    "profile": "with and without a noise profile: gain in SI-SDR, dB",
-    "phases": "Griffin-Lim after copying phases: log-spectral distance in 4-8 kHz, dB",
-}
-
-
-def choices() -> str:
-    parts = []
-    for name, found in read("audio-choices").items():
-        columns = list(next(iter(found.values())))
-        rows = [[row, *(f"{values[column]:.1f}" for column in columns)] for row, values in found.items()]
-        parts.append(table([_CHOICES[name], *columns], rows))
-    return "\n\n".join(parts)
 
 
 # Pictures
@@ -497,15 +361,7 @@ TABLES = {
     "trio_rhythm": trio_rhythm,
     "samples": samples,
     "quantisation": quantisation,
-    "gains": gains,
-    "outside_gains": outside_gains,
-    "speech": speech,
-    "clean_input": clean_input,
-    "band_extension": band_extension,
-    "notes": notes,
-    "cost": cost,
-    "validation_gains": validation_gains,
-    "choices": choices,
+    **{name: partial(make, table) for name, make in sound_tables.TABLES.items()},
     "codes_of_digits": codes_of_digits,
     "restored_digits": restored_digits,
     "drawn_digits": drawn_digits,

@@ -5,8 +5,8 @@
     python experiments/run.py --sets FOLDER audio-baselines      # denoisers and baselines: shipped ones, or of --runs
     python experiments/run.py --sets FOLDER all                  # all recipes, then all measurements
 
-`--sets` is a folder with the unpacked data sets, one sub-folder each, and what audio_sets.py and debian_sounds.py make
-under `sound`. Results go to `experiments/results/*.json`, and from there to docs/results.md. Training ends by the
+`--sets` is a folder with the unpacked data sets, one sub-folder each, and what audio_sets.py, debian_sounds.py and voices.py
+make under `sound`. Results go to `experiments/results/*.json`, and from there to docs/results.md. Training ends by the
 clock, so figures move a little with the machine; the seed fixes the rest. A run that was trained before is only scored;
 remove its folder to train it again.
 """
@@ -19,6 +19,7 @@ from typing import Any
 import audio
 import audio_validation
 import click
+import denoisers
 import groovae
 import grooves
 import image
@@ -64,7 +65,10 @@ class Measurement:
 
 MEASUREMENTS: dict[str, Measurement] = {
     "audio-baselines": Measurement(audio.denoising, "denoisers, Wiener filter, noisereduce and the best mask"),
-    "audio-outside": Measurement(audio.outside, "the same on voices and noises that nobody trained or chose on"),
+    "audio-outside": Measurement(denoisers.outside, "the whole band, beside RNNoise and DeepFilterNet3, outside sets"),
+    "audio-wide-validation": Measurement(denoisers.validation, "the same on clips for choosing"),
+    "audio-stereo": Measurement(denoisers.stereo, "stereo music at 44.1 kHz, clean and with hiss, hum and a fan"),
+    "audio-tonal": Measurement(denoisers.tonal, "clean whistles, howls, sirens, bells and synthesizers", False),
     "audio-clean-input": Measurement(audio.clean_input, "what denoisers do to clean sound, a tone, silence"),
     "audio-band-extension": Measurement(audio.band_extension, "8 kHz sound made 16 kHz and resampled"),
     "audio-notes": Measurement(audio.notes, "notes rebuilt and morphed, PCA, crossfades"),

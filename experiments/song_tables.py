@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stored import read
+from stored import read, with_interval
 
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
@@ -16,22 +16,15 @@ def signatures(table: Table) -> str:
             name,
             place,
             f"{row['examples']}" if "examples" in row else "",
-            _with_interval(row, "accuracy_free_running"),
-            _with_interval(row, "onset_f1"),
-            _with_interval(row, "kl_bits", ".3g"),
+            with_interval(row, "accuracy_free_running"),
+            with_interval(row, "onset_f1"),
+            with_interval(row, "kl_bits", ".3g"),
         ]
         for place, key in (("own books, held out by all legs", "held_out"), ("Nottingham, never trained on", "outside"))
         for name, row in found[key].items()
     ]
     heads = ["time signature", "measured on", "windows", "accuracy (95%)", "onset F1 (95%)", "KL, bits (95%)"]
     return table(heads, rows)
-
-
-def _with_interval(row: dict[str, Any], key: str, form: str = ".4g") -> str:
-    if key not in row:
-        return ""
-    ends = f" ({row[f'{key}_low']:{form}}–{row[f'{key}_high']:{form}})" if f"{key}_low" in row else ""
-    return f"{row[key]:{form}}{ends}"
 
 
 def files_read(table: Table) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,9 @@ def _defined(found: dict[str, Any]) -> dict[str, Any]:
 def trained_model(runs: Path, name: str) -> TrainedModel:
     """The run of that name, or the shipped model where there is no such run."""
     return load(runs / name if (runs / name).is_dir() else name, "cpu")
+
+
+def with_interval(row: Mapping[str, Any], key: str, form: str = ".4g") -> str:
+    """A mean of a row, and its 95% interval where there is one."""
+    ends = f" ({row[f'{key}_low']:{form}}–{row[f'{key}_high']:{form}})" if f"{key}_low" in row else ""
+    return f"{row[key]:{form}}{ends}"

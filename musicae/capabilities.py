@@ -100,6 +100,14 @@ class TakesNoiseProfile(Protocol):
 
 
 @runtime_checkable
+class TellsWhatIsRemoved(Protocol):
+    """A domain that can give what a restoration took away, as a media object."""
+
+    def removed(self, before: Any, after: Any) -> Any:
+        """A media object before its restoration minus that after it."""
+
+
+@runtime_checkable
 class HasTempo(Protocol):
     """A domain whose media objects have a tempo, and so have the frames of its selections."""
 

@@ -44,7 +44,7 @@ def clean_sound(out: Path) -> None:
     """Denoises the starter sound with the shipped model, and draws both."""
     click.echo("Sound: noise taken out of noisy.wav")
     started = time.perf_counter()
-    denoiser = load("denoise-16k")
+    denoiser = load("denoise-48k")
     noisy = denoiser.domain.open(starter_file("noisy.wav"))
     cleaned = denoiser.domain.open(denoiser.denoise(noisy).save(out / "cleaned.wav"))
     noisy.save(out / "noisy.wav")

@@ -53,7 +53,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "music": (".mid", ".midi", ".kar", ".rmi", ".abc", ".musicxml", ".mxl"),
     "audio": (
         *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64"),
-        *(".m4a", ".aac"),
+        *(".m4a", ".aac", ".mp4"),
     ),
 }
 """Name → endings of its files, to find the domain of a file without importing one. A domain that is not listed here is

@@ -19,12 +19,12 @@ _POINTER_BYTES = 10_000
 PRETRAINED = Path(__file__).parent / "pretrained"
 HUB = "hf:/"
 """How the name of a model on the Hub begins, `hf://user/name`; a path has dropped a slash."""
-LIVE_MODEL = "denoise-live-16k"
+LIVE_MODEL = "denoise-live-48k"
 """The shipped model that denoises sound while it arrives."""
 
 SHIPPED_FOR: dict[str, dict[str, str]] = {
     "reconstruct": {"music": "melody-2bar", "audio": "notes-16k"},
-    "denoise": {"audio": "denoise-16k"},
+    "denoise": {"audio": "denoise-48k"},
     "upscale": {"audio": "upscale-16k"},
 }
 """Task → domain → the shipped model that is used if none is named."""

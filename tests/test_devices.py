@@ -33,7 +33,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "conv": {"widths": (4, 8), "latent_size": 4},
     "mlp": {"width": 16, "latent_size": 4},
     "unet": {"widths": (4, 8), "latent_size": 4},
-    "causal": {"width": 16, "layers": 2, "latent_size": 4},
+    "causal": {"widths": (8, 12), "width": 16, "layers": 2, "latent_size": 4},
     "spectrogram": {"widths": (4, 4, 8), "latent_size": 4, "moment_size": 2},
     "steps": {"width": 32, "step_width": 16, "latent_size": 8, "dropout": 0.1},
     "restorer": {"width": 32, "step_width": 16, "latent_size": 8, "reach": 2},

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 A, B = starter_file("a.mid"), starter_file("b.mid")
 RATE_HZ = 16_000
 OF_MUSIC = ["drums-2bar", "drums-2bar-tap", "melody-16bar", "melody-2bar", "piano-2bar", "trio-2bar"]
-OF_SOUND = ["denoise-16k", "denoise-live-16k", "notes-16k", "upscale-16k"]
+OF_SOUND = ["denoise-48k", "denoise-live-48k", "notes-16k", "upscale-16k"]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def melody() -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def denoiser() -> TrainedModel:
-    return load("denoise-16k", "cpu")
+    return load("denoise-48k", "cpu")
 
 
 def notes(piece: Piece) -> list[tuple[float, float, int]]:

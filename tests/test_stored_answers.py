@@ -138,7 +138,7 @@ def test_trio():
     check("trio-2bar", found)
 
 
-@pytest.mark.parametrize("name", ["denoise-16k", "denoise-live-16k"])
+@pytest.mark.parametrize("name", ["denoise-48k", "denoise-live-48k"])
 def test_denoisers(name):
     model = load(name, "cpu")
     found = network_answers(model, model.tensor(clip(), start_s=0.0))

@@ -29,7 +29,7 @@ SIZES = {
     "spectrogram": {"widths": [4, 6], "latent_size": 3, "moment_size": 1},
     "mlp": {"width": 8, "latent_size": 3},
     "unet": {"widths": [4, 6], "latent_size": 3},
-    "causal": {"width": 8, "layers": 2, "latent_size": 3},
+    "causal": {"widths": [4, 6], "width": 8, "layers": 2, "latent_size": 3},
     "steps": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3},
     "restorer": {"width": 8, "step_width": 8, "embedding": 4, "unrolled": 4, "latent_size": 3, "reach": 2},
     "musicvae": {"encoder_width": 4, "decoder_width": 4, "latent_size": 3},

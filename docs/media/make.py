@@ -41,7 +41,7 @@ def main() -> None:
     grooves = musicae.load("drums-2bar").sample(4, seed=3)
     grooves.plot().reduce(2).save(FOLDER / "grooves.png", optimize=True)
     noisy = musicae.Sound.open(starter_file("noisy.wav"))
-    clean = musicae.load("denoise-16k").denoise(noisy)
+    clean = musicae.load("denoise-48k").denoise(noisy)
     compare(noisy, clean, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / "denoise.jpg", quality=85)
     write_mp3(noisy, FOLDER / "noisy.mp3")
     write_mp3(clean, FOLDER / "clean.mp3")

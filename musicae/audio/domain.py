@@ -26,6 +26,7 @@ from musicae.audio.loudness import fade_ends, highest_allowed, true_peak
 from musicae.audio.metrics import restoration_scores, synthesis_scores
 from musicae.audio.noise_profile import noise_profile
 from musicae.audio.overlap_add import Framing, Spectra
+from musicae.audio.removed import removed
 from musicae.audio.report import Report, compare
 from musicae.audio.representation import FORMS, MagnitudeForm
 from musicae.audio.sound import Sound, checked_rate
@@ -219,6 +220,10 @@ class AudioDomain(Domain):
         """
         whole = None if frame is None else replace(frame, frames=None)
         return self.compose(self.form.morph_over_time(path.detach().cpu()), whole)
+
+    def removed(self, before: Sound, after: Sound) -> Sound:
+        """What a restoration took away; see `musicae.audio.removed`."""
+        return removed(before, after)
 
     def report(self, before: Sound, after: Sound, elapsed_s: float) -> Report:
         """What a restoration did, measured; see `musicae.audio.report`."""

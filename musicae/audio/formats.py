@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SOUND_SUFFIXES = (
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64", ".rf64", ".m4a", ".aac",
+    ".mp4",
 )  # fmt: skip
 
 
@@ -313,7 +314,7 @@ def _opened(source: Path | bytes) -> Iterator["_SndfileFile | _FFmpegFile"]:
             return
     if isinstance(source, bytes):
         raise DamagedFileError(
-            f"{_name(source)} is not a sound that can be read ({reason}); m4a and aac are read by a path."
+            f"{_name(source)} is not a sound that can be read ({reason}); m4a, aac and mp4 are read by a path."
         )
     with _opened_by_ffmpeg(source, container, reason) as foreign:
         yield foreign
@@ -344,7 +345,7 @@ def _opened_by_ffmpeg(path: Path, container: Container, reason: str) -> Iterator
     except (DamagedFileError, OSError) as error:
         raise DamagedFileError(
             f"{path} is not a sound that can be read ({reason}); expected one of {', '.join(SOUND_SUFFIXES)}, and for "
-            f".m4a or .aac that FFmpeg is installed."
+            f".m4a, .aac or .mp4 that FFmpeg is installed."
         ) from error
     with stream:
         file = _FFmpegFile(stream, path)

@@ -63,7 +63,7 @@ def evaluate(
 
     Example: musicae evaluate --model runs/image-reconstruct --json
 
-    Example: musicae evaluate --model denoise-16k --data my_recordings --split all
+    Example: musicae evaluate --model denoise-48k --data my_recordings --split all
     """
     from musicae.evaluation.evaluate import evaluate_files
 

@@ -63,10 +63,11 @@ def denoise_pipe(
     max_attenuation_db: float | None,
     noise_profile: Path | None,
     report: bool,
+    noise_only: bool,
 ) -> None:
     """Denoises samples from stdin to stdout, block by block."""
-    if noise_profile is not None or report:
-        raise click.UsageError("--noise-profile and --report go with files; leave them out with -.")
+    if noise_profile is not None or report or noise_only:
+        raise click.UsageError("--noise-profile, --noise-only and --report go with files; leave them out with -.")
     source, target = sys.stdin.buffer, sys.stdout.buffer
     if source.isatty() or target.isatty():
         raise MusicaeError("- takes raw samples from a pipe and gives them to one; connect both ends to a program.")

@@ -68,7 +68,7 @@ def reconstruct(
 
 @click.command()
 @click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
-@model_for_file_option("[default: denoise-16k; with -: denoise-live-16k]")
+@model_for_file_option("[default: denoise-48k; with -: denoise-live-48k]")
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
@@ -89,6 +89,7 @@ def reconstruct(
     metavar="FILE",
     help="Sound: a recording of the noise alone, from the same place and recorder.",
 )
+@click.option("--noise-only", is_flag=True, help="Sound: write what is taken away, NAME-noise, and not what is left.")
 @click.option("--report", is_flag=True, help="Sound: measure before and after, and draw NAME-denoise.png.")
 @track_option
 @stretch_options
@@ -97,6 +98,7 @@ def reconstruct(
 def denoise(
     files: tuple[Path, ...],
     model: str | None,
+    noise_only: bool,
     report: bool,
     track: str | None,
     bars: tuple[int, int] | None,
@@ -113,22 +115,28 @@ def denoise(
 
     Example: musicae denoise noisy.wav --out clean.wav --strength 0.8
 
+    Example: musicae denoise song.mp3 --noise-only
+
     Example: musicae denoise interview.flac --noise-profile empty-room.flac --report
 
-    Example: arecord -f S16_LE -r 16000 -t raw | musicae denoise - | aplay -f S16_LE -r 16000
+    Example: arecord -f S16_LE -r 48000 -t raw | musicae denoise - | aplay -f S16_LE -r 48000
     """
     samples = {name: options.pop(name) for name in PIPE_OPTIONS}
     if is_pipe(files, out):
-        denoise_pipe(model, **samples, **options, report=report)
+        denoise_pipe(model, **samples, **options, report=report, noise_only=noise_only)
         return
     check_inputs(filter(None, [options["noise_profile"]]))
     trained = load_for(model, first_input(files), "denoise", track)
 
     def restore(source: Any) -> Any:
-        return trained.denoise(source, **options)
+        if not noise_only:
+            return trained.denoise(source, **options)
+        return _removed(trained.domain, source, lambda item: trained.denoise(item, **options))
 
+    if noise_only and report:
+        raise click.UsageError("--report compares a sound with what is left of it; leave --noise-only out.")
     change = within_bars(trained.domain, restore, bars, solo)
-    _restore_each(files, trained.domain, change, "denoise", out, force, report=report)
+    _restore_each(files, trained.domain, change, "noise" if noise_only else "denoise", out, force, report=report)
 
 
 @click.command()
@@ -233,6 +241,16 @@ def _restore_each(
         echo_remarks(result.remarks)
     if refused:
         raise type(refused[0])(f"{len(refused)} of {len(inputs)} files gave no result.")
+
+
+def _removed(domain: Any, source: Any, restore: Callable[[Any], Any]) -> Any:
+    """What a restoration takes away from a file."""
+    from musicae.capabilities import TellsWhatIsRemoved
+
+    if not isinstance(domain, TellsWhatIsRemoved):
+        raise MusicaeError(f"{domain.name} is no sum of what it is and noise, only sound is; leave --noise-only out.")
+    item = cast(Any, domain).open(source)
+    return domain.removed(item, restore(item))
 
 
 def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-_FIRST = ("melody-2bar", "melody-16bar", "drums-2bar", "denoise-16k")
+_FIRST = ("melody-2bar", "melody-16bar", "drums-2bar", "denoise-48k")
 """The models that are loaded first, since the page begins with them."""
 
 

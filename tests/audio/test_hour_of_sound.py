@@ -25,7 +25,7 @@ COMMANDS = {
     "denoise": ["denoise", "hour.wav", "--out", "clean.wav"],
     "reconstruct": ["reconstruct", "hour.wav", "--model", "notes-16k", "--out", "again.wav"],
     "embed": ["embed", "hour.wav", "--model", "notes-16k", "--out", "map.csv"],
-    "evaluate": ["evaluate", "--model", "denoise-16k", "--data", "hour.wav", "--split", "all"],
+    "evaluate": ["evaluate", "--model", "denoise-48k", "--data", "hour.wav", "--split", "all"],
 }
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]

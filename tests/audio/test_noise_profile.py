@@ -67,7 +67,7 @@ def test_a_profile_helps_against_a_noise_that_the_model_does_not_know(tmp_path: 
     noisy = tune + scale * noise
     soundfile.write(tmp_path / "noisy.wav", gain * noisy, RATE_HZ, subtype="FLOAT")
     soundfile.write(tmp_path / "noise.wav", gain * scale * alone, RATE_HZ, subtype="FLOAT")
-    trained = musicae.load("denoise-16k", "cpu")
+    trained = musicae.load("denoise-48k", "cpu")
     scores = []
     for profile in (None, tmp_path / "noise.wav"):
         clean = trained.denoise(str(tmp_path / "noisy.wav"), noise_profile=profile)

@@ -74,7 +74,7 @@ def test_chunks_that_nothing_changes_give_back_every_frame(frames: int) -> None:
 def test_the_shipped_denoiser_gives_in_chunks_what_it_gives_at_once(bfloat16: bool) -> None:
     tune, _ = soundfile.read(starter_file("noisy.wav"), dtype="float32")
     long = np.concatenate((tune, 0.5 * tune[::-1] + 0.02 * noise(len(tune) / RATE_HZ)[:, 0], tune))
-    model = musicae.load("denoise-16k", "cpu").network
+    model = musicae.load("denoise-48k", "cpu").network
 
     def restored(batch: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -93,7 +93,7 @@ def test_the_shipped_denoiser_gives_in_chunks_what_it_gives_at_once(bfloat16: bo
 def test_bfloat16_is_as_good_as_float32_for_masks() -> None:
     tune, _ = soundfile.read(starter_file("noisy.wav"), dtype="float32")
     spectrum = signal.stft(torch.from_numpy(0.1 * tune[None] / np.sqrt((tune**2).mean())), n_fft=1024)
-    model = musicae.load("denoise-16k", "cpu").network
+    model = musicae.load("denoise-48k", "cpu").network
     with torch.inference_mode():
         full = model.reconstruct(spectrum)
         with torch.autocast("cpu", torch.bfloat16):

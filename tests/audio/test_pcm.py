@@ -123,7 +123,7 @@ def test_without_a_model_the_live_one_is_taken(monkeypatch: pytest.MonkeyPatch) 
     asked = []
     monkeypatch.setattr(pipe, "load", lambda name: asked.append(name) or load("melody-2bar", "cpu"))
     result = piped(b"", code=2)
-    assert asked == ["denoise-live-16k"]
+    assert asked == ["denoise-live-48k"]
     assert "trained to reconstruct, not to denoise" in result.stderr
 
 

@@ -180,3 +180,31 @@ def test_the_log_spectral_distance_of_a_gain_is_that_gain_where_it_is_looked_for
     )
     assert (above > 60).all()
     assert below.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("samples", [1441, 4800, 10_007])
+def test_windows_of_low_delay_are_inverted_exactly(samples: int) -> None:
+    waveform = noise(2, samples)
+    spectrum = signal.stft(waveform, n_fft=1920)
+    assert spectrum.shape == (2, 2, 961, samples // 480 + 1)
+    torch.testing.assert_close(signal.inverse_stft(spectrum, samples=samples), waveform, atol=1e-5, rtol=0)
+
+
+def test_a_frame_of_low_delay_hears_ten_milliseconds_and_sounds_for_twenty() -> None:
+    waveform, frame = noise(1, 9600), 10
+    changed = waveform.clone()
+    changed[:, frame * 480 + 480 :] += 1
+    before, after = (signal.stft(part, n_fft=1920)[..., : frame + 1] for part in (waveform, changed))
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=0)
+    spectrum = signal.stft(waveform, n_fft=1920)
+    spectrum[..., frame] = 0
+    is_changed = (signal.inverse_stft(spectrum, samples=9600) - waveform).abs()[0] > 1e-5
+    where = is_changed.nonzero().flatten()
+    assert frame * 480 - 480 <= where.min() < frame * 480 - 470
+    assert frame * 480 + 470 < where.max() < frame * 480 + 480
+
+
+@pytest.mark.parametrize("n_fft", [512, 1024, 1920, 3072])
+def test_the_power_under_a_window_is_the_mean_square_of_noise(n_fft: int) -> None:
+    power = signal.frame_power(signal.stft(0.3 * noise(1, 100_000), n_fft=n_fft))
+    assert power.mean().item() == pytest.approx(0.09, rel=0.03)

@@ -26,7 +26,7 @@ def untrained(name: str, folder: Path, settings: dict[str, object]) -> TrainedMo
     torch.manual_seed(0)
     model = build_model(name, domain.spec, settings)
     if name == "causal":  # let different cells be turned down by very different amounts
-        torch.nn.init.normal_(model.output_projection[1].weight, std=0.7)
+        torch.nn.init.normal_(model.head.weight, std=0.7)
     manifest = Manifest(
         domain="audio", domain_settings=domain.config.model_dump(mode="json"), task="denoise", model=name,
         model_settings=settings,
@@ -260,7 +260,7 @@ def test_what_is_no_sound_is_refused_in_one_sentence(live: TrainedModel) -> None
 
 
 def test_models_that_look_ahead_or_do_something_else_do_not_stream(tmp_path: Path) -> None:
-    with pytest.raises(MusicaeError, match="looks ahead and cannot stream; take 'denoise-live-16k'"):
+    with pytest.raises(MusicaeError, match="looks ahead and cannot stream; take 'denoise-live-48k'"):
         untrained("unet", tmp_path / "unet", {"widths": (4,), "latent_size": 4}).stream([])
     with pytest.raises(MusicaeError, match="trained to reconstruct, not to denoise"):
         load("melody-2bar", "cpu").stream([])

@@ -143,7 +143,7 @@ def test_without_the_packages_one_sentence_says_what_to_install(tmp_path, monkey
         (["--model", "melody-2bar", "--format", "tflite"], "Invalid value for '--format'"),
         (["--model", "melody-2bar", "--precision", "int4"], "Invalid value for '--precision'"),
         (
-            ["--model", "denoise-16k", "--part", "encoder"],
+            ["--model", "denoise-48k", "--part", "encoder"],
             "this model has no part 'encoder' to export; it has restorer",
         ),
         (["--model", "melody-2bar", "--out", "a-file"], "a-file is a file; --out wants a folder"),

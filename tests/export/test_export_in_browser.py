@@ -207,9 +207,9 @@ def test_a_file_that_is_missing_is_named(page, site, missing, sentence):
 
 
 def test_another_model_is_refused_in_a_sentence(page, site):
-    card = '{"model": "denoise-16k", "network": "unet", "tensors": {"layout": "grid"}}'
+    card = '{"model": "denoise-48k", "network": "unet", "tensors": {"layout": "grid"}}'
     page.route("**/card.json", lambda route: route.fulfill(body=card, content_type="application/json"))
     page.goto(site.address + PAGE.name)
     expect(page.get_by_role("alert")).to_have_text(
-        "This page morphs melodies of two bars, which denoise-16k is no model of; export melody-2bar."
+        "This page morphs melodies of two bars, which denoise-48k is no model of; export melody-2bar."
     )

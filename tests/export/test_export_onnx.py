@@ -20,7 +20,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx")
 onnx = pytest.importorskip("onnx", reason="the extra onnx")
 
 ROOT = Path(__file__).resolve().parents[2]
-TO_PARTS = {"melody-2bar": ("encoder", "decoder", "step"), "denoise-live-16k": ("frame",)}
+TO_PARTS = {"melody-2bar": ("encoder", "decoder", "step"), "denoise-live-48k": ("frame",)}
 Run = Callable[..., list[np.ndarray]]
 
 
@@ -150,7 +150,7 @@ def test_files_have_standard_operators_and_say_nothing_of_where_they_were_made(e
 
 
 def test_the_live_denoiser_frame_by_frame_is_the_stream(exported):
-    trained, files = exported("denoise-live-16k")
+    trained, files = exported("denoise-live-48k")
     samples = Sound.open(starter_file("noisy.wav")).resample(16_000).samples[:16_000]
     state = {
         port["name"]: np.zeros((1, *port["shape"][1:]), np.float32)

@@ -124,6 +124,18 @@ def test_strength_goes_from_the_sound_itself_to_all_that_the_model_does(audio: T
     assert np.abs(cleaned[1.0] - given.samples).max() > 0.01
 
 
+@pytest.mark.parametrize("limits", [{"strength": 0.0}, {"max_attenuation_db": 0.0}])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_where_nothing_is_to_change_no_bit_does(
+    audio: TrainedModel, tmp_path: Path, limits: dict[str, float], subtype: str
+) -> None:
+    samples = np.random.default_rng(1).uniform(-1, 1, (9_000, 2))
+    soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype=subtype)
+    audio.denoise(tmp_path / "a.wav", **limits).save(tmp_path / "b.wav")
+    before, after = (soundfile.read(tmp_path / name)[0] for name in ("a.wav", "b.wav"))
+    assert np.array_equal(before, after)
+
+
 def test_nothing_is_turned_down_by_more_than_is_allowed(audio: TrainedModel) -> None:
     given = audio.tensor(noise())
     before = signal.magnitude(given)
@@ -204,7 +216,7 @@ def test_a_condition_is_spread_over_all_windows_of_a_piece() -> None:
 
 
 def test_only_causal_models_of_sound_stream(audio: TrainedModel, music: TrainedModel) -> None:
-    with pytest.raises(MusicaeError, match="looks ahead and cannot stream; take 'denoise-live-16k'"):
+    with pytest.raises(MusicaeError, match="looks ahead and cannot stream; take 'denoise-live-48k'"):
         audio.stream([np.zeros(100, np.float32)])
     with pytest.raises(MusicaeError, match="was trained to reconstruct, not to denoise"):
         music.stream([np.zeros(100, np.float32)])

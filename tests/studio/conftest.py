@@ -15,7 +15,7 @@ import pytest
 
 from musicae.starter import starter_file
 
-MODELS = ("melody-2bar", "melody-16bar", "drums-2bar", "denoise-16k")
+MODELS = ("melody-2bar", "melody-16bar", "drums-2bar", "denoise-48k")
 ROOT = Path(__file__).resolve().parents[2]
 _START_S = 120
 

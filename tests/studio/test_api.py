@@ -123,7 +123,7 @@ def _notes(hits: list[tuple[int, int]]) -> Any:
 
 
 def test_a_sound_is_cleaned_and_what_was_taken_away_is_the_difference(studio, files):
-    found = studio.compute("denoise", model="denoise-16k", item=files["noisy.wav"]["id"])["items"]
+    found = studio.compute("denoise", model="denoise-48k", item=files["noisy.wav"]["id"])["items"]
     sounds = []
     for item in (files["noisy.wav"], *found):
         answer = studio.ask(f"/api/media/{item['id']}/file?ending=wav")
@@ -181,7 +181,7 @@ def test_pictures_of_anything_are_pngs(studio, files):
         ("/api/sample", {"model": "melody-2bar", "count": 1000}, 422, "count"),
         ("/api/sample", {"model": "melody-2bar", "key": "H sharp"}, 422, "key"),
         ("/api/sample", {"model": "melody-2bar", "unknown": 1}, 422, "unknown"),
-        ("/api/sample", {"model": "denoise-16k"}, 422, "can't sample"),
+        ("/api/sample", {"model": "denoise-48k"}, 422, "can't sample"),
         ("/api/sample", {"model": "/etc/passwd"}, 422, "no model of that name"),
         ("/api/decode", {"model": "melody-2bar", "code": [1.0, 2.0]}, 422, "256 numbers"),
         ("/api/sample", b"no json", 422, "JSON"),
@@ -325,7 +325,7 @@ def test_a_long_job_tells_its_progress_and_can_be_stopped(studio):
     soundfile.write(buffer, noise, rate_hz, format="WAV")
     item = studio.ask("/api/media?name=long.wav", buffer.getvalue()).json
     found: list[Any] = []
-    body = {"model": "denoise-16k", "item": item["id"]}
+    body = {"model": "denoise-48k", "item": item["id"]}
     thread = threading.Thread(target=lambda: found.append(studio.ask("/api/denoise?job=long-1", body)))
     thread.start()
     seen, until = [], time.monotonic() + 60
@@ -342,7 +342,7 @@ def test_a_client_that_goes_away_stops_its_job(studio):
     rate_hz, buffer = 16_000, io.BytesIO()
     soundfile.write(buffer, np.random.default_rng(1).standard_normal(590 * rate_hz) * 0.1, rate_hz, format="WAV")
     item = studio.ask("/api/media?name=longer.wav", buffer.getvalue()).json
-    body = f'{{"model": "denoise-16k", "item": "{item["id"]}"}}'.encode()
+    body = f'{{"model": "denoise-48k", "item": "{item["id"]}"}}'.encode()
     host = studio.address.removeprefix("http://")
     line = socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=10)
     head = f"POST /api/denoise?job=gone HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"

@@ -249,6 +249,23 @@ def test_a_model_to_start_from_gives_its_settings_and_its_weights(tmp_path):
     assert all(torch.allclose(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize(("learning_rate", "sentence"), [(1e-3, "better than"), (1e-30, "no better than")])
+def test_a_restorer_that_goes_on_from_another_says_what_it_gained(tmp_path, capsys, learning_rate, sentence):
+    def run(folder: Path, **settings) -> Path:
+        made = Experiment.resolve("tile", data=TILES, task="denoise", settings={**TINY, **settings})
+        return made.run(folder, made.read())
+
+    first = run(tmp_path / "first", steps=20, evaluate_every=20)
+    own = read_manifest(first).metrics["loss"]
+    capsys.readouterr()
+    settings = {"start_from": str(tmp_path / "first"), "learning_rate": learning_rate}
+    second = read_manifest(run(tmp_path / "second", steps=40, evaluate_every=20, **settings))
+    history = losses(tmp_path / "second")
+    assert history[0] == pytest.approx(own)  # it is scored before anything is learned
+    assert f"\n{sentence} {tmp_path / 'first'}" in capsys.readouterr().err
+    assert second.metrics["loss"] == min(history.values()) <= history[0]
+
+
 def test_own_settings_come_before_those_of_the_start(tmp_path):
     train(tmp_path / "first", steps=2)
     start = {"start_from": str(tmp_path / "first")}

@@ -1,0 +1,216 @@
+"""Tables of results/: sound. `report.py` puts them on the page."""
+
+from collections.abc import Callable
+from typing import Any
+
+from recipes import RECIPES
+from stored import read, with_interval
+
+Table = Callable[..., str]
+"""Makes Markdown of headings and rows."""
+
+
+# Denoising over the whole band
+
+
+def outside(table: Table) -> str:
+    """Voices, music and noises that nobody trained or chose on, at each ratio."""
+    return _wide(table, read("audio-outside"), ("speech", "music"), "0 dB", "5 dB", "10 dB")
+
+
+def outside_groups(table: Table) -> str:
+    """The same at 5 dB, by language, music and noise."""
+    found = read("audio-outside")
+    return _wide(table, found, [group for group in found if group not in ("speech", "music")], "5 dB")
+
+
+def wide_validation(table: Table) -> str:
+    """The clips for choosing."""
+    found = read("audio-wide-validation")
+    return _wide(table, found, [group for group in found if " in " not in group], "0 dB", "5 dB", "10 dB")
+
+
+def _wide(table: Table, found: dict[str, Any], groups: Any, *ratios: str) -> str:
+    names = [name for name in next(iter(found.values()))["5 dB"] if name != "noisy"]
+    rows = [
+        [f"{group}, {ratio} in, {found[group][ratio]['noisy']['clips']} clips",
+         *(with_interval(found[group][ratio][name], "gain_db", ".1f") for name in names)]
+        for group in groups
+        for ratio in ratios
+    ]  # fmt: skip
+    return table(["gain in SI-SDR, dB (95%)", *names], rows)
+
+
+def outside_speech(table: Table) -> str:
+    """PESQ, STOI and the share of clips that got better, at 5 dB."""
+    found = read("audio-outside")
+    speech, music = found["speech"]["5 dB"], found["music"]["5 dB"]
+    rows = [
+        [measure.upper(), *(f"{row[measure]:.2f}" for row in speech.values())]
+        for measure in ("pesq", "stoi")
+        if measure in speech["noisy"]
+    ]
+    rows += [
+        [f"{kind} that got better", *(f"{row['better']:.0%}" for row in of_kind.values())]
+        for kind, of_kind in (("speech", speech), ("music", music))
+    ]
+    return table(["voices of the table above, 5 dB in", *speech], rows)
+
+
+def stereo(table: Table) -> str:
+    """Ratios in bands of stereo music before and after."""
+    found = read("audio-stereo")
+    bands = [f"{low / 1000:g}–{high / 1000:g} kHz" for low, high in found["bands_hz"]]
+    rows = []
+    for model, of_model in found.items():
+        if model in ("tracks", "bands_hz"):
+            continue
+        for noise, row in of_model.items():
+            if noise == "clean":
+                cells = (f"{low:.1f}, level ±{change:.2f}" for low, change in
+                         zip(row["lowest_after_db"], row["largest_change_db"], strict=True))  # fmt: skip
+            else:
+                cells = (f"{before:.1f} → {after:.1f}" for before, after in
+                         zip(row["before_db"], row["after_db"], strict=True))  # fmt: skip
+            rows.append([f"{model}, {'clean, the worst track' if noise == 'clean' else noise}", *cells])
+    return table([f"signal to error, dB; {found['tracks']} tracks", *bands], rows)
+
+
+def tonal(table: Table) -> str:
+    """The lowest ratio of each kind of clean tonal sound."""
+    found = read("audio-tonal")
+    kinds = list(next(iter(found.values())))
+    rows = [[model, *(f"{row[kind]:.1f}" for kind in kinds)] for model, row in found.items()]
+    return table(["signal to error, dB, the lowest of four", *kinds], rows)
+
+
+# The clips of the training sets' test parts
+
+
+def gains(table: Table) -> str:
+    """SI-SDR gains of every method, noise and ratio."""
+    return _gains(table, read("audio-baselines"))
+
+
+def _gains(table: Table, found: dict[str, Any]) -> str:
+    in_all = set.intersection(*(set(row) for row in found.values()))
+    names = [name for name in next(iter(found.values())) if name in in_all and name != "noisy"]
+    rows = [
+        [f"{place} in, {row['noisy']['clips']} clips", *(with_interval(row[name], "gain_db", ".1f") for name in names)]
+        for place, row in found.items()
+    ]
+    return table(["gain in SI-SDR, dB (95%)", *names], rows)
+
+
+def speech(table: Table) -> str:
+    """Perceptual and spectral scores of speech in recorded noise."""
+    found = read("audio-baselines")["speech, recorded noise, 5 dB"]
+    measures = ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db")
+    rows = [
+        [measure.replace("_", " "), *(f"{row[measure]:.2f}" for row in found.values())]
+        for measure in measures
+        if measure in found["noisy"]
+    ]
+    rows.append(["better than the Wiener filter", *(f"{row['wins_over_wiener']:.0%}" for row in found.values())])
+    return table(["speech in recorded noise, 5 dB in", *found], rows)
+
+
+def clean_input(table: Table) -> str:
+    rows = [
+        [
+            name,
+            f"{row['clean_si_sdr_db']:.1f} dB",
+            f"{row['clean_si_sdr_db_lowest']:.1f} dB",
+            f"{row['tone_change_db']:+.1f} dB",
+            "yes" if row["silence_stays"] else "no",
+        ]
+        for name, row in read("audio-clean-input").items()
+    ]
+    return table(
+        ["input without noise", "SI-SDR of clean clips", "the worst clip", "440 Hz tone", "silence stays"], rows
+    )
+
+
+def band_extension(table: Table) -> str:
+    rows = [
+        [
+            group,
+            str(row["clips"]),
+            f"{row['resampled_lsd_db']:.1f} dB",
+            f"{row['model_lsd_db']:.1f} dB ({row['model_lsd_db_low']:.1f}–{row['model_lsd_db_high']:.1f})",
+            f"{row['share']:.2f}",
+            f"{row['won']} of {row['clips']}",
+        ]
+        for group, row in read("audio-band-extension").items()
+    ]
+    return table(["8 to 16 kHz", "clips", "resampled", "`upscale-16k` (95%)", "share", "closer on"], rows)
+
+
+def notes(table: Table) -> str:
+    """Notes rebuilt, and paths between notes."""
+    found = read("audio-notes")
+    names = {"model": "`notes-16k`", "PCA": f"PCA of {found['PCA']['components']} components"}
+    rows = [
+        [
+            names.get(name, f"{name} (the ceiling)"),
+            with_interval(found[name], "log_mel_l1", ".3f"),
+            f"{found[name]['log_spectral_distance_db']:.2f} dB",
+            f"{found[name]['pitch_kept']:.0%}",
+        ]
+        for name in ("copy synthesis", "model", "PCA")
+    ]
+    rebuilt = table(
+        [f"{found['examples']} held-out notes", "log-mel L1 (95%)", "log-spectral distance", "pitch within 50 cents"],
+        rows,
+    )
+    rows = [
+        [name, f"{row['largest_over_mean_step']:.2f}", f"{row['frechet_of_middles']:.1f}"]
+        for name, row in found["paths"].items()
+    ]
+    return f"{rebuilt}\n\n{table(['paths between notes', 'largest / mean step', 'Fréchet distance of middles'], rows)}"
+
+
+def cost(table: Table) -> str:
+    found = read("audio-cost")
+    rows = [[name, f"{value:.0f} × real time"] for name, value in found.items() if not name.endswith(("gib", "ms"))]
+    rows.append(["`denoise-live-48k`, latency of the stream", f"{found['latency_ms']:.0f} ms"])
+    rows.append(["`denoise-48k`, an hour of stereo at 44.1 kHz, memory", f"{found['hour_gib']:.2f} GiB"])
+    return table(["what", "measured"], rows)
+
+
+def validation_gains(table: Table) -> str:
+    """Only final models: what legs gained is in the log and in the JSON."""
+    found = {
+        name: row for name, row in read("audio-validation").items() if name not in RECIPES or not RECIPES[name].is_leg
+    }
+    rows = [
+        [f"{sound}, {noise}", *(f"{each[sound][noise]:.1f}" for each in found.values())]
+        for sound, row in next(iter(found.values())).items()
+        for noise in row
+    ]
+    return table(["gain in SI-SDR, dB", *found], rows)
+
+
+_CHOICES = {
+    "overlap": "chunk by chunk against at once: difference, dB",
+    "precision": "masks in bfloat16 against float32",
+    "profile": "with and without a noise profile: gain in SI-SDR, dB",
+    "phases": "Griffin-Lim after copying phases: log-spectral distance in 4-8 kHz, dB",
+}
+
+
+def choices(table: Table) -> str:
+    parts = []
+    for name, found in read("audio-choices").items():
+        columns = list(next(iter(found.values())))
+        rows = [[row, *(f"{values[column]:.1f}" for column in columns)] for row, values in found.items()]
+        parts.append(table([_CHOICES[name], *columns], rows))
+    return "\n\n".join(parts)
+
+
+TABLES: dict[str, Callable[[Table], str]] = {
+    "outside": outside, "outside_groups": outside_groups, "outside_speech": outside_speech,
+    "wide_validation": wide_validation, "stereo": stereo, "tonal": tonal, "gains": gains, "speech": speech,
+    "clean_input": clean_input, "band_extension": band_extension, "notes": notes, "cost": cost,
+    "validation_gains": validation_gains, "choices": choices,
+}  # fmt: skip
