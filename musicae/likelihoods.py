@@ -413,6 +413,7 @@ LIKELIHOODS: dict[str, Callable[[], type[Likelihood]]] = {
     "spectral": _spectral("Spectral"),
     "log_spectral": _spectral("LogSpectral"),
     "magnitude": _spectral("Magnitude"),
+    "resynthesis": _spectral("Resynthesis"),
 }
 """Name → a function that gives the class."""
 

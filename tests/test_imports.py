@@ -17,7 +17,7 @@ PACKAGE = Path(musicae.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors config spec atomic_io tensor_files limits precision capabilities",
+        "errors config spec atomic_io tensor_files limits precision capabilities stft",
         "nn likelihoods spectral_likelihoods",
         "models shipped hub domain roll_panel plots",
         "image music audio",

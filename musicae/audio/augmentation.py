@@ -81,3 +81,28 @@ def pitched(spectrum: Tensor, generator: torch.Generator) -> Tensor:
         for index in (below, below + 1)
     ]
     return torch.where(place[:, None, :, None] <= frequencies - 1, torch.lerp(taken[0], taken[1], share), 0.0)
+
+
+def resampled(waveform: Tensor, generator: torch.Generator) -> Tensor:
+    """Plays each row faster or slower by up to `PITCH_SEMITONES`; what is missing at the end is silence.
+
+    Args:
+        waveform: `(batch, samples)`.
+        generator: on the same device.
+    """
+    rows, samples = waveform.shape
+    ratio = 2 ** (PITCH_SEMITONES * (2 * uniform((rows, 1), generator) - 1) / 12)
+    place = torch.arange(samples, device=waveform.device) * ratio  # (rows, samples): where each comes from
+    below = place.floor()
+    share = (place - below).to(waveform)
+    index = below.long()[..., None] + torch.arange(-1, 3, device=waveform.device)  # four samples around
+    padded = torch.nn.functional.pad(waveform, (1, 3))
+    known = padded.gather(1, (index + 1).clamp(0, samples + 3).flatten(1)).unflatten(1, (samples, 4))
+    before, first, second, after = known.unbind(-1)
+    # A cubic through four samples (Catmull & Rom, 1974).
+    slopes = 0.5 * (second - before), 0.5 * (after - first)
+    square, cube = share.square(), share**3
+    return (
+        (2 * cube - 3 * square + 1) * first + (cube - 2 * square + share) * slopes[0]
+        + (3 * square - 2 * cube) * second + (cube - square) * slopes[1]
+    )  # fmt: skip

@@ -32,7 +32,7 @@ class AudioConfig(DomainConfig):
     chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
     # Complex spectra that are turned down (spectrum) or whose upper half is filled in (band), or magnitudes. Training
     # decides it by the task, unless it is stated.
-    representation: Literal["spectrum", "band", "magnitude"] = "spectrum"
+    representation: Literal["spectrum", "band", "magnitude", "synthesis"] = "spectrum"
     noise: tuple[str, ...] = ()  # folders or files of noise recordings, beside the families
     families: tuple[str, ...] = tuple(NOISES)  # of made noise
     snr_db_low: float = Field(-5.0, ge=-40, le=80)

@@ -28,7 +28,7 @@ from musicae.audio.noise_profile import noise_profile
 from musicae.audio.overlap_add import Framing, Spectra
 from musicae.audio.removed import removed
 from musicae.audio.report import Report, compare
-from musicae.audio.representation import FORMS, MagnitudeForm
+from musicae.audio.representation import FORMS
 from musicae.audio.sound import Sound, checked_rate
 from musicae.audio.streaming import MaskFunction, SoundStream, through_stream
 from musicae.domain import Baseline, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
@@ -154,7 +154,7 @@ class AudioDomain(Domain):
         waveforms = self._waveforms(tensor, is_final=True)
         rate_hz = self.config.sample_rate_hz
         frames = frame.frames if frame is not None and len(tensor) == 1 else None
-        if isinstance(self.form, MagnitudeForm):  # what is made of a code begins and ends anywhere
+        if self.form.is_generated:  # what is made of a code begins and ends anywhere
             if frame is not None and frames is not None:
                 waveforms = waveforms[:, : max(1, round(frames * rate_hz / frame.sample_rate_hz))]
             waveforms = np.stack([_faded(row, rate_hz) for row in waveforms])
@@ -290,8 +290,9 @@ class AudioDomain(Domain):
     # scores
 
     def metrics(self, estimate: Tensor, target: Tensor, corrupted: Tensor) -> dict[str, Tensor]:
-        if isinstance(self.form, MagnitudeForm):
-            return synthesis_scores(self.form.magnitude(estimate), self.form.magnitude(target), self.config)
+        if self.form.is_generated:
+            waveform = self.form.to_waveform(estimate)
+            return synthesis_scores(waveform, self.form.magnitude(estimate), self.form.magnitude(target), self.config)
         return restoration_scores(estimate, target, corrupted, self.config)
 
     def attributes(self, tensor: Tensor) -> dict[str, Tensor]:
@@ -303,11 +304,11 @@ class AudioDomain(Domain):
         del examples
         if task == "denoise":
             return denoising_baselines(self.config.sample_rate_hz)
-        return {"copy_synthesis": lambda corrupted, clean: clean} if isinstance(self.form, MagnitudeForm) else {}
+        return {"copy_synthesis": lambda corrupted, clean: self.form.copied(clean)} if self.form.is_generated else {}
 
     @property
     def primary_metric(self) -> str | None:
-        return None if isinstance(self.form, MagnitudeForm) else "si_sdr_out_db"
+        return None if self.form.is_generated else "si_sdr_out_db"
 
     @property
     def example_duration_s(self) -> float:
@@ -319,7 +320,7 @@ class AudioDomain(Domain):
             n_fft=self.config.n_fft,
             chunk_samples=self.config.chunk_samples,
             level_rms=LEVEL_RMS,
-            is_generated=isinstance(self.form, MagnitudeForm),
+            is_generated=self.form.is_generated,
         )
         return framing if task == "reconstruct" else framing.for_restoring(shares_mask=task == "denoise")
 

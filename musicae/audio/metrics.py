@@ -28,14 +28,22 @@ def spectral_distances(estimate: Tensor, target: Tensor, config: AudioConfig) ->
     }
 
 
-def synthesis_scores(estimate: Tensor, target: Tensor, config: AudioConfig) -> dict[str, Tensor]:
-    """Scores of the sounds that Griffin-Lim makes of linear magnitudes `(batch, frequency, time)`: name → `(batch,)`.
+def synthesis_scores(
+    waveform: Tensor, estimate: Tensor, target: Tensor, config: AudioConfig
+) -> dict[str, Tensor]:
+    """Scores of sounds that were made anew: name → `(batch,)`.
 
     `pitch_kept` is 1 where the pitch is within 50 cents of the target's, NaN where that has none;
     `log_mel_l1_magnitudes` is the distance of the magnitudes themselves, before a sound is made of them.
+
+    Args:
+        waveform: what was made, `(batch, samples)`.
+        estimate: the linear magnitudes that it was made of, `(batch, frequency, time)`.
+        target: linear magnitudes, same shape.
+        config: of the domain.
     """
-    samples, n_fft, rate_hz = config.chunk_samples, config.n_fft, config.sample_rate_hz
-    resynthesised = signal.magnitude(signal.stft(signal.griffin_lim(estimate, samples=samples), n_fft=n_fft))
+    rate_hz = config.sample_rate_hz
+    resynthesised = signal.magnitude(signal.stft(waveform, n_fft=config.n_fft))
     ours, theirs = (sound_attributes(linear, sample_rate_hz=rate_hz)["pitch"] for linear in (resynthesised, target))
     is_kept = ((ours - theirs).abs() <= 0.5).float()
     return {

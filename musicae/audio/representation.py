@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
-from musicae.audio.augmentation import augmented, coloured, pitched
+from musicae.audio.augmentation import augmented, coloured, pitched, resampled
 from musicae.audio.config import AudioConfig
 from musicae.spec import Layout, TensorSpec
 
@@ -24,6 +24,8 @@ class Form(ABC):
     """One way to write sound as a grid of frequency and time."""
 
     channels: ClassVar[int]
+    is_generated: ClassVar[bool] = False
+    """Whether sound is made anew from it, and not of a sound that is there."""
     meaning: ClassVar[str]
     """What the grid holds, for other programs."""
 
@@ -65,6 +67,10 @@ class Form(ABC):
         """
         del spectrum
         return answer
+
+    def copied(self, tensor: Tensor) -> Tensor:
+        """Examples whose phases were forgotten and found again: what a model that knew all magnitudes would give."""
+        return tensor
 
     def morph_over_time(self, path: Tensor) -> Tensor:
         """The examples `(points, *shape)` of a path become one, `(1, *shape)`, that goes along it while time passes."""
@@ -135,6 +141,7 @@ class MagnitudeForm(Form):
     """Linear magnitudes to the power 0.5, one channel: for what makes sound from a code."""
 
     channels = 1
+    is_generated = True
     meaning = "one channel: magnitudes to the power 0.5; phases are found, as by Griffin-Lim"
     EXPONENT = 0.5
 
@@ -170,5 +177,37 @@ class MagnitudeForm(Form):
         return tensor[:, 0].clamp_min(0) ** (1 / self.EXPONENT)
 
 
-FORMS: dict[str, type[Form]] = {"spectrum": SpectrumForm, "band": BandForm, "magnitude": MagnitudeForm}
+class SynthesisForm(SpectrumForm):
+    """Complex spectra, two channels: for what makes sound, phases and all, from a code."""
+
+    is_generated = True
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(layout=Layout.GRID, shape=self.shape, likelihood="resynthesis")
+
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+        if generator is None:
+            return signal.stft(waveform, n_fft=self.config.n_fft)
+        changed = augmented(
+            resampled(waveform, generator), generator, sample_rate_hz=self.config.sample_rate_hz, room_share=0.0
+        )
+        return coloured(signal.stft(changed, n_fft=self.config.n_fft), generator)
+
+    def copied(self, tensor: Tensor) -> Tensor:
+        waveform = signal.griffin_lim(signal.magnitude(tensor), samples=self.config.chunk_samples)
+        return signal.stft(waveform, n_fft=self.config.n_fft)
+
+    def morph_over_time(self, path: Tensor) -> Tensor:
+        """Magnitudes go along the path; phases begin as those of the nearest point, and are made to fit each other."""
+        magnitudes = Form.morph_over_time(self, signal.magnitude(path)[:, None])[:, 0]
+        nearest = torch.linspace(0, len(path) - 1, path.shape[-1]).round().long()
+        start = path[nearest, :, :, torch.arange(path.shape[-1])].permute(1, 2, 0)[None]
+        waveform = signal.griffin_lim(magnitudes, samples=self.config.chunk_samples, start=start)
+        return signal.stft(waveform, n_fft=self.config.n_fft)
+
+
+FORMS: dict[str, type[Form]] = {
+    "spectrum": SpectrumForm, "band": BandForm, "magnitude": MagnitudeForm, "synthesis": SynthesisForm,
+}  # fmt: skip
 """`AudioConfig.representation` → form."""

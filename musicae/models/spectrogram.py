@@ -26,12 +26,15 @@ from musicae.nn.convolution import (
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import draw_rows
 from musicae.nn.prior import Prior, SequencePrior, StandardPrior
+from musicae.nn.sines_and_noise import BANDS, SinesAndNoise
 from musicae.spec import TensorSpec
 
 # Side of the squares of frequencies and frames that are the cells of the finest level.
 _PATCH = 2
 # How often time is halved between levels: once gives 15.6 moments from 62.5 frames a second (16 kHz, hop 256).
 _TIME_HALVINGS = 1
+_FEATURES = 2  # of complex spectra: loudness, and place
+_QUIET = 1e-3  # power of a cell that is not heard; a usual one has about 1
 
 
 class SpectrogramConfig(ModelConfig):
@@ -60,16 +63,20 @@ class SpectrogramAutoencoder(GridAutoencoder):
         widths = config.widths
         self.strides = level_strides(len(widths), _TIME_HALVINGS)
         height, width = spec.shape[1:]
+        is_sound = spec.likelihood == "resynthesis"
+        if is_sound:
+            height = BANDS.rows(height)
         self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
         super().__init__(spec, config)
         if spec.condition is not None:
             raise ValueError("this model takes no labels; leave out labels=true")
         coarse, _ = self.sizes[-1]
         outputs = self.latent.outputs_per_number
-        self.encoder = ConvEncoder(_PATCH**2 * self.channels, widths, config.blocks, self.strides)
-        self.decoder = ConvDecoder(
-            widths, _PATCH**2 * self.likelihood.width, config.blocks, skips=False, strides=self.strides
-        )
+        self.rows = height
+        self.synthesis = SinesAndNoise(self.height, self.width) if is_sound else None
+        inputs, decoded = (_FEATURES, SinesAndNoise.OUTPUTS) if is_sound else (self.channels, self.likelihood.width)
+        self.encoder = ConvEncoder(_PATCH**2 * inputs, widths, config.blocks, self.strides)
+        self.decoder = ConvDecoder(widths, _PATCH**2 * decoded, config.blocks, skips=False, strides=self.strides)
         self.to_pooled = nn.Linear(2 * widths[-1] * coarse, config.latent_size * outputs)
         self.from_pooled = nn.Linear(config.latent_size, widths[-1] * coarse)
         self.to_moments = nn.Conv2d(widths[-1], config.moment_size * outputs, 1) if config.moment_size else None
@@ -88,7 +95,8 @@ class SpectrogramAutoencoder(GridAutoencoder):
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
-        features = self.encoder(to_patches(x, _PATCH))[-1]  # (batch, widths[-1], coarse, moments)
+        shown = x if self.synthesis is None else _features(x)
+        features = self.encoder(to_patches(shown, _PATCH))[-1]  # (batch, widths[-1], coarse, moments)
         # Mean and maximum over time: for lasting sounds, and for short ones.
         pooled = self.to_pooled(torch.cat([features.mean(-1), features.amax(-1)], dim=1).flatten(1))
         parts = [pooled.unflatten(1, (-1, self.config.latent_size))]  # (batch, outputs, size)
@@ -107,4 +115,13 @@ class SpectrogramAutoencoder(GridAutoencoder):
                 kept = drawn >= self.config.moments_dropped
                 rest = rest * kept
             cells = cells + self.from_moments(rest.unflatten(1, (-1, coarse, moments)))
-        return from_patches(self.decoder(cells, self.sizes), _PATCH, self.height, self.width)
+        decoded = from_patches(self.decoder(cells, self.sizes), _PATCH, self.rows, self.width)
+        return decoded if self.synthesis is None else self.synthesis(decoded)
+
+
+def _features(spectrum: Tensor) -> Tensor:
+    """What the encoder is given of complex spectra: loudness and place, `(batch, 2, rows, time)`."""
+    power = BANDS.means(spectrum.square().sum(1, keepdim=True))
+    loudness = 0.3 * torch.log(power + _QUIET)
+    place = torch.linspace(-1, 1, power.shape[2], device=power.device, dtype=power.dtype)[:, None].expand_as(power)
+    return torch.cat([loudness, place], dim=1)
