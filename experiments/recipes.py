@@ -177,7 +177,7 @@ def _later_leg(
 _VOICES = ("sound/voices", "sound/voices_moved", "sound/free_speech", "sound/digits_train")
 _MUSIC = ("sound/music_train", "sound/font_music", "sound/free_music", "sound/tones_train", "sound/moving_train")
 _WIDE_NOISE = (*_EVERY_NOISE, "noise44k", "sound/babble")
-_AT_48_KHZ = {"sample_rate_hz": 48_000, "n_fft": 3072, "snr_db_high": 35.0, **_WHOLE_BAND, **_LONGER}
+_AT_48_KHZ = {"sample_rate_hz": 48_000, "n_fft": 3072, "snr_db_high": 25.0, **_WHOLE_BAND, **_LONGER}
 
 
 def _wide(minutes: float, learning_rate: float, **more: Any) -> Recipe:
@@ -240,7 +240,7 @@ _SOUNDS: dict[str, Recipe] = {
     ),
     # 48 kHz. The network sees up to 8 kHz what it saw before, and learns what lies above. (The legs before were trained
     # when the network wasn't given a row's place, whose weights began at zero.)
-    "denoise-48k": _wide(90, 1e-3, start_from="denoise-16k", bits=8, shipped_as="denoise-48k"),
+    "denoise-48k": _wide(72, 3e-4, start_from="denoise-16k", bits=8, shipped_as="denoise-48k"),
     # Causal; 20 ms behind. First large batches.
     "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, is_leg=True),
     "denoise-live-48k": _live(
