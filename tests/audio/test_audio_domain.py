@@ -73,7 +73,7 @@ def test_frames_are_a_multiple_of_eight_and_the_spec_is_what_comes_out(n_fft: in
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"n_fft": 500}, "n_fft is 256, 512, 1024, 2048 or 4096, got 500"),
+        ({"n_fft": 500}, "n_fft is one of 256, 512, .*, 4096, got 500"),
         ({"snr_db_low": 10.0, "snr_db_high": 0.0}, r"snr_db_low=10.0 lies above snr_db_high=0.0"),
         ({"chunk_s": 0.25, "n_fft": 4096}, "too short"),
         ({"sample_rate_hz": 0}, "greater than or equal to 4000"),
