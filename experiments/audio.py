@@ -40,7 +40,6 @@ from musicae.evaluation.linear import fitted_pca, pca_restored
 from musicae.inference.interpolate import changes
 from musicae.trained import TrainedModel
 
-
 RATIOS_DB = (0.0, 5.0, 10.0)
 JUDGED_DB = 5.0  # at which speech is scored by PESQ and STOI
 _SHARES = (0.3, 0.5, 0.7, 0.85, 1.0)

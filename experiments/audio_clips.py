@@ -1,8 +1,9 @@
 """Noisy clips that denoisers are compared on, and the scores of one restored clip.
 
 Clean sounds and families of noise that no shipped model was trained on (see audio_sets.py): rendered tunes of held-out
-instruments, real recordings, held-out sentences of the trained voice, and speakers never trained on. Everything is at 16 kHz and drawn with a seed, so that every run compares
-on the same clips. Clips of the whole band are in wide_clips.py.
+instruments, real recordings, held-out sentences of the trained voice, and speakers never trained on. Everything is at
+16 kHz and drawn with a seed, so that every run compares on the same clips. Clips of the whole band are in
+wide_clips.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +20,6 @@ from musicae.audio.noise_recordings import without_silence
 from musicae.audio.sound import Sound
 from musicae.data.dataset import SplitBy, content_key, split_items, split_of_run
 from musicae.data.files import find_files
-from musicae.errors import DamagedFileError
 from musicae.trained import TrainedModel
 
 RATE_HZ = 16_000

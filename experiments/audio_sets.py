@@ -307,8 +307,12 @@ def _glide(rng: np.random.Generator, octaves: np.ndarray, strengths: np.ndarray)
 
 def _whistle(rng: np.random.Generator) -> np.ndarray:
     place = rng.uniform(3.5, 6.0)
-    vibrato = rng.uniform(0, 0.04) * np.sin(2 * np.pi * rng.uniform(4, 7) * np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ)
-    tone = _glide(rng, _contour(rng, int(rng.integers(2, 14)), place, place + 1) + vibrato, np.array([1.0, rng.uniform(0, 0.1)]))
+    vibrato = rng.uniform(0, 0.04) * np.sin(
+        2 * np.pi * rng.uniform(4, 7) * np.arange(round(_TONE_S * RATE_HZ)) / RATE_HZ
+    )
+    tone = _glide(
+        rng, _contour(rng, int(rng.integers(2, 14)), place, place + 1) + vibrato, np.array([1.0, rng.uniform(0, 0.1)])
+    )
     return tone * 10 ** (_contour(rng, 12, -25, 0) / 20)
 
 
@@ -357,7 +361,9 @@ def _synthesizer(rng: np.random.Generator) -> np.ndarray:
         phases = 2 * np.pi * np.outer(np.arange(1, count + 1) * frequency_hz, time_s)
         envelope = np.minimum(1, time_s / 0.004) * np.minimum(1, (step_s - time_s) / 0.02)
         total[start : start + size] += envelope * (strengths @ np.sin(phases))
-    sos = scipy.signal.butter(2, min(0.45 * RATE_HZ, np.exp(rng.uniform(np.log(600), np.log(20_000)))), fs=RATE_HZ, output="sos")
+    sos = scipy.signal.butter(
+        2, min(0.45 * RATE_HZ, np.exp(rng.uniform(np.log(600), np.log(20_000)))), fs=RATE_HZ, output="sos"
+    )
     filtered: np.ndarray = scipy.signal.sosfilt(sos, total)
     return filtered
 

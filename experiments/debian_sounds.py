@@ -83,8 +83,11 @@ _TRAFFIC = (
 )  # fmt: skip
 # Bells, drones, plucked and struck things, synthesizers: tones that are no noise.
 _SAMPLES = tuple(
-    f"*/samples/{name}.flac" for name in ("ambi_[cdghlp]*", "bass_*", "drum_*", "elec_*", "guit_*", "loop_[acdegmpst]*",
-                                          "perc_bell*", "perc_till", "tabla_*", "mehackit_*", "glitch_*", "bd_*", "sn_*")
+    f"*/samples/{name}.flac"
+    for name in (
+        "ambi_[cdghlp]*", "bass_*", "drum_*", "elec_*", "guit_*", "loop_[acdegmpst]*", "perc_bell*", "perc_till",
+        "tabla_*", "mehackit_*", "glitch_*", "bd_*", "sn_*",
+    )
 )  # fmt: skip
 _KART_TRAFFIC = ("airplane_jetEngine", "car_accel", "car_revup", "bowling_roll", "break")
 

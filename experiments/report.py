@@ -95,8 +95,7 @@ def outside_music() -> str:
         own = {f"own test split ({stored[name]['examples']} windows)": stored[name]}
         others = {f"{place}, never trained on ({row['examples']} windows)": row for place, row in places.items()}
         rows += [
-            [f"`{name}`", place, *(with_interval(row, key) for key in keys)]
-            for place, row in {**own, **others}.items()
+            [f"`{name}`", place, *(with_interval(row, key) for key in keys)] for place, row in {**own, **others}.items()
         ]
     return table(["model", "measured on", "accuracy, free-running (95%)", "onset F1 (95%)", "KL, bits (95%)"], rows)
 

@@ -5,10 +5,10 @@
     python experiments/run.py --sets FOLDER audio-baselines      # denoisers and baselines: shipped ones, or of --runs
     python experiments/run.py --sets FOLDER all                  # all recipes, then all measurements
 
-`--sets` is a folder with the unpacked data sets, one sub-folder each, and what audio_sets.py, debian_sounds.py and voices.py
-make under `sound`. Results go to `experiments/results/*.json`, and from there to docs/results.md. Training ends by the
-clock, so figures move a little with the machine; the seed fixes the rest. A run that was trained before is only scored;
-remove its folder to train it again.
+`--sets` is a folder with the unpacked data sets, one sub-folder each, and what audio_sets.py, debian_sounds.py and
+voices.py make under `sound`. Results go to `experiments/results/*.json`, and from there to docs/results.md. Training
+ends by the clock, so figures move a little with the machine; the seed fixes the rest. A run that was trained before is
+only scored; remove its folder to train it again.
 """
 
 from collections.abc import Callable, Mapping

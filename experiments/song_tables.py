@@ -1,7 +1,6 @@
 """Tables of results.md on people's own files; see music_songs.py."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from stored import read, with_interval
 

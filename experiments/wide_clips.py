@@ -2,9 +2,10 @@
 
 `validation` is for choosing: a Gaelic speaker and spoken digits of held-out people, tunes of held-out instruments, in
 helicopters, fires and noises kept for validation. `outside` is measured once, at the end: volunteers' voices in seven
-languages and music in noises of cafés, streets, machines and animals, of sets that nobody trained or chose on. Its music
-is real recordings, tunes played by recorded instruments that were held out, and tunes rendered with two sound fonts that
-no training has (Debian's `opl3-soundfont`, and `freepats` through `timidity`). Everything is drawn with a seed.
+languages and music in noises of cafés, streets, machines and animals, of sets that nobody trained or chose on. Its
+music is real recordings, tunes played by recorded instruments that were held out, and tunes rendered with two sound
+fonts that no training has (Debian's `opl3-soundfont`, and `freepats` through `timidity`). Everything is drawn with a
+seed.
 """
 
 import subprocess
@@ -125,7 +126,9 @@ def tunes(sets: Path) -> Iterator[tuple[str, str, np.ndarray]]:
     """Held-out tunes by held-out instruments and fonts: group, name, samples."""
     rng = np.random.default_rng(23)
     files = audio_sets.midi_files(sets, "test", *audio_sets.TUNES)
-    samplers = {name: sampler for name, sampler in audio_sets.instruments(sets).items() if name in _HELD_OUT_INSTRUMENTS}
+    samplers = {
+        name: sampler for name, sampler in audio_sets.instruments(sets).items() if name in _HELD_OUT_INSTRUMENTS
+    }
     renderers: dict[str, Callable[[pretty_midi.PrettyMIDI], np.ndarray]] = {"freepats": through_timidity}
     if FONT.is_file():
         renderers["opl3"] = audio_sets.rendered_with(FONT.read_bytes())
@@ -165,7 +168,7 @@ _STEREO_S = 10.0
 
 
 def stereo_music(folder: Path, most: int = 12) -> list[tuple[str, np.ndarray]]:
-    """Excerpts of stereo tracks at 44.1 kHz in folders called "music": name and `(samples, 2)`; no training has them."""
+    """Excerpts of stereo tracks at 44.1 kHz in folders called "music": name and `(samples, 2)`."""
     found = []
     for path in sound_files(folder):
         if "music" not in path.parent.name.lower():

@@ -101,10 +101,10 @@ class LogSpectral(Estimate):
 class Resynthesis(Estimate):
     """Complex spectra scored by the waveforms that they make, through windows of several lengths.
 
-    A waveform's spectrum says with every length of window something else: a long one where tones are, a short one when they
-    begin. For each length a Laplace distribution over the logarithms of all cells and one over those of bands, which widen
-    with frequency as the ear's do, with the scale that fits the example best (profile likelihoods): the multi-resolution
-    distance of Yamamoto, Song & Kim, 2020 ("Parallel WaveGAN"), as a likelihood.
+    A waveform's spectrum says with every length of window something else: a long one where tones are, a short one when
+    they begin. For each length a Laplace distribution over the logarithms of all cells and one over those of bands,
+    which widen with frequency as the ear's do, with the scale that fits the example best (profile likelihoods): the
+    multi-resolution distance of Yamamoto, Song & Kim, 2020 ("Parallel WaveGAN"), as a likelihood.
     """
 
     WINDOWS = (512, 1024, 2048, 4096)

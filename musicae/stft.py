@@ -1,9 +1,9 @@
 """The short-time Fourier transform and its inverse.
 
-A complex spectrum travels as two real channels, `(batch, 2, frequency, time)`, because convolutions, mixed precision and
-safetensors know real numbers only. Frames are centred, every hop is a quarter of the window, and the Hann window's squares
-then add up to a constant, so that the inverse is exact. Windows of `LOW_DELAY` look back further than they reach forward.
-Nothing here knows files, settings or networks.
+A complex spectrum travels as two real channels, `(batch, 2, frequency, time)`, because convolutions, mixed precision
+and safetensors know real numbers only. Frames are centred, every hop is a quarter of the window, and the Hann window's
+squares then add up to a constant, so that the inverse is exact. Windows of `LOW_DELAY` look back further than they
+reach forward. Nothing here knows files, settings or networks.
 """
 
 from functools import lru_cache

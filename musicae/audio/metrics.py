@@ -28,9 +28,7 @@ def spectral_distances(estimate: Tensor, target: Tensor, config: AudioConfig) ->
     }
 
 
-def synthesis_scores(
-    waveform: Tensor, estimate: Tensor, target: Tensor, config: AudioConfig
-) -> dict[str, Tensor]:
+def synthesis_scores(waveform: Tensor, estimate: Tensor, target: Tensor, config: AudioConfig) -> dict[str, Tensor]:
     """Scores of sounds that were made anew: name → `(batch,)`.
 
     `pitch_kept` is 1 where the pitch is within 50 cents of the target's, NaN where that has none;

@@ -1,10 +1,10 @@
 """`CausalRestorer`: denoises the spectra of sound while they arrive, `(batch, 2, frequency, time)`.
 
 A frame's mask depends on that frame and earlier ones, so that live sound can be denoised. It is a U-Net over frequency
-(Ronneberger et al., 2015), whose convolutions know a harmonic wherever it lies, as in the small networks for live speech
-(Schröter et al., 2022, "DeepFilterNet"). At its coarsest level all rows of a frame become one vector, and dilated
-convolutions look back (Luo & Mesgarani, 2019, "Conv-TasNet"), which are trained on all frames of an example in parallel.
-The latent is there, one code for each frame.
+(Ronneberger et al., 2015), whose convolutions know a harmonic wherever it lies, as in the small networks for live
+speech (Schröter et al., 2022, "DeepFilterNet"). At its coarsest level all rows of a frame become one vector, and
+dilated convolutions look back (Luo & Mesgarani, 2019, "Conv-TasNet"), which are trained on all frames of an example in
+parallel. The latent is there, one code for each frame.
 
 The loudness of a stream isn't known in advance, so each frame is divided by a running mean of the level so far; a
 louder input gives the same output, louder. Beside a row's loudness the network is given its running mean: noise that

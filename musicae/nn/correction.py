@@ -67,7 +67,7 @@ class MaskCorrection(Correction):
         return cls.BANDS.rows(height)
 
     def features(self, corrupted: Tensor) -> Tensor:
-        """`(batch, 2, frequency, time)` → compressed magnitudes of the rows, and their places, `(batch, 2, rows, time)`.
+        """`(batch, 2, frequency, time)` → the rows' compressed magnitudes and places, `(batch, 2, rows, time)`.
 
         A magnitude doesn't depend on the length of the window.
         """

@@ -1,10 +1,10 @@
 """`SinesAndNoise`: a decoder's output as the complex spectrum of a sound, tones whose phases run on, and noise.
 
-A network of convolutions gives a lasting tone the same output in every frame, but its phase moves on from frame to frame. So
-as in GANSynth (Engel et al., 2019) the network says by how much a cell's frequency differs from the middle of the cell, and
-phases are sums over time; around a partial all cells then have the same phase, and add up. What has no pitch is white noise
-whose level the network says, as in DDSP (Engel et al., 2020). The spectrum goes through an inverse transform (Siuzdak,
-2023, "Vocos"), so no phases have to be searched for.
+A network of convolutions gives a lasting tone the same output in every frame, but its phase moves on from frame to
+frame. So as in GANSynth (Engel et al., 2019) the network says by how much a cell's frequency differs from the middle of
+the cell, and phases are sums over time; around a partial all cells then have the same phase, and add up. What has no
+pitch is white noise whose level the network says, as in DDSP (Engel et al., 2020). The spectrum goes through an inverse
+transform (Siuzdak, 2023, "Vocos"), so no phases have to be searched for.
 """
 
 import torch

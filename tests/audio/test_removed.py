@@ -44,8 +44,7 @@ def test_the_command_writes_what_it_took_away(tmp_path: Path, monkeypatch: pytes
     results = [CliRunner().invoke(main, ["denoise", "a.wav", *more]) for more in ([], ["--noise-only"])]
     assert [result.exit_code for result in results] == [0, 0], results
     left, taken, before = (
-        soundfile.read(name, always_2d=True)[0]
-        for name in ("output/a-denoise.wav", "output/a-noise.wav", "a.wav")
+        soundfile.read(name, always_2d=True)[0] for name in ("output/a-denoise.wav", "output/a-noise.wav", "a.wav")
     )
     np.testing.assert_allclose(left + taken, before, atol=1e-5)
     assert soundfile.info("output/a-noise.wav").subtype == "PCM_24"
