@@ -15,6 +15,7 @@ from torch import Tensor
 from musicae.audio.domain import AudioDomain
 from musicae.data.dataset import load_dataset, split_of_run
 from musicae.models import Autoencoder
+from musicae.nn.correction import MaskCorrection
 from musicae.training.checkpoint import load_checkpoint, save_checkpoint
 
 SHIFTS = tuple(-number / 10 for number in range(11))
@@ -57,10 +58,11 @@ def calibrate(folder: Path) -> dict[float, float]:
 @torch.no_grad()
 def shifted_losses(model: Autoencoder, noisy: Tensor, clean: Tensor) -> dict[float, float]:
     """Shift → loss in nats, summed over `(batch, 2, frequency, time)`."""
-    mask = _ratio(model.reconstruct(noisy), noisy)
-    logit = torch.logit(mask.clamp(1e-6, 1 - 1e-6))
+    at_neutral = torch.sigmoid(torch.tensor(MaskCorrection.NEUTRAL))
+    logit = torch.logit((_ratio(model.reconstruct(noisy), noisy) * at_neutral).clamp_min(1e-6))
     return {
-        shift: -float(model.likelihood.log_prob(noisy * torch.sigmoid(logit + shift), clean).sum()) for shift in SHIFTS
+        shift: -float(model.likelihood.log_prob(noisy * torch.sigmoid(logit + shift) / at_neutral, clean).sum())
+        for shift in SHIFTS
     }
 
 

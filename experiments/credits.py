@@ -13,7 +13,14 @@ class Credit:
     licence: str = "free"
 
 
-_TUNES_PLAYED = "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums (CC BY 4.0), rendered by audio_sets.py"
+_TUNES_PLAYED = (
+    "tunes of OpenEWLD, Ryan and O'Neill with Groove's drums (CC BY 4.0), rendered by audio_sets.py, by recorded notes "
+    "of Discord SFZ bank, Karoryfer and D. Smolken (CC0) and of A. Holm and Bengt Nilsson's pianos (CC BY) too"
+)
+_VOICES = (
+    "Kerstin speech recordings (CC0), voices of the Mycroft community (public domain), single words of Art4Apps (CC "
+    "BY-SA 3.0)"
+)
 _FROM_DEBIAN = {
     f"sound/free_{family}": Credit(
         f"{family} from Debian packages: "
@@ -50,6 +57,13 @@ CREDITS: dict[str, Credit] = _FROM_DEBIAN | {
     "sound/music_third": Credit(_TUNES_PLAYED, "CC BY"),
     "sound/font_music": Credit(f"{_TUNES_PLAYED} with Fluid R3 GM, MIT (F. Wen)", "CC BY"),
     "sound/notes_train": Credit("notes of a General MIDI sound font, rendered by audio_sets.py"),
+    "sound/voices": Credit(f"{_VOICES}, joined by voices.py", "CC BY-SA"),
+    "sound/voices_moved": Credit(f"{_VOICES}, and those of Debian's packages, played slower or faster", "CC BY-SA"),
+    "sound/babble": Credit(f"babble of {_VOICES}, and of those of Debian's packages", "CC BY-SA"),
+    "sound/moving_train": Credit("whistles, howls, sirens, bells and synthesizers, made by audio_sets.py"),
+    "noise44k": Credit(
+        "rain, wind, fire, cafés, cities, aeroplanes of Noisekun and Blanket, CC0, CC BY and public domain", "CC BY"
+    ),
     "sound/tones_train": Credit("steady tones, made by audio_sets.py"),
     "sound/noise_train": Credit("rain, sea and chainsaws of ESC-10, CC0 and CC BY (K. J. Piczak, 2015)", "CC BY"),
 }

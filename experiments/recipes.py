@@ -241,10 +241,12 @@ _SOUNDS: dict[str, Recipe] = {
     # 48 kHz. The network sees up to 8 kHz what it saw before, and learns what lies above. (The legs before were trained
     # when the network wasn't given a row's place, whose weights began at zero.)
     "denoise-48k": _wide(72, 3e-4, start_from="denoise-16k", bits=8, shipped_as="denoise-48k"),
-    # Causal; 20 ms behind. First large batches.
-    "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, is_leg=True),
+    # Causal; 20 ms behind. First large batches, and sound that is nearly clean.
+    "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, snr_db_high=35.0, is_leg=True),
+    "denoise-live-48k-middle": _live(22, 1.5e-3, snr_db_high=35.0, start_from="denoise-live-48k-start", is_leg=True),
+    # As at first, the error as a whole weighs more than that of bands.
     "denoise-live-48k": _live(
-        60, 1.5e-3, batch_size=4, start_from="denoise-live-48k-start", bits=8, shipped_as="denoise-live-48k"
+        52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, shipped_as="denoise-live-48k"
     ),
     # 8 kHz to 16; the spoken digits were recorded at 8, so they are left out.
     "upscale-16k-start": _sound(

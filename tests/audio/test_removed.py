@@ -55,5 +55,5 @@ def test_pictures_have_no_noise_to_write(tmp_path: Path) -> None:
 
     Image.new("L", (32, 32)).save(tmp_path / "a.png")
     result = CliRunner().invoke(main, ["denoise", str(tmp_path / "a.png"), "--noise-only"])
-    assert result.exit_code == 1
+    assert result.exit_code != 0
     assert not (tmp_path / "output").exists()

@@ -13,8 +13,9 @@ import torch
 
 from musicae.audio.domain import AudioDomain
 from musicae.models import build_model
+from musicae.nn.correction import MaskCorrection
 
-RATE_HZ = 16_000
+RATE_HZ, WIDE_HZ = 16_000, 48_000
 
 
 @pytest.fixture
@@ -116,10 +117,12 @@ def test_a_mask_is_shifted_to_where_the_likelihood_is_highest(script: Callable[[
     torch.manual_seed(0)
     domain = AudioDomain(AudioDomain.Config(n_fft=256, chunk_s=0.5))
     model = build_model("unet", domain.spec, {"widths": (8, 8), "latent_size": 4}).eval()
-    noisy = torch.randn(3, *domain.spec.shape)
+    torch.nn.init.normal_(model.decoder.head[-1].weight, std=0.1)
+    torch.nn.init.zeros_(model.decoder.head[-1].bias)
+    noisy, at_neutral = torch.randn(3, *domain.spec.shape), torch.sigmoid(torch.tensor(MaskCorrection.NEUTRAL))
     with torch.no_grad():
-        mask = (model.reconstruct(noisy) / noisy).nan_to_num(0.5)[:, :1]
-        clean = noisy * torch.sigmoid(torch.logit(mask) - 0.6)  # a network that lets too much through
+        mask = (model.reconstruct(noisy) / noisy).nan_to_num(0.5)[:, :1] * at_neutral
+        clean = noisy * torch.sigmoid(torch.logit(mask) - 0.6) / at_neutral  # a network that lets too much through
 
     losses = calibration.shifted_losses(model, noisy, clean)
     assert min(losses, key=losses.__getitem__) == -0.6
@@ -144,7 +147,7 @@ def test_nothing_is_both_trained_on_and_judged_on(audio_sets: ModuleType) -> Non
 def test_steady_tones_leave_the_tone_alone_that_is_asked_for(audio_sets: ModuleType) -> None:
     for _, samples in islice(audio_sets.steady_tones(), 40):
         power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
-        frequency_hz = np.fft.rfftfreq(len(samples), 1 / RATE_HZ)
+        frequency_hz = np.fft.rfftfreq(len(samples), 1 / WIDE_HZ)
         near = np.abs(np.log2(frequency_hz.clip(1) / 440)) < 1 / 13
         assert power[near].max() < 1e-6 * power.max()
 
@@ -158,24 +161,24 @@ def test_another_font_plays_what_is_written(audio_sets: ModuleType) -> None:
     assert np.array_equal(samples, audio_sets.rendered_with(font)(midi))
     with pytest.raises(Exception, match=r"SoundFont|RIFF|Malformed"):
         audio_sets.rendered_with(b"not a font")(midi)
-    assert 2.5 * RATE_HZ < len(samples) < 3.5 * RATE_HZ
+    assert 2.5 * WIDE_HZ < len(samples) < 3.5 * WIDE_HZ
     for start_s, hz in ((0.2, 440.0), (1.2, 220.0)):
-        part = samples[round(start_s * RATE_HZ) :][: RATE_HZ // 2]
+        part = samples[round(start_s * WIDE_HZ) :][: WIDE_HZ // 2]
         partials = np.abs(np.fft.rfft(part * np.hanning(len(part))))
         assert 2 * (200 // 2 + partials[200 // 2 : 500 // 2].argmax()) == pytest.approx(hz, abs=4)
 
 
 def test_short_sounds_are_joined_and_long_ones_taken_apart(script: Callable[[str], ModuleType]) -> None:
     free = script("debian_sounds")
-    short = [(f"short {number}", np.full(RATE_HZ, 0.1 * number, np.float32)) for number in range(1, 16)]
-    long = [("long", np.full(25 * RATE_HZ, 0.5, np.float32))]
+    short = [(f"short {number}", np.full(WIDE_HZ, 0.1 * number, np.float32)) for number in range(1, 16)]
+    long = [("long", np.full(25 * WIDE_HZ, 0.5, np.float32))]
     found = dict(free.bustle(iter([*short[:5], *long, *short[5:]])))
     assert {name: len(samples) for name, samples in found.items() if name.startswith("long")} == {
-        "long-A": 10 * RATE_HZ,
-        "long-B": 10 * RATE_HZ,
+        "long-A": 10 * WIDE_HZ,
+        "long-B": 10 * WIDE_HZ,
     }
     joined = found["short_00"]
-    assert 10 * RATE_HZ <= len(joined) < 11.5 * RATE_HZ
+    assert 10 * WIDE_HZ <= len(joined) < 11.5 * WIDE_HZ
     levels = {round(float(level), 4) for level in joined if level}
     assert 7 <= len(levels) <= 10  # as many sounds, each at a level of its own
     assert min(levels) >= 0.3
@@ -193,12 +196,51 @@ def test_a_catalogue_of_sounds_is_taken_apart(script: Callable[[str], ModuleType
 
 
 def test_a_sampler_plays_the_pitch_and_stops_when_the_note_does(audio_sets: ModuleType, tmp_path: Path) -> None:
-    time_s = np.arange(3 * RATE_HZ) / RATE_HZ
-    soundfile.write(tmp_path / "a.flac", 0.5 * np.sin(2 * np.pi * 440 * time_s), RATE_HZ)
-    sampler = audio_sets.Sampler(tmp_path, {"a.flac": 69.0})
+    time_s = np.arange(3 * WIDE_HZ) / WIDE_HZ
+    soundfile.write(tmp_path / "a.flac", 0.5 * np.sin(2 * np.pi * 440 * time_s), WIDE_HZ)
+    sampler = audio_sets.Sampler({tmp_path / "a.flac": 69.0})
     for pitch, hz in ((69, 440.0), (72, 523.25), (81, 440.0)):  # an octave up is out of reach and moved back
         sound = sampler.note(pitch, 1.0)
-        spectrum = np.abs(np.fft.rfft(sound[: RATE_HZ // 2]))
+        spectrum = np.abs(np.fft.rfft(sound[: WIDE_HZ // 2]))
         assert 2 * spectrum.argmax() == pytest.approx(hz, abs=3)
-        assert len(sound) == pytest.approx(1.4 * RATE_HZ, abs=2)
+        assert len(sound) == pytest.approx(1.4 * WIDE_HZ, abs=2)
         assert abs(sound[-1]) < 0.01
+
+
+def test_names_of_notes_say_their_pitch(script: Callable[[str], ModuleType]) -> None:
+    pitch_of = script("instruments").pitch_of
+    named = {
+        "cello/Gb4_p2.ogg": 78, "guitar/a2_mf_rr3.ogg": 45, "electric_bass/a1_fff_rr4.ogg": 21, "piano/FF_As2.ogg": 58,
+        "electric_piano/046-As2-F.ogg": 46, "electric_piano/db5mp.ogg": 73, "electric_piano/29_F1_FF.ogg": 29,
+        "double_bass/pizz_bb1_fb.ogg": 34, "upright_piano/HEADROOM_PIANO_LEVEL2_CLOSE_81.ogg": 81,
+        "upright_bass/perc8_rr3.ogg": None, "drum_kit/9-Tom4-OHL.ogg": None, "piano/PP_B-1.ogg": 23,
+    }  # fmt: skip
+    assert {name: pitch_of(Path(name)) for name in named} == named
+
+
+def test_a_voice_with_noise_behind_it_is_not_clean(script: Callable[[str], ModuleType]) -> None:
+    voices, rng = script("voices"), np.random.default_rng(0)
+    time_s = np.arange(2 * WIDE_HZ) / WIDE_HZ
+    voice = np.sin(2 * np.pi * 200 * time_s) * (np.sin(2 * np.pi * 2 * time_s) > 0)
+    assert voices.is_clean(voice)
+    assert not voices.is_clean(voice + 0.05 * rng.standard_normal(len(voice)))
+    assert not voices.is_clean(np.sin(2 * np.pi * 200 * time_s))  # without a pause nothing is known
+    moved = voices.as_other_speaker(voice.astype(np.float32), rng)
+    assert 0.74 < len(moved) / len(voice) < 1.35
+    assert len(moved) != len(voice)
+    mixed = voices.babble([voice.astype(np.float32)], rng)
+    assert np.abs(mixed).max() == pytest.approx(1)
+
+
+def test_bands_of_stereo_are_measured_apart(script: Callable[[str], ModuleType]) -> None:
+    clips, rng = script("wide_clips"), np.random.default_rng(0)
+    rate_hz = clips.STEREO_RATE_HZ
+    clean = rng.standard_normal((rate_hz, 2))
+    time_s = np.arange(rate_hz) / rate_hz
+    tone = 0.2 * np.sin(2 * np.pi * 6_000 * time_s)[:, None]
+    low, second, third, high = clips.band_ratios_db(clean + tone, clean)
+    assert min(low, third, high) > 60 > 20 > second
+    expected = 10 * np.log10(2 * 4_000 / (rate_hz / 2) / (2 * 0.02))
+    assert second == pytest.approx(expected, abs=0.3)
+    levels = np.subtract(clips.band_levels_db(0.5 * clean), clips.band_levels_db(clean))
+    assert levels == pytest.approx([-6.02] * 4, abs=0.01)
