@@ -58,7 +58,7 @@ def calibrate(folder: Path) -> dict[float, float]:
 @torch.no_grad()
 def shifted_losses(model: Autoencoder, noisy: Tensor, clean: Tensor) -> dict[float, float]:
     """Shift → loss in nats, summed over `(batch, 2, frequency, time)`."""
-    at_neutral = torch.sigmoid(torch.tensor(MaskCorrection.NEUTRAL))
+    at_neutral = torch.sigmoid(torch.tensor(MaskCorrection.STEEPNESS))
     logit = torch.logit((_ratio(model.reconstruct(noisy), noisy) * at_neutral).clamp_min(1e-6))
     return {
         shift: -float(model.likelihood.log_prob(noisy * torch.sigmoid(logit + shift) / at_neutral, clean).sum())
@@ -69,7 +69,7 @@ def shifted_losses(model: Autoencoder, noisy: Tensor, clean: Tensor) -> dict[flo
 @torch.no_grad()
 def shift_mask(model: Autoencoder, shift: float) -> None:
     """Adds to the logits of the mask."""
-    model.decoder.head[-1].bias += shift
+    model.decoder.head[-1].bias += shift / MaskCorrection.STEEPNESS
 
 
 def _ratio(answer: Tensor, noisy: Tensor) -> Tensor:

@@ -5,19 +5,20 @@
 A handful of speakers is soon known by heart, so every recording is also played faster or slower, which moves pitch and
 formants together as a larger or smaller speaker does. Noisy recordings are left out, since noise in a target is learned
 as sound. Babble, many voices at once in a room, is noise of cafés that few free recordings hold.
+Sentences that audio.py scores with are left out.
 
 Voices that shipped models learned from: github.com/rhasspy/dataset-voice-kerstin (CC0), github.com/MycroftAI/
 Precise-Community-Data (public domain, but for its folder heysavant), the set speech48k but for its Gaelic speaker, on
 whom models are chosen, and `sound/free_speech` of debian_sounds.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 import soundfile
-from audio_clips import read_mono, resampled, sound_files
+from audio_clips import held_out, read_mono, resampled, sound_files
 
 from musicae.audio.noise_recordings import without_silence
 from musicae.errors import MusicaeError
@@ -45,10 +46,17 @@ def is_clean(samples: np.ndarray) -> bool:
     return bool(loud - quiet > _CLEAN_DB)
 
 
-def recordings(folders: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Yields clean recordings of the folders, `(samples,)` of peak 1, in the order of their names."""
+def recordings(folders: Sequence[Path], left_out: Collection[str] = ()) -> Iterator[np.ndarray]:
+    """Yields clean recordings of the folders, `(samples,)` of peak 1, in the order of their names.
+
+    Args:
+        folders: with sound files.
+        left_out: names, without endings, of files that others are measured on.
+    """
     for folder in folders:
         for path in sound_files(folder):
+            if path.stem in left_out:
+                continue
             try:
                 samples = read_mono(path, RATE_HZ)
             except MusicaeError:
@@ -95,7 +103,8 @@ def babble(voices: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray
 @click.option("--voices", multiple=True, type=click.Path(path_type=Path, exists=True), help="Recordings; many times.")
 def main(sets: Path, out: Path, voices: tuple[Path, ...]) -> None:
     rng = np.random.default_rng(21)
-    found = list(recordings([*voices, *(sets / "speech48k" / name for name in ("kerstin-de", "art4apps-en"))]))
+    folders = [*voices, *(sets / "speech48k" / name for name in ("kerstin-de", "art4apps-en"))]
+    found = list(recordings(folders, {path.stem for path in held_out(sets / "speech_kerstin16k", "test")}))
     free = list(recordings([out / "free_speech"]))
     kinds = {
         "voices": in_rows((found[index] for index in rng.permutation(len(found))), rng),

@@ -23,6 +23,7 @@ _LOOK_AHEAD_S = 0.004
 # A wave that is turned down ends a little below what is allowed, since its slope moves what lies between samples.
 _BELOW_CEILING = 0.99
 _TINY = 1e-37
+_ROUNDING = 1 + 1e-5  # a sound that nothing was changed of comes back so nearly
 _ROWS_AT_ONCE = 65_536
 
 
@@ -120,7 +121,7 @@ def _turned_down(samples: np.ndarray, true_peak: float, sample_peak: float, ahea
     between = _between(samples, true_peak).max(1) / max(true_peak, _TINY)  # from the frame _BEFORE on
     between = np.pad(between, (_BEFORE, _AFTER))
     excess = np.maximum(between, np.abs(samples).max(1) / max(sample_peak, _TINY))
-    is_over = excess > 1
+    is_over = excess > _ROUNDING
     if not is_over.any():
         return middle
     wanted = np.where(is_over, _BELOW_CEILING / np.maximum(excess, 1), 1.0)

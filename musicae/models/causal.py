@@ -155,9 +155,7 @@ class CausalRestorer(GridAutoencoder):
         finest = config.widths[0]
         self.expand = nn.Conv2d(finest, 2 * finest // 2, 1)
         self.head = nn.Conv2d(finest // 2 + _FEATURES, 1, (3, 1), padding=(1, 0))
-        nn.init.zeros_(self.head.weight)
-        assert self.head.bias is not None
-        nn.init.constant_(self.head.bias, MaskCorrection.NEUTRAL)
+        self.correction.init_output(self.head)
         use_channels_last(self)
 
     @property

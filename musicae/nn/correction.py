@@ -48,8 +48,8 @@ class MaskCorrection(Correction):
     It can be 1 and not only come near it, so that clean sound stays as it is; an untrained network changes nothing.
     """
 
-    NEUTRAL = 4.0
-    """Output at which the mask is 1."""
+    STEEPNESS = 4.0
+    """How far a mask of 1 lies from one of a half, in logits, and by how much an output of 1 moves it."""
     BANDS = Bands(512, ((32, 8), (32, 16), (8, 32)))
     """With windows of 64 ms the single frequencies end at 8 kHz."""
 
@@ -60,7 +60,7 @@ class MaskCorrection(Correction):
     def init_output(self, layer: nn.Conv2d) -> None:
         assert layer.bias is not None
         nn.init.zeros_(layer.weight)
-        nn.init.constant_(layer.bias, self.NEUTRAL)
+        nn.init.zeros_(layer.bias)
 
     @classmethod
     def rows(cls, height: int) -> int:
@@ -77,11 +77,11 @@ class MaskCorrection(Correction):
         return torch.cat([(power + _SILENT_POWER).pow(MAGNITUDE_EXPONENT / 2), place.expand_as(power)], dim=1)
 
     def mask(self, output: Tensor) -> Tensor:
-        """The network's output as a factor: 1 at `NEUTRAL`, and never more than 1.
+        """The network's output as a factor: 1 for an output of 0, and never more than 1.
 
         In training it may be 2% more, since past a limit nothing would be learned.
         """
-        factor = torch.sigmoid(output) * (1 + math.exp(-self.NEUTRAL))
+        factor = torch.sigmoid(self.STEEPNESS * (output + 1)) * (1 + math.exp(-self.STEEPNESS))
         return factor if self.training else factor.clamp_max(1.0)
 
     def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:

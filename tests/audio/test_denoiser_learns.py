@@ -15,7 +15,7 @@ from musicae.training.experiment import Experiment
 RATE_HZ = 8_000
 SETTINGS = {
     "sample_rate_hz": RATE_HZ, "n_fft": 256, "chunk_s": 1.0, "widths": (12, 24, 32), "latent_size": 32,
-    "steps": 120, "evaluate_every": 120, "evaluate_examples": 16, "batch_size": 8, "learning_rate": 5e-3,
+    "steps": 200, "evaluate_every": 200, "evaluate_examples": 16, "batch_size": 8, "learning_rate": 5e-3,
     "ema_decay": 0.97, "precision": "no", "log_with": (),
 }  # fmt: skip
 

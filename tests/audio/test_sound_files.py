@@ -102,7 +102,7 @@ def test_what_no_decoder_reads_names_ffmpeg(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(DamagedFileError, match="has no samples"):
         read_sound(path)
     (tmp_path / "bin" / "ffmpeg").write_text("#!/bin/sh\nexit 1\n")
-    with pytest.raises(DamagedFileError, match=r"for \.m4a or \.aac that FFmpeg is installed"):
+    with pytest.raises(DamagedFileError, match=r"for \.m4a, \.aac or \.mp4 that FFmpeg is installed"):
         read_sound(path)
 
 

@@ -26,8 +26,8 @@ def untrained(name: str, folder: Path, settings: dict[str, object]) -> TrainedMo
     torch.manual_seed(0)
     model = build_model(name, domain.spec, settings)
     if name == "causal":  # let different cells be turned down by very different amounts
-        torch.nn.init.zeros_(model.head.bias)
-        torch.nn.init.normal_(model.head.weight, std=0.7)
+        torch.nn.init.constant_(model.head.bias, -1)
+        torch.nn.init.normal_(model.head.weight, std=0.2)
     manifest = Manifest(
         domain="audio", domain_settings=domain.config.model_dump(mode="json"), task="denoise", model=name,
         model_settings=settings,

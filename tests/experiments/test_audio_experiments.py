@@ -117,9 +117,9 @@ def test_a_mask_is_shifted_to_where_the_likelihood_is_highest(script: Callable[[
     torch.manual_seed(0)
     domain = AudioDomain(AudioDomain.Config(n_fft=256, chunk_s=0.5))
     model = build_model("unet", domain.spec, {"widths": (8, 8), "latent_size": 4}).eval()
-    torch.nn.init.normal_(model.decoder.head[-1].weight, std=0.1)
-    torch.nn.init.zeros_(model.decoder.head[-1].bias)
-    noisy, at_neutral = torch.randn(3, *domain.spec.shape), torch.sigmoid(torch.tensor(MaskCorrection.NEUTRAL))
+    torch.nn.init.normal_(model.decoder.head[-1].weight, std=0.01)
+    torch.nn.init.constant_(model.decoder.head[-1].bias, -1)
+    noisy, at_neutral = torch.randn(3, *domain.spec.shape), torch.sigmoid(torch.tensor(MaskCorrection.STEEPNESS))
     with torch.no_grad():
         mask = (model.reconstruct(noisy) / noisy).nan_to_num(0.5)[:, :1] * at_neutral
         clean = noisy * torch.sigmoid(torch.logit(mask) - 0.6) / at_neutral  # a network that lets too much through

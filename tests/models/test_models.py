@@ -74,7 +74,8 @@ def small(name: str, **settings) -> Autoencoder:
     model = build_model(name, spec_of(name), {**SMALL[name], **settings})
     if name in ("unet", "causal"):  # as after training: their masks begin as 1 everywhere
         head = model.decoder.head[-1] if name == "unet" else model.head
-        torch.nn.init.normal_(head.weight, std=0.3)
+        torch.nn.init.normal_(head.weight, std=0.05)
+        torch.nn.init.constant_(head.bias, -1)
     return model
 
 

@@ -50,10 +50,10 @@ def test_what_a_network_is_given_does_not_depend_on_the_length_of_the_window(n_f
     assert features[0, 0, 32, 0].item() == pytest.approx((1024 / 4) ** 0.3, rel=1e-3)
 
 
-def test_a_mask_is_one_at_its_neutral_output_and_not_more():
+def test_a_mask_is_one_at_an_output_of_nothing_and_never_more():
     correction = MaskCorrection(2).eval()
-    output = torch.tensor([-100.0, 0.0, MaskCorrection.NEUTRAL, 100.0])
+    output = torch.tensor([-100.0, -1.0, 0.0, 100.0])
     assert correction.mask(output).tolist() == pytest.approx([0, 0.509, 1, 1], abs=1e-3)
     in_training = correction.train().mask(output)
     assert in_training[-1] > 1
-    assert torch.autograd.functional.jacobian(correction.mask, torch.tensor([5.0])) > 0  # it can come back
+    assert torch.autograd.functional.jacobian(correction.mask, torch.tensor([0.5])) > 0  # it can come back
