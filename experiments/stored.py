@@ -44,6 +44,8 @@ def trained_model(runs: Path, name: str) -> TrainedModel:
 
 
 def with_interval(row: Mapping[str, Any], key: str, form: str = ".4g") -> str:
-    """A mean of a row, and its 95% interval where there is one."""
+    """A mean of a row, and its 95% interval where there is one; empty where there is no mean."""
+    if key not in row:
+        return ""
     ends = f" ({row[f'{key}_low']:{form}}–{row[f'{key}_high']:{form}})" if f"{key}_low" in row else ""
     return f"{row[key]:{form}}{ends}"
