@@ -38,7 +38,7 @@ NOISE = {"train": ("002-Rain", "003-Sea_waves", "008-Chainsaw"), "test": ("007-H
 """Families of recorded noise."""
 _PIECES = {"train": 400, "test": 24}
 _PIECE_S = {"train": 20.0, "test": 8.0}
-_TONES, _MOVING_TONES, _TONE_S = 300, 300, 8.2
+_TONES, _MOVING_TONES, _TONE_S, _NOTE_S = 300, 300, 8.2, 3.0
 _DRUM_SHARE = 0.4
 _FONT_PIECES = 400
 
@@ -253,6 +253,17 @@ def single_notes() -> Iterator[tuple[str, np.ndarray]]:
             yield f"{program:03d}-{pitch}", rendered(arranged([event], [program], None))[: round(2.5 * RATE_HZ)]
 
 
+def font_notes(font: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields `(name, samples)`: notes of another font, every third semitone, soft and loud."""
+    rng, render = np.random.default_rng(10), rendered_with(font.read_bytes())
+    for program in font_programs():
+        for pitch in range(28 + int(rng.integers(3)), 97, 3):
+            event = Event(0, 0.0, rng.uniform(0.5, 2.5), pitch, int(rng.integers(25, 125)))
+            samples = render(arranged([event], [program], None))[: round(_NOTE_S * RATE_HZ)]
+            if np.abs(samples).max(initial=0.0) > 1e-3:
+                yield f"{program:03d}-{pitch}-{event.velocity}", samples
+
+
 def steady_tones() -> Iterator[tuple[str, np.ndarray]]:
     """Yields `(name, samples)`: steady sines and organ tones, alone and in chords; no partial near 440 Hz."""
     rng = np.random.default_rng(6)
@@ -420,7 +431,7 @@ def main(sets: Path, out: Path, font: Path | None) -> None:
             click.echo(f"{folder}: {length_s / 60:.1f} min")
     made = {"notes_train": single_notes(), "tones_train": steady_tones(), "moving_train": moving_tones()}
     if font is not None:
-        made["font_music"] = font_pieces(sets, font)
+        made |= {"font_music": font_pieces(sets, font), "font_notes": font_notes(font)}
     for name, sounds in made.items():
         folder = out / name
         folder.mkdir(exist_ok=True)
