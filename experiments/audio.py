@@ -295,7 +295,8 @@ def cost(sets: Path, runs: Path) -> dict[str, Any]:
                 )
         torch.set_num_threads(1)
         live = trained_model(runs, "denoise-live-48k")
-        blocks = np.split(noise[: 10 * RATE_HZ], 10 * 100)
+        live_hz = live.domain.config.sample_rate_hz
+        blocks = np.split(np.resize(noise, 10 * live_hz), 10 * 100)
         found["denoise-live-48k, stream of 10 ms blocks, 1 thread"] = _factor(
             lambda: sum(len(block) for block in live.stream(blocks)), sound_s=10
         )

@@ -1,9 +1,10 @@
 """The short-time Fourier transform and its inverse.
 
 A complex spectrum travels as two real channels, `(batch, 2, frequency, time)`, because convolutions, mixed precision
-and safetensors know real numbers only. Frames are centred, every hop is a quarter of the window, and the Hann window's
-squares then add up to a constant, so that the inverse is exact. Windows of `LOW_DELAY` look back further than they
-reach forward. Nothing here knows files, settings or networks.
+and safetensors know real numbers only. Every hop is a quarter of the window. Hann windows are centred on samples 0,
+hop, 2 · hop, …, the sound is mirrored beyond its ends, and the windows' squares add up to a constant, so that the
+inverse is exact. Windows of `LOW_DELAY` look back further than they reach forward. Nothing here knows files, settings
+or networks.
 """
 
 from functools import lru_cache
@@ -16,7 +17,8 @@ from torch import Tensor
 LOW_DELAY = {1920: 960}
 """Length of a window → samples at its end that a changed frame gives sound for: 20 ms at 48 kHz.
 
-Live sound is finished as soon as no later frame changes it, while tones are told apart as finely as by 40 ms.
+Live sound is finished as soon as no later frame changes it, while tones are told apart as finely as by 40 ms. It begins
+and ends in silence, since what would be mirrored isn't there yet.
 """
 
 
@@ -67,14 +69,18 @@ def stft(waveform: Tensor, *, n_fft: int) -> Tensor:
         n_fft: window length in samples, a multiple of 4; the hop is a quarter of it.
 
     Returns:
-        `(batch, 2, n_fft / 2 + 1, samples // hop + 1)`: real and imaginary parts, not scaled: white noise
-        of RMS r gives cells of mean square 0.375 · n_fft · r².
+        `(batch, 2, n_fft / 2 + 1, samples // hop + 1)`, a frame more for a part of a hop at the end with windows of
+        `LOW_DELAY`: real and imaginary parts, not scaled. White noise of RMS r gives cells of mean square w · r², w the
+        sum of the analysis window's squares, 0.375 · n_fft for Hann's.
     """
-    before = windows(n_fft).before
-    if waveform.shape[-1] <= before:
-        raise ValueError(f"expected more than {before} samples with n_fft={n_fft}, got {waveform.shape[-1]}")
-    padded = torch.nn.functional.pad(waveform, (before, n_fft - before), mode="reflect")
-    window = _on_device(n_fft, waveform).analysis
+    pair, samples = windows(n_fft), waveform.shape[-1]
+    if pair.reach < n_fft:  # live sound begins before more of it is known
+        padded = torch.nn.functional.pad(waveform, (pair.before, n_fft - pair.before + -samples % (n_fft // 4)))
+    elif samples > pair.before:
+        padded = torch.nn.functional.pad(waveform, (pair.before, n_fft - pair.before), mode="reflect")
+    else:
+        raise ValueError(f"expected more than {pair.before} samples with n_fft={n_fft}, got {samples}")
+    window = _on_device(n_fft, waveform.dtype, waveform.device).analysis
     spectrum = torch.stft(padded, n_fft, n_fft // 4, window=window, center=False, return_complex=True)
     return torch.stack((spectrum.real, spectrum.imag), dim=1)  # (batch, 2, frequency, time)
 
@@ -91,7 +97,7 @@ def inverse_stft(spectrum: Tensor, *, samples: int) -> Tensor:
     """
     n_fft, frames = 2 * (spectrum.shape[2] - 1), spectrum.shape[3]
     values = torch.complex(spectrum[:, 0].float(), spectrum[:, 1].float())
-    pair, before = _on_device(n_fft, values.real), windows(n_fft).before
+    pair, before = _on_device(n_fft, values.real.dtype, values.device), windows(n_fft).before
     pieces = torch.fft.irfft(values.transpose(1, 2), n=n_fft) * pair.synthesis  # (batch, time, n_fft)
     # `torch.istft` gives the same numbers, but lets the host wait for a check of the window.
     wanted = slice(before, before + samples)
@@ -120,15 +126,12 @@ class _Pair(NamedTuple):
     synthesis: Tensor
 
 
-def _on_device(n_fft: int, like: Tensor) -> _Pair:
-    """`windows`, of the type of a tensor."""
-    return _pair(n_fft, like.dtype, like.device)
-
-
 @lru_cache(maxsize=16)
-def _pair(n_fft: int, dtype: torch.dtype, device: torch.device) -> _Pair:
+def _on_device(n_fft: int, dtype: torch.dtype, device: torch.device) -> _Pair:
+    """`windows` as tensors; Hann's to the bit as torch has it."""
     pair = windows(n_fft)
-    if pair.reach == n_fft:
-        hann = torch.hann_window(n_fft, dtype=dtype, device=device)
-        return _Pair(hann, hann)
-    return _Pair(*(torch.from_numpy(window).to(device, dtype) for window in (pair.analysis, pair.synthesis)))
+    with torch.inference_mode(False):  # they outlive the call
+        if pair.reach == n_fft:
+            hann = torch.hann_window(n_fft, dtype=dtype, device=device)
+            return _Pair(hann, hann)
+        return _Pair(*(torch.from_numpy(window).to(device, dtype) for window in (pair.analysis, pair.synthesis)))

@@ -7,7 +7,7 @@ learns from many. Nothing here knows files or settings.
 import torch
 from torch import Tensor
 
-from musicae.audio.noise import convolved, host_generator, room_response, row_index, rows_below, uniform
+from musicae.audio.noise import convolved, finest, host_generator, room_response, row_index, rows_below, uniform
 
 GAIN_DB = 9.0
 COLOUR_DB = 6.0
@@ -92,7 +92,8 @@ def resampled(waveform: Tensor, generator: torch.Generator) -> Tensor:
     """
     rows, samples = waveform.shape
     ratio = 2 ** (PITCH_SEMITONES * (2 * uniform((rows, 1), generator) - 1) / 12)
-    place = torch.arange(samples, device=waveform.device) * ratio  # (rows, samples): where each comes from
+    steps = torch.arange(samples, dtype=finest(waveform.device), device=waveform.device)
+    place = steps * ratio  # (rows, samples): where each comes from
     below = place.floor()
     share = (place - below).to(waveform)
     index = below.long()[..., None] + torch.arange(-1, 3, device=waveform.device)  # four samples around

@@ -34,6 +34,7 @@ from musicae.audio.streaming import MaskFunction, SoundStream, through_stream
 from musicae.domain import Baseline, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
 from musicae.spec import TensorSpec
+from musicae.stft import windows
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ class AudioDomain(Domain):
             "sample_rate_hz": self.config.sample_rate_hz,
             "n_fft": self.config.n_fft,
             "hop_samples": self.config.hop_samples,
-            "window": "hann, periodic; frames are centred on samples 0, hop, 2 hop, …; the ends are mirrored",
+            **_windows_in_words(self.config.n_fft),
             "scale": "none: what numpy.fft.rfft gives of windowed samples in -1…1",
             "grid": self.form.meaning,
             "level_rms": LEVEL_RMS,
@@ -336,6 +337,21 @@ class AudioDomain(Domain):
         for row, chunk in zip(stored, chunks, strict=True):
             row[: len(chunk)] = chunk * (LEVEL_RMS / rms if rms > 0 else 0.0)
         return stored
+
+
+def _windows_in_words(n_fft: int) -> dict[str, str]:
+    """The windows of the transform, and where its frames stand."""
+    pair = windows(n_fft)
+    if pair.reach == n_fft:
+        where = "hann, periodic; frames are centred on samples 0, hop, 2 hop, …; the ends are mirrored"
+        return {"window": where}
+    rise, fall = n_fft - pair.reach // 2, pair.reach // 2
+    return {
+        "window": f"sin(pi n / {2 * rise}) for n < {rise}, then cos(pi (n - {rise}) / {2 * fall}); frame 0 begins "
+        f"{pair.before} samples before sample 0; before and after the sound is silence",
+        "synthesis_window": f"of the last {pair.reach} samples, periodic hann of {pair.reach} divided by the window; "
+        "0 before",
+    }
 
 
 def _faded(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:

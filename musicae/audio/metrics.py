@@ -82,7 +82,7 @@ def perceptual_scores(estimate: Tensor, target: Tensor, *, sample_rate_hz: int) 
     Args:
         estimate: at any level.
         target: the clean one.
-        sample_rate_hz: of both; what is below that of PESQ has none.
+        sample_rate_hz: of both; below 16 kHz there is no PESQ.
     """
     both = [part.detach().cpu().double() for part in (estimate, target)]
     found = {}

@@ -182,6 +182,11 @@ def row_index(rows: Sequence[int], device: torch.device) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
 
 
+def finest(device: torch.device) -> torch.dtype:
+    """For places in a sound: double precision, which Apple's GPUs lack: there late places are drawn in steps."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def _coloured(rows: int, samples: int, generator: torch.Generator, fall: Tensor, sample_rate_hz: int) -> Tensor:
     """Power as 1/frequency^fall; `fall` is `(rows, 1)`. Nothing below 20 Hz, which isn't heard."""
     frequency_hz = _frequencies_hz(samples, sample_rate_hz, generator)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from musicae.audio.excerpts import mono_samples
 from musicae.audio.formats import SOUND_SUFFIXES
-from musicae.audio.noise import host_generator, recoloured, speeds, varied_rows
+from musicae.audio.noise import finest, host_generator, recoloured, speeds, varied_rows
 from musicae.audio.sound import Sound
 from musicae.errors import DamagedFileError, MusicaeError
 
@@ -125,7 +125,7 @@ class NoiseRecordings:
             return self._at(which, self._begin(which, torch.full_like(which, samples), generator) + steps)
         changed = varied_rows(rows, generator)
         # Double precision: a place is a sample's number and how far it is to the next.
-        steps = torch.arange(samples, dtype=_finest(device), device=device) * speeds(changed, generator)
+        steps = torch.arange(samples, dtype=finest(device), device=device) * speeds(changed, generator)
         below = steps.floor().long()
         begin = self._begin(which, below[:, -1] + 2, generator)
         nearest = self._at(which, begin + below)
@@ -137,7 +137,7 @@ class NoiseRecordings:
         """Where pieces of `needed` samples begin, int64 `(rows, 1)`: anywhere in recordings that are shorter."""
         length = self._lengths[which]
         places = torch.where(length > needed, length - needed + 1, length)
-        drawn = torch.rand(len(which), generator=generator, device=generator.device, dtype=_finest(generator.device))
+        drawn = torch.rand(len(which), generator=generator, device=generator.device, dtype=finest(generator.device))
         return (drawn * places).long().clamp_max(places - 1)[:, None]
 
     def _at(self, which: Tensor, place: Tensor) -> Tensor:
@@ -152,11 +152,6 @@ def without_silence(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     level = np.sqrt(np.einsum("ij,ij->i", padded, padded, dtype=np.float64) / piece)
     active = level > max(level.max(initial=0.0) * 10 ** (_SILENCE_DB / 20), 1e-7)
     return samples[np.repeat(active, piece)[: len(samples)]]
-
-
-def _finest(device: torch.device) -> torch.dtype:
-    """Apple's GPUs have no double precision: there the last samples of hours of noise are drawn in steps."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _at_rms_one(samples: np.ndarray) -> np.ndarray:

@@ -18,10 +18,14 @@ def removed(before: Sound, after: Sound) -> Sound:
         after: what was made of it, at the same rate, as long and with as many channels.
 
     Raises:
-        ValueError: the two don't fit each other.
+        ValueError: their rates, channels or lengths differ.
     """
-    if (before.sample_rate_hz, before.channels) != (after.sample_rate_hz, after.channels):
-        raise ValueError("two sounds of one rate and number of channels can be subtracted; these differ")
+    sizes = [(sound.sample_rate_hz, sound.channels, sound.frames) for sound in (before, after)]
+    if sizes[0] != sizes[1]:
+        described = " and ".join(
+            f"{rate_hz} Hz, {channels} channels, {frames} frames" for rate_hz, channels, frames in sizes
+        )
+        raise ValueError(f"expected two sounds of one rate, number of channels and length, got {described}")
 
     def blocks() -> Iterator[np.ndarray]:
         levels = before.levels

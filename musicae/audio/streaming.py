@@ -72,8 +72,11 @@ class FrameStream:
         self._analysis, self._synthesis = pair.analysis.astype(np.float32), pair.synthesis.astype(np.float32)
         self._hops = pair.reach // self._hop  # that a frame gives sound for, the last ones of its window
         self._received = self._given = 0
-        self._waiting = np.zeros((0, channels), np.float32)  # from the start of the next frame on, once it has one
-        self._has_start = False
+        # Mirrored at its ends, the sound has to be known before it begins; live sound begins and ends in silence.
+        self._is_mirrored = pair.reach == n_fft
+        self._has_start = not self._is_mirrored
+        # From the start of the next frame on, once it has one.
+        self._waiting = np.zeros((0 if self._is_mirrored else self._before, channels), np.float32)
         # Sums over the frames so far, from the first sample that a later frame still adds to.
         self._sum = np.zeros((self._hops - 1, self._hop, channels), np.float32)
         self._weight = np.zeros((self._hops - 1, self._hop), np.float32)
@@ -98,7 +101,11 @@ class FrameStream:
         # A sound that is too short to be mirrored goes on in silence.
         added = 0 if self._has_start else self._before + 1 - len(self._waiting)
         parts = [self._take(np.zeros((added, self._waiting.shape[1]), np.float32))]
-        parts.append(self._take(self._waiting[-self._after - 1 : -1][::-1]))
+        if self._is_mirrored:
+            parts.append(self._take(self._waiting[-self._after - 1 : -1][::-1]))
+        else:
+            size = self._after + -self._received % self._hop
+            parts.append(self._take(np.zeros((size, self._waiting.shape[1]), np.float32)))
         rest = self._sum / np.maximum(self._weight, 1e-8)[..., None]
         parts.append(Masked(rest.reshape(-1, rest.shape[2]), self._removed(len(rest))))
         samples, removed = (np.concatenate(columns)[:missing] for columns in zip(*parts, strict=True))
@@ -147,8 +154,8 @@ class FrameStream:
             raise MusicaeError("the model's result holds values that are not finite; train it again or use another.")
         energies = [np.square(part[self._watched]).mean(0) for part in (magnitude * mask, magnitude)]
         now = np.stack(energies)
-        if not self._energies.shape[1]:
-            now = np.concatenate((now[:, :1], now), axis=1)  # the first frame has no other before it
+        if not self._energies.shape[1]:  # the first frame has no other before it
+            now = np.pad(now, ((0, 0), (1 if self._is_mirrored else 2, 0)), mode="edge")
         self._energies = np.concatenate((self._energies, now), axis=1)
         return spectrum * mask.T[:, None]
 
@@ -156,7 +163,7 @@ class FrameStream:
         """What is missing from the next hops, for each sample: a line between smoothed frames."""
         if hops == 0:
             return np.zeros(0, np.float32)
-        # A hop lies between two frames, each of which is smoothed with its neighbours: from one before to one after.
+        # A hop lies between two frames, each of which is smoothed with its neighbours, live with the two before it.
         energies = self._energies[:, : hops + 3]
         energies = np.pad(energies, ((0, 0), (0, hops + 3 - energies.shape[1])), mode="edge")
         self._energies = self._energies[:, hops:]

@@ -121,6 +121,8 @@ def denoise(
 
     Example: arecord -f S16_LE -r 48000 -t raw | musicae denoise - | aplay -f S16_LE -r 48000
     """
+    if noise_only and report:
+        raise click.UsageError("--report compares a sound with what is left of it; leave --noise-only out.")
     samples = {name: options.pop(name) for name in PIPE_OPTIONS}
     if is_pipe(files, out):
         denoise_pipe(model, **samples, **options, report=report, noise_only=noise_only)
@@ -133,8 +135,6 @@ def denoise(
             return trained.denoise(source, **options)
         return _removed(trained.domain, source, lambda item: trained.denoise(item, **options))
 
-    if noise_only and report:
-        raise click.UsageError("--report compares a sound with what is left of it; leave --noise-only out.")
     change = within_bars(trained.domain, restore, bars, solo)
     _restore_each(files, trained.domain, change, "noise" if noise_only else "denoise", out, force, report=report)
 
@@ -248,7 +248,7 @@ def _removed(domain: Any, source: Any, restore: Callable[[Any], Any]) -> Any:
     from musicae.capabilities import TellsWhatIsRemoved
 
     if not isinstance(domain, TellsWhatIsRemoved):
-        raise MusicaeError(f"{domain.name} is no sum of what it is and noise, only sound is; leave --noise-only out.")
+        raise MusicaeError("only sound has noise that can be written; leave --noise-only out.")
     item = cast(Any, domain).open(source)
     return domain.removed(item, restore(item))
 

@@ -18,13 +18,13 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from musicae.models.autoencoder import Decoded, Levels, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
 from musicae.nn.bands import Bands
-from musicae.nn.causal import DilatedLayer, DilatedStack, running_sum
+from musicae.nn.causal import DilatedStack, running_sum
 from musicae.nn.convolution import LayerNorm2d, use_channels_last
 from musicae.nn.correction import MaskCorrection
 from musicae.nn.latent import Posterior
@@ -49,6 +49,12 @@ class CausalConfig(ModelConfig):
     layers: int = Field(default=6, ge=1, le=12)  # that look back, each twice as far as the one before; 6: 1.3 s
     level_frames: int = Field(default=200, ge=1, le=1_000_000)  # time constant of the level; 2 s
     mean_frames: int = Field(default=100, ge=1, le=1_000_000)  # of the mean of each row; 1 s
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "CausalConfig":
+        if self.widths[0] < 2:
+            raise ValueError("the first of widths is 2 or more")
+        return self
 
 
 class CausalState(NamedTuple):
@@ -153,7 +159,7 @@ class CausalRestorer(GridAutoencoder):
         self.from_vector = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, numbers))
         self.up = nn.ModuleList(_Up(below, above) for above, below in pairwise(config.widths))
         finest = config.widths[0]
-        self.expand = nn.Conv2d(finest, 2 * finest // 2, 1)
+        self.expand = nn.Conv2d(finest, 2 * (finest // 2), 1)
         self.head = nn.Conv2d(finest // 2 + _FEATURES, 1, (3, 1), padding=(1, 0))
         self.correction.init_output(self.head)
         use_channels_last(self)
@@ -228,7 +234,7 @@ class CausalRestorer(GridAutoencoder):
         for down in self.down:
             maps.append(down(maps[-1], past))
         hidden = self.to_vector(maps[-1].flatten(1, 2).transpose(1, 2))  # (batch, time, width)
-        before = tuple(past.take(layer.reach, self.config.width) for layer in self._layers())
+        before = tuple(past.take(reach, self.config.width) for reach in self.stack.reaches)
         hidden, after = self.stack(hidden, before)
         for layer in after:
             past.leave(layer)
@@ -268,7 +274,4 @@ class CausalRestorer(GridAutoencoder):
         for channels in (_FEATURES, *self.config.widths[:-1]):
             yield channels * rows
             rows = -(-rows // 2)
-        yield from (layer.reach * self.config.width for layer in self._layers())
-
-    def _layers(self) -> list[DilatedLayer]:
-        return [layer for layer in self.stack.layers if isinstance(layer, DilatedLayer)]
+        yield from (reach * self.config.width for reach in self.stack.reaches)

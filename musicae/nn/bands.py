@@ -10,6 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from musicae.precision import in_float32
+
 _LEAST = 4
 """Fewer frequencies than this at the end belong to the row below."""
 
@@ -30,6 +32,7 @@ class Bands:
         """How many rows there are."""
         return len(_sizes(self, frequencies))
 
+    @in_float32
     def means(self, power: Tensor) -> Tensor:
         """`(..., frequency, time)` → the mean of each row, `(..., rows, time)`."""
         above = _tables(self, power.shape[-2])[1].to(power)
@@ -59,11 +62,12 @@ def _sizes(bands: Bands, frequencies: int) -> list[int]:
 def _tables(bands: Bands, frequencies: int) -> tuple[Tensor, Tensor]:
     """The row of each frequency, int64, and weights of the means above the single ones, `(rows, frequencies)`."""
     sizes = _sizes(bands, frequencies)
-    row = torch.tensor([number for number, size in enumerate(sizes) for _ in range(size)], device="cpu")
     above = sizes[bands.single :]
-    means = torch.zeros(len(above), sum(above), device="cpu")
-    start = 0
-    for number, size in enumerate(above):
-        means[number, start : start + size] = 1 / size
-        start += size
+    with torch.inference_mode(False):  # they outlive the call
+        row = torch.tensor([number for number, size in enumerate(sizes) for _ in range(size)], device="cpu")
+        means = torch.zeros(len(above), sum(above), device="cpu")
+        start = 0
+        for number, size in enumerate(above):
+            means[number, start : start + size] = 1 / size
+            start += size
     return row, means

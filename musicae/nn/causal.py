@@ -161,10 +161,10 @@ class DilatedStack(nn.Module):
         self.width = width
         self.layers = nn.ModuleList(DilatedLayer(width, 2**number) for number in range(layers))
 
-    def start(self, batch: int) -> tuple[Tensor, ...]:
-        """The state before the first step: silence."""
-        like = next(self.parameters())
-        return tuple(like.new_zeros(batch, layer.reach, self.width) for layer in self._layers())
+    @property
+    def reaches(self) -> list[int]:
+        """Number of steps that each layer looks back."""
+        return [layer.reach for layer in self._layers()]
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """`(batch, time, width)` → the same, and the state after it."""

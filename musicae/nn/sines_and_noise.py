@@ -7,6 +7,8 @@ pitch is white noise whose level the network says, as in DDSP (Engel et al., 202
 transform (Siuzdak, 2023, "Vocos"), so no phases have to be searched for.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
@@ -30,34 +32,37 @@ class SinesAndNoise(nn.Module):
     """
 
     OUTPUTS = 3
-    noise: Tensor
 
     def __init__(self, frequencies: int, frames: int) -> None:
         super().__init__()
         self.frequencies, self.frames = frequencies, frames
-        n_fft = 2 * (frequencies - 1)
-        generator = torch.Generator().manual_seed(0)
-        white = torch.randn((1, (frames - 1) * n_fft // 4), generator=generator)
-        cells = stft(white, n_fft=n_fft)
-        # What is drawn is always the same noise: a decoder gives one answer.
-        self.register_buffer("noise", cells / cells.square().sum(1).mean().sqrt(), persistent=False)
-        number = torch.arange(frequencies)
-        # A quarter of a window from frame to frame, and half a window from a frame's beginning to its middle.
-        steps = (number[:, None] * torch.arange(frames)) % 4 / 4 + number[:, None] % 2 / 2
-        self.register_buffer("turns", steps, persistent=False)
-
-    turns: Tensor
 
     def forward(self, output: Tensor) -> Tensor:
         """`(batch, 3, rows, frames)` → `(batch, 2, frequencies, frames)`."""
         tone, bend, noise = BANDS.spread(output.float(), self.frequencies).unbind(1)
-        turned = self.turns + (_FURTHEST * torch.tanh(bend) / 4).cumsum(-1)
+        turns, white = (table.to(output.device) for table in _tables(self.frequencies, self.frames))
+        turned = turns + (_FURTHEST * torch.tanh(bend) / 4).cumsum(-1)
         phase = 2 * torch.pi * turned
         tones = torch.stack((phase.cos(), phase.sin()), 1) * _level(tone)
-        cells = self.noise
         if self.training:
-            cells = cells.roll(int(torch.randint(self.frames, ())), -1)
-        return tones + cells * _level(noise)
+            white = white.roll(int(torch.randint(self.frames, ())), -1)
+        return tones + white * _level(noise)
+
+
+@lru_cache(maxsize=4)
+def _tables(frequencies: int, frames: int) -> tuple[Tensor, Tensor]:
+    """Turns of the middle of each cell, `(frequencies, frames)`, and white noise, `(1, 2, frequencies, frames)`.
+
+    The noise is always the same, so that a code gives one sound.
+    """
+    n_fft = 2 * (frequencies - 1)
+    with torch.inference_mode(False):  # they outlive the call
+        number, frame = torch.arange(frequencies, device="cpu")[:, None], torch.arange(frames, device="cpu")
+        # A quarter of a window from frame to frame, and half a window from a frame's beginning to its middle.
+        turns = (number * frame) % 4 / 4 + number % 2 / 2
+        samples = (1, (frames - 1) * n_fft // 4)
+        cells = stft(torch.randn(samples, generator=torch.Generator().manual_seed(0), device="cpu"), n_fft=n_fft)
+        return turns, cells / cells.square().sum(1).mean().sqrt()
 
 
 def _level(output: Tensor) -> Tensor:

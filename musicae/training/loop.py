@@ -327,7 +327,7 @@ class TrainingRun:
         self.metrics |= scores
         log.record(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
         names = ("loss", "reconstruction_nats", "penalty" if model.latent.has_penalty else "kl_bits")
-        shown = "  ".join(f"{name} {self.metrics[name]:,.5g}" for name in tuple(scores) or names)
+        shown = "  ".join(f"{name} {self.metrics[name]:,.5g}" for name in (("loss", *scores) if scores else names))
         log.say(f"step {self.step}  validation  {shown}{time_left(self.elapsed_s, self.progress)}")
         if sentence := divergence(total, self.first_total, self.best_total, self.domain.spec.numel):
             log.say(sentence)

@@ -96,12 +96,12 @@ class Validation:
 
     @torch.no_grad()
     def scores(self, model: Autoencoder) -> dict[str, float]:
-        """The domain's `progress_metrics`, means over the first examples; of what is no restorer none."""
+        """The domain's `progress_metrics`, means over some examples; of what is no restorer none."""
         names = self.domain.progress_metrics
         if self.corruption is None or not names:
             return {}
         found: dict[str, list[Tensor]] = {}
-        rows = torch.arange(min(_SCORED_EXAMPLES, len(self.table)))
+        rows = torch.linspace(0, len(self.table) - 1, min(_SCORED_EXAMPLES, len(self.table))).long()
         for index, part in enumerate(rows.split(self.most_examples)):
             batch = self._batch(part, self._generator(index))
             with self._precision():

@@ -134,6 +134,46 @@ def test_blocks_of_any_size_give_what_the_file_gives(live: TrainedModel, tmp_pat
     assert error_db(cleaned, given) > -20
 
 
+@pytest.mark.parametrize("samples", [0, 1, 479, 480, 1441, 4799, 9_590, 9_599, 9_600])
+@pytest.mark.parametrize("size", [1, 480, 777])
+def test_a_stream_of_low_delay_is_the_masked_spectrum_and_has_no_clicks(samples: int, size: int) -> None:
+    given = sound(samples, 2)
+    low = np.linspace(1, 0, 961, dtype=np.float32)[:, None]  # a mask that changes a lot
+
+    stream = FrameStream(lambda magnitude: low * np.ones_like(magnitude), n_fft=1920, channels=2)
+    parts, behind, received = [], 0, 0
+    for start in range(0, samples, size):
+        parts.append(stream.push(given[start : start + size]))
+        received += len(given[start : start + size])
+        behind = max(behind, received - sum(len(part.samples) for part in parts))
+    parts.append(stream.finish())
+    result, removed = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+    assert result.shape == given.shape
+    assert removed.shape == (samples,)
+    assert behind <= stream.latency_samples == 959
+    if samples:
+        spectrum = signal.stft(torch.from_numpy(given.T.copy()), n_fft=1920)
+        expected = signal.inverse_stft(spectrum * torch.from_numpy(low), samples=samples).numpy().T
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+        assert np.abs(result).max() <= 1.5 * np.abs(given).max()
+
+
+def test_what_a_stream_of_low_delay_removes_does_not_depend_on_its_blocks() -> None:
+    given, masks = sound(9_000, 1), np.random.default_rng(0).random((961, 100)).astype(np.float32)
+
+    def removed(size: int) -> np.ndarray:
+        taken = iter(masks.T)
+        stream = FrameStream(
+            lambda magnitude: np.stack([next(taken) for _ in range(magnitude.shape[1])], 1), n_fft=1920, channels=1
+        )
+        parts = [stream.push(given[start : start + size]) for start in range(0, len(given), size)] + [stream.finish()]
+        return np.concatenate([part.removed for part in parts])
+
+    np.testing.assert_allclose(removed(480), removed(9_000), atol=1e-6)
+    np.testing.assert_allclose(removed(97), removed(9_000), atol=1e-6)
+
+
 def test_the_stream_is_what_the_model_makes_of_the_whole_spectrum(live: TrainedModel) -> None:
     given = sound(128 * 60)
     with torch.no_grad():
