@@ -246,7 +246,7 @@ _SOUNDS: dict[str, Recipe] = {
     # Causal; 20 ms behind. First large batches, and sound that is nearly clean.
     "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, snr_db_high=35.0, is_leg=True),
     "denoise-live-48k-middle": _live(22, 1.5e-3, snr_db_high=35.0, start_from="denoise-live-48k-start", is_leg=True),
-    # As at first, the error as a whole weighs more than that of bands.
+    # The error as a whole weighs twice as much beside that of bands as in the legs before.
     "denoise-live-48k": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, shipped_as="denoise-live-48k"),
     # 8 kHz to 16; the spoken digits were recorded at 8, so they are left out.
     "upscale-16k-start": _sound(
