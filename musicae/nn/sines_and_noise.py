@@ -45,7 +45,9 @@ class SinesAndNoise(nn.Module):
         phase = 2 * torch.pi * turned
         tones = torch.stack((phase.cos(), phase.sin()), 1) * _level(tone)
         if self.training:
-            white = white.roll(int(torch.randint(self.frames, ())), -1)
+            frame = torch.arange(self.frames, device=white.device)
+            moved = (frame + torch.randint(self.frames, (1,), device=white.device)) % self.frames
+            white = white.index_select(-1, moved)  # other noise in every step
         return tones + white * _level(noise)
 
 
