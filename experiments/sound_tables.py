@@ -3,12 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from play_tables import Table
 from recipes import RECIPES
 from stored import read, with_interval
-
-Table = Callable[..., str]
-"""Makes Markdown of headings and rows."""
-
 
 _NOT_YET = "Not measured yet: these sets are looked at once, when no training follows."
 

@@ -30,8 +30,8 @@ class AudioConfig(DomainConfig):
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000)
     n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
     chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
-    # Complex spectra that are turned down (spectrum) or whose upper half is filled in (band), or magnitudes. Training
-    # decides it by the task, unless it is stated.
+    # Complex spectra that are turned down (spectrum), whose upper half is filled in (band) or that are made anew
+    # (synthesis), or magnitudes. Training decides it by the task, unless it is stated.
     representation: Literal["spectrum", "band", "magnitude", "synthesis"] = "spectrum"
     noise: tuple[str, ...] = ()  # folders or files of noise recordings, beside the families
     families: tuple[str, ...] = tuple(NOISES)  # of made noise

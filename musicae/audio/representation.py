@@ -1,8 +1,9 @@
 """What models of sound are shown: a form says how a waveform becomes a tensor, and how it comes back.
 
-`SpectrumForm` keeps phases and is exact; `BandForm` finds those of a band that is filled in; `MagnitudeForm` is for
-models that make sound of nothing but a code, and finds all of them by fast Griffin-Lim (Perraudin, Balazs &
-Søndergaard, 2013), in `musicae.audio.stft`. Nothing here knows files, networks or corruption.
+`SpectrumForm` keeps phases and is exact; `BandForm` finds those of a band that is filled in. `MagnitudeForm` and
+`SynthesisForm` are for models that make sound of nothing but a code: the first finds all phases by fast Griffin-Lim
+(Perraudin, Balazs & Søndergaard, 2013), in `musicae.audio.stft`, for the second the model gives them too. Nothing here
+knows files, networks or corruption.
 """
 
 from abc import ABC, abstractmethod

@@ -1,9 +1,9 @@
 """Sound through a mask as it arrives: `SoundStream` at any rate, `FrameStream` at the mask's own, and raw samples.
 
-Frames stand where `stft` puts them, on samples 0, hop, 2·hop, …, with the sound mirrored beyond its ends and the same
-windows; the sum of the results is divided by the sum of the windows' products. With a mask of ones the sound comes back
-as it was, and cut into whatever blocks it is the same sound. All channels are turned down by one mask, from the root
-mean square of their magnitudes, so that everything stays where it is in the stereo image.
+Frames stand where `stft` puts them, on samples 0, hop, 2·hop, …, with the same windows and the same sound or silence
+beyond the ends; the sum of the results is divided by the sum of the windows' products. With a mask of ones the sound
+comes back as it was, and cut into whatever blocks it is the same sound. All channels are turned down by one mask, from
+the root mean square of their magnitudes, so that everything stays where it is in the stereo image.
 
 At the mask's own rate the delay is that of the frames. Other rates pass through soxr's streams both ways, whose own
 delay, 75 to 235 ms, is found out by trying and counted in `latency_samples`. What the mask's rate can't hold (above its

@@ -40,7 +40,7 @@ _FEATURES = 3  # of a row: loudness, its running mean, place
 
 
 class CausalConfig(ModelConfig):
-    """Sizes of the causal restorer; 2.7 million parameters."""
+    """Sizes of the causal restorer; 2.5 million parameters."""
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
     latent_size: Width = 128  # numbers of each frame's code
