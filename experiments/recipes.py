@@ -152,7 +152,7 @@ _NOTES = ("notes16k", "sound/notes_train")
 _SOUND_SCORES = {
     "denoise": ("si_sdr_in_db", "si_sdr_out_db", "si_sdr_gain_db", "si_sdr_gain_db_wiener", "log_mel_l1"),
     "reconstruct": ("log_mel_l1", "log_spectral_distance_db", "kl_bits"),
-    "upscale": ("missing_band_distance_in_db", "missing_band_distance_db", "log_mel_l1"),
+    "upscale": ("missing_band_distance_in_db", "missing_band_distance_db", "missing_band_level_db", "log_mel_l1"),
 }
 
 
@@ -193,6 +193,25 @@ def _live(minutes: float, learning_rate: float, **more: Any) -> Recipe:
     """A leg of the denoiser that hears no more than what has arrived."""
     apart = {"model": "causal", "n_fft": 1920, "widths": None, "square_halvings": None}
     return _wide(minutes, learning_rate, **apart, **more)
+
+
+def _extension(minutes: float, **more: Any) -> Recipe:
+    """A leg of the model that fills in the top of the band."""
+    sets = ("sound/voices", "sound/voices_moved", "sound/free_speech", "sound/music_train", "sound/font_music")
+    sizes = {"widths": (32, 48, 64, 96, 128), "square_halvings": 2, "sample_rate_hz": 48_000, "n_fft": 1536}
+    settings = {**sizes, **_LONGER, "evaluate_every": 400}
+    return replace(
+        _sound("upscale", (*sets, "sound/free_music"), minutes, **settings, **more),
+        scored_on=("speech48k/gcompris-gd",),
+    )
+
+
+def _notes(minutes: float, **more: Any) -> Recipe:
+    """A leg of the model of single notes."""
+    settings = {"sample_rate_hz": 44_100, "n_fft": 2048, "chunk_s": 3.0, "representation": "synthesis"}
+    sizes = {"latent_size": 64, "moment_size": 4, "beta": 0.05, "evaluate_every": 200}
+    sets = ("instruments44k", "sound/font_notes", "sound/notes_train")
+    return _sound("reconstruct", sets, minutes, **{**settings, **sizes, **more})
 
 
 _SOUNDS: dict[str, Recipe] = {
@@ -242,36 +261,22 @@ _SOUNDS: dict[str, Recipe] = {
     ),
     # 48 kHz. The network sees up to 8 kHz what it saw before, and learns what lies above. (The legs before were trained
     # when the network wasn't given a row's place, whose weights began at zero.)
-    "denoise-48k": _wide(72, 3e-4, start_from="denoise-16k", bits=8, shipped_as="denoise-48k"),
+    "denoise-48k-whole": _wide(72, 3e-4, start_from="denoise-16k", is_leg=True),
+    # Sound that is nearly clean: soft highs of music are no noise.
+    "denoise-48k": _wide(36, 2e-4, snr_db_high=40.0, start_from="denoise-48k-whole", bits=8, shipped_as="denoise-48k"),
     # Causal; 20 ms behind. First large batches, and sound that is nearly clean.
     "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, snr_db_high=35.0, is_leg=True),
     "denoise-live-48k-middle": _live(22, 1.5e-3, snr_db_high=35.0, start_from="denoise-live-48k-start", is_leg=True),
     # The error as a whole weighs twice as much beside that of bands as in the legs before.
     "denoise-live-48k": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, shipped_as="denoise-live-48k"),
-    # 8 kHz to 16; the spoken digits were recorded at 8, so they are left out.
-    "upscale-16k-start": _sound(
-        "upscale", ("speech_kerstin16k", *_FREE_SOUNDS, "sound/music_train"), 55, learning_rate=2e-3, is_leg=True
+    # From any end of the band to 24 kHz; first with bands turned up and down at random, as for cleaning sound.
+    "upscale-48k-start": _extension(25, learning_rate=2e-3, is_leg=True),
+    "upscale-48k": _extension(
+        45, learning_rate=1.5e-3, start_from="upscale-48k-start", bits=8, shipped_as="upscale-48k"
     ),
-    # Without the telephone voices, which end at 7 kHz.
-    "upscale-16k-middle": _sound(
-        "upscale",
-        ("speech_kerstin16k", "sound/free_music", "sound/music_train"),
-        30,
-        learning_rate=1e-3,
-        evaluate_every=500,
-        start_from="upscale-16k-start",
-        is_leg=True,
-    ),
-    # More instruments.
-    "upscale-16k": _sound(
-        "upscale",
-        ("speech_kerstin16k", "sound/free_music", "sound/music_train", "sound/font_music"),
-        62,
-        learning_rate=1e-3,
-        evaluate_every=500,
-        start_from="upscale-16k-middle",
-        shipped_as="upscale-16k",
-    ),
+    # Single notes at 44.1 kHz, first their beginnings.
+    "notes-44k-start": _notes(40, learning_rate=2e-3, chunk_s=1.0, kl_warmup=0.3, is_leg=True),
+    "notes-44k-middle": _notes(60, learning_rate=1.2e-3, kl_warmup=0, start_from="notes-44k-start", is_leg=True),
     # Single notes, of recorded instruments and of a sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
     "notes-16k-middle": _sound(

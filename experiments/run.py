@@ -20,6 +20,7 @@ import audio
 import audio_validation
 import click
 import denoisers
+import extension
 import groovae
 import grooves
 import image
@@ -70,7 +71,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "audio-stereo": Measurement(denoisers.stereo, "stereo music at 44.1 kHz, clean and with hiss, hum and a fan"),
     "audio-tonal": Measurement(denoisers.tonal, "clean whistles, howls, sirens, bells and synthesizers", False),
     "audio-clean-input": Measurement(audio.clean_input, "what denoisers do to clean sound, a tone, silence"),
-    "audio-band-extension": Measurement(audio.band_extension, "8 kHz sound made 16 kHz and resampled"),
+    "audio-band-extension": Measurement(extension.test, "8 kHz sound made 16 and 16 made 48, beside resampling"),
+    "audio-band-validation": Measurement(extension.validation, "the same on clips for choosing"),
     "audio-notes": Measurement(audio.notes, "notes rebuilt and morphed, PCA, crossfades"),
     "audio-cost": Measurement(audio.cost, "speed and memory of cleaning sound", needs_sets=False),
     "audio-validation": Measurement(audio_validation.gains, "gains on validation clips, by which trainings are chosen"),

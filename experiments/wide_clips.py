@@ -70,7 +70,7 @@ def clips(sets: Path, split: str) -> list[Clip]:
     noises = _noises(sets, split)
     kinds = sorted(noises)
     found = []
-    for group, name, whole in _sounds(sets, split):
+    for group, name, whole in sounds(sets, split):
         clean = whole[: round(LONGEST_S * RATE_HZ)]
         if len(clean) < RATE_HZ or np.sqrt(np.mean(clean**2)) < 1e-3:
             continue
@@ -98,7 +98,7 @@ def _noises(sets: Path, split: str) -> dict[str, list[np.ndarray]]:
     return found
 
 
-def _sounds(sets: Path, split: str) -> Iterator[tuple[str, str, np.ndarray]]:
+def sounds(sets: Path, split: str) -> Iterator[tuple[str, str, np.ndarray]]:
     """Group, name and samples."""
     if split == "validation":
         for path in sound_files(sets / "speech48k" / "gcompris-gd")[::4][:24]:

@@ -299,6 +299,19 @@ def moved_code(base: Tensor, vector: Tensor, amount: float | Tensor) -> Tensor:
     return there * (largest / torch.maximum(after, largest)).view(-1, *[1] * (base.dim() - 1))
 
 
+def deviations_out(base: Tensor, vector: Tensor, amount: float) -> float:
+    """How far moved codes lie from the middle of the prior along the vector, on average, in standard deviations.
+
+    Args:
+        base: `(batch, *latent_shape)`, before the move, in the space where the prior is a standard normal.
+        vector: `latent_shape`.
+        amount: of the move.
+    """
+    along = vector.to(base).flatten()
+    there = moved_code(base, vector, amount).flatten(1) @ (along / along.norm().clamp_min(1e-12))
+    return float(there.abs().mean())
+
+
 def moved(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
     """Examples decoded from their codes moved along an attribute's vector, `(batch, *spec.shape)`."""
     code = pipeline.encode(batch)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 @runtime_checkable
@@ -84,6 +84,14 @@ class TakesCondition(Protocol):
         Their number is given, or their own conditions, of which what the text doesn't say is kept. The result is int64
         `(windows, length)`, see `TensorSpec.condition`. Raises `MusicaeError` if the text can't be read.
         """
+
+
+@runtime_checkable
+class CompletesCondition(Protocol):
+    """A domain whose samples need a whole condition, of which a person may write a part."""
+
+    def complete_condition(self, condition: Tensor, generator: Generator) -> Tensor:
+        """Draws what is 0, "none", in conditions `(samples, length)`."""
 
 
 @runtime_checkable

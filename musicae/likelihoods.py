@@ -411,7 +411,7 @@ LIKELIHOODS: dict[str, Callable[[], type[Likelihood]]] = {
     "categorical": lambda: Categorical,
     "categorical_with_values": lambda: CategoricalWithValues,
     "spectral": _spectral("Spectral"),
-    "log_spectral": _spectral("LogSpectral"),
+    "band_levels": _spectral("BandLevels"),
     "magnitude": _spectral("Magnitude"),
     "resynthesis": _spectral("Resynthesis"),
 }

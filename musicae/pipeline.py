@@ -241,7 +241,7 @@ class Pipeline:
         if self.domain.spec.condition is None:
             raise MusicaeError(
                 "this model takes no condition, neither a time signature nor chords nor a label; train one with --set "
-                "chords=true (music) or --set labels=true (pictures), or choose another with --model."
+                "chords=true (music) or --set labels=true (pictures, notes), or choose another with --model."
             )
         return cast(TakesCondition, self.domain).condition(text, windows).to(self.device)
 
@@ -270,13 +270,20 @@ class Pipeline:
         return generator
 
 
-def condition_text(chords: str | None, label: str | None, time_signature: str | None = None) -> str | None:
-    """The condition that a person wrote: a time signature, chords, or a label.
+def condition_text(
+    chords: str | None,
+    label: str | None,
+    time_signature: str | None = None,
+    pitch: float | None = None,
+    velocity: float | None = None,
+) -> str | None:
+    """The condition that a person wrote: a time signature, chords, or a label with a pitch and a velocity.
 
     Raises:
-        ValueError: of music and of pictures at once.
+        ValueError: of music and of pictures or sound at once.
     """
-    if label is not None and (chords is not None or time_signature is not None):
-        raise ValueError("give chords or a time signature (music), or a label (pictures), not both")
-    words = [text for text in (time_signature, chords, label) if text is not None]
+    note = [f"{name} {value:g}" for name, value in (("pitch", pitch), ("velocity", velocity)) if value is not None]
+    if (label is not None or note) and (chords is not None or time_signature is not None):
+        raise ValueError("give chords or a time signature (music), or a label (pictures and notes), not both")
+    words = [text for text in (time_signature, chords, label, *note) if text is not None]
     return " ".join(words) if words else None

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.likelihoods import LEARNING_RATE_FACTOR, Likelihood, bounded_logarithm
+from musicae.nn.bands import EXTENSION, below_the_end
 from musicae.precision import in_float32
 from musicae.spec import TensorSpec
 from musicae.stft import inverse_stft, stft
@@ -75,27 +76,37 @@ class Spectral(Estimate):
         return torch.log(error + self._FLOOR * power + self._SILENCE)
 
 
-class LogSpectral(Estimate):
-    """Complex spectra scored by the logarithms of their magnitudes alone, for models that fill in a missing band.
+class BandLevels(Estimate):
+    """Complex spectra scored by the levels of rows of frequencies, for models that fill in a missing band.
 
-    Frames are drawn from a Laplace distribution of as many dimensions as there are frequencies, with the scale that
-    fits the example best (its profile likelihood), counted twice, once for each stored number: the loss is the
-    logarithm of the log-spectral distance (Gray & Markel, 1976), which is a root mean square over frequency and a mean
-    over time, of the whole band. A frame that cannot be predicted weighs less than under squared errors. Cells 60 dB
-    below a typical one count as silent.
+    Two Laplace distributions with the scale that fits the example best (profile likelihoods): one over the level of
+    every row of `musicae.nn.bands.EXTENSION` in every frame, and one over the levels of wider bands over the whole
+    example, since medians of levels that can't be known are softer than the sound. Rows above the highest one that the
+    target holds are not judged: many recordings end at 8 or at 16 kHz.
     """
 
+    OVERALL_WEIGHT = 0.3
+    _WIDE = 6  # rows
     _LEAST_POWER = 1e-6
+    _PRESENT = 1e-7  # of the loudest cell
     _FLOOR = 0.03  # nepers
 
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        ours, theirs = (self._log_magnitude(spectrum) for spectrum in (parameters, target))
-        distance = ((ours - theirs).square().mean(1) + self._FLOOR**2).sqrt()  # (batch, time)
-        return -target[0].numel() * torch.log(distance.mean(1))
+        ours, theirs = (EXTENSION.means(spectrum.square().sum(1)) for spectrum in (parameters, target))
+        judged = below_the_end(theirs, self._PRESENT)  # (batch, rows)
+        frames = self._levels(ours).sub(self._levels(theirs)).abs().mean(-1)
+        count = judged.sum(1).clamp_min(1)
+        near = torch.log((frames * judged).sum(1) / count + self._FLOOR)
+        wide = [
+            F.avg_pool1d((power.mean(-1) * judged)[:, None], self._WIDE, ceil_mode=True)[:, 0]
+            for power in (ours, theirs)
+        ]
+        overall = (self._levels(wide[0]) - self._levels(wide[1])).abs().mean(1)
+        return -target[0].numel() * (near + self.OVERALL_WEIGHT * torch.log(overall + self._FLOOR))
 
-    def _log_magnitude(self, spectrum: Tensor) -> Tensor:
-        return 0.5 * torch.log(spectrum.square().sum(1) + self._LEAST_POWER)
+    def _levels(self, power: Tensor) -> Tensor:
+        return 0.5 * torch.log(power + self._LEAST_POWER)
 
 
 class Resynthesis(Estimate):

@@ -197,7 +197,8 @@ class TrainedModel:
     def sample(
         self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, spread: float | None = None,
         seed: int | None = None, length: int | None = None, chords: str | None = None, label: str | None = None,
-        time_signature: str | None = None, key: str | None = None,
+        time_signature: str | None = None, key: str | None = None, pitch: float | None = None,
+        velocity: float | None = None,
     ) -> Morph:  # fmt: skip
         """Decodes draws from the prior.
 
@@ -207,22 +208,21 @@ class TrainedModel:
             top_p: as in `decode`.
             spread: of the codes: 1 as they were learned, less is safer; None: as the model advises.
             seed: seed of all draws; with None they differ each time.
-            length: bars of each sample (music), rounded up to whole windows; consecutive windows are a random walk
-                through latent space of which each point is a draw from the prior.
+            length: bars of each (music), rounded up to windows, a random walk through draws from the prior.
             chords: such as "C F G Am": what fits them is taken (`musicae.inference.fitting`), or they are a condition.
-            label: the condition of a model of pictures with labels, such as "7".
+            label: of a model with labels: a class of pictures such as "7", or an instrument.
             time_signature: of a model of music that reads several, such as "3/4"; None: 4/4.
             key: of music, such as "D minor", see `musicae.inference.fitting`; None: any.
+            pitch, velocity: of notes from a model with labels, MIDI's and 0 to 1; None: any.
 
         Returns: `count` media objects; `.tensor` is `(count, *spec.shape)`, of several windows `(count, windows, ...)`.
-
         Raises `MusicaeError`: the model has no prior to draw from, or restores.
         """
         from musicae.inference.sample import sample
 
         return sample(
-            self.pipeline, count, length=length, chords=chords, label=label, time_signature=time_signature,
-            temperature=temperature, top_p=top_p, spread=spread, seed=seed, key=key,
+            self.pipeline, count, length=length, chords=chords, label=label, time_signature=time_signature, seed=seed,
+            temperature=temperature, top_p=top_p, spread=spread, key=key, pitch=pitch, velocity=velocity,
         )  # fmt: skip
 
     def interpolate(

@@ -23,7 +23,7 @@ SPECS = {
         values=value_columns(0, 1, 2, 90, False),
     ),
     "spectral": TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask"),
-    "log_spectral": TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="log_spectral", correction="extend"),
+    "band_levels": TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="band_levels", correction="extend"),
     "magnitude": TensorSpec(layout=Layout.GRID, shape=(1, 129, 16), likelihood="magnitude"),
     "resynthesis": TensorSpec(layout=Layout.GRID, shape=(2, 513, 32), likelihood="resynthesis"),
 }

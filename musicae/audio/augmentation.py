@@ -83,15 +83,20 @@ def pitched(spectrum: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(place[:, None, :, None] <= frequencies - 1, torch.lerp(taken[0], taken[1], share), 0.0)
 
 
-def resampled(waveform: Tensor, generator: torch.Generator) -> Tensor:
-    """Plays each row faster or slower by up to `PITCH_SEMITONES`; what is missing at the end is silence.
+def pitch_steps(rows: int, generator: torch.Generator) -> Tensor:
+    """By how many semitones each row is moved, up to `PITCH_SEMITONES`, `(rows,)`."""
+    return PITCH_SEMITONES * (2 * uniform((rows,), generator) - 1)
+
+
+def resampled(waveform: Tensor, semitones: Tensor) -> Tensor:
+    """Plays each row faster or slower; what is missing at the end is silence.
 
     Args:
         waveform: `(batch, samples)`.
-        generator: on the same device.
+        semitones: by which the pitch rises, `(batch,)`.
     """
-    rows, samples = waveform.shape
-    ratio = 2 ** (PITCH_SEMITONES * (2 * uniform((rows, 1), generator) - 1) / 12)
+    samples = waveform.shape[1]
+    ratio = 2 ** (semitones[:, None] / 12)
     steps = torch.arange(samples, dtype=finest(waveform.device), device=waveform.device)
     place = steps * ratio  # (rows, samples): where each comes from
     below = place.floor()

@@ -1,5 +1,6 @@
 """Settings of sound models, what of them the task decides, and the corruption they ask for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,13 +9,12 @@ from pydantic import Field, field_validator, model_validator
 from musicae.audio.corruption import AddNoise, CutBand
 from musicae.audio.noise import NOISES
 from musicae.audio.noise_recordings import NoiseRecordings, noise_files, split_of_noise
+from musicae.audio.note_labels import Instrument, find_instruments
 from musicae.domain import Corruption, DomainConfig
 from musicae.errors import MusicaeError
 
 # −20 dB of full scale leaves room for peaks, and makes a cell of the spectrum about 1.
 LEVEL_RMS = 0.1
-# `upscale` fills in what lies above half of the model's band: 8 kHz becomes 16, 16 becomes 32.
-UPSCALE = 2
 # The longest example: 87 s at 48 kHz, 16 million numbers as spectra.
 _MOST_CHUNK_SAMPLES = 2**22
 _CLEAN_SHARE = 0.1
@@ -33,6 +33,10 @@ class AudioConfig(DomainConfig):
     # Complex spectra that are turned down (spectrum), whose upper half is filled in (band) or that are made anew
     # (synthesis), or magnitudes. Training decides it by the task, unless it is stated.
     representation: Literal["spectrum", "band", "magnitude", "synthesis"] = "spectrum"
+    # Whether a model of single notes learns which of them a name asks for (`musicae.audio.note_labels`), and of which
+    # instruments; training reads those from the names of the files.
+    labels: bool = False
+    instruments: tuple[Instrument, ...] = Field(default=(), max_length=10_000)
     noise: tuple[str, ...] = ()  # folders or files of noise recordings, beside the families
     families: tuple[str, ...] = tuple(NOISES)  # of made noise
     snr_db_low: float = Field(-5.0, ge=-40, le=80)
@@ -80,8 +84,17 @@ class AudioConfig(DomainConfig):
         return (self.frames - 1) * self.hop_samples
 
 
-def for_task(config: AudioConfig, task: str) -> AudioConfig:
-    """Fills in what the config leaves to the task; see `AudioDomain.configure`."""
+def filled_in(config: AudioConfig, files: Sequence[Path], task: str) -> AudioConfig:
+    """Fills in what the config leaves to the task and the names of the files; see `AudioDomain.configure`."""
+    config = _for_task(config, task)
+    if not config.labels:
+        return config
+    if config.representation != "synthesis":
+        raise MusicaeError("labels=true is for models that make sound: add representation=synthesis.")
+    return config if config.instruments else config.model_copy(update={"instruments": find_instruments(files)})
+
+
+def _for_task(config: AudioConfig, task: str) -> AudioConfig:
     if "representation" in config.model_fields_set:
         if task != "reconstruct" and config.representation != _REPRESENTATIONS[task]:
             raise MusicaeError(
@@ -96,7 +109,7 @@ def corruption_of(task: str, config: AudioConfig, split: str, snr_db: float | No
     if task == "reconstruct":
         return None
     if task == "upscale":
-        return CutBand(share=1 / UPSCALE, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
+        return CutBand(sample_rate_hz=config.sample_rate_hz, n_fft=config.n_fft, chunk_samples=config.chunk_samples)
     is_training = split == "train" and snr_db is None
     # How often a noise is drawn decides how well it is removed.
     recordings = NoiseRecordings.read(_recordings(config.noise, split), config.sample_rate_hz, by_folder=is_training)

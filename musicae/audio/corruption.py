@@ -13,6 +13,7 @@ from torch import Tensor
 from musicae.audio import stft as signal
 from musicae.audio.noise import NOISES, gusts, host_generator, row_index, rows_below, uniform
 from musicae.audio.noise_recordings import NoiseRecordings
+from musicae.nn.bands import below_the_end
 
 # A frame this far below the loudest one is a pause; pauses don't count towards the signal's power, or a
 # slow speaker would be given less noise than a quick one.
@@ -138,31 +139,44 @@ class AddNoise:
 
 
 class CutBand:
-    """Takes away what a sound has above a share of its band, as a lower sample rate does.
+    """Takes away what a sound has above some frequency, as a lower sample rate or a telephone does.
 
     The filters of converters begin to fall a little below the highest frequency they keep, and are through well
-    before it: where, is drawn anew for every row. The sound is filtered, not its cells cut, so that the windows of
-    the spectrum leak over the edge as they will when a file comes from a converter.
+    before it: all of it is drawn anew for every row, the highest frequency evenly on a scale of octaves, below that of
+    the sound itself. The sound is filtered, not its cells cut, so that the windows of the spectrum leak over the edge
+    as they will when a file comes from a converter; what is missing then is exactly 0.
     """
 
+    LOWEST_HZ, HIGHEST_HZ = 3_200.0, 16_000.0
+    HIGHEST_SHARE = 0.75
+    """Of the band that the sound has."""
     START = (0.86, 0.97)  # of the band that is kept; SoX's resampler begins at 0.93
     # How much of what lies between the start and the edge the fall takes; SoX's three quarters.
     FALL = (0.5, 1.0)
+    PRESENT = 1e-7
+    """Of the loudest cell's power: a softer frequency is not there."""
 
-    def __init__(self, *, share: float, n_fft: int, chunk_samples: int) -> None:
-        """Takes the share of the band that a lower rate keeps, and the shape of the spectra."""
-        self._share = share
+    def __init__(self, *, sample_rate_hz: int, n_fft: int, chunk_samples: int) -> None:
+        """Takes the rate and the shape of the spectra."""
+        self._sample_rate_hz = sample_rate_hz
         self._n_fft = n_fft
         self._chunk_samples = chunk_samples
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """`(batch, 2, frequency, time)` → the same without its upper band."""
-        rows = len(clean)
+        """`(batch, 2, frequency, time)` → the same without its upper band; a sound that ends low stays as it is."""
+        rows, bin_hz = len(clean), self._sample_rate_hz / self._n_fft
+        own_hz = below_the_end(clean.square().sum(1), self.PRESENT).sum(1, keepdim=True) * bin_hz
+        highest_hz = (self.HIGHEST_SHARE * own_hz).clamp_max(self.HIGHEST_HZ)
+        octaves = (highest_hz / self.LOWEST_HZ).clamp_min(1).log2()
+        edge_hz = self.LOWEST_HZ * 2 ** (octaves * uniform((rows, 1), generator))
+        edge_hz = torch.where(octaves > 0, edge_hz, self._sample_rate_hz)
         start = self.START[0] + (self.START[1] - self.START[0]) * uniform((rows, 1), generator)
         width = (1 - start) * (self.FALL[0] + (self.FALL[1] - self.FALL[0]) * uniform((rows, 1), generator))
         waveform = signal.inverse_stft(clean, samples=self._chunk_samples)
         spectrum = torch.fft.rfft(waveform)  # (rows, frequencies of the whole chunk)
-        place = torch.linspace(0, 1 / self._share, spectrum.shape[1], device=clean.device)
-        # A raised cosine for the way down, and one for the way up again.
+        place = torch.linspace(0, self._sample_rate_hz / 2, spectrum.shape[1], device=clean.device) / edge_hz
+        # A raised cosine for the way down.
         fallen = torch.cos(torch.pi / 2 * ((place - start) / width).clamp(0, 1)).pow(4)
-        return signal.stft(torch.fft.irfft(spectrum * fallen, waveform.shape[1]), n_fft=self._n_fft)
+        cut = signal.stft(torch.fft.irfft(spectrum * fallen, waveform.shape[1]), n_fft=self._n_fft)
+        is_there = bin_hz * torch.arange(clean.shape[2], device=clean.device) < edge_hz
+        return torch.where((octaves > 0)[..., None, None], cut * is_there[:, None, :, None], clean)

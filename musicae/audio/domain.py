@@ -6,6 +6,7 @@ brought to one loudness as a whole, so that its quiet chunks stay quiet. Nothing
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Generator, Tensor
 
-from musicae.audio import overlap_add
+from musicae.audio import note_labels, overlap_add
 from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
+from musicae.audio.augmentation import pitch_steps
+from musicae.audio.bandwidth import bandwidth_hz
 from musicae.audio.baselines import denoising_baselines
-from musicae.audio.config import LEVEL_RMS, UPSCALE, AudioConfig, corruption_of, for_task
+from musicae.audio.config import LEVEL_RMS, AudioConfig, corruption_of, filled_in
 from musicae.audio.excerpts import find_excerpt, mono_samples, stored_chunks
 from musicae.audio.formats import SOUND_SUFFIXES
-from musicae.audio.loudness import fade_ends, highest_allowed, true_peak
+from musicae.audio.loudness import MADE_LU, USUAL_LUFS, fade_ends, highest_allowed, loudness_lufs, true_peak
 from musicae.audio.metrics import restoration_scores, synthesis_scores
 from musicae.audio.noise_profile import noise_profile
 from musicae.audio.overlap_add import Framing, Spectra
@@ -31,7 +35,18 @@ from musicae.audio.report import Report, compare
 from musicae.audio.representation import FORMS
 from musicae.audio.sound import Sound, checked_rate
 from musicae.audio.streaming import MaskFunction, SoundStream, through_stream
-from musicae.domain import Baseline, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
+from musicae.domain import (
+    NO_LABEL,
+    Baseline,
+    Batch,
+    Corruption,
+    Domain,
+    DomainConfig,
+    Reading,
+    Savable,
+    Selection,
+    Window,
+)
 from musicae.errors import MusicaeError
 from musicae.spec import TensorSpec
 from musicae.stft import windows
@@ -46,6 +61,7 @@ class SoundFrame:
         subtype: how it is stored.
         rms: of the whole sound, as mono at the model's rate.
         peak, true_peak: of the whole sound, see `musicae.audio.sound.Levels`.
+        loudness_lufs: of the excerpt, as mono.
         frames: length of the excerpt, at the sound's rate; None for as long as an example.
         name: of the sound.
     """
@@ -55,6 +71,7 @@ class SoundFrame:
     rms: float
     peak: float
     true_peak: float
+    loudness_lufs: float
     frames: int | None
     name: str = ""
 
@@ -78,13 +95,14 @@ class AudioDomain(Domain):
 
     @classmethod
     def configure(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
-        """Fills in the representation by the task: to restore takes phases, to make sound of a code does not."""
+        """Fills in the representation by the task, and the instruments of labels by the names of the files."""
         assert isinstance(config, AudioConfig)
-        return for_task(config, task)
+        return filled_in(config, files, task)
 
     @property
     def spec(self) -> TensorSpec:
-        return self.form.spec
+        spec = self.form.spec
+        return replace(spec, condition=(note_labels.NUMBERS, note_labels.CLASSES)) if self.config.labels else spec
 
     # media objects
 
@@ -106,9 +124,9 @@ class AudioDomain(Domain):
         is_whole = excerpt.start == 0 and size < chunk
         frames = item.frames if is_whole else round(size * item.sample_rate_hz / rate_hz)
         label = f"seconds {excerpt.start / rate_hz:.1f}–{(excerpt.start + size) / rate_hz:.1f}"
-        levels = item.levels
+        levels, loudness = item.levels, loudness_lufs(excerpt.samples[:, None], rate_hz)
         frame = SoundFrame(
-            item.sample_rate_hz, item.subtype, excerpt.rms, levels.peak, levels.true_peak, frames, item.name
+            item.sample_rate_hz, item.subtype, excerpt.rms, levels.peak, levels.true_peak, loudness, frames, item.name
         )
         return Selection(self._stored([excerpt.samples], excerpt.rms), label, frame)
 
@@ -117,8 +135,9 @@ class AudioDomain(Domain):
 
         A chunk's channels are a batch, or one example where they share a mask.
         """
+        end_hz = bandwidth_hz(item) if self.form.fills_band else None
         for spectra in overlap_add.spectra(item, self._framing(task)):
-            yield Window(Batch(self.form.of_spectrum(spectra.shown)), spectra)
+            yield Window(Batch(self.form.of_spectrum(spectra.shown, end_hz)), spectra)
 
     def assemble(self, item: Sound, answers: Iterable[tuple[Window, Tensor]], task: str = "reconstruct") -> Sound:
         """The sound that the answers make up: same length, channels and format, for `upscale` the model's rate or more.
@@ -136,13 +155,12 @@ class AudioDomain(Domain):
 
         least_rate_hz = self.config.sample_rate_hz if task == "upscale" else 0
         result = overlap_add.assemble(item, spectra, self._framing(task), least_rate_hz=least_rate_hz)
-        cutoff_hz = self.config.sample_rate_hz // UPSCALE // 2
-        if self.config.representation != "band" or item.sample_rate_hz <= 2 * cutoff_hz:
+        if not self.form.fills_band:
             return result
-        return result.with_remarks(
-            f"{item.name}: the sound is at {item.sample_rate_hz} Hz already; above {cutoff_hz} Hz what was weak was "
-            f"filled in"
-        )
+        end_hz, most_hz = bandwidth_hz(item), self.config.sample_rate_hz / 2
+        if end_hz >= most_hz:
+            return result.with_remarks(f"{item.name} goes up to {end_hz:,.0f} Hz already; nothing was filled in")
+        return result.with_remarks(f"{item.name} ends at {end_hz:,.0f} Hz; filled in up to {most_hz:,.0f} Hz")
 
     def compose(self, tensor: Tensor, frame: SoundFrame | None = None) -> Sound:
         """Examples one after the other as a sound, no louder than its source (see `musicae.audio.loudness`).
@@ -158,15 +176,20 @@ class AudioDomain(Domain):
         if self.form.is_generated:  # what is made of a code begins and ends anywhere
             if frame is not None and frames is not None:
                 waveforms = waveforms[:, : max(1, round(frames * rate_hz / frame.sample_rate_hz))]
-            waveforms = np.stack([_faded(row, rate_hz) for row in waveforms])
+            waveforms = np.stack([_faded(row - row.mean(), rate_hz) for row in waveforms])
         sound = Sound(waveforms.reshape(-1), rate_hz)
         if frame is None:
-            return _bounded(sound, peak=1.0, true_peak=highest_allowed(None))
+            return _bounded(sound, peak=1.0, true_peak=highest_allowed(None), lufs=USUAL_LUFS)
         samples = sound.resample(frame.sample_rate_hz).samples * np.float32(frame.rms / LEVEL_RMS)
         if frames is not None:
             samples = np.pad(samples, (0, max(0, frames - len(samples))))[:frames]
         made = Sound(samples, frame.sample_rate_hz, name=frame.name, subtype=frame.subtype)
-        return _bounded(made, peak=max(1.0, frame.peak), true_peak=highest_allowed(frame.true_peak))
+        return _bounded(
+            made,
+            peak=max(1.0, frame.peak),
+            true_peak=highest_allowed(frame.true_peak),
+            lufs=frame.loudness_lufs + MADE_LU if self.form.is_generated else math.inf,
+        )
 
     def preview(
         self, rows: dict[str, Tensor], frame: SoundFrame | None = None, *, columns: Sequence[str] = ()
@@ -251,6 +274,8 @@ class AudioDomain(Domain):
         samples = mono_samples(item, self.config.sample_rate_hz)
         part = f"{channels}, {item.sample_rate_hz} Hz, {len(samples) / self.config.sample_rate_hz:.1f} s"
         stored, silent = stored_chunks(samples, self.config.chunk_samples, LEVEL_RMS)
+        # A note is called by its name where it begins.
+        stored = self._labelled(stored, note_labels.read_label(item.path))
         return Reading(stored, {"silent": silent} if silent else {}, (part,))
 
     def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
@@ -262,11 +287,38 @@ class AudioDomain(Domain):
         array = np.asarray(array)
         if array.ndim != 2:
             raise ValueError(f"sounds in an array are (sounds, samples), got the shape {array.shape}")
-        rate_hz, none = self.config.sample_rate_hz, np.zeros((0, self.config.chunk_samples), np.float16)
+        rate_hz, none = self.config.sample_rate_hz, self._labelled(np.zeros((0, self.config.chunk_samples), np.float16))
         return np.concatenate([none, *(self.examples(Sound(row, rate_hz)).examples for row in array)])
 
     def tensor(self, stored: Tensor, generator: Generator | None = None) -> Batch:
-        return Batch(self.form.to_tensor(stored.float(), generator))
+        if not self.config.labels:
+            return Batch(self.form.to_tensor(stored.float(), generator))
+        samples, label = stored.float().split([self.config.chunk_samples, note_labels.NUMBERS], dim=1)
+        semitones = None if generator is None else pitch_steps(len(samples), generator)
+        target = self.form.to_tensor(samples, generator, semitones)
+        return Batch(target, note_labels.condition_of(label, semitones))
+
+    def condition(self, text: str, windows: int | Tensor = 1) -> Tensor:
+        """Reads which note is wanted, such as "cello pitch 48 velocity 0.7"; any part may be missing."""
+        if not self.config.labels:
+            raise MusicaeError("this model takes no labels; train one with --set labels=true.")
+        count = windows if isinstance(windows, int) else len(windows)
+        return torch.tensor([note_labels.parse_condition(text, self.config.instruments)]).repeat(count, 1)
+
+    def complete_condition(self, condition: Tensor, generator: Generator) -> Tensor:
+        """Draws instrument, pitch and velocity where they are not asked for."""
+        return note_labels.filled_in(condition, self.config.instruments, generator)
+
+    def labels(self, stored: Tensor) -> dict[str, list[str]]:
+        """The instrument of each example (`label`), where it is known."""
+        if not self.has_classes:
+            return {}
+        names = (NO_LABEL, *(instrument.name for instrument in self.config.instruments))
+        return {"label": [names[int(number)] for number in stored[:, self.config.chunk_samples].tolist()]}
+
+    @property
+    def has_classes(self) -> bool:
+        return self.config.labels
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
         digests = (hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=8).digest() for row in examples)
@@ -336,7 +388,15 @@ class AudioDomain(Domain):
         stored = np.zeros((len(chunks), self.config.chunk_samples), np.float16)
         for row, chunk in zip(stored, chunks, strict=True):
             row[: len(chunk)] = chunk * (LEVEL_RMS / rms if rms > 0 else 0.0)
-        return stored
+        return self._labelled(stored)
+
+    def _labelled(self, stored: np.ndarray, label: note_labels.NoteLabel | None = None) -> np.ndarray:
+        """With the label of the first example, where a model takes labels."""
+        if not self.config.labels:
+            return stored
+        numbers = np.zeros((len(stored), note_labels.NUMBERS), np.float16)
+        numbers[:1] = note_labels.stored_label(label, self.config.instruments)
+        return np.concatenate([stored, numbers], axis=1)
 
 
 def _windows_in_words(n_fft: int) -> dict[str, str]:
@@ -360,10 +420,12 @@ def _faded(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     return faded[:, 0]
 
 
-def _bounded(sound: Sound, *, peak: float, true_peak: float) -> Sound:
+def _bounded(sound: Sound, *, peak: float, true_peak: float, lufs: float) -> Sound:
     """The sound, turned down as a whole where it is louder than that."""
     levels = sound.levels
     excess = max(levels.peak / peak, levels.true_peak / true_peak if true_peak > 0 else 0.0)
+    if lufs < math.inf and (ours := loudness_lufs(sound.samples, sound.sample_rate_hz)) > lufs:
+        excess = max(excess, 10 ** ((ours - lufs) / 20))
     if excess <= 1:
         return sound
     return Sound(sound.samples / np.float32(excess), sound.sample_rate_hz, name=sound.name, subtype=sound.subtype)

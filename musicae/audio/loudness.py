@@ -1,10 +1,13 @@
-"""How loud a sound gets: its true peak, a limiter that lets nothing become louder than that, and fades.
+"""How loud a sound is and gets: loudness, true peak, a limiter that lets nothing become louder than that, and fades.
 
 The true peak is the largest value of a sound between its samples, at four times the rate (ITU-R BS.1770-4, annex 2).
-The limiter looks ahead: it turns down before a peak comes and up again after it, along smooth curves, and where
-nothing exceeds it changes not a bit. Nothing here knows files, models or settings.
+Loudness is that of broadcasters (the same, annex 1: gated, and weighted as people hear), by pyloudnorm (Steinmetz &
+Reiss, 2021). The limiter looks ahead: it turns down before a peak comes and up again after it, along smooth curves, and
+where nothing exceeds it changes not a bit. Nothing here knows files, models or settings.
 """
 
+import math
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -15,6 +18,10 @@ HEADROOM_DB = 1.0
 """A result may be so much louder than the true peak of its source."""
 FULL_SCALE_DB = -1.0
 """True peak, at most, of a sound that has no source."""
+USUAL_LUFS = -14.0
+"""Loudness, at most, of a sound that has no source; what streaming services bring music to."""
+MADE_LU = 1.0
+"""What a model makes of a sound may be so much louder than it, in loudness units."""
 FADE_S = 0.008
 # Interpolation to four times the rate: three new points between two samples, from so many neighbours.
 _TAPS, _POINTS = 24, 4
@@ -25,6 +32,7 @@ _BELOW_CEILING = 0.99
 _TINY = 1e-37
 _ROUNDING = 1 + 1e-5  # a sound that nothing was changed of comes back so nearly
 _ROWS_AT_ONCE = 65_536
+_MOST_CHANNELS = 5
 
 
 class TruePeakMeter:
@@ -53,6 +61,25 @@ def true_peak(samples: np.ndarray) -> float:
     meter = TruePeakMeter(samples.shape[1])
     meter.push(samples)
     return max(meter.finish(), float(np.abs(samples).max(initial=0.0)))
+
+
+def loudness_lufs(samples: np.ndarray, sample_rate_hz: int) -> float:
+    """Integrated loudness of float `(frames, channels)`; -inf for silence.
+
+    Of a sound shorter than a block, it is that of the sound in silence of a block's length. More than five channels are
+    mixed to one.
+    """
+    import pyloudnorm
+
+    if samples.shape[1] > _MOST_CHANNELS:
+        samples = samples.mean(1, keepdims=True)
+    meter = pyloudnorm.Meter(sample_rate_hz)
+    missing = math.ceil(meter.block_size * sample_rate_hz) + 1 - len(samples)
+    padded = np.pad(samples.astype(np.float64), ((0, max(0, missing)), (0, 0)))
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):
+        warnings.simplefilter("ignore")  # of the mean of no blocks, where all are below the gate
+        found = float(meter.integrated_loudness(padded))
+    return found if math.isfinite(found) else -math.inf
 
 
 def highest_allowed(source_true_peak: float | None) -> float:

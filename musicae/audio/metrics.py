@@ -14,7 +14,7 @@ from torch import Tensor
 
 from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
-from musicae.audio.config import UPSCALE, AudioConfig
+from musicae.audio.config import AudioConfig
 
 PESQ_RATE_HZ = 16_000
 
@@ -24,7 +24,7 @@ def spectral_distances(estimate: Tensor, target: Tensor, config: AudioConfig) ->
     rate_hz = config.sample_rate_hz
     return {
         "log_mel_l1": signal.log_mel_l1(estimate, target, sample_rate_hz=rate_hz),
-        "log_spectral_distance_db": signal.log_spectral_distance_db(estimate, target, sample_rate_hz=rate_hz),
+        "log_spectral_distance_db": signal.log_spectral_distance_db(estimate, target),
     }
 
 
@@ -68,11 +68,13 @@ def restoration_scores(estimate: Tensor, target: Tensor, corrupted: Tensor, conf
     }
     if config.representation != "band":
         return scores
-    cutoff_hz = config.sample_rate_hz / 2 / UPSCALE
+    is_missing = (corrupted == 0).all(3).all(1)  # (batch, frequency)
     for name, linear in (("_in", signal.magnitude(corrupted)), ("", resynthesised)):
-        scores[f"missing_band_distance{name}_db"] = signal.log_spectral_distance_db(
-            linear, wanted, sample_rate_hz=config.sample_rate_hz, lowest_hz=cutoff_hz
-        )
+        scores[f"missing_band_distance{name}_db"] = signal.log_spectral_distance_db(linear, wanted, where=is_missing)
+    ours, theirs = (
+        (linear.square().mean(-1) * is_missing).sum(1).clamp_min(1e-9) for linear in (resynthesised, wanted)
+    )
+    scores["missing_band_level_db"] = 10 * torch.log10(ours / theirs).abs()
     return scores
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from musicae.audio import stft as signal
-from musicae.audio.loudness import fade_ends, highest_allowed, limit
+from musicae.audio.loudness import MADE_LU, fade_ends, highest_allowed, limit, loudness_lufs
 from musicae.audio.sound import Resampler, Sound, resample_blocks
 from musicae.errors import MusicaeError
 
@@ -309,10 +309,18 @@ def _columns(
         if part.ends_chunk:
             mapped, waiting = torch.cat(waiting), []
             if framing.is_generated:
-                # Turned down as a whole but for short peaks, which the limiter takes.
-                largest = np.quantile(mapped[:, 0].abs().numpy(), _PEAKS_FROM)
-                mapped[:, 0] *= min(1.0, most / max(float(largest), _SMALLEST))
+                mapped[:, 0] = _held(mapped[:, 0], mapped[:, 1], most, framing.sample_rate_hz)
             yield adder.add(mapped.permute(2, 1, 0).reshape(samples, -1).numpy(), part.chunk)
+
+
+def _held(made: Tensor, source: Tensor, most: float, sample_rate_hz: int) -> Tensor:
+    """What a model made of a chunk, `(channels, frames)`, no louder than the source; without a constant part."""
+    made = made - made.mean(1, keepdim=True)
+    # Turned down as a whole but for short peaks, which the limiter takes.
+    largest = float(np.quantile(made.abs().numpy(), _PEAKS_FROM))
+    ours, theirs = (loudness_lufs(part.T.numpy(), sample_rate_hz) for part in (made, source))
+    louder = 10 ** ((theirs + MADE_LU - ours) / 20) if ours > theirs + MADE_LU else 1.0
+    return made * min(louder, most / max(largest, _SMALLEST))
 
 
 def _removed(spectrum: Tensor, estimate: Tensor, samples: int, octave: slice) -> Tensor:

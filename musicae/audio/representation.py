@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
-from musicae.audio.augmentation import augmented, coloured, pitched, resampled
+from musicae.audio.augmentation import augmented, coloured, pitch_steps, pitched, resampled
 from musicae.audio.config import AudioConfig
+from musicae.audio.corruption import CutBand
 from musicae.spec import Layout, TensorSpec
 
 _SILENT_SHARE = 0.03
@@ -27,6 +28,8 @@ class Form(ABC):
     channels: ClassVar[int]
     is_generated: ClassVar[bool] = False
     """Whether sound is made anew from it, and not of a sound that is there."""
+    fills_band: ClassVar[bool] = False
+    """Whether a model is shown which frequencies a sound lacks."""
     meaning: ClassVar[str]
     """What the grid holds, for other programs."""
 
@@ -44,8 +47,14 @@ class Form(ABC):
         """What a model has to know of it."""
 
     @abstractmethod
-    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
-        """`(batch, samples)` → `(batch, *shape)`; with a generator it is augmented."""
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None, semitones: Tensor | None = None) -> Tensor:
+        """`(batch, samples)` → `(batch, *shape)`; with a generator it is augmented.
+
+        Args:
+            waveform: of stored examples.
+            generator: of the changes.
+            semitones: by which the pitch of each is moved, `(batch,)`, where a form can; None: as it is drawn.
+        """
 
     @abstractmethod
     def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
@@ -55,8 +64,14 @@ class Form(ABC):
     def magnitude(self, tensor: Tensor) -> Tensor:
         """`(batch, *shape)` → linear magnitudes `(batch, frequency, time)`."""
 
-    def of_spectrum(self, spectrum: Tensor) -> Tensor:
-        """Complex spectra `(batch, 2, frequency, time)` of any length → what a model is shown of them."""
+    def of_spectrum(self, spectrum: Tensor, end_hz: float | None = None) -> Tensor:
+        """Complex spectra `(batch, 2, frequency, time)` of any length → what a model is shown of them.
+
+        Args:
+            spectrum: of a sound.
+            end_hz: the highest frequency that the sound holds, where that is known.
+        """
+        del end_hz
         return spectrum
 
     def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
@@ -90,6 +105,8 @@ class SpectrumForm(Form):
     channels = 2
     meaning = "channels: real and imaginary parts of the spectrum"
     _likelihood, _correction = "spectral", "mask"
+    _is_coloured: ClassVar[bool] = True
+    """Whether broad bands of examples are turned up and down in training."""
 
     @property
     def spec(self) -> TensorSpec:
@@ -97,14 +114,16 @@ class SpectrumForm(Form):
             layout=Layout.GRID, shape=self.shape, likelihood=self._likelihood, correction=self._correction
         )
 
-    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None, semitones: Tensor | None = None) -> Tensor:
+        del semitones
         if generator is None:
             return signal.stft(waveform, n_fft=self.config.n_fft)
         rate_hz = self.config.sample_rate_hz
         changed = augmented(
             waveform, generator, sample_rate_hz=rate_hz, silent_share=_SILENT_SHARE, joined_share=_JOINED_SHARE
         )
-        return coloured(signal.stft(changed, n_fft=self.config.n_fft), generator)
+        spectrum = signal.stft(changed, n_fft=self.config.n_fft)
+        return coloured(spectrum, generator) if self._is_coloured else spectrum
 
     def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
         return signal.inverse_stft(tensor, samples=self.config.chunk_samples)
@@ -114,28 +133,23 @@ class SpectrumForm(Form):
 
 
 class BandForm(SpectrumForm):
-    """Complex spectra whose upper half is missing and filled in; its phases cannot be known, so none are judged.
+    """Complex spectra whose top is missing and filled in; its phases cannot be known, so none are judged."""
 
-    Args:
-        config: of the domain.
-        iterations: of Griffin-Lim, by which copied phases are made to fit each other, because what doesn't fit is lost:
-            16 are worth up to 1 dB of log-spectral distance, more add little (see experiments/sound_choices.py).
-    """
+    fills_band = True
+    _likelihood, _correction = "band_levels", "extend"
+    _is_coloured = False  # or nothing would say how loud the missing band was
 
-    _likelihood, _correction = "log_spectral", "extend"
-
-    def __init__(self, config: AudioConfig, *, iterations: int = 16) -> None:
-        super().__init__(config)
-        self._iterations = iterations
+    def of_spectrum(self, spectrum: Tensor, end_hz: float | None = None) -> Tensor:
+        """Nothing from the sound's end on, so that a model sees that it is missing."""
+        if end_hz is None:
+            return spectrum
+        bins = torch.arange(spectrum.shape[2], device=spectrum.device)
+        is_there = bins * self.config.sample_rate_hz / self.config.n_fft < max(end_hz, CutBand.LOWEST_HZ)
+        return spectrum * is_there[:, None]
 
     def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
-        """Phases of what was filled in are made to fit; what was there stays as it was."""
-        samples = (spectrum.shape[-1] - 1) * self.config.hop_samples
-        fitted = signal.griffin_lim(
-            signal.magnitude(answer), samples=samples, start=answer, iterations=self._iterations
-        )
-        is_kept = (answer == spectrum).all(1, keepdim=True)
-        return torch.where(is_kept, answer, signal.stft(fitted, n_fft=self.config.n_fft))
+        """Where the answer has nothing of its own, the sound stays as it was."""
+        return torch.where((answer == 0).all(1, keepdim=True), spectrum, answer)
 
 
 class MagnitudeForm(Form):
@@ -150,7 +164,8 @@ class MagnitudeForm(Form):
     def spec(self) -> TensorSpec:
         return TensorSpec(layout=Layout.GRID, shape=self.shape, likelihood="magnitude")
 
-    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None, semitones: Tensor | None = None) -> Tensor:
+        del semitones
         if generator is not None:
             rate_hz = self.config.sample_rate_hz
             waveform = augmented(waveform, generator, sample_rate_hz=rate_hz, room_share=0.0)
@@ -166,7 +181,8 @@ class MagnitudeForm(Form):
         iterations = signal.FINAL_ITERATIONS if is_final else signal.ITERATIONS
         return signal.griffin_lim(self.magnitude(tensor), samples=self.config.chunk_samples, iterations=iterations)
 
-    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+    def of_spectrum(self, spectrum: Tensor, end_hz: float | None = None) -> Tensor:
+        del end_hz
         return self._root(signal.magnitude(spectrum)[:, None])
 
     def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
@@ -187,11 +203,12 @@ class SynthesisForm(SpectrumForm):
     def spec(self) -> TensorSpec:
         return TensorSpec(layout=Layout.GRID, shape=self.shape, likelihood="resynthesis")
 
-    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
+    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None, semitones: Tensor | None = None) -> Tensor:
         if generator is None:
             return signal.stft(waveform, n_fft=self.config.n_fft)
+        moved = pitch_steps(len(waveform), generator) if semitones is None else semitones
         changed = augmented(
-            resampled(waveform, generator), generator, sample_rate_hz=self.config.sample_rate_hz, room_share=0.0
+            resampled(waveform, moved), generator, sample_rate_hz=self.config.sample_rate_hz, room_share=0.0
         )
         return coloured(signal.stft(changed, n_fft=self.config.n_fft), generator)
 

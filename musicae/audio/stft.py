@@ -143,23 +143,23 @@ def multi_resolution_distance(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def log_spectral_distance_db(
-    estimate: Tensor, target: Tensor, *, sample_rate_hz: int, lowest_hz: float = 0.0, floor_db: float = -60.0
+    estimate: Tensor, target: Tensor, *, where: Tensor | None = None, floor_db: float = -60.0
 ) -> Tensor:
     """Root mean square difference of log spectra over frequency, averaged over time (Gray & Markel, 1976).
 
     Args:
         estimate: linear magnitudes `(batch, frequency, time)`.
         target: the same shape.
-        sample_rate_hz: of the waveforms behind both.
-        lowest_hz: only frequencies from here on count.
+        where: which frequencies count, bool `(batch, frequency)` or `(1, frequency)`; None: all.
         floor_db: cells below are taken to be there; the stored level has cells of about 0 dB.
 
     Returns:
         `(batch,)`, in dB.
     """
-    first = round(lowest_hz * 2 * (target.shape[1] - 1) / sample_rate_hz)
-    ours, theirs = (decibels(linear[:, first:], floor_db=floor_db) for linear in (estimate, target))
-    return (ours - theirs).square().mean(1).sqrt().mean(1)
+    ours, theirs = (decibels(linear, floor_db=floor_db) for linear in (estimate, target))
+    counts = torch.ones_like(target[:1, :, 0]) if where is None else where.to(target)
+    share = counts / counts.sum(1, keepdim=True).clamp_min(1)
+    return ((ours - theirs).square() * share[..., None]).sum(1).sqrt().mean(1)
 
 
 def rms(waveform: Tensor) -> Tensor:

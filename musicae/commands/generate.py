@@ -50,6 +50,8 @@ from musicae.commands.options import (
 @chords_option
 @click.option("--time-signature", metavar="N/M", help="Of music, if the model reads several.  [default: 4/4]")
 @label_option
+@click.option("--pitch", type=click.FloatRange(0, 127), metavar="MIDI", help="Of notes, if the model has labels.")
+@click.option("--velocity", type=click.FloatRange(0, 1), metavar="V", help="Of notes, 0 to 1, as well.")
 @out_option("FOLDER", "output/MODEL-sample")
 def sample(
     model: str,
@@ -63,12 +65,16 @@ def sample(
     chords: str | None,
     time_signature: str | None,
     label: str | None,
+    pitch: float | None,
+    velocity: float | None,
     out: str | None,
     force: bool,
 ) -> None:
     """Decode draws from the prior.
 
     Example: musicae sample --count 8 --temperature 0.5 --seed 1
+
+    Example: musicae sample --model notes-44k --label cello --pitch 48 --velocity 0.7
     """
     samples = load(model).sample(
         count,
@@ -81,6 +87,8 @@ def sample(
         chords=chords,
         label=label,
         time_signature=time_signature,
+        pitch=pitch,
+        velocity=velocity,
     )
     save_morph(samples, out, f"{Path(model).name}-sample", force=force)
 

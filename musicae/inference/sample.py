@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from musicae.capabilities import NOTES, ComparesAspects
+from musicae.capabilities import NOTES, ComparesAspects, CompletesCondition
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.fitting import SampleRequest, drawn_to_fit, request
 from musicae.inference.latent_paths import normal_grid, varied, walk
@@ -36,6 +36,8 @@ def sample(
     top_p: float = 1.0,
     spread: float | None = None,
     key: str | None = None,
+    pitch: float | None = None,
+    velocity: float | None = None,
     seed: int | None = None,
 ) -> Morph:
     """Decodes draws from the prior; see `TrainedModel.sample`."""
@@ -45,7 +47,7 @@ def sample(
     if spread is not None and not 0 <= spread <= _MOST_SPREAD:
         raise ValueError(f"spread is a number of 0 to {_MOST_SPREAD}, got {spread}")
     windows, remarks = _windows(pipeline, length)
-    condition, asked = condition_text(chords, label, time_signature), request(pipeline, key, chords)
+    condition, asked = condition_text(chords, label, time_signature, pitch, velocity), request(pipeline, key, chords)
     if asked is not None and asked.chords is not None and not asked.keeps_pitch:
         condition = time_signature
     drawn = count if asked is None else count * asked.candidates
@@ -53,6 +55,9 @@ def sample(
         raise ValueError(f"{drawn} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
     given = None if condition is None else pipeline.condition(condition, windows).repeat(drawn, 1)
     generator = pipeline.generator(seed)
+    if isinstance(pipeline.domain, CompletesCondition) and pipeline.domain.spec.condition is not None:
+        none = torch.zeros(drawn * windows, pipeline.domain.spec.condition[0], dtype=torch.int64)
+        given = pipeline.domain.complete_condition(none if given is None else given.cpu(), generator)
     draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)
     base = base * (_advised_spread(pipeline, asked) if spread is None else spread)

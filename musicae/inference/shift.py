@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from musicae.attribute_vectors import AttributeInfo, AttributeVectors, moved, moved_code
+from musicae.attribute_vectors import AttributeInfo, AttributeVectors, deviations_out, moved, moved_code
 from musicae.capabilities import NOTES, ComparesAspects, HasAttributes
 from musicae.domain import Batch
 from musicae.errors import MusicaeError, unknown_name
@@ -23,6 +23,8 @@ from musicae.precision import in_double
 
 _WEAK = 0.25
 """Change in standard deviations; if a vector's effect is smaller, a remark says so."""
+_KNOWN = 3.0
+"""Standard deviations of the prior, along a vector, within which nearly everything lies that a model has learned."""
 # What a candidate pays: a standard deviation that the attribute lacks, one by which another moves (and its square),
 # all notes lost.
 _LACKS, _OTHERS, _LOST = 10.0, 2.5, 8.0
@@ -41,8 +43,10 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     item = pipeline.open(source)
     seen: dict[str, list[dict[str, Tensor]]] = {"before": [], "reconstructed": [], "after": []}
     kept: list[Tensor] = []
+    far: list[float] = []
     answers = []
     for window in domain.windows(item, pipeline.task):
+        far.append(deviations_out(pipeline.encode(window.batch).base, vectors.vectors[attribute], amount))
         result = shifted(pipeline, window.batch, vectors, attribute, amount).cpu()
         shown = (window.batch.target, pipeline.reconstruct(window.batch).cpu(), result)
         for when, tensor in zip(seen, shown, strict=True):
@@ -53,6 +57,11 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     means = {when: _means(parts) for when, parts in seen.items()}
     # A search compares with the file; a move along the vector starts from the reconstruction.
     remarks = _remarks(means, "before" if kept else "reconstructed", vectors, attribute, amount)
+    if far and not kept and max(far) > _KNOWN:
+        remarks.append(
+            f"that lies {max(far):.1f} standard deviations out along {attribute}, farther than nearly all that the "
+            f"model has learned; what it gives there may be like nothing it knows"
+        )
     if kept and isinstance(domain, ComparesAspects):
         remarks.insert(2, f"{NOTES} kept: {float(torch.cat(kept).mean()):.0%}")
     return domain.assemble(item, answers, pipeline.task).with_remarks(*remarks)

@@ -1,9 +1,9 @@
 """`SpectrogramAutoencoder`: an autoencoder of sound, `(batch, channels, frequency, time)`.
 
 One vector for seconds of sound can't hold when something happens. So the code has two parts: a pooled vector for the
-whole sound, and a short vector for each of a sequence of moments (10 to 20 a second). The decoder is given nothing but
-the code. Convolutions treat frequency and time alike, so that a partial is represented in the same way at any pitch.
-Frequency is halved more often than time.
+whole sound, and a short vector for each of a sequence of moments (10 to 22 a second). The decoder is given nothing but
+the code; what a note is called decides, where it is asked for, which codes are drawn. Convolutions treat frequency and
+time alike, so that a partial is represented in the same way at any pitch. Frequency is halved more often than time.
 """
 
 from typing import Literal
@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import MOST_LEVELS, MOST_WIDTH, Depth, ModelConfig, Width
+from musicae.models.autoencoder import MOST_LEVELS, MOST_WIDTH, Depth, Loss, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
 from musicae.nn.convolution import (
     ConvDecoder,
@@ -25,6 +25,7 @@ from musicae.nn.convolution import (
 )
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import draw_rows
+from musicae.nn.note_prior import NotePrior
 from musicae.nn.prior import Prior, SequencePrior, StandardPrior
 from musicae.nn.sines_and_noise import BANDS, SinesAndNoise
 from musicae.spec import TensorSpec
@@ -51,6 +52,8 @@ class SpectrogramConfig(ModelConfig):
     # Share of training examples whose moments are set to zero, so that what all moments have in common is stored in the
     # pooled vector.
     moments_dropped: float = Field(default=0.1, ge=0, lt=1)
+    # Whether, after everything else, a model with labels learns to draw the codes of notes that are asked for.
+    second_stage: bool = False
 
 
 class SpectrogramAutoencoder(GridAutoencoder):
@@ -68,8 +71,6 @@ class SpectrogramAutoencoder(GridAutoencoder):
             height = BANDS.rows(height)
         self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
         super().__init__(spec, config)
-        if spec.condition is not None:
-            raise ValueError("this model takes no labels; leave out labels=true")
         coarse, _ = self.sizes[-1]
         outputs = self.latent.outputs_per_number
         self.rows = height
@@ -81,6 +82,13 @@ class SpectrogramAutoencoder(GridAutoencoder):
         self.from_pooled = nn.Linear(config.latent_size, widths[-1] * coarse)
         self.to_moments = nn.Conv2d(widths[-1], config.moment_size * outputs, 1) if config.moment_size else None
         self.from_moments = nn.Conv2d(config.moment_size, widths[-1], 1) if config.moment_size else None
+        self.notes: NotePrior | None = None
+        if config.second_stage:
+            if spec.condition is None or config.prior != "sequence" or not config.moment_size:
+                raise ValueError(
+                    "a second stage of sound draws notes by their labels; set labels=true and prior=sequence"
+                )
+            self.notes = NotePrior(config.latent_size, config.moment_size * coarse, self.sizes[-1][1])
         use_channels_last(self)
 
     @property
@@ -92,6 +100,40 @@ class SpectrogramAutoencoder(GridAutoencoder):
         if self.config.prior == "sequence" and self.config.moment_size:
             return SequencePrior(shape, pooled=self.config.latent_size, moments=self.sizes[-1][1])
         return StandardPrior(shape)
+
+    def learns(self, name: str) -> bool:
+        """In the second stage only what draws codes."""
+        return self.notes is None or self.is_of_second_stage(name)
+
+    def is_of_second_stage(self, name: str) -> bool:
+        return name.startswith("notes.")
+
+    def drawn(self, base: Tensor, condition: Tensor | None = None, label: Tensor | None = None) -> Tensor:
+        """By what notes are asked for, where the model has learned that."""
+        if self.notes is None or condition is None:
+            return super().drawn(base, condition, label)
+        return self._sequence_prior.from_standardised(*self.notes.from_base(base, condition))
+
+    def _loss_instead(
+        self, x: Tensor, target: Tensor | None, generator: torch.Generator | None, condition: Tensor | None
+    ) -> Loss | None:
+        """In the second stage −log p of the codes, given what the notes are called."""
+        if self.notes is None or condition is None:
+            return None
+        with torch.no_grad():
+            codes = self._sequence_prior.standardised(self.encode(x, condition).sample(generator))
+        total = -self.notes.log_prob(*codes, condition)
+        nothing = torch.zeros_like(total)
+        reconstruction = kl = nothing
+        if not self.training:
+            part = self.score(x, target, generator, condition).loss
+            reconstruction, kl = part.reconstruction, part.kl
+        return Loss(total.mean(), reconstruction.mean(), kl.mean(), nothing.mean(), nothing.mean())
+
+    @property
+    def _sequence_prior(self) -> SequencePrior:
+        assert isinstance(self.latent.prior, SequencePrior)
+        return self.latent.prior
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)

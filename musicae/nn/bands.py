@@ -39,9 +39,30 @@ class Bands:
         mean = torch.einsum("...ft,rf->...rt", power[..., self.single :, :], above)
         return torch.cat([power[..., : self.single, :], mean], dim=-2)
 
+    def middles(self, frequencies: int) -> Tensor:
+        """The mean of the numbers of each row's frequencies, `(rows,)`."""
+        return self.means(torch.arange(float(frequencies), device="cpu")[:, None])[:, 0]
+
     def spread(self, rows: Tensor, frequencies: int) -> Tensor:
         """`(..., rows, time)` → to each frequency what its row has, `(..., frequency, time)`."""
         return rows.index_select(-2, _tables(self, frequencies)[0].to(rows.device))
+
+
+EXTENSION = Bands(64, ((48, 4), (16, 8), (8, 16)))
+"""Of a model that fills in a missing band. With windows of 32 ms: single frequencies to 2 kHz, 125 Hz to 8 kHz, 250 Hz
+to 12 kHz, 500 Hz above."""
+
+
+def below_the_end(power: Tensor, share: float = 0.0) -> Tensor:
+    """Which rows hold anything, or lie below one that does: `(batch, rows, time)` → bool `(batch, rows)`.
+
+    Args:
+        power: of rows, or of single frequencies.
+        share: of the loudest cell's power, that a row has to exceed once.
+    """
+    loudest = power.amax(-1)
+    holds = loudest > share * loudest.amax(-1, keepdim=True)
+    return holds.flip(1).cumsum(1).flip(1) > 0
 
 
 def _sizes(bands: Bands, frequencies: int) -> list[int]:

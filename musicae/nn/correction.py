@@ -5,13 +5,12 @@ a clean sound unchanged, or by filling in the band that it lacks.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from musicae.nn.bands import Bands
-from musicae.spectral_likelihoods import MAGNITUDE_EXPONENT, compressed
+from musicae.nn.bands import EXTENSION, Bands, below_the_end
+from musicae.spectral_likelihoods import MAGNITUDE_EXPONENT
 
 
 class Correction(nn.Module):
@@ -89,59 +88,84 @@ class MaskCorrection(Correction):
 
 
 class ExtendCorrection(Correction):
-    """Fills in what a complex spectrum lacks above half of its band; nothing is attenuated.
+    """Fills in the top of a complex spectrum, from where its cells are all 0; nothing is attenuated.
 
-    The network predicts the magnitude of each cell. The phases are those of the lower band, copied up as a whole
-    (spectral band replication: Dietz et al., 2002), so that tones stay tones.
+    The network predicts the level of each of the `musicae.nn.bands` beside that of the last octave that is there. What
+    is given that level is the sound's own spectrum, copied up as a whole and evened out row by row (spectral band
+    replication: Dietz et al., 2002), so that tones stay tones.
     """
 
-    # As a share of the cutoff: there the filters of resamplers begin to attenuate.
-    _LOWEST_SHARE = 0.85
-    _LOUDEST = 6.0
+    BANDS = EXTENSION
+    LOWEST_SHARE = 0.85
+    """Of the band that is there: from here on the filters of resamplers may have attenuated it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.inputs, self.outputs = 3, 1
 
-    def features(self, corrupted: Tensor) -> Tensor:
-        """`(batch, 2, frequency, time)` → compressed magnitudes, those of the copied band, and each cell's frequency.
+    def init_output(self, layer: nn.Conv2d) -> None:
+        assert layer.bias is not None
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
 
-        The network's receptive field is a quarter of the band. Without the copied band the highest cells would have no
-        sound in it, and without the third channel no cell would know its frequency.
-        """
-        sound = compressed(corrupted)
-        carrier = sound[:, :, _copied_from(corrupted.shape[2], self._LOWEST_SHARE, device=corrupted.device)]
-        place = torch.linspace(-1, 1, corrupted.shape[2], device=corrupted.device)[:, None].expand_as(sound)
-        return torch.cat([sound, carrier, place], dim=1)
+    @classmethod
+    def rows(cls, height: int) -> int:
+        return cls.BANDS.rows(height)
+
+    def features(self, corrupted: Tensor) -> Tensor:
+        """`(batch, 2, frequency, time)` → of each row loudness, place and whether it is missing, `(batch, 3, …)`."""
+        power = self._power(corrupted)
+        place = torch.linspace(-1, 1, power.shape[2], device=power.device, dtype=power.dtype)[:, None]
+        missing = ~below_the_end(power[:, 0])[:, None, :, None]
+        return torch.cat([_loudness(power), place.expand_as(power), missing.to(power).expand_as(power)], dim=1)
 
     def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
-        wanted = torch.exp((3 * output - 3).clamp_max(self._LOUDEST))  # an untrained network adds little
-        source = _copied_from(corrupted.shape[2], self._LOWEST_SHARE, device=corrupted.device)
-        carrier = corrupted[:, :, source]
-        size = corrupted.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
-        carrier_size = carrier.pow(2).sum(1, keepdim=True).clamp_min(_TINY_POWER).sqrt()
-        is_filled = (source != torch.arange(len(source), device=source.device))[:, None]
-        # Where the input still has energy, it keeps its own phase and is raised to the wanted level.
-        direction = torch.where(size > _AUDIBLE_SHARE * wanted, corrupted / size, carrier / carrier_size)
-        return corrupted + is_filled * (wanted - size).clamp_min(0) * direction
+        frequencies, power = corrupted.shape[2], self._power(corrupted)
+        known = self.BANDS.spread(below_the_end(power[:, 0])[:, :, None], frequencies).sum((1, 2))  # (batch,)
+        source, is_filled = self._sources(known, frequencies)
+        carrier = corrupted.gather(2, source[:, None, :, None].expand_as(corrupted))
+        carrier_level = self.BANDS.spread(self._power(carrier).clamp_min(_TINY_POWER).sqrt(), frequencies)
+        usual = self._expected(power, known, frequencies)
+        wanted = torch.exp((usual + 3 * output).clamp_max(_LOUDEST))  # (batch, 1, rows, time)
+        # What is still there of a row is kept, and the rest of its power added.
+        lacking = (wanted.square() - power).clamp_min(_TINY_POWER).sqrt()
+        return corrupted + is_filled[:, None, :, None] * carrier / carrier_level * self.BANDS.spread(
+            lacking, frequencies
+        )
+
+    def _power(self, spectrum: Tensor) -> Tensor:
+        return self.BANDS.means(spectrum.square().sum(1, keepdim=True))
+
+    def _expected(self, power: Tensor, known: Tensor, frequencies: int) -> Tensor:
+        """The mean level of the last octave that is there, in nepers, `(batch, 1, 1, time)`."""
+        share = self.BANDS.middles(frequencies).to(power)[:, None] / known[:, None, None, None].clamp_min(1)
+        weight = ((share > self.LOWEST_SHARE / 2) & (share <= self.LOWEST_SHARE)).to(power)
+        level = 0.5 * torch.log(power + _QUIET_POWER)
+        return (level * weight).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp_min(1)
+
+    def _sources(self, known: Tensor, frequencies: int) -> tuple[Tensor, Tensor]:
+        """For each frequency the one that it is copied from, and whether it is filled in, `(batch, frequency)` both.
+
+        All distances are multiples of four bins. With a hop of a quarter of the window, the phase of a steady tone then
+        advances from frame to frame as it did at its original frequency.
+        """
+        lowest = 4 * (self.LOWEST_SHARE * known / 4).long()[:, None]
+        period = (4 * (lowest * 7 // 8 // 4)).clamp_min(4)  # the lowest eighth is rumble, and is not copied
+        place = torch.arange(frequencies, device=known.device)[None]
+        is_filled = (place >= lowest) & (known < frequencies)[:, None]
+        source = torch.where(place < lowest, place, lowest - period + (place - lowest) % period)
+        return source.clamp_min(0), is_filled
+
+
+def _loudness(power: Tensor) -> Tensor:
+    """On the scale of hearing; a usual row has about 1."""
+    return 1 + 0.2 * torch.log(power + _QUIET_POWER)
 
 
 _SILENT_POWER = 1e-8
+_QUIET_POWER = 1e-6  # 67 dB below a usual cell
 _TINY_POWER = 1e-12
-_AUDIBLE_SHARE = 0.1
-
-
-@lru_cache(maxsize=8)
-def _copied_from(frequencies: int, share: float, *, device: torch.device) -> Tensor:
-    """For each frequency the index of the one that it is copied from, `(frequencies,)`; below the cutoff its own.
-
-    All distances are multiples of four bins. With a hop of a quarter of the window, the phase of a steady tone then
-    advances from frame to frame as it did at its original frequency.
-    """
-    lowest = 4 * int(share * (frequencies - 1) / 2 / 4)
-    period = 4 * (lowest * 7 // 8 // 4)  # the lowest eighth is rumble, and is not copied
-    place = torch.arange(frequencies, device=device)
-    return torch.where(place < lowest, place, lowest - period + (place - lowest) % period)
+_LOUDEST = 4.0  # nepers
 
 
 CORRECTIONS: dict[str, type[Correction]] = {

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from musicae.nn.autoregression import Autoregression
 from musicae.precision import in_float32
 
 _LOG_2_PI = math.log(2 * math.pi)
@@ -261,9 +262,7 @@ class MixturePrior(Prior):
 class SequencePrior(Prior):
     """For codes of one pooled vector and a sequence of vectors, the moments: an autoregression given the pooled one.
 
-    Moments change slowly, and their averages depend on the sound. So the pooled numbers are normal, and a network
-    predicts from them, for each number of a moment, its mean over time, its standard deviation, and how long a
-    deviation lasts: a first-order autoregression around a changing mean. Draws are then consistent sounds.
+    The pooled numbers are normal, and moments follow them (`Autoregression`).
 
     Args:
         shape: shape of one code, `(pooled + moments · numbers,)`: pooled numbers, then `(numbers, moments)` flattened.
@@ -280,24 +279,13 @@ class SequencePrior(Prior):
     OPTIONAL_WEIGHTS: ClassVar[tuple[str, ...]] = ("pooled_mean", "whitening", "moment_mean", "moment_scale")
     """Buffers that models lack which were stored before priors were fitted after training."""
 
-    HIDDEN = 256
-    BASES = 6  # functions of time; means over time are mixtures of them
-    _LARGEST_LOG_SCALE = 4.0
+    BASES = 6
 
     def __init__(self, shape: tuple[int, ...], *, pooled: int, moments: int) -> None:
         super().__init__(shape)
         self.pooled, self.moments = pooled, moments
         self.numbers = (shape[0] - pooled) // moments
-        outputs = (self.BASES + 3) * self.numbers
-        self.net = nn.Sequential(nn.Linear(pooled, self.HIDDEN), nn.GELU(), nn.Linear(self.HIDDEN, outputs))
-        for parameter in self.net[-1].parameters():
-            nn.init.zeros_(parameter)
-        # On the CPU wherever the rest is built: operations on `meta` make torch load its compiler.
-        time = torch.linspace(0, 1, moments, device="cpu")
-        # The first is constant, the others begin as decays of different lengths.
-        lengths = torch.logspace(-1.5, 0.5, self.BASES - 1, device="cpu")
-        constant = torch.ones(1, moments, device="cpu")
-        self.bases = nn.Parameter(torch.cat([constant, torch.exp(-time / lengths[:, None])]))
+        self.sequence = Autoregression(pooled, self.numbers, moments, bases=self.BASES)
         # Mean and scale of all codes; the network predicts pooled numbers and moments brought to mean 0 and scale 1.
         for name, value in self._identity().items():
             self.register_buffer(name, value)
@@ -318,21 +306,23 @@ class SequencePrior(Prior):
 
     @in_float32
     def from_base(self, base: Tensor) -> Tensor:
-        pooled, _ = self._split(base)
-        moved = self.moments_from_base(base)
-        pooled = torch.linalg.solve_triangular(self.whitening, pooled.T, upper=False).T + self.pooled_mean
-        return torch.cat([pooled, moved.flatten(1)], 1)
+        pooled, noise = self._split(base)
+        return self.from_standardised(pooled, self.sequence.from_base(noise, pooled))
 
     def moments_from_base(self, base: Tensor) -> Tensor:
         """The moments of `from_base`, `(batch, numbers, moments)`."""
         pooled, noise = self._split(base)
-        mean, log_first, log_scale, memory = self._expected(pooled)
-        deviation = log_first.exp() * noise[..., 0]
-        moments = [deviation]
-        for time in range(1, self.moments):
-            deviation = memory * deviation + log_scale.exp() * noise[..., time]
-            moments.append(deviation)
-        return (mean + torch.stack(moments, -1)) * self.moment_scale + self.moment_mean
+        return self.sequence.from_base(noise, pooled) * self.moment_scale + self.moment_mean
+
+    def standardised(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes of mean 0 and scale 1: pooled numbers `(batch, pooled)` and moments `(batch, numbers, moments)`."""
+        pooled, moments = self._split(z.float())
+        return (pooled - self.pooled_mean) @ self.whitening.T, (moments - self.moment_mean) / self.moment_scale
+
+    def from_standardised(self, pooled: Tensor, moments: Tensor) -> Tensor:
+        """The inverse of `standardised`."""
+        own = torch.linalg.solve_triangular(self.whitening, pooled.T, upper=False).T + self.pooled_mean
+        return torch.cat([own, (moments * self.moment_scale + self.moment_mean).flatten(1)], 1)
 
     def fit(self, codes: Codes, generator: torch.Generator) -> bool:
         rows = torch.randperm(len(codes.mean), generator=generator, device=generator.device)
@@ -345,7 +335,7 @@ class SequencePrior(Prior):
         best = self.log_prob(held_out_codes).mean()
         if not self._standardise(codes):
             return False
-        for parameter in self.net[-1].parameters():
+        for parameter in self.sequence.net[-1].parameters():
             nn.init.zeros_(parameter)
         optimizer = torch.optim.Adam(self.parameters(), lr=_FIT_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _FIT_STEPS + 1)
@@ -400,34 +390,14 @@ class SequencePrior(Prior):
 
     def _to_base(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Standard-normal numbers, and the summed logarithms of the scales that they were divided by, `(batch,)`."""
-        pooled, moments = self._split(z.float())
-        pooled = (pooled - self.pooled_mean) @ self.whitening.T
-        mean, log_first, log_scale, memory = self._expected(pooled)
-        deviation = (moments - self.moment_mean) / self.moment_scale - mean
-        first = deviation[..., :1] * torch.exp(-log_first)[..., None]
-        later = (deviation[..., 1:] - memory[..., None] * deviation[..., :-1]) * torch.exp(-log_scale)[..., None]
-        base = torch.cat([pooled, torch.cat([first, later], -1).flatten(1)], 1)
+        pooled, moments = self.standardised(z)
+        noise, log_scale = self.sequence.to_base(moments, pooled)
         log_scales = self.moments * self.moment_scale.log().sum() - self.whitening.diagonal().log().sum()
-        return base, log_first.sum(1) + (self.moments - 1) * log_scale.sum(1) + log_scales
+        return torch.cat([pooled, noise.flatten(1)], 1), log_scale + log_scales
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled `(batch, pooled)` and moments `(batch, numbers, moments)`."""
         return z[:, : self.pooled], z[:, self.pooled :].unflatten(1, (self.numbers, self.moments))
-
-    def _expected(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Predicts from whitened pooled numbers.
-
-        Returns:
-            Means `(batch, numbers, moments)`; then, `(batch, numbers)` each, the log scales of the first and of later
-            moments, and the autoregression's coefficient.
-        """
-        predicted = self.net(pooled).float().unflatten(1, (self.BASES + 3, self.numbers))
-        mean = torch.einsum("bkn,kt->bnt", predicted[:, : self.BASES], self.bases)
-        raw_first, raw_scale, raw_memory = predicted[:, self.BASES :].unbind(1)
-        log_first, log_scale = (
-            self._LARGEST_LOG_SCALE * torch.tanh(raw / self._LARGEST_LOG_SCALE) for raw in (raw_first, raw_scale - 0.5)
-        )
-        return mean, log_first, log_scale, torch.tanh(raw_memory + 1.0)
 
 
 class JointPrior(Prior):

@@ -36,6 +36,7 @@ _MOST_OPTIONAL = 2**24
 StoredAs = Literal["float32", "float16", "int8", "int6", "int5", "int4"]
 
 RENAMED = {
+    r"\bprior\.(?=net\.|bases$)": "prior.sequence.",
     r"\bshrink\b": "downsample",
     r"\benlarge\b": "upsample",
     r"\bplaces\b": "position_embedding",

@@ -38,6 +38,8 @@ def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset:
     latent = network.latent
     if not isinstance(latent, GaussianLatent) or not latent.prior.is_fitted_afterwards:
         return manifest
+    if not any(network.learns(name) for name in network.state_dict() if name.startswith("latent.")):
+        return manifest  # a second stage draws codes by the prior as it is
     if {_FITTED, _FORMER_FITTED} & manifest.metrics.keys():
         return manifest
     device = best_device()

@@ -140,17 +140,36 @@ def test_only_the_families_asked_for_are_drawn() -> None:
         add_noise(families=())
 
 
-def test_a_cut_band_is_gone_and_the_lower_half_of_it_untouched() -> None:
-    waveform = torch.randn(20, 16_000, generator=seeded())
-    clean = signal.stft(waveform, n_fft=N_FFT)
+def ends(cut: torch.Tensor) -> torch.Tensor:
+    """How many frequencies each row holds, int64 `(rows,)`."""
+    return (cut != 0).any(3).any(1).sum(1)
 
-    cut = CutBand(share=0.5, n_fft=N_FFT, chunk_samples=RATE_HZ)(clean, seeded())
 
+def test_a_cut_band_is_gone_and_what_lies_below_is_untouched() -> None:
+    clean = signal.stft(torch.randn(20, 16_000, generator=seeded()), n_fft=N_FFT)
+
+    cut = CutBand(sample_rate_hz=16_000, n_fft=N_FFT, chunk_samples=RATE_HZ)(clean, seeded())
+
+    known = ends(cut)
+    lowest, highest = (hz * N_FFT / 16_000 for hz in (CutBand.LOWEST_HZ, 6_000))
+    assert known.min() >= lowest - 1
+    assert known.max() <= highest + 1
+    assert known.float().std() > 5  # drawn anew for each
     middle = slice(8, -8)  # at the ends of a chunk the sound begins and stops
-    left = (cut[..., middle].pow(2).sum((1, 3)) / clean[..., middle].pow(2).sum((1, 3))).sqrt()  # (rows, frequency)
-    assert left[:, 132:].max() < 1e-3
-    assert (cut - clean)[:, :, :106, middle].abs().max() < 1e-3 * clean.abs().max()
-    assert left[:, 120].std() > 0.1  # where the fall begins is drawn anew
+    for row, end in enumerate(known.tolist()):
+        below = slice(0, int(0.8 * end))
+        assert (cut - clean)[row, :, below, middle].abs().max() < 1e-3 * clean.abs().max()
+
+
+def test_what_ends_low_already_is_cut_below_its_own_end_or_left() -> None:
+    clean = signal.stft(torch.randn(40, 16_000, generator=seeded()), n_fft=N_FFT)
+    clean[:20, :, N_FFT * 5 // 16 :] = 0  # at 5 kHz
+    clean[20:, :, N_FFT * 3 // 16 :] = 0
+
+    cut = CutBand(sample_rate_hz=16_000, n_fft=N_FFT, chunk_samples=RATE_HZ)(clean, seeded())
+
+    assert ends(cut)[:20].max() <= 0.75 * N_FFT * 5 / 16 + 1
+    assert torch.equal(cut[20:], clean[20:])
 
 
 def test_a_converter_falls_as_a_cut_band_may() -> None:
@@ -158,12 +177,16 @@ def test_a_converter_falls_as_a_cut_band_may() -> None:
     impulse[8_000] = 1
     there_and_back = np.abs(np.fft.rfft(resampled(resampled(impulse, 16_000, 8_000), 8_000, 16_000)))
 
-    cut = CutBand(share=0.5, n_fft=N_FFT, chunk_samples=RATE_HZ)
-    spectra = signal.stft(torch.from_numpy(impulse).repeat(200, 1), n_fft=N_FFT)
-    fallen = torch.fft.rfft(signal.inverse_stft(cut(spectra, seeded()), samples=RATE_HZ)).abs()  # (rows, hertz)
+    cut = CutBand(sample_rate_hz=16_000, n_fft=N_FFT, chunk_samples=RATE_HZ)
+    spectra = signal.stft(torch.from_numpy(impulse).repeat(400, 1), n_fft=N_FFT)
+    given = cut(spectra, seeded())
+    fallen = torch.fft.rfft(signal.inverse_stft(given, samples=RATE_HZ)).abs()  # (rows, hertz)
+    end_hz = ends(given) * 16_000 / N_FFT
 
-    for hertz in (3_700, 3_800, 3_900, 3_950):
-        assert fallen[:, hertz].min() - 1e-3 <= there_and_back[hertz] <= fallen[:, hertz].max() + 1e-3
+    for share in (0.925, 0.95, 0.97):
+        row_hz = (share * end_hz).long()
+        own = fallen.gather(1, row_hz[:, None])
+        assert own.min() - 0.02 <= there_and_back[round(share * 4_000)] <= own.max() + 0.02
 
 
 def test_crops_are_pieces_of_the_recordings_from_many_places() -> None:

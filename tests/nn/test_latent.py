@@ -13,6 +13,7 @@ from musicae.models import build_model
 from musicae.nn.latent import LATENTS, AdversarialLatent, DeterministicLatent, GaussianLatent, Posterior
 from musicae.nn.prior import PRIORS, FlowPrior, MixturePrior, SequencePrior, StandardPrior
 from musicae.spec import Layout, TensorSpec
+from musicae.training.checkpoint import with_present_names
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 
@@ -196,7 +197,7 @@ def sequence_prior(seed: int = 0) -> SequencePrior:
     """Three pooled numbers, two of each of five moments, and weights that say something."""
     prior = SequencePrior((13,), pooled=3, moments=5)
     generator = torch.Generator().manual_seed(seed)
-    for parameter in prior.net.parameters():
+    for parameter in prior.sequence.net.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     return prior
 
@@ -218,7 +219,7 @@ def test_the_density_of_a_sequence_is_that_of_its_change_of_variables():
 def test_moments_drawn_one_after_the_other_hold_together():
     prior = SequencePrior((202,), pooled=2, moments=100)
     with torch.no_grad():
-        prior.net[-1].bias.view(prior.BASES + 3, 2)[-1] = 2.0  # a long memory
+        prior.sequence.net[-1].bias.view(prior.BASES + 3, 2)[-1] = 2.0  # a long memory
     moments = prior.from_base(torch.randn(50, 202))[:, 2:].unflatten(1, (2, 100))
     steps, spread = moments.diff(dim=-1).std(), moments.std()
     assert steps < 0.3 * spread
@@ -297,7 +298,9 @@ def test_codes_that_say_too_little_change_nothing(flaw):
 
 def test_a_sequence_prior_of_before_priors_were_fitted_afterwards_is_read_as_it_was(of_far_codes):
     prior, z = sequence_prior(), torch.randn(4, 13)
-    weights = {name: value for name, value in prior.state_dict().items() if name.startswith(("net", "bases"))}
+    weights = {name: value for name, value in prior.state_dict().items() if name.startswith("sequence.")}
+    former = {f"latent.prior.{name.removeprefix('sequence.')}": value for name, value in weights.items()}
     again = copy.deepcopy(of_far_codes)
-    again.load_state_dict(weights)
+    present = {name.removeprefix("latent.prior."): value for name, value in with_present_names(former).items()}
+    again.load_state_dict(present)
     assert torch.equal(again.to_base(z), prior.to_base(z))
