@@ -22,7 +22,6 @@ from audio_clips import (
     Clip,
     clips,
     on_spectrum,
-    resampled,
     restored,
     score,
 )
@@ -34,7 +33,6 @@ from torch import Tensor
 from musicae.audio import stft as signal
 from musicae.audio.baselines import noisereduced, oracle_mask, wiener_filtered
 from musicae.audio.sound import Sound
-from musicae.data.dataset import load_dataset, split_of_run, unseen
 from musicae.evaluation.bootstrap import mean_intervals
 from musicae.evaluation.linear import fitted_pca, pca_restored
 from musicae.inference.interpolate import changes
@@ -148,92 +146,32 @@ def clean_input(sets: Path, runs: Path) -> dict[str, Any]:
     return found
 
 
-# Bands
-
-
-def band_extension(sets: Path, runs: Path) -> dict[str, Any]:
-    """Log-spectral distances above 4 kHz of held-out clips; 8 kHz recordings have nothing there and are left out."""
-    trained = trained_model(runs, "upscale-16k")
-    found: dict[str, dict[str, list[float]]] = {}
-    owners: dict[str, list[str]] = {}
-    for clip in clips(sets, "test")[::2]:  # each clean sound is there twice, with two noises
-        above = signal.magnitude(signal.stft(torch.from_numpy(clip.clean)[None], n_fft=_N_FFT))
-        share = float(above[:, 257:].square().sum() / above.square().sum())
-        if share < 1e-5:
-            continue
-        low = resampled(clip.clean, RATE_HZ, RATE_HZ // 2)
-        ours = trained.upscale(Sound(low, RATE_HZ // 2, subtype="FLOAT")).mono().resample(RATE_HZ).samples
-        group = clip.group.removesuffix(", recorded noise")
-        owners.setdefault(group, []).append(clip.name)
-        row = found.setdefault(group, {"resampled": [], "model": []})
-        for name, estimate in (("resampled", resampled(low, RATE_HZ // 2, RATE_HZ)), ("model", ours)):
-            row[name].append(missing_band_distance_db(estimate, clip.clean))
-    return {group: _band_summary(row, owners[group]) for group, row in found.items()}
-
-
-def _band_summary(row: dict[str, list[float]], owners: list[str]) -> dict[str, Any]:
-    model, plain = np.array(row["model"]), np.array(row["resampled"])
-    ends = mean_intervals(model[:, None], np.unique(owners, return_inverse=True)[1])
-    found = {
-        "clips": len(model),
-        "resampled_lsd_db": float(plain.mean()),
-        "model_lsd_db": float(model.mean()),
-        "share": float(model.mean() / plain.mean()),
-        "won": int((model < plain).sum()),
-    }
-    return found if ends is None else {
-        **found, "model_lsd_db_low": float(ends[0][0]), "model_lsd_db_high": float(ends[1][0])
-    }  # fmt: skip
-
-
-def missing_band_distance_db(estimate: np.ndarray, clean: np.ndarray) -> float:
-    """Above 4 kHz, at the level that models work at, so that the floor of the distance is the same for all clips."""
-    size = min(len(estimate), len(clean))
-    gain = 0.1 / float(np.sqrt(np.mean(clean[:size] ** 2)))
-    spectra = [
-        signal.magnitude(signal.stft(torch.from_numpy(part[:size] * gain)[None].float(), n_fft=_N_FFT))
-        for part in (estimate, clean)
-    ]
-    return float(signal.log_spectral_distance_db(*spectra, sample_rate_hz=RATE_HZ, lowest_hz=RATE_HZ / 4))
-
-
 # Notes
 
 _PAIRS, _STEPS = 48, 9
 
 
-def notes(sets: Path, runs: Path) -> dict[str, Any]:
-    """Held-out notes rebuilt from a code, and paths between them.
-
-    The ceiling is copy synthesis: Griffin-Lim on the true magnitudes. PCA has as many components as the code has
-    numbers, or as the training notes allow. Paths are compared with a crossfade of the waveforms.
-    """
-    trained = trained_model(runs, "notes-16k")
+def pca_scores(trained: TrainedModel, dataset: DataSet, target: Tensor, owner: np.ndarray | None) -> dict[str, float]:
+    """Of notes rebuilt from as many principal components as the code has numbers, or as the training notes allow."""
     domain = trained.domain
-    dataset = load_dataset(domain, [sets / "notes16k"], split_by=split_of_run(trained.manifest.data))
-    test = unseen(domain, dataset, "test")
-    stored = torch.from_numpy(np.array(dataset.examples[test]))
-    target = domain.tensor(stored).target
-    found: dict[str, Any] = {"examples": len(target)}
-    with torch.no_grad():
-        rebuilt = torch.cat([trained.network.reconstruct(part) for part in target.split(8)])
     components = fitted_pca(domain, dataset, dataset.splits["train"], trained.network.latent_shape[0])
-    pca = pca_restored(components, target)
-    owner = None if dataset.owner is None else dataset.owner[test]
-    for name, estimate in (("copy synthesis", target), ("model", rebuilt), ("PCA", pca)):
-        scores = domain.metrics(estimate, target, target)
-        found[name] = {measure: float(values.nanmean()) for measure, values in scores.items()}
-        ends = mean_intervals(scores["log_mel_l1"].double().numpy()[:, None], owner)
-        if ends is not None:
-            found[name] |= {"log_mel_l1_low": float(ends[0][0]), "log_mel_l1_high": float(ends[1][0])}
-    found["PCA"]["components"] = int(components.n_components_)
-    real = torch.from_numpy(np.array(dataset.examples[::2])).float()
-    return found | {"paths": _paths(trained, stored.float(), real)}
+    scores = domain.metrics(pca_restored(components, target), target, target)
+    found = {measure: float(values.nanmean()) for measure, values in scores.items()}
+    ends = mean_intervals(scores["log_mel_l1"].double().numpy()[:, None], owner)
+    if ends is not None:
+        found |= {"log_mel_l1_low": float(ends[0][0]), "log_mel_l1_high": float(ends[1][0])}
+    return found | {"components": int(components.n_components_)}
 
 
-def _paths(trained: TrainedModel, recorded: Tensor, real: Tensor) -> dict[str, Any]:
-    """How evenly paths between notes run, and how much their middles are like notes."""
+def paths_between(trained: TrainedModel, recorded: Tensor) -> dict[str, Any]:
+    """How evenly paths between notes run, and how much their middles are like notes.
+
+    Args:
+        trained: a model of notes.
+        recorded: stored examples.
+    """
     domain, rng = trained.domain, np.random.default_rng(0)
+    recorded = recorded.float()
     jumps: dict[str, list[float]] = {"model": [], "crossfade": []}
     middles: dict[str, list[Tensor]] = {"model": [], "crossfade": []}
     for _ in range(_PAIRS):
@@ -246,7 +184,7 @@ def _paths(trained: TrainedModel, recorded: Tensor, real: Tensor) -> dict[str, A
             steps = changes(_log_mel(trained, points), domain.spec.layout)
             jumps[name].append(float(steps.max() / steps.mean()))
             middles[name].append(points[_STEPS // 2])
-    notes_like = cepstra(_log_mel(trained, domain.tensor(real).target))
+    notes_like = cepstra(_log_mel(trained, domain.tensor(recorded).target))
     return {
         name: {
             "largest_over_mean_step": float(np.mean(ratios)),

@@ -2,7 +2,7 @@
 
 `gains` compares denoisers on voices, tunes and produced music in weather and machines, in rooms, and in steady noise
 of random colour: all of the training sets' validation parts. `choices` measures how a model is applied: overlap of
-chunks, bfloat16, a noise profile, phases of a filled band. Most of the rooms were used in training too; what is given
+chunks, bfloat16, a noise profile. Most of the rooms were used in training too; what is given
 as a noise profile and what is cleaned are different parts of a recording.
 """
 
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from audio import missing_band_distance_db
 from audio_clips import (
     RATE_HZ,
     Clip,
@@ -26,7 +25,6 @@ from audio_clips import (
     held_out,
     on_spectrum,
     read_mono,
-    resampled,
     restored,
     score,
 )
@@ -39,7 +37,7 @@ from musicae.audio.config import LEVEL_RMS
 from musicae.audio.noise import NOISES, uniform
 from musicae.audio.noise_recordings import noise_files, split_of_noise
 from musicae.audio.overlap_add import Framing, Spectra, assemble, spectra
-from musicae.audio.representation import BandForm, Form
+from musicae.audio.representation import Form
 from musicae.audio.sound import Sound
 from musicae.trained import TrainedModel
 
@@ -116,7 +114,6 @@ def mean_gains(found: list[tuple[str, str, Clip]], method: Callable[[np.ndarray]
 # Choices
 
 OVERLAPS_FRAMES = (31, 63, 127, 191)
-ITERATIONS = (0, 4, 16, 32)
 _LONG_S = 48  # four chunks
 _REPEATS = 2
 
@@ -161,20 +158,6 @@ def precision(sets: Path, runs: Path) -> Rows:
         percent = 100 * best_s[True] / best_s[False]
         rows[name] = {"difference, dB": _difference_db(results[True], results[False]), "time, %": percent}
     return rows
-
-
-def phases(sets: Path, runs: Path) -> Rows:
-    """Log-spectral distances above 4 kHz of 8 kHz clips made 16 kHz again."""
-    trained = trained_model(runs, "upscale-16k")
-    found: dict[str, dict[str, list[float]]] = {}
-    for clip in clips(sets, "validation")[::2]:  # each clean sound is there twice, with two noises
-        low = resampled(clip.clean, RATE_HZ, RATE_HZ // 2)
-        for iterations in ITERATIONS:
-            form = BandForm(trained.domain.config, iterations=iterations)
-            high = _mapped(low, trained, _framing(trained), form=form, rate_hz=RATE_HZ // 2)
-            row = found.setdefault(clip.group.removesuffix(", recorded noise"), {})
-            row.setdefault(f"{iterations} iterations", []).append(missing_band_distance_db(high, clip.clean))
-    return {group: {column: float(np.mean(values)) for column, values in row.items()} for group, row in found.items()}
 
 
 def _long_sounds(sets: Path) -> dict[str, np.ndarray]:
@@ -306,5 +289,4 @@ CHOICES: dict[str, Callable[[Path, Path], Rows]] = {
     "overlap": overlap,
     "precision": precision,
     "profile": profile,
-    "phases": phases,
 }

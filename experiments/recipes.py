@@ -195,7 +195,7 @@ def _live(minutes: float, learning_rate: float, **more: Any) -> Recipe:
     return _wide(minutes, learning_rate, **apart, **more)
 
 
-def _extension(minutes: float, **more: Any) -> Recipe:
+def _extension(minutes: float, *also: str, **more: Any) -> Recipe:
     """A leg of the model that fills in the top of the band."""
     sets = ("sound/voices", "sound/voices_moved", "sound/free_speech", "sound/music_train", "sound/font_music")
     sizes = {"widths": (32, 48, 64, 96, 128), "square_halvings": 2, "sample_rate_hz": 48_000, "n_fft": 1536}
@@ -208,10 +208,9 @@ def _extension(minutes: float, **more: Any) -> Recipe:
 
 def _notes(minutes: float, **more: Any) -> Recipe:
     """A leg of the model of single notes."""
-    settings = {"sample_rate_hz": 44_100, "n_fft": 2048, "chunk_s": 3.0, "representation": "synthesis"}
-    sizes = {"latent_size": 64, "moment_size": 4, "beta": 0.05, "evaluate_every": 200}
+    settings = {"sample_rate_hz": 44_100, "n_fft": 2048, "chunk_s": 3.0, "banded": True, "evaluate_every": 200}
     sets = ("instruments44k", "sound/font_notes", "sound/notes_train")
-    return _sound("reconstruct", sets, minutes, **{**settings, **sizes, **more})
+    return _sound("reconstruct", sets, minutes, **{**settings, "beta": 0.1, "kl_warmup": 0, **more})
 
 
 _SOUNDS: dict[str, Recipe] = {
@@ -271,12 +270,19 @@ _SOUNDS: dict[str, Recipe] = {
     "denoise-live-48k": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, shipped_as="denoise-live-48k"),
     # From any end of the band to 24 kHz; first with bands turned up and down at random, as for cleaning sound.
     "upscale-48k-start": _extension(25, learning_rate=2e-3, is_leg=True),
+    "upscale-48k-even": _extension(19, learning_rate=1.5e-3, start_from="upscale-48k-start", is_leg=True),
+    # What lies 60 and not 70 dB below a sound's loudest is none: a dull voice ends at 8 kHz. Brighter and duller sound.
     "upscale-48k": _extension(
-        45, learning_rate=1.5e-3, start_from="upscale-48k-start", bits=8, shipped_as="upscale-48k"
+        40,
+        "speech48k/art4apps-en",
+        learning_rate=1.5e-3,
+        start_from="upscale-48k-even",
+        bits=8,
+        shipped_as="upscale-48k",
     ),
-    # Single notes at 44.1 kHz, first their beginnings.
-    "notes-44k-start": _notes(40, learning_rate=2e-3, chunk_s=1.0, kl_warmup=0.3, is_leg=True),
-    "notes-44k-middle": _notes(60, learning_rate=1.2e-3, kl_warmup=0, start_from="notes-44k-start", is_leg=True),
+    # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
+    "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
+    "notes-44k-codes": _notes(45, learning_rate=1.2e-3, start_from="notes-44k-start", is_leg=True),
     # Single notes, of recorded instruments and of a sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
     "notes-16k-middle": _sound(

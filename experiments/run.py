@@ -28,6 +28,7 @@ import image_training
 import music
 import music_samples
 import music_songs
+import notes
 import phrases
 import piano
 import quantisation
@@ -73,7 +74,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "audio-clean-input": Measurement(audio.clean_input, "what denoisers do to clean sound, a tone, silence"),
     "audio-band-extension": Measurement(extension.test, "8 kHz sound made 16 and 16 made 48, beside resampling"),
     "audio-band-validation": Measurement(extension.validation, "the same on clips for choosing"),
-    "audio-notes": Measurement(audio.notes, "notes rebuilt and morphed, PCA, crossfades"),
+    "audio-notes": Measurement(notes.notes, "notes rebuilt, asked for and morphed, PCA, crossfades"),
     "audio-cost": Measurement(audio.cost, "speed and memory of cleaning sound", needs_sets=False),
     "audio-validation": Measurement(audio_validation.gains, "gains on validation clips, by which trainings are chosen"),
     "audio-choices": Measurement(audio_validation.choices, "overlap, bfloat16, noise profile, phases"),

@@ -135,24 +135,32 @@ def clean_input(table: Table) -> str:
 
 
 def band_extension(table: Table) -> str:
-    rows = [
-        [
-            group,
-            str(row["clips"]),
-            f"{row['resampled_lsd_db']:.1f} dB",
-            f"{row['model_lsd_db']:.1f} dB ({row['model_lsd_db_low']:.1f}–{row['model_lsd_db_high']:.1f})",
-            f"{row['share']:.2f}",
-            f"{row['won']} of {row['clips']}",
+    """Measures of filled bands, a table for each step."""
+    tables = []
+    for step, groups in read("audio-band-extension").items():
+        has_pesq = any("model_pesq" in row for row in groups.values())
+        head = [step, "clips", "level of thirds", "LSD resampled", "LSD mean spectrum", "LSD `upscale-48k` (95%)"]
+        rows = [
+            [
+                group,
+                str(round(row["clips"])),
+                " / ".join(f"{row[key]:+.1f}" if (key := f"third_{third}_db") in row else "–" for third in (1, 2, 3))
+                + " dB",
+                f"{row['resampled_lsd_db']:.1f} dB",
+                f"{row['mean_spectrum_lsd_db']:.1f} dB",
+                f"{row['model_lsd_db']:.1f} dB ({row['model_lsd_db_low']:.1f}–{row['model_lsd_db_high']:.1f})",
+            ]
+            + ([f"{row['resampled_pesq']:.2f} → {row['model_pesq']:.2f}" if "model_pesq" in row else "–"] * has_pesq)
+            for group, row in groups.items()
         ]
-        for group, row in read("audio-band-extension").items()
-    ]
-    return table(["8 to 16 kHz", "clips", "resampled", "`upscale-16k` (95%)", "share", "closer on"], rows)
+        tables.append(table([*head, *["PESQ resampled → ours"] * has_pesq], rows))
+    return "\n\n".join(tables)
 
 
 def notes(table: Table) -> str:
     """Notes rebuilt, and paths between notes."""
     found = read("audio-notes")
-    names = {"model": "`notes-16k`", "PCA": f"PCA of {found['PCA']['components']} components"}
+    names = {"model": "`notes-44k`", "PCA": f"PCA of {found['PCA']['components']} components"}
     rows = [
         [
             names.get(name, f"{name} (the ceiling)"),
@@ -170,7 +178,18 @@ def notes(table: Table) -> str:
         [name, f"{row['largest_over_mean_step']:.2f}", f"{row['frechet_of_middles']:.1f}"]
         for name, row in found["paths"].items()
     ]
-    return f"{rebuilt}\n\n{table(['paths between notes', 'largest / mean step', 'Fréchet distance of middles'], rows)}"
+    asked = found["asked"]
+    drawn = table(
+        [
+            "notes asked for",
+            "pitch within 50 cents",
+            "of recorded instruments",
+            "held within 50 cents",
+            "-30 to -10 dB",
+        ],
+        [[str(asked["notes"]), *(f"{asked[name]:.0%}" for name in ("pitch", "recorded", "steady", "level"))]],
+    )
+    return f"{rebuilt}\n\n{found['bits_per_s']:,.0f} bits a second.\n\n{drawn}\n\n{table(['paths between notes', 'largest / mean step', 'Fréchet distance of middles'], rows)}"
 
 
 def cost(table: Table) -> str:
@@ -198,7 +217,6 @@ _CHOICES = {
     "overlap": "chunk by chunk against at once: difference, dB",
     "precision": "masks in bfloat16 against float32",
     "profile": "with and without a noise profile: gain in SI-SDR, dB",
-    "phases": "Griffin-Lim after copying phases: log-spectral distance in 4-8 kHz, dB",
 }
 
 

@@ -88,7 +88,7 @@ class BandLevels(Estimate):
     OVERALL_WEIGHT = 0.3
     _WIDE = 6  # rows
     _LEAST_POWER = 1e-6
-    _PRESENT = 1e-7  # of the loudest cell
+    _PRESENT = 1e-6  # of the loudest cell
     _FLOOR = 0.03  # nepers
 
     @in_float32

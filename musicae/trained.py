@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from musicae.export.run import Exported
     from musicae.inference.attribute_table import AttributeTable
     from musicae.inference.embed import LatentMap
+    from musicae.inference.notes import NotePlayer
 
 
 class TrainedModel:
@@ -152,9 +153,7 @@ class TrainedModel:
             max_attenuation_db: largest attenuation of any part of the spectrum (sound); None for no limit.
             noise_profile: a recording of the noise alone, from the same place and recorder (sound).
 
-        Returns:
-            As `reconstruct`. A `Sound` is lazy: it is computed while it is saved or its samples are read, in constant
-            memory.
+        Returns: as `reconstruct`. A `Sound` is lazy: it is computed while it is read, in constant memory.
         """
         from musicae.inference.restore import RestorationLimits, restore
 
@@ -173,10 +172,7 @@ class TrainedModel:
             sample_rate_hz: sample rate of the blocks; None: the model's, at which the delay is smallest.
             strength, max_attenuation_db: as in `denoise`.
 
-        Returns:
-            An iterable of blocks, in all as long as the input and equal to the result of `denoise`; its `latency_s` is
-            the largest delay.
-
+        Returns: blocks, in all as long as the input and equal to what `denoise` gives; `latency_s` is the most delay.
         Raises `MusicaeError`: the model is not causal, or was trained for another task.
         """
         from musicae.inference.restore import RestorationLimits, stream
@@ -224,6 +220,12 @@ class TrainedModel:
             self.pipeline, count, length=length, chords=chords, label=label, time_signature=time_signature, seed=seed,
             temperature=temperature, top_p=top_p, spread=spread, key=key, pitch=pitch, velocity=velocity,
         )  # fmt: skip
+
+    def instrument(self, label: str | None = None, other: str | None = None, share: float = 0.5) -> "NotePlayer":
+        """What plays a piece with the notes of a model with labels; see `musicae.inference.notes.NotePlayer`."""
+        from musicae.inference.notes import NotePlayer
+
+        return NotePlayer(self.pipeline, label, other, share)
 
     def interpolate(
         self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", spacing: str = "even",
@@ -377,7 +379,6 @@ class TrainedModel:
             bars: the first and the last, counted from 1.
             count, seed: number of versions; seed of the draws.
             temperature: of the codes, as the `spread` of `sample`; 0 takes what is expected.
-
         Raises `MusicaeError` for bars that are not there, or a model that does not know how bars follow each other.
         """
         from musicae.inference.infill import infill
@@ -400,7 +401,6 @@ class TrainedModel:
             label, chords: the condition, as in `sample`.
 
         Returns: the columns of the square; its picture shows the values of z.
-
         Raises `MusicaeError`: the latent has more than two numbers, or the model restores.
         """
         from musicae.inference.sample import grid

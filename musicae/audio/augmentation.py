@@ -11,6 +11,7 @@ from musicae.audio.noise import convolved, finest, host_generator, room_response
 
 GAIN_DB = 9.0
 COLOUR_DB = 6.0
+TILT_DB, TILT_FROM_HZ = 3.0, 1_000.0  # an octave
 PITCH_SEMITONES = 1.0
 _COLOUR_POINTS = 6
 ROOM_SHARE = 0.25
@@ -64,15 +65,29 @@ def coloured(spectrum: Tensor, generator: torch.Generator) -> Tensor:
     return spectrum * 10 ** (smooth[:, 0, None, :, None] / 20)
 
 
-def pitched(spectrum: Tensor, generator: torch.Generator) -> Tensor:
-    """Shifts frequencies by up to `PITCH_SEMITONES` either way: other keys, other sizes of instruments.
+def tilted(spectrum: Tensor, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Turns the sound up or down by the octave above `TILT_FROM_HZ`, as brighter and duller recordings are.
+
+    Args:
+        spectrum: `(batch, channels, frequency, time)`, linear.
+        generator: on the same device.
+        sample_rate_hz: of the sound.
+    """
+    slope_db = TILT_DB * (2 * uniform((len(spectrum), 1), generator) - 1)
+    frequency_hz = torch.linspace(0, sample_rate_hz / 2, spectrum.shape[2], device=spectrum.device)
+    octaves = (frequency_hz / TILT_FROM_HZ).clamp_min(1).log2()
+    return spectrum * 10 ** (slope_db * octaves / 20)[:, None, :, None]
+
+
+def pitched(spectrum: Tensor, semitones: Tensor) -> Tensor:
+    """Shifts frequencies: other keys, other sizes of instruments.
 
     Args:
         spectrum: linear magnitudes `(batch, 1, frequency, time)`; of complex values phases would be spoilt.
-        generator: on the same device.
+        semitones: by which the pitch rises, `(batch,)`.
     """
     rows, _, frequencies, frames = spectrum.shape
-    ratio = 2 ** (PITCH_SEMITONES * (2 * uniform((rows, 1), generator) - 1) / 12)
+    ratio = 2 ** (semitones[:, None] / 12)
     place = torch.arange(frequencies, device=spectrum.device) / ratio  # (rows, frequency): where each comes from
     below = place.floor().long()
     share = (place - below)[:, None, :, None]

@@ -11,7 +11,7 @@ from musicae.stft import stft
 _N_FFT = 2048
 _FRAMES_AT_ONCE = 512
 _HELD_FRAMES = 10  # a click and the ends of a sound reach every frequency, but not in so many frames
-_SHARE = 1e-7
+_SHARE = 1e-6
 _NEARLY_ALL = 0.95
 _STEPS = {"PCM_U8": 2.0**-7, "PCM_S8": 2.0**-7, "PCM_16": 2.0**-15}
 """Sample formats whose rounding can be seen in a spectrum, and the step between their values."""
@@ -21,7 +21,7 @@ _ABOVE_ROUNDING = 30.0  # in power: the largest of thousands of cells of a noise
 def bandwidth_hz(sound: Sound) -> float:
     """The highest frequency that a sound holds: half of its rate, or less where its top is empty.
 
-    A frequency counts where several frames are within 70 dB of the loudest cell, and above the rounding of the file.
+    A frequency counts where several frames are within 60 dB of the loudest cell, and above the rounding of the file.
     Silence has half of its rate.
     """
     held = np.zeros((_HELD_FRAMES, _N_FFT // 2 + 1), np.float32)

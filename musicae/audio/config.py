@@ -89,8 +89,8 @@ def filled_in(config: AudioConfig, files: Sequence[Path], task: str) -> AudioCon
     config = _for_task(config, task)
     if not config.labels:
         return config
-    if config.representation != "synthesis":
-        raise MusicaeError("labels=true is for models that make sound: add representation=synthesis.")
+    if task != "reconstruct" or config.representation not in ("magnitude", "synthesis"):
+        raise MusicaeError("labels=true is for models that make sound of a code: leave out task and representation.")
     return config if config.instruments else config.model_copy(update={"instruments": find_instruments(files)})
 
 

@@ -153,7 +153,7 @@ class CutBand:
     START = (0.86, 0.97)  # of the band that is kept; SoX's resampler begins at 0.93
     # How much of what lies between the start and the edge the fall takes; SoX's three quarters.
     FALL = (0.5, 1.0)
-    PRESENT = 1e-7
+    PRESENT = 1e-6
     """Of the loudest cell's power: a softer frequency is not there."""
 
     def __init__(self, *, sample_rate_hz: int, n_fft: int, chunk_samples: int) -> None:

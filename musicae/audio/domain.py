@@ -424,7 +424,10 @@ def _bounded(sound: Sound, *, peak: float, true_peak: float, lufs: float) -> Sou
     """The sound, turned down as a whole where it is louder than that."""
     levels = sound.levels
     excess = max(levels.peak / peak, levels.true_peak / true_peak if true_peak > 0 else 0.0)
-    if lufs < math.inf and (ours := loudness_lufs(sound.samples, sound.sample_rate_hz)) > lufs:
+    if (
+        lufs < math.inf
+        and (ours := loudness_lufs(sound.samples.reshape(-1, sound.channels), sound.sample_rate_hz)) > lufs
+    ):
         excess = max(excess, 10 ** ((ours - lufs) / 20))
     if excess <= 1:
         return sound

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
-from musicae.audio.augmentation import augmented, coloured, pitch_steps, pitched, resampled
+from musicae.audio.augmentation import augmented, coloured, pitch_steps, pitched, resampled, tilted
 from musicae.audio.config import AudioConfig
 from musicae.audio.corruption import CutBand
 from musicae.spec import Layout, TensorSpec
@@ -105,8 +105,6 @@ class SpectrumForm(Form):
     channels = 2
     meaning = "channels: real and imaginary parts of the spectrum"
     _likelihood, _correction = "spectral", "mask"
-    _is_coloured: ClassVar[bool] = True
-    """Whether broad bands of examples are turned up and down in training."""
 
     @property
     def spec(self) -> TensorSpec:
@@ -123,7 +121,11 @@ class SpectrumForm(Form):
             waveform, generator, sample_rate_hz=rate_hz, silent_share=_SILENT_SHARE, joined_share=_JOINED_SHARE
         )
         spectrum = signal.stft(changed, n_fft=self.config.n_fft)
-        return coloured(spectrum, generator) if self._is_coloured else spectrum
+        return self._recorded_otherwise(spectrum, generator)
+
+    def _recorded_otherwise(self, spectrum: Tensor, generator: torch.Generator) -> Tensor:
+        """As other microphones would give it."""
+        return coloured(spectrum, generator)
 
     def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
         return signal.inverse_stft(tensor, samples=self.config.chunk_samples)
@@ -137,7 +139,10 @@ class BandForm(SpectrumForm):
 
     fills_band = True
     _likelihood, _correction = "band_levels", "extend"
-    _is_coloured = False  # or nothing would say how loud the missing band was
+
+    def _recorded_otherwise(self, spectrum: Tensor, generator: torch.Generator) -> Tensor:
+        """Brighter or duller; bands at random levels would leave nothing to say how loud the missing one was."""
+        return tilted(spectrum, generator, sample_rate_hz=self.config.sample_rate_hz)
 
     def of_spectrum(self, spectrum: Tensor, end_hz: float | None = None) -> Tensor:
         """Nothing from the sound's end on, so that a model sees that it is missing."""
@@ -165,13 +170,13 @@ class MagnitudeForm(Form):
         return TensorSpec(layout=Layout.GRID, shape=self.shape, likelihood="magnitude")
 
     def to_tensor(self, waveform: Tensor, generator: torch.Generator | None, semitones: Tensor | None = None) -> Tensor:
-        del semitones
         if generator is not None:
             rate_hz = self.config.sample_rate_hz
             waveform = augmented(waveform, generator, sample_rate_hz=rate_hz, room_share=0.0)
         linear = signal.magnitude(signal.stft(waveform, n_fft=self.config.n_fft))[:, None]
         if generator is not None:
-            linear = coloured(pitched(linear, generator), generator)
+            moved = pitch_steps(len(linear), generator) if semitones is None else semitones
+            linear = coloured(pitched(linear, moved), generator)
         return self._root(linear)
 
     def _root(self, linear: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from musicae.commands.options import (
     first_input,
     inputs_of,
     label_option,
+    load,
     load_for,
     model_for_file_option,
     name_of,
@@ -176,13 +177,32 @@ def upscale(
     help="Of the WAV.",
 )
 @track_option
+@click.option("--instrument", metavar="LABEL", help="An instrument of a model of notes plays all but drums.")
+@click.option("--towards", metavar="LABEL", help="Another one, to which it is morphed.")
+@click.option("--share", type=click.FloatRange(0, 1), default=0.5, metavar="S", help="Of the other one, 0 to 1.")
+@click.option("--model", default="notes-44k", metavar="MODEL", help="Whose instruments they are.")
 @out_option("FILE|FOLDER", "output/NAME-render.wav; of several files output/FOLDER-render/…")
-def render(files: tuple[Path, ...], sample_rate_hz: int, track: str | None, out: str | None, force: bool) -> None:
+def render(
+    files: tuple[Path, ...],
+    sample_rate_hz: int,
+    track: str | None,
+    instrument: str | None,
+    towards: str | None,
+    share: float,
+    model: str,
+    out: str | None,
+    force: bool,
+) -> None:
     """Render MIDI files to sound.
 
     Example: musicae render a.mid --out a.wav
+
+    Example: musicae render a.mid --instrument cello --towards tuba --share 0.3
     """
     first_input(files)
+    if towards is not None and instrument is None:
+        raise MusicaeError("--towards needs --instrument, where the morph begins.")
+    player = None if instrument is None else load(model).instrument(instrument, towards, share)
     from musicae.domains import domain_class
 
     domain = domain_class("music")()
@@ -193,7 +213,7 @@ def render(files: tuple[Path, ...], sample_rate_hz: int, track: str | None, out:
             piece = piece.only_track(read_track(track))
         if not piece.note_count:
             raise MusicaeError(f"{piece.label} has no notes; choose another file.")
-        return piece.render(sample_rate_hz)
+        return piece.render(sample_rate_hz, instrument=player)
 
     _restore_each(files, domain, play, "render", out, force)
 

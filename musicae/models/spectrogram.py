@@ -49,6 +49,8 @@ class SpectrogramConfig(ModelConfig):
         default=(32, 48, 64, 96, 128), min_length=_TIME_HALVINGS + 1, max_length=MOST_LEVELS
     )
     blocks: Depth = 1  # residual blocks of each level
+    # Whether high frequencies are seen and decoded in rows of several, see `musicae.nn.bands`.
+    banded: bool = False
     # Share of training examples whose moments are set to zero, so that what all moments have in common is stored in the
     # pooled vector.
     moments_dropped: float = Field(default=0.1, ge=0, lt=1)
@@ -67,7 +69,8 @@ class SpectrogramAutoencoder(GridAutoencoder):
         self.strides = level_strides(len(widths), _TIME_HALVINGS)
         height, width = spec.shape[1:]
         is_sound = spec.likelihood == "resynthesis"
-        if is_sound:
+        self.is_banded = is_sound or config.banded
+        if self.is_banded:
             height = BANDS.rows(height)
         self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
         super().__init__(spec, config)
@@ -137,7 +140,7 @@ class SpectrogramAutoencoder(GridAutoencoder):
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
-        shown = x if self.synthesis is None else _features(x)
+        shown = x if not self.is_banded else BANDS.means(x) if self.synthesis is None else _features(x)
         features = self.encoder(to_patches(shown, _PATCH))[-1]  # (batch, widths[-1], coarse, moments)
         # Mean and maximum over time: for lasting sounds, and for short ones.
         pooled = self.to_pooled(torch.cat([features.mean(-1), features.amax(-1)], dim=1).flatten(1))
@@ -158,7 +161,9 @@ class SpectrogramAutoencoder(GridAutoencoder):
                 rest = rest * kept
             cells = cells + self.from_moments(rest.unflatten(1, (-1, coarse, moments)))
         decoded = from_patches(self.decoder(cells, self.sizes), _PATCH, self.rows, self.width)
-        return decoded if self.synthesis is None else self.synthesis(decoded)
+        if self.synthesis is not None:
+            return self.synthesis(decoded)
+        return BANDS.spread(decoded, self.height) if self.is_banded else decoded
 
 
 def _features(spectrum: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from musicae.audio.sound import Sound
     from musicae.music.interchange import Content
+    from musicae.music.render import HasInstrument, PlaysNotes
 
 _PLAYED_S, _PLAYED_HZ = 30.0, 22_050
 
@@ -163,8 +164,7 @@ class Piece:
             ticks_per_quarter: 1 to 32767.
             tempi: `(tick, quarters per minute)`; what no file can hold becomes the nearest that one can.
             time_signatures: `(tick, numerator, denominator)`.
-            end: where it ends, in ticks, if that is after the last note: a time signature that repeats the last one
-                stands there, which players ignore.
+            end: in ticks, if that is after the last note: the last time signature, repeated there, which players ignore.
             name, title, remarks: as in the attributes.
 
         Raises:
@@ -430,12 +430,13 @@ class Piece:
         return pretty_midi_of(self)
 
     def render(
-        self, sample_rate_hz: int = 44_100, *, longest_s: float | None = None, backend: str | None = None
-    ) -> "Sound":
+        self, sample_rate_hz: int = 44_100, *, longest_s: float | None = None, backend: str | None = None,
+        instrument: "PlaysNotes | HasInstrument | None" = None,
+    ) -> "Sound":  # fmt: skip
         """Plays it; see `musicae.music.render.render`."""
         from musicae.music.render import render
 
-        return render(self, sample_rate_hz=sample_rate_hz, longest_s=longest_s, backend=backend)
+        return render(self, sample_rate_hz=sample_rate_hz, longest_s=longest_s, backend=backend, instrument=instrument)
 
     def plot(self) -> "Image":
         """Draws all tracks as a piano roll, eight bars a row, drums by their names; of long pieces the beginning."""
@@ -443,9 +444,8 @@ class Piece:
         from musicae.plots import piano_rolls
 
         drawn = piece_rolls(self)
-        return piano_rolls(
-            drawn.rows, steps_per_bar=drawn.steps_per_bar, steps_per_beat=drawn.steps_per_beat, row_names=drawn.names
-        )
+        bar, beat = drawn.steps_per_bar, drawn.steps_per_beat
+        return piano_rolls(drawn.rows, steps_per_bar=bar, steps_per_beat=beat, row_names=drawn.names)
 
     def player_html(self) -> str:
         """A player of its first half minute for web pages and notebooks."""

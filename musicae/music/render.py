@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from symusic.core import ControlChangeTick, ScoreTick
@@ -30,9 +30,28 @@ LONGEST_S = 2 * 3600.0
 LONGEST_PREVIEW_S = 300.0
 """Up to where results are rendered without being asked for; a piece at 4 quarters a minute takes half a minute else."""
 _FADE_SAMPLES = 2_000
+_RELEASE_S = 0.15
 _SYNTH_PARTIALS = 6
 _UNDEFINED_CONTROLLER = 3  # MIDI 1.0 leaves it without a meaning
 _DEFAULT_MICROSECONDS = 500_000
+
+
+class PlaysNotes(Protocol):
+    """An instrument, such as `musicae.Instrument`."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of the notes."""
+
+    def play_note(self, pitch: int, velocity: int) -> np.ndarray:
+        """A note from its beginning, float32 `(samples,)`, at one loudness whatever its velocity 1 to 127."""
+
+
+class HasInstrument(Protocol):
+    """A model of single notes."""
+
+    def instrument(self) -> PlaysNotes:
+        """The first instrument that it knows."""
 
 
 class _Playable(NamedTuple):
@@ -52,6 +71,7 @@ def render(
     *,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
     backend: str | None = None,
+    instrument: PlaysNotes | HasInstrument | None = None,
     longest_s: float | None = None,
     later: bool = False,
 ) -> Sound:
@@ -61,6 +81,7 @@ def render(
         piece: what to play.
         sample_rate_hz: of the sound wanted.
         backend: a name in `BACKENDS`; None takes the first that works here.
+        instrument: plays all that has a pitch, in place of a backend; drums are the small synthesizer's.
         longest_s: of longer music only the beginning is played, and a remark says so; None: music longer than
             `LONGEST_S` is an error.
         later: whether it is played when somebody listens, and not at once.
@@ -87,7 +108,12 @@ def render(
         return Sound(
             np.zeros(round(TAIL_S * sample_rate_hz), np.float32), sample_rate_hz, name=piece.name, remarks=remarks
         )
-    played = cache(lambda: _played(_Playable(score.copy(), end_s), sample_rate_hz, backend))
+    music = _Playable(score.copy(), end_s)
+    if instrument is None:
+        played = cache(lambda: _played(music, sample_rate_hz, backend))
+    else:
+        player: Any = instrument if hasattr(instrument, "play_note") else instrument.instrument()
+        played = cache(lambda: _finished(_play_with(player, music, sample_rate_hz), _frames(end_s, sample_rate_hz)))
     if not later:
         return Sound(played(), sample_rate_hz, name=piece.name, remarks=remarks)
     frames = _frames(end_s, sample_rate_hz)
@@ -175,6 +201,36 @@ def _play_with_fluidsynth(music: _Playable, sample_rate_hz: int) -> np.ndarray |
 
 def _play_with_sines(music: _Playable, sample_rate_hz: int) -> np.ndarray | None:
     """Six decaying partials for a note, noise and a falling sine for drums."""
+
+    def tone(pitch: int, velocity: int, duration_s: float) -> np.ndarray:
+        del velocity
+        return _tone(440.0 * 2 ** ((pitch - 69) / 12), duration_s, sample_rate_hz)
+
+    return _mixed(music, sample_rate_hz, tone)
+
+
+def _play_with(instrument: PlaysNotes, music: _Playable, sample_rate_hz: int) -> np.ndarray:
+    """Every note by an instrument, damped when it ends."""
+    import soxr
+
+    whole: dict[tuple[int, int], np.ndarray] = {}
+
+    def tone(pitch: int, velocity: int, duration_s: float) -> np.ndarray:
+        if (pitch, velocity) not in whole:
+            samples = instrument.play_note(pitch, velocity)
+            whole[pitch, velocity] = soxr.resample(samples, instrument.sample_rate_hz, sample_rate_hz)
+        samples = whole[pitch, velocity]
+        fade = round(_RELEASE_S * sample_rate_hz)
+        samples = samples[: round(duration_s * sample_rate_hz) + fade].copy()
+        size = min(fade, len(samples))
+        samples[len(samples) - size :] *= np.linspace(1, 0, size, dtype=np.float32)
+        return samples
+
+    return _mixed(music, sample_rate_hz, tone)
+
+
+def _mixed(music: _Playable, sample_rate_hz: int, tone: Callable[[int, int, float], np.ndarray]) -> np.ndarray:
+    """Notes by a function of pitch, velocity and duration in seconds, and drums made of noise and a falling sine."""
     total = np.zeros(round((music.end_s + TAIL_S) * sample_rate_hz) + 1, np.float32)
     noise = np.random.default_rng(0).standard_normal(sample_rate_hz).astype(np.float32)
     in_seconds: Any = music.score.to("second")  # the stub says object
@@ -183,7 +239,7 @@ def _play_with_sines(music: _Playable, sample_rate_hz: int) -> np.ndarray | None
             if track.is_drum:
                 sound = _drum(note.pitch, sample_rate_hz, noise)
             else:
-                sound = _tone(440.0 * 2 ** ((note.pitch - 69) / 12), note.duration, sample_rate_hz)
+                sound = tone(note.pitch, note.velocity, note.duration)
             start = round(note.time * sample_rate_hz)
             sound = sound[: max(0, len(total) - start)] * (note.velocity / 127) ** 1.5
             total[start : start + len(sound)] += sound
@@ -192,16 +248,15 @@ def _play_with_sines(music: _Playable, sample_rate_hz: int) -> np.ndarray | None
 
 def _tone(frequency_hz: float, duration_s: float, sample_rate_hz: int) -> np.ndarray:
     """A plucked tone that is damped when the note ends, float32 `(samples,)`."""
-    release_s = 0.15
     # Nothing is left of the longest partial after six seconds.
-    time_s = np.arange(round(min(duration_s + release_s, 6.0) * sample_rate_hz), dtype=np.float32) / sample_rate_hz
+    time_s = np.arange(round(min(duration_s + _RELEASE_S, 6.0) * sample_rate_hz), dtype=np.float32) / sample_rate_hz
     tone = np.zeros_like(time_s)
     for partial in range(1, _SYNTH_PARTIALS + 1):
         if frequency_hz * partial < 0.45 * sample_rate_hz:
             strength = np.exp(-1.2 * partial * time_s) / partial**1.5
             tone += strength * np.sin(2 * np.pi * frequency_hz * partial * time_s, dtype=np.float32)
     attack = np.minimum(time_s / 0.004, 1.0)
-    release = np.clip((duration_s + release_s - time_s) / release_s, 0.0, 1.0)
+    release = np.clip((duration_s + _RELEASE_S - time_s) / _RELEASE_S, 0.0, 1.0)
     sound: np.ndarray = 0.3 * tone * attack * release
     return sound
 

@@ -1,0 +1,95 @@
+"""Single notes: rebuilt from a code, asked for by a label, on paths to other notes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from audio import paths_between, pca_scores
+from stored import trained_model
+from torch import Tensor
+
+from musicae.audio import stft as signal
+from musicae.audio.attributes import sound_attributes
+from musicae.audio.sound import Sound
+from musicae.data.dataset import load_dataset, split_of_run, unseen
+from musicae.evaluation.bootstrap import mean_intervals
+from musicae.trained import TrainedModel
+
+NAME = "notes-44k"
+_ASKED = 100
+_PITCHES = (33, 90)  # what the measure of pitch tells from its octaves
+_PARTS = 4
+_ACTIVE_DB = 30.0
+_CENTS = 50
+
+
+def notes(sets: Path, runs: Path) -> dict[str, Any]:
+    """Held-out notes rebuilt, notes that were asked for, and paths between notes.
+
+    The ceiling is copy synthesis: Griffin-Lim on the true magnitudes. PCA has as many components as the code has
+    numbers, or as the training notes allow. Paths are compared with a crossfade of the waveforms.
+    """
+    trained = trained_model(runs, NAME)
+    domain = trained.domain
+    dataset = load_dataset(domain, [sets / "instruments44k"], split_by=split_of_run(trained.manifest.data))
+    test = unseen(domain, dataset, "test")
+    stored = torch.from_numpy(np.array(dataset.examples[test]))
+    target = domain.tensor(stored).target
+    owner = None if dataset.owner is None else dataset.owner[test]
+    with torch.no_grad():
+        rebuilt = torch.cat([trained.network.reconstruct(part) for part in target.split(8)])
+        loss = [trained.network.loss(part) for part in target.split(8)]
+    found: dict[str, Any] = {
+        "examples": len(target),
+        "bits_per_s": float(np.mean([float(each.kl) for each in loss]) / np.log(2) / domain.example_duration_s),
+        "PCA": pca_scores(trained, dataset, target, owner),
+        "paths": paths_between(trained, stored),
+        "asked": asked(trained),
+    }
+    for name, estimate in (("copy synthesis", target), ("model", rebuilt)):
+        scores = domain.metrics(estimate, target, target)
+        found[name] = {measure: float(values.nanmean()) for measure, values in scores.items()}
+        ends = mean_intervals(scores["log_mel_l1"].double().numpy()[:, None], owner)
+        if ends is not None:
+            found[name] |= {"log_mel_l1_low": float(ends[0][0]), "log_mel_l1_high": float(ends[1][0])}
+    return found
+
+
+def asked(trained: TrainedModel) -> dict[str, float]:
+    """Shares of notes, asked for by a label, that have its pitch, hold it, and are neither soft nor loud."""
+    rng = np.random.default_rng(0)
+    instruments = trained.domain.config.instruments
+    rows: dict[str, list[float]] = {"recorded": [], "rendered": [], "steady": [], "level": []}
+    for number in range(_ASKED):
+        instrument = instruments[int(rng.integers(len(instruments)))]
+        low, high = max(instrument.lowest, _PITCHES[0]), min(instrument.highest, _PITCHES[1])
+        if low > high:
+            continue
+        pitch, velocity = int(rng.integers(low, high + 1)), float(rng.uniform(0.3, 1))
+        made = trained.sample(1, label=instrument.name, pitch=pitch, velocity=velocity, seed=number)[0]
+        found, active_db = measured(made)
+        is_right = abs(np.median(found) - pitch) <= _CENTS / 100 if len(found) else False
+        rows["rendered" if instrument.name.startswith("gm_") else "recorded"].append(float(is_right))
+        rows["steady"].append(float(len(found) > 0 and np.abs(found - np.median(found)).max() <= _CENTS / 100))
+        rows["level"].append(float(-30 <= active_db <= -10))
+    share = {name: float(np.mean(values)) for name, values in rows.items()}
+    return {"notes": len(rows["steady"]), "pitch": float(np.mean(rows["recorded"] + rows["rendered"])), **share}
+
+
+def measured(note: Sound) -> tuple[np.ndarray, float]:
+    """Pitches of parts of a note that sound, and its level while it sounds, in dB of full scale."""
+    samples = torch.from_numpy(note.samples.reshape(1, -1).copy())
+    frames = note.samples.reshape(-1)[: len(note.samples) // 1024 * 1024].reshape(-1, 1024)
+    power = np.square(frames).mean(1)
+    is_active = power > power.max() * 10 ** (-_ACTIVE_DB / 10)
+    last = 1024 * (int(np.flatnonzero(is_active)[-1]) + 1)
+    level_db = float(10 * np.log10(power[is_active].mean() + 1e-12))
+    parts = [part for part in samples[:, :last].tensor_split(_PARTS, 1) if part.shape[1] > 4096]
+    pitches = [_pitch(part, note.sample_rate_hz) for part in parts]
+    return np.array([pitch for pitch in pitches if not np.isnan(pitch)]), level_db
+
+
+def _pitch(samples: Tensor, sample_rate_hz: int) -> float:
+    linear = signal.magnitude(signal.stft(samples, n_fft=4096))
+    return float(sound_attributes(linear, sample_rate_hz=sample_rate_hz)["pitch"])
