@@ -33,6 +33,7 @@ from torch import Tensor
 from musicae.audio import stft as signal
 from musicae.audio.baselines import noisereduced, oracle_mask, wiener_filtered
 from musicae.audio.sound import Sound
+from musicae.data.dataset import DataSet
 from musicae.evaluation.bootstrap import mean_intervals
 from musicae.evaluation.linear import fitted_pca, pca_restored
 from musicae.inference.interpolate import changes

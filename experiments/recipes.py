@@ -280,9 +280,6 @@ _SOUNDS: dict[str, Recipe] = {
         bits=8,
         shipped_as="upscale-48k",
     ),
-    # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
-    "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
-    "notes-44k-codes": _notes(45, learning_rate=1.2e-3, start_from="notes-44k-start", is_leg=True),
     # Single notes, of recorded instruments and of a sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
     "notes-16k-middle": _sound(
@@ -303,7 +300,24 @@ _SOUNDS: dict[str, Recipe] = {
         learning_rate=1.2e-3,
         kl_warmup=0,
         start_from="notes-16k-middle",
-        shipped_as="notes-16k",
+        is_leg=True,
+    ),
+    # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
+    "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
+    "notes-44k-codes": _notes(45, learning_rate=1.2e-3, beta=0.25, start_from="notes-44k-start", is_leg=True),
+    # Last, which codes the notes of an instrument have.
+    "notes-44k": replace(
+        _notes(
+            10,
+            learning_rate=2e-3,
+            batch_size=32,
+            labels=True,
+            second_stage=True,
+            start_from="notes-44k-codes",
+            bits=8,
+            shipped_as="notes-44k",
+        ),
+        sets=("sound/named_notes",),
     ),
 }
 

@@ -189,7 +189,8 @@ def notes(table: Table) -> str:
         ],
         [[str(asked["notes"]), *(f"{asked[name]:.0%}" for name in ("pitch", "recorded", "steady", "level"))]],
     )
-    return f"{rebuilt}\n\n{found['bits_per_s']:,.0f} bits a second.\n\n{drawn}\n\n{table(['paths between notes', 'largest / mean step', 'Fréchet distance of middles'], rows)}"
+    paths = table(["paths between notes", "largest / mean step", "Fréchet distance of middles"], rows)
+    return f"{rebuilt}\n\n{found['bits_per_s']:,.0f} bits a second.\n\n{drawn}\n\n{paths}"
 
 
 def cost(table: Table) -> str:
