@@ -56,6 +56,14 @@ CREDITS: dict[str, Credit] = _FROM_DEBIAN | {
     "sound/music_train": Credit(_TUNES_PLAYED, "CC BY"),
     "sound/music_third": Credit(_TUNES_PLAYED, "CC BY"),
     "sound/font_music": Credit(f"{_TUNES_PLAYED} with Fluid R3 GM, MIT (F. Wen)", "CC BY"),
+    "instruments44k": Credit(
+        "single notes of ten instruments, a drum kit and body percussion (public domain, CC0; electric piano by G. "
+        "Sullivan, upright piano by B. Nilsson, drums of DrumGizmo, CC BY)",
+        "CC BY",
+    ),
+    "sound/font_notes": Credit("notes of Fluid R3 GM, MIT (F. Wen), rendered by audio_sets.py"),
+    "sound/named_notes": Credit("the pitched ones of these notes, with names", "CC BY"),
+    "speech48k/art4apps-en": Credit("single words of Art4Apps, CC BY-SA 3.0", "CC BY-SA"),
     "sound/notes_train": Credit("notes of a General MIDI sound font, rendered by audio_sets.py"),
     "sound/voices": Credit(f"{_VOICES}, joined by voices.py", "CC BY-SA"),
     "sound/voices_moved": Credit(f"{_VOICES}, and those of Debian's packages, played slower or faster", "CC BY-SA"),

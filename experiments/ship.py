@@ -32,8 +32,8 @@ SUMMARY = {
     "trio-2bar": "Two bars of melody, bass and drums over given chords: sample, reconstruct with other chords, morph.",
     "denoise-48k": "Takes noise out of speech and music, the whole band up to 24 kHz, files of any rate.",
     "denoise-live-48k": "Takes noise out of sound while it arrives, 20 ms behind, the whole band up to 24 kHz.",
-    "upscale-16k": "Fills in 4 to 8 kHz of sound recorded at 8 kHz.",
-    "notes-16k": "Single notes of instruments as codes: rebuild, morph, vary, shift, map.",
+    "upscale-48k": "Fills in what a sound lacks at the top of the band, from wherever it ends up to 24 kHz.",
+    "notes-44k": "Single notes at 44.1 kHz as codes: by instrument, pitch and velocity, rebuild, morph, vary, map.",
 }
 USAGE = {
     "melody-2bar": (
@@ -58,8 +58,12 @@ USAGE = {
     ),
     "denoise-48k": ("musicae denoise noisy.wav", "musicae denoise noisy.wav --noise-only"),
     "denoise-live-48k": ("musicae denoise noisy.wav --model denoise-live-48k",),
-    "upscale-16k": ("musicae upscale telephone.wav",),
-    "notes-16k": ("musicae interpolate flute.wav cello.wav", "musicae vary flute.wav"),
+    "upscale-48k": ("musicae upscale telephone.wav",),
+    "notes-44k": (
+        "musicae sample --model notes-44k --label cello --pitch 48 --velocity 0.7",
+        "musicae render song.mid --instrument cello --towards tuba",
+        "musicae interpolate flute.wav cello.wav",
+    ),
 }
 """Commands, for the card."""
 LIMITS = {
@@ -103,13 +107,14 @@ LIMITS = {
         "The data of `denoise-48k`, two hours on one core. At 48 kHz it is 20 ms behind, and takes a fifth of one "
         "core; it gains less than `denoise-48k`, which is the better choice where there is time."
     ),
-    "upscale-16k": (
-        "One voice and the music of `denoise-48k`. The phases above 4 kHz are copied from below, so the new band is "
-        "plausible, not what was there; recordings that were resampled without a filter have mirror images in it."
+    "upscale-48k": (
+        "The voices and music of `denoise-48k`; few of the voices reach beyond 10 kHz. The new band is the sound's own "
+        "lower one, copied up and brought to the level that is expected, so it is plausible, not what was there; how "
+        "bright a microphone was can only be guessed."
     ),
-    "notes-16k": (
-        "Single notes. What is quiet and noisy in a note becomes a smoother noise; samples from the prior hold "
-        "together less well than rebuilt notes."
+    "notes-44k": (
+        "Single notes of up to three seconds, of ten recorded instruments and a sound font's (`gm_…`). What is quiet "
+        "and noisy in a note becomes a smoother noise; what is asked for far from the recorded pitches sounds duller."
     ),
 }
 _CALIBRATED = (

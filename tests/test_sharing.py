@@ -159,7 +159,7 @@ def test_what_only_says_something_of_the_machine_is_not_pushed(hub: Hub, tmp_pat
     assert not [name for name, content in files_of(hub).items() if b"/home" in content or b"Users" in content]
 
 
-@pytest.mark.parametrize("name", ["melody-16bar", "upscale-16k"])
+@pytest.mark.parametrize("name", ["melody-16bar", "upscale-48k"])
 def test_a_shipped_model_is_pushed_whole_and_loads_where_no_other_is_shipped(
     name: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +219,7 @@ def test_licences_are_added_to_a_card_that_states_none(hub: Hub, checkpoint: Pat
     assert huggingface_hub.ModelCard(again).data.license == licence_in(again) == "cc0-1.0"
     assert again.endswith("The weights: cc0-1.0.\n\nThe data: my own, CC0.\n")
     assert "no licence is stated" not in again
-    push("upscale-16k", NAME, data_licence="see above")
+    push("upscale-48k", NAME, data_licence="see above")
     assert files_of(hub)["README.md"].decode().endswith("\n\nThe data: see above.\n")
 
 

@@ -148,14 +148,14 @@ def test_denoisers(name):
 
 
 def test_band_extension():
-    model = load("upscale-16k", "cpu")
+    model = load("upscale-48k", "cpu")
     found = network_answers(model, model.tensor(clip(), start_s=0.0))
     found["restored"] = model.upscale(clip().resample(8000)).samples
-    check("upscale-16k", found)
+    check("upscale-48k", found)
 
 
 def test_notes():
-    model = load("notes-16k", "cpu")
+    model = load("notes-44k", "cpu")
     x = model.tensor(clip(), start_s=0.0)
     found = network_answers(model, x)
     z = model.encode(x)
@@ -163,14 +163,14 @@ def test_notes():
     found["path"] = model.interpolate(x, x.flip(-1), 4, spacing="uniform").tensor
     found["sampled"] = model.sample(2, seed=1).tensor
     found["shifted"] = model.shift(x, "brightness", 1.0)
-    check("notes-16k", found, but="restored")
+    check("notes-44k", found, but="restored")
     # What is decoded from a code fades at both ends, which it did not when the answers were stored.
     restored = model.reconstruct(clip()).samples
     stride = -(-restored.size // _MOST)
     fade = round(0.02 * 16_000 / stride)
     # Phases are found by iteration, which carries the order of sums along: another processor is off by up to 2e-4.
     np.testing.assert_allclose(
-        restored[::stride][fade:-fade], stored("notes-16k")["restored"][fade:-fade], rtol=0, atol=4e-4
+        restored[::stride][fade:-fade], stored("notes-44k")["restored"][fade:-fade], rtol=0, atol=4e-4
     )
     assert np.abs(restored[[0, -1]]).max() < 1e-3
 

@@ -86,7 +86,7 @@ def pitched(spectrum: Tensor, semitones: Tensor) -> Tensor:
         spectrum: linear magnitudes `(batch, 1, frequency, time)`; of complex values phases would be spoilt.
         semitones: by which the pitch rises, `(batch,)`.
     """
-    rows, _, frequencies, frames = spectrum.shape
+    _, _, frequencies, frames = spectrum.shape
     ratio = 2 ** (semitones[:, None] / 12)
     place = torch.arange(frequencies, device=spectrum.device) / ratio  # (rows, frequency): where each comes from
     below = place.floor().long()

@@ -142,7 +142,7 @@ def denoise(
 
 @click.command()
 @click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
-@model_for_file_option("[default: upscale-16k for sound]")
+@model_for_file_option("[default: upscale-48k for sound]")
 @track_option
 @stretch_options
 @out_option("FILE|FOLDER", _TO_RESTORE.format("upscale", "upscale"))

@@ -164,7 +164,7 @@ class Piece:
             ticks_per_quarter: 1 to 32767.
             tempi: `(tick, quarters per minute)`; what no file can hold becomes the nearest that one can.
             time_signatures: `(tick, numerator, denominator)`.
-            end: in ticks, if that is after the last note: the last time signature, repeated there, which players ignore.
+            end: in ticks, if after the last note: the last time signature is repeated there, which players ignore.
             name, title, remarks: as in the attributes.
 
         Raises:
