@@ -16,10 +16,12 @@ from musicae.audio import stft as signal
 from musicae.audio.augmentation import augmented, coloured, pitch_steps, pitched, resampled, tilted
 from musicae.audio.config import AudioConfig
 from musicae.audio.corruption import CutBand
+from musicae.nn.bands import EXTENSION
 from musicae.spec import Layout, TensorSpec
 
 _SILENT_SHARE = 0.03
 _JOINED_SHARE = 0.4
+_SAME, _TINY, _MOST_GAIN = 1e-8, 1e-12, 8.0
 
 
 class Form(ABC):
@@ -153,7 +155,21 @@ class BandForm(SpectrumForm):
         return spectrum * is_there[:, None]
 
     def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
-        """Where the answer has nothing of its own, the sound stays as it was."""
+        """Phases of what was filled in are made to fit, and its rows get their levels again; what was there stays.
+
+        Copied phases seldom belong to any sound, and what doesn't fit is lost: without this up to 5 dB of music.
+        """
+        is_filled = (answer - spectrum).square().sum(1, keepdim=True) > _SAME * spectrum.square().sum(1, keepdim=True)
+        samples = (spectrum.shape[-1] - 1) * self.config.hop_samples
+        wanted, frequencies = EXTENSION.means(answer.square().sum(1)), answer.shape[2]
+        # First frame by frame; then one gain for all of a row, which changes no phases.
+        for over_time in (False, False, True, True):
+            fitting = signal.stft(signal.inverse_stft(answer, samples=samples), n_fft=self.config.n_fft)
+            levels = [wanted, EXTENSION.means(fitting.square().sum(1))]
+            if over_time:
+                levels = [power.mean(-1, keepdim=True) for power in levels]
+            gain = (levels[0] / levels[1].clamp_min(_TINY)).sqrt().clamp_max(_MOST_GAIN).expand_as(wanted)
+            answer = torch.where(is_filled, fitting * EXTENSION.spread(gain, frequencies)[:, None], answer)
         return torch.where((answer == 0).all(1, keepdim=True), spectrum, answer)
 
 
