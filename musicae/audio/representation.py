@@ -148,7 +148,7 @@ class BandForm(SpectrumForm):
 
     def of_spectrum(self, spectrum: Tensor, end_hz: float | None = None) -> Tensor:
         """Nothing from the sound's end on, so that a model sees that it is missing."""
-        if end_hz is None:
+        if end_hz is None or end_hz >= self.config.sample_rate_hz / 2:
             return spectrum
         bins = torch.arange(spectrum.shape[2], device=spectrum.device)
         is_there = bins * self.config.sample_rate_hz / self.config.n_fft < max(end_hz, CutBand.LOWEST_HZ)
