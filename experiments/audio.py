@@ -164,12 +164,13 @@ def pca_scores(trained: TrainedModel, dataset: DataSet, target: Tensor, owner: n
     return found | {"components": int(components.n_components_)}
 
 
-def paths_between(trained: TrainedModel, recorded: Tensor) -> dict[str, Any]:
+def paths_between(trained: TrainedModel, recorded: Tensor, others: Tensor) -> dict[str, Any]:
     """How evenly paths between notes run, and how much their middles are like notes.
 
     Args:
         trained: a model of notes.
-        recorded: stored examples.
+        recorded: stored examples, of which paths are.
+        others: of notes, which the middles of paths are compared with.
     """
     domain, rng = trained.domain, np.random.default_rng(0)
     recorded = recorded.float()
@@ -185,7 +186,7 @@ def paths_between(trained: TrainedModel, recorded: Tensor) -> dict[str, Any]:
             steps = changes(_log_mel(trained, points), domain.spec.layout)
             jumps[name].append(float(steps.max() / steps.mean()))
             middles[name].append(points[_STEPS // 2])
-    notes_like = cepstra(_log_mel(trained, domain.tensor(recorded).target))
+    notes_like = cepstra(_log_mel(trained, domain.tensor(others.float()).target))
     return {
         name: {
             "largest_over_mean_step": float(np.mean(ratios)),

@@ -104,7 +104,7 @@ def score(estimate: np.ndarray, clean: np.ndarray, *, is_speech: bool) -> dict[s
         "si_sdr_db": signal.si_sdr_db(ours, theirs),
         "multi_resolution_distance": signal.multi_resolution_distance(ours, theirs),
         "log_mel_l1": signal.log_mel_l1(*spectra, sample_rate_hz=RATE_HZ),
-        "log_spectral_distance_db": signal.log_spectral_distance_db(*spectra, sample_rate_hz=RATE_HZ),
+        "log_spectral_distance_db": signal.log_spectral_distance_db(*spectra),
     }
     if is_speech:
         found |= perceptual_scores(ours, theirs, sample_rate_hz=RATE_HZ)

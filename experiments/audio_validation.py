@@ -37,7 +37,6 @@ from musicae.audio.config import LEVEL_RMS
 from musicae.audio.noise import NOISES, uniform
 from musicae.audio.noise_recordings import noise_files, split_of_noise
 from musicae.audio.overlap_add import Framing, Spectra, assemble, spectra
-from musicae.audio.representation import Form
 from musicae.audio.sound import Sound
 from musicae.trained import TrainedModel
 
@@ -192,12 +191,10 @@ def _mapped(
     trained: TrainedModel,
     framing: Framing,
     *,
-    form: Form | None = None,
-    rate_hz: int = RATE_HZ,
     bfloat16: bool = False,
 ) -> np.ndarray:
-    """`(samples,)` at a rate through a model, as it is cut by a framing; at `RATE_HZ`."""
-    given, form = Sound(samples, rate_hz, subtype="FLOAT"), form or trained.domain.form
+    """`(samples,)` at `RATE_HZ` through a model, as it is cut by a framing."""
+    given, form = Sound(samples, RATE_HZ, subtype="FLOAT"), trained.domain.form
 
     def answers() -> Iterable[tuple[Spectra, Tensor]]:
         for part in spectra(given, framing):

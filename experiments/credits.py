@@ -67,6 +67,10 @@ CREDITS: dict[str, Credit] = _FROM_DEBIAN | {
     "sound/notes_train": Credit("notes of a General MIDI sound font, rendered by audio_sets.py"),
     "sound/voices": Credit(f"{_VOICES}, joined by voices.py", "CC BY-SA"),
     "sound/voices_moved": Credit(f"{_VOICES}, and those of Debian's packages, played slower or faster", "CC BY-SA"),
+    "sound/community/voices": Credit("voices of the Mycroft community (public domain), joined by voices.py"),
+    "sound/community/voices_moved": Credit(
+        "the same voices and those of Debian's packages, played slower or faster", "CC BY-SA"
+    ),
     "sound/babble": Credit(f"babble of {_VOICES}, and of those of Debian's packages", "CC BY-SA"),
     "sound/moving_train": Credit("whistles, howls, sirens, bells and synthesizers, made by audio_sets.py"),
     "noise44k": Credit(

@@ -43,10 +43,10 @@ def sounds(sets: Path, split: str) -> Iterator[tuple[str, str, np.ndarray]]:
 
 def measured(trained: Any, sets: Path, split: str) -> dict[str, Any]:
     """Step → group → measures of clips that reach high enough to be judged: means, and intervals of some."""
-    found: dict[str, dict[str, dict[str, list[float]]]] = {
+    found: dict[str, dict[str, dict[str, list[tuple[str, float]]]]] = {
         step: defaultdict(lambda: defaultdict(list)) for step in STEPS
     }
-    for group, _, whole in sounds(sets, split):
+    for group, clip, whole in sounds(sets, split):
         samples = whole[: round(_LONGEST_S * wide_clips.RATE_HZ)]
         if len(samples) < wide_clips.RATE_HZ:
             continue
@@ -55,7 +55,7 @@ def measured(trained: Any, sets: Path, split: str) -> dict[str, Any]:
             # A third of what is missing has to be there, at least, to be judged.
             if end_hz > low_hz / 2 + (high_hz - low_hz) / 6:
                 for name, value in _scores(trained, samples, low_hz, high_hz, end_hz, group).items():
-                    found[step][group][name].append(value)
+                    found[step][group][name].append((clip, value))
     return {step: {group: _summary(row) for group, row in groups.items()} for step, groups in found.items()}
 
 
@@ -98,16 +98,22 @@ def _scores(
     return scores
 
 
-def _summary(row: dict[str, list[float]]) -> dict[str, float]:
+def _summary(row: dict[str, list[tuple[str, float]]]) -> dict[str, float]:
+    """Means; intervals draw all clips of a recording together."""
     found: dict[str, float] = {"clips": max(map(len, row.values()))}
-    for name, values in row.items():
-        known = np.array(values)[~np.isnan(values)]
+    for name, pairs in row.items():
+        values = np.array([value for _, value in pairs])
+        known, owner = values[~np.isnan(values)], np.array([clip for clip, _ in pairs])[~np.isnan(values)]
         if not len(known):
             continue
         found[name] = float(known.mean())
         if name.startswith("third"):
             found[f"{name}_within_2"] = float((np.abs(known) <= 2).mean())
-        ends = mean_intervals(known[:, None], np.arange(len(known))) if name.startswith("model") else None
+        ends = (
+            mean_intervals(known[:, None], np.unique(owner, return_inverse=True)[1])
+            if name.startswith("model")
+            else None
+        )
         if ends is not None:
             found[f"{name}_low"], found[f"{name}_high"] = float(ends[0][0]), float(ends[1][0])
     return found

@@ -44,7 +44,7 @@ def notes(sets: Path, runs: Path) -> dict[str, Any]:
         "examples": len(target),
         "bits_per_s": float(np.mean([float(each.kl) for each in loss]) / np.log(2) / domain.example_duration_s),
         "PCA": pca_scores(trained, dataset, target, owner),
-        "paths": paths_between(trained, stored),
+        "paths": paths_between(trained, stored, torch.from_numpy(np.array(dataset.examples[::2]))),
         "asked": asked(trained),
     }
     for name, estimate in (("copy synthesis", target), ("model", rebuilt)):

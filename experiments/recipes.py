@@ -137,7 +137,9 @@ _PICTURES: dict[str, Recipe] = {
     "satellite-upscale-4": _picture_restorer("eurosat64", "upscale", 7, scale=4, batch_size=32),
 }
 
-# Sound. Of the sets, `sound/free_…` are made by debian_sounds.py, the other `sound/…` by audio_sets.py.
+# Sound. Of the sets, `sound/free_…` are made by debian_sounds.py, `sound/voices…` and `sound/babble` by voices.py (in
+# `sound/community` of the voices of Mycroft's community alone), `sound/named_notes` by named_notes.py, and the other
+# `sound/…` by audio_sets.py.
 
 _NOISE = ("sound/noise_train", "noise_room")
 _CLEAN = ("speech_kerstin16k", "sound/digits_train", "sound/music_train")
@@ -310,7 +312,7 @@ _SOUNDS: dict[str, Recipe] = {
     ),
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
-    "notes-44k-codes": _notes(45, learning_rate=1.2e-3, beta=0.25, start_from="notes-44k-start", is_leg=True),
+    "notes-44k-codes": _notes(35, learning_rate=1.2e-3, beta=0.3, start_from="notes-44k-start", is_leg=True),
     # Last, which codes the notes of an instrument have.
     "notes-44k": replace(
         _notes(

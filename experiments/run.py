@@ -77,7 +77,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "audio-notes": Measurement(notes.notes, "notes rebuilt, asked for and morphed, PCA, crossfades"),
     "audio-cost": Measurement(audio.cost, "speed and memory of cleaning sound", needs_sets=False),
     "audio-validation": Measurement(audio_validation.gains, "gains on validation clips, by which trainings are chosen"),
-    "audio-choices": Measurement(audio_validation.choices, "overlap, bfloat16, noise profile, phases"),
+    "audio-choices": Measurement(audio_validation.choices, "overlap, bfloat16, noise profile"),
     "image-pca": Measurement(image.linear_codes, "principal components of digits and their nearest neighbours"),
     "image-samples": Measurement(image.drawn, "digits that models draw: Fréchet distance, label agreement"),
     "image-elsewhere": Measurement(image.elsewhere, "models of digits on satellite photographs"),

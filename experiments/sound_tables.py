@@ -148,7 +148,7 @@ def band_extension(table: Table) -> str:
                 + " dB",
                 f"{row['resampled_lsd_db']:.1f} dB",
                 f"{row['mean_spectrum_lsd_db']:.1f} dB",
-                f"{row['model_lsd_db']:.1f} dB ({row['model_lsd_db_low']:.1f}–{row['model_lsd_db_high']:.1f})",
+                f"{with_interval(row, 'model_lsd_db', '.1f')} dB",
             ]
             + ([f"{row['resampled_pesq']:.2f} → {row['model_pesq']:.2f}" if "model_pesq" in row else "–"] * has_pesq)
             for group, row in groups.items()

@@ -245,6 +245,14 @@ class Pipeline:
             )
         return cast(TakesCondition, self.domain).condition(text, windows).to(self.device)
 
+    def refuse_unlearned_condition(self) -> None:
+        """Raises `MusicaeError` if a condition would change nothing, since its stage of training is still to come."""
+        if not self.network.draws_by_condition:
+            raise MusicaeError(
+                "this model was trained with labels, and has not yet learned which codes their notes have; train on "
+                "with --start-from and --set second_stage=true."
+            )
+
     def refuse_other_task(self, task: str) -> None:
         """Raises `MusicaeError` if the model was trained for another task."""
         if self.task != task:

@@ -78,7 +78,7 @@ class TensorSpec:
         vocabulary: steps only: number of symbols of each stream; empty for grids.
         values: steps only: the columns behind the streams.
         correction: how a restorer's output corrects its input: `add` (added to a picture), `mask` (multiplied with a
-            complex spectrogram, whose channels are real and imaginary) or `extend` (fills in its upper half).
+            complex spectrogram, whose channels are real and imaginary) or `extend` (fills in its top, where it is 0).
         segment: steps only: steps of a bar; a decoder may decode bars in parallel. 0: no segments.
         segment_steps: steps only: how many steps of a segment exist, for each of so many equal runs of the condition's
             classes. The others hold a pad, the symbol of the vocabulary's size plus the number of the run, which costs

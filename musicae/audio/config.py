@@ -1,6 +1,7 @@
 """Settings of sound models, what of them the task decides, and the corruption they ask for."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from musicae.audio.corruption import AddNoise, CutBand
 from musicae.audio.noise import NOISES
 from musicae.audio.noise_recordings import NoiseRecordings, noise_files, split_of_noise
-from musicae.audio.note_labels import Instrument, find_instruments
+from musicae.audio.note_labels import MOST_INSTRUMENTS, Instrument, find_instruments
+from musicae.audio.sound import Sound
 from musicae.domain import Corruption, DomainConfig
 from musicae.errors import MusicaeError
 
@@ -21,6 +23,8 @@ _CLEAN_SHARE = 0.1
 _WINDOWS = (256, 512, 768, 1024, 1536, 1920, 2048, 3072, 4096)
 # Of the noises that are learned, and that are scored on: what was recorded differs more than what is made.
 _RECORDED_SHARE_LEARNED, _RECORDED_SHARE = 0.65, 0.5
+_WIDE_HZ, _SURVEYED = 32_000, 16
+_WIDE_N_FFT = {"denoise": 3072, "upscale": 1536}
 _REPRESENTATIONS = {"reconstruct": "magnitude", "denoise": "spectrum", "upscale": "band"}
 
 
@@ -30,13 +34,13 @@ class AudioConfig(DomainConfig):
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000)
     n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
     chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
-    # Complex spectra that are turned down (spectrum), whose upper half is filled in (band) or that are made anew
+    # Complex spectra that are turned down (spectrum), whose top is filled in (band) or that are made anew
     # (synthesis), or magnitudes. Training decides it by the task, unless it is stated.
     representation: Literal["spectrum", "band", "magnitude", "synthesis"] = "spectrum"
     # Whether a model of single notes learns which of them a name asks for (`musicae.audio.note_labels`), and of which
     # instruments; training reads those from the names of the files.
     labels: bool = False
-    instruments: tuple[Instrument, ...] = Field(default=(), max_length=10_000)
+    instruments: tuple[Instrument, ...] = Field(default=(), max_length=MOST_INSTRUMENTS)
     noise: tuple[str, ...] = ()  # folders or files of noise recordings, beside the families
     families: tuple[str, ...] = tuple(NOISES)  # of made noise
     snr_db_low: float = Field(-5.0, ge=-40, le=80)
@@ -86,7 +90,7 @@ class AudioConfig(DomainConfig):
 
 def filled_in(config: AudioConfig, files: Sequence[Path], task: str) -> AudioConfig:
     """Fills in what the config leaves to the task and the names of the files; see `AudioDomain.configure`."""
-    config = _for_task(config, task)
+    config = _for_rate(_for_task(config, task), files, task)
     if not config.labels:
         return config
     if task != "reconstruct" or config.representation not in ("magnitude", "synthesis"):
@@ -102,6 +106,25 @@ def _for_task(config: AudioConfig, task: str) -> AudioConfig:
             )
         return config
     return config.model_copy(update={"representation": _REPRESENTATIONS[task]})
+
+
+def _for_rate(config: AudioConfig, files: Sequence[Path], task: str) -> AudioConfig:
+    """Restorers of sound that people have at 44.1 or 48 kHz see all of it, unless a rate is stated."""
+    if task == "reconstruct" or "sample_rate_hz" in config.model_fields_set or not is_mostly_wide(files):
+        return config
+    chosen = {"sample_rate_hz": 48_000, "n_fft": _WIDE_N_FFT[task], "chunk_s": 4.0}
+    return config.model_copy(
+        update={name: value for name, value in chosen.items() if name not in config.model_fields_set}
+    )
+
+
+def is_mostly_wide(files: Sequence[Path]) -> bool:
+    """Whether half of some files, or more, have a rate of 32 kHz or more."""
+    rates = []
+    for path in files[:: max(1, len(files) // _SURVEYED)][:_SURVEYED]:
+        with suppress(MusicaeError):  # what can't be read is told when it is read
+            rates.append(Sound.open(path).sample_rate_hz)
+    return sum(rate >= _WIDE_HZ for rate in rates) * 2 >= len(rates) > 0
 
 
 def corruption_of(task: str, config: AudioConfig, split: str, snr_db: float | None) -> Corruption | None:

@@ -95,7 +95,7 @@ class AudioDomain(Domain):
 
     @classmethod
     def configure(cls, config: DomainConfig, files: Sequence[Path], task: str = "reconstruct") -> DomainConfig:
-        """Fills in the representation by the task, and the instruments of labels by the names of the files."""
+        """Fills in the representation by the task, the rate by the files', and instruments by their names."""
         assert isinstance(config, AudioConfig)
         return filled_in(config, files, task)
 
@@ -135,7 +135,7 @@ class AudioDomain(Domain):
 
         A chunk's channels are a batch, or one example where they share a mask.
         """
-        end_hz = bandwidth_hz(item) if self.form.fills_band else None
+        end_hz = self._end_hz(item)
         for spectra in overlap_add.spectra(item, self._framing(task)):
             yield Window(Batch(self.form.of_spectrum(spectra.shown, end_hz)), spectra)
 
@@ -157,9 +157,11 @@ class AudioDomain(Domain):
         result = overlap_add.assemble(item, spectra, self._framing(task), least_rate_hz=least_rate_hz)
         if not self.form.fills_band:
             return result
-        end_hz, most_hz = bandwidth_hz(item), self.config.sample_rate_hz / 2
-        if end_hz >= most_hz:
-            return result.with_remarks(f"{item.name} goes up to {end_hz:,.0f} Hz already; nothing was filled in")
+        end_hz, most_hz = self._end_hz(item), self.config.sample_rate_hz / 2
+        if end_hz is None:
+            return result.with_remarks(
+                f"{item.name} goes up to {bandwidth_hz(item):,.0f} Hz already; nothing was filled in"
+            )
         return result.with_remarks(f"{item.name} ends at {end_hz:,.0f} Hz; filled in up to {most_hz:,.0f} Hz")
 
     def compose(self, tensor: Tensor, frame: SoundFrame | None = None) -> Sound:
@@ -283,7 +285,8 @@ class AudioDomain(Domain):
 
         A long row gives several examples and a silent one none.
         """
-        del labels
+        if labels is not None and self.config.labels:
+            raise ValueError("sounds are labelled by the names of their files; give files, or leave labels out")
         array = np.asarray(array)
         if array.ndim != 2:
             raise ValueError(f"sounds in an array are (sounds, samples), got the shape {array.shape}")
@@ -307,7 +310,7 @@ class AudioDomain(Domain):
 
     def complete_condition(self, condition: Tensor, generator: Generator) -> Tensor:
         """Draws instrument, pitch and velocity where they are not asked for."""
-        return note_labels.filled_in(condition, self.config.instruments, generator)
+        return note_labels.with_draws(condition, self.config.instruments, generator)
 
     def labels(self, stored: Tensor) -> dict[str, list[str]]:
         """The instrument of each example (`label`), where it is known."""
@@ -321,7 +324,9 @@ class AudioDomain(Domain):
         return self.config.labels
 
     def identity(self, examples: np.ndarray) -> np.ndarray:
-        digests = (hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=8).digest() for row in examples)
+        """A hash of the samples; the label does not count."""
+        samples = examples[:, : self.config.chunk_samples]
+        digests = (hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=8).digest() for row in samples)
         return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
     def corruption(self, task: str, *, split: str = "train", snr_db: float | None = None) -> Corruption | None:
@@ -367,6 +372,13 @@ class AudioDomain(Domain):
     def example_duration_s(self) -> float:
         return self.config.chunk_samples / self.config.sample_rate_hz
 
+    def _end_hz(self, item: Sound) -> float | None:
+        """Where a sound ends whose top is to be filled in; None where it lacks next to nothing."""
+        if not self.form.fills_band:
+            return None
+        end_hz = bandwidth_hz(item)
+        return None if end_hz >= _NEARLY_ALL * self.config.sample_rate_hz / 2 else end_hz
+
     def _framing(self, task: str = "reconstruct") -> Framing:
         framing = Framing.of_examples(
             sample_rate_hz=self.config.sample_rate_hz,
@@ -397,6 +409,10 @@ class AudioDomain(Domain):
         numbers = np.zeros((len(stored), note_labels.NUMBERS), np.float16)
         numbers[:1] = note_labels.stored_label(label, self.config.instruments)
         return np.concatenate([stored, numbers], axis=1)
+
+
+_NEARLY_ALL = 0.9
+"""Of the model's band: a sound at 44.1 kHz that reaches so high has all that can be heard."""
 
 
 def _windows_in_words(n_fft: int) -> dict[str, str]:

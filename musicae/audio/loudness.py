@@ -33,6 +33,7 @@ _TINY = 1e-37
 _ROUNDING = 1 + 1e-5  # a sound that nothing was changed of comes back so nearly
 _ROWS_AT_ONCE = 65_536
 _MOST_CHANNELS = 5
+_USUAL_RMS = 0.1
 
 
 class TruePeakMeter:
@@ -67,19 +68,23 @@ def loudness_lufs(samples: np.ndarray, sample_rate_hz: int) -> float:
     """Integrated loudness of float `(frames, channels)`; -inf for silence.
 
     Of a sound shorter than a block, it is that of the sound in silence of a block's length. More than five channels are
-    mixed to one.
+    mixed to one. Soft sound is measured at a usual level, since the standard takes what is below -70 LUFS for silence.
     """
     import pyloudnorm
 
     if samples.shape[1] > _MOST_CHANNELS:
         samples = samples.mean(1, keepdims=True)
+    rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0
+    if rms == 0:
+        return -math.inf
+    samples = samples * (_USUAL_RMS / rms)
     meter = pyloudnorm.Meter(sample_rate_hz)
     missing = math.ceil(meter.block_size * sample_rate_hz) + 1 - len(samples)
     padded = np.pad(samples.astype(np.float64), ((0, max(0, missing)), (0, 0)))
     with warnings.catch_warnings(), np.errstate(divide="ignore"):
         warnings.simplefilter("ignore")  # of the mean of no blocks, where all are below the gate
         found = float(meter.integrated_loudness(padded))
-    return found if math.isfinite(found) else -math.inf
+    return found + 20 * math.log10(rms / _USUAL_RMS) if math.isfinite(found) else -math.inf
 
 
 def highest_allowed(source_true_peak: float | None) -> float:

@@ -15,6 +15,8 @@ from torch import Tensor
 from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
 from musicae.audio.config import AudioConfig
+from musicae.audio.corruption import CutBand
+from musicae.nn.bands import below_the_end
 
 PESQ_RATE_HZ = 16_000
 
@@ -68,13 +70,16 @@ def restoration_scores(estimate: Tensor, target: Tensor, corrupted: Tensor, conf
     }
     if config.representation != "band":
         return scores
-    is_missing = (corrupted == 0).all(3).all(1)  # (batch, frequency)
+    # What was cut away of what the target holds.
+    is_missing = (corrupted == 0).all(3).all(1) & below_the_end(wanted.square(), CutBand.PRESENT)  # (batch, frequency)
+    has_any = is_missing.any(1)
     for name, linear in (("_in", signal.magnitude(corrupted)), ("", resynthesised)):
-        scores[f"missing_band_distance{name}_db"] = signal.log_spectral_distance_db(linear, wanted, where=is_missing)
+        distance = signal.log_spectral_distance_db(linear, wanted, where=is_missing)
+        scores[f"missing_band_distance{name}_db"] = torch.where(has_any, distance, torch.nan)
     ours, theirs = (
         (linear.square().mean(-1) * is_missing).sum(1).clamp_min(1e-9) for linear in (resynthesised, wanted)
     )
-    scores["missing_band_level_db"] = 10 * torch.log10(ours / theirs).abs()
+    scores["missing_band_level_db"] = torch.where(has_any, 10 * torch.log10(ours / theirs).abs(), torch.nan)
     return scores
 
 

@@ -14,16 +14,18 @@ import torch
 from torch import Tensor
 
 from musicae.errors import MusicaeError, unknown_name
+from musicae.nn.note_prior import NotePrior
 
-STEPS_PER_SEMITONE = 16  # as in `musicae.nn.note_prior`
-MOST_INSTRUMENTS = 511
+STEPS_PER_SEMITONE = NotePrior.STEPS_PER_SEMITONE
+MOST_INSTRUMENTS = NotePrior.INSTRUMENTS - 1  # number 0 stands for any
 PITCHES = (0, 127)
 VELOCITIES = (1, 127)
 NUMBERS = 3
 """Of a label, as it is stored beside an example and as a condition: instrument, pitch, velocity, 0 where unknown."""
 CLASSES = (PITCHES[1] + 1) * STEPS_PER_SEMITONE + 1
 _FILE = re.compile(r"(?:(\d{1,3})|([A-Ga-g])(#|s|b)?(-?\d))(?:[-_ ](\d{1,3}))?(?![\d#])")
-_WORDS = re.compile(r"\s*(.*?)\s*(?:\bpitch\s+([\d.]+))?\s*(?:\bvelocity\s+([\d.]+))?\s*")
+_WORDS = re.compile(r"(.*?)(?:\bpitch\s+(\S+)\s*)?(?:\bvelocity\s+(\S+)\s*)?", re.DOTALL)
+_USUAL_VELOCITIES = (40, 120)  # of MIDI: neither hardly audible nor the loudest
 _SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _ACCIDENTALS = {"#": 1, "s": 1, "b": -1, None: 0}
 
@@ -109,7 +111,7 @@ def parse_condition(text: str, instruments: Sequence[Instrument]) -> list[int]:
     """
     found = _WORDS.fullmatch(text)
     assert found is not None  # each part may be missing
-    name, pitch, velocity = found.groups()
+    name, pitch, velocity = (None if part is None else part.strip() for part in found.groups())
     names = [instrument.name for instrument in instruments]
     if name and name not in names:
         raise MusicaeError(unknown_name("label", name, names))
@@ -123,7 +125,7 @@ def parse_condition(text: str, instruments: Sequence[Instrument]) -> list[int]:
     return asked
 
 
-def filled_in(condition: Tensor, instruments: Sequence[Instrument], generator: torch.Generator) -> Tensor:
+def with_draws(condition: Tensor, instruments: Sequence[Instrument], generator: torch.Generator) -> Tensor:
     """Draws what notes were not asked for: an instrument that has the pitch, a pitch that it has, a usual velocity.
 
     Args:
@@ -147,7 +149,7 @@ def filled_in(condition: Tensor, instruments: Sequence[Instrument], generator: t
         if not row[1]:
             row[1] = 1 + STEPS_PER_SEMITONE * (known.lowest + int(pitch * (known.highest - known.lowest + 1)))
         if not row[2]:
-            row[2] = 1 + 40 + int(velocity * 80)
+            row[2] = 1 + _USUAL_VELOCITIES[0] + int(velocity * (_USUAL_VELOCITIES[1] - _USUAL_VELOCITIES[0]))
     return condition
 
 

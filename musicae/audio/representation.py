@@ -21,6 +21,7 @@ from musicae.spec import Layout, TensorSpec
 
 _SILENT_SHARE = 0.03
 _JOINED_SHARE = 0.4
+# Of a filled band: the share of a cell's power below which it is the same, what a power is at least, the largest gain.
 _SAME, _TINY, _MOST_GAIN = 1e-8, 1e-12, 8.0
 
 
@@ -140,6 +141,10 @@ class BandForm(SpectrumForm):
     """Complex spectra whose top is missing and filled in; its phases cannot be known, so none are judged."""
 
     fills_band = True
+    meaning = (
+        "channels: real and imaginary parts of the spectrum; exactly 0 from the frequency on at which the sound ends, "
+        "and filled in from there on"
+    )
     _likelihood, _correction = "band_levels", "extend"
 
     def _recorded_otherwise(self, spectrum: Tensor, generator: torch.Generator) -> Tensor:
@@ -157,7 +162,8 @@ class BandForm(SpectrumForm):
     def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
         """Phases of what was filled in are made to fit, and its rows get their levels again; what was there stays.
 
-        Copied phases seldom belong to any sound, and what doesn't fit is lost: without this up to 5 dB of music.
+        Copied phases seldom belong to any sound, and what doesn't fit is lost; otherwise the level of music drops by up
+        to 5 dB.
         """
         is_filled = (answer - spectrum).square().sum(1, keepdim=True) > _SAME * spectrum.square().sum(1, keepdim=True)
         samples = (spectrum.shape[-1] - 1) * self.config.hop_samples

@@ -177,9 +177,9 @@ def upscale(
     help="Of the WAV.",
 )
 @track_option
-@click.option("--instrument", metavar="LABEL", help="An instrument of a model of notes plays all but drums.")
+@click.option("--instrument", metavar="LABEL", help="Play all pitched tracks with this instrument of a model of notes.")
 @click.option("--towards", metavar="LABEL", help="Another one, to which it is morphed.")
-@click.option("--share", type=click.FloatRange(0, 1), default=0.5, metavar="S", help="Of the other one, 0 to 1.")
+@click.option("--share", type=click.FloatRange(0, 1), metavar="S", help="Of the other one, 0 to 1.  [default: 0.5]")
 @click.option("--model", default="notes-44k", metavar="MODEL", help="Whose instruments they are.")
 @out_option("FILE|FOLDER", "output/NAME-render.wav; of several files output/FOLDER-render/…")
 def render(
@@ -188,7 +188,7 @@ def render(
     track: str | None,
     instrument: str | None,
     towards: str | None,
-    share: float,
+    share: float | None,
     model: str,
     out: str | None,
     force: bool,
@@ -202,7 +202,11 @@ def render(
     first_input(files)
     if towards is not None and instrument is None:
         raise MusicaeError("--towards needs --instrument, where the morph begins.")
-    player = None if instrument is None else load(model).instrument(instrument, towards, share)
+    if share is not None and towards is None:
+        raise MusicaeError("--share is of another instrument; add --towards.")
+    player = (
+        None if instrument is None else load(model).instrument(instrument, towards, 0.5 if share is None else share)
+    )
     from musicae.domains import domain_class
 
     domain = domain_class("music")()

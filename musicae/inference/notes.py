@@ -31,6 +31,7 @@ class NotePlayer:
         domain = pipeline.domain
         if not isinstance(domain, AudioDomain) or not domain.config.labels:
             raise MusicaeError("this model plays no notes; give one of single notes with labels, such as notes-44k.")
+        pipeline.refuse_unlearned_condition()
         if not 0 <= share <= 1:
             raise ValueError(f"share is a number of 0 to 1, got {share}")
         self._pipeline, self._domain = pipeline, domain
@@ -38,11 +39,25 @@ class NotePlayer:
         parts = [(first, 1.0)] if other is None else [(first, 1 - share), (other, share)]
         self._parts = [(domain.condition(name), weight) for name, weight in parts]
         self._played: dict[tuple[int, int], np.ndarray] = {}
+        known = {instrument.name: instrument for instrument in domain.config.instruments}
+        self._lowest = min(known[name].lowest for name, _ in parts)
+        self._highest = max(known[name].highest for name, _ in parts)
+        self._beyond: set[int] = set()
 
     @property
     def sample_rate_hz(self) -> int:
         """Of the notes."""
         return self._domain.config.sample_rate_hz
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should know of the notes that were played."""
+        if not self._beyond:
+            return ()
+        return (
+            f"the model learned pitches {self._lowest} to {self._highest} of this instrument; "
+            f"{len(self._beyond)} that were played lie beyond them",
+        )
 
     def play_note(self, pitch: int, velocity: int) -> np.ndarray:
         """A note from its beginning, float32 `(samples,)`, as long as an example of the model.
@@ -53,6 +68,8 @@ class NotePlayer:
         """
         if not (PITCHES[0] <= pitch <= PITCHES[1] and VELOCITIES[0] <= velocity <= VELOCITIES[1]):
             raise ValueError(f"pitch and velocity are MIDI's, got {pitch} and {velocity}")
+        if not self._lowest <= pitch <= self._highest:
+            self._beyond.add(pitch)
         key = pitch, round(velocity / _VELOCITY_STEP)
         if key not in self._played:
             self._played[key] = self._decoded(pitch, min(VELOCITIES[1], max(1, key[1] * _VELOCITY_STEP)))

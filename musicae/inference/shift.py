@@ -45,8 +45,12 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     kept: list[Tensor] = []
     far: list[float] = []
     answers = []
+    prior = getattr(pipeline.network.latent, "prior", None)
+    is_normal = not isinstance(domain, ComparesAspects) and prior is not None and prior.has_normal_base
     for window in domain.windows(item, pipeline.task):
-        far.append(deviations_out(pipeline.encode(window.batch).base, vectors.vectors[attribute], amount))
+        if is_normal:
+            base = pipeline.encode(window.batch).base
+            far.append(deviations_out(base, vectors.vectors[attribute], amount))
         result = shifted(pipeline, window.batch, vectors, attribute, amount).cpu()
         shown = (window.batch.target, pipeline.reconstruct(window.batch).cpu(), result)
         for when, tensor in zip(seen, shown, strict=True):
@@ -57,7 +61,7 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     means = {when: _means(parts) for when, parts in seen.items()}
     # A search compares with the file; a move along the vector starts from the reconstruction.
     remarks = _remarks(means, "before" if kept else "reconstructed", vectors, attribute, amount)
-    if far and not kept and max(far) > _KNOWN:
+    if far and max(far) > _KNOWN:
         remarks.append(
             f"that lies {max(far):.1f} standard deviations out along {attribute}, farther than nearly all that the "
             f"model has learned; what it gives there may be like nothing it knows"

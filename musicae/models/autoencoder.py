@@ -260,6 +260,11 @@ class Autoencoder(nn.Module, ABC):
         return name
 
     @property
+    def draws_by_condition(self) -> bool:
+        """Whether a condition changes what is drawn or decoded, where the spec has one."""
+        return True
+
+    @property
     def draws_labels(self) -> bool:
         """Whether codes can be drawn by labels."""
         return False

@@ -111,6 +111,10 @@ class SpectrogramAutoencoder(GridAutoencoder):
     def is_of_second_stage(self, name: str) -> bool:
         return name.startswith("notes.")
 
+    @property
+    def draws_by_condition(self) -> bool:
+        return self.notes is not None
+
     def drawn(self, base: Tensor, condition: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """By what notes are asked for, where the model has learned that."""
         if self.notes is None or condition is None:

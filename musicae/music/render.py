@@ -37,11 +37,15 @@ _DEFAULT_MICROSECONDS = 500_000
 
 
 class PlaysNotes(Protocol):
-    """An instrument, such as `musicae.Instrument`."""
+    """An instrument, such as that of a model of notes (`TrainedModel.instrument`)."""
 
     @property
     def sample_rate_hz(self) -> int:
         """Of the notes."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should know of the notes that were played so far."""
 
     def play_note(self, pitch: int, velocity: int) -> np.ndarray:
         """A note from its beginning, float32 `(samples,)`, at one loudness whatever its velocity 1 to 127."""
@@ -115,7 +119,9 @@ def render(
         player: Any = instrument if hasattr(instrument, "play_note") else instrument.instrument()
         played = cache(lambda: _finished(_play_with(player, music, sample_rate_hz), _frames(end_s, sample_rate_hz)))
     if not later:
-        return Sound(played(), sample_rate_hz, name=piece.name, remarks=remarks)
+        samples = played()
+        remarks += () if instrument is None else player.remarks
+        return Sound(samples, sample_rate_hz, name=piece.name, remarks=remarks)
     frames = _frames(end_s, sample_rate_hz)
     return Sound.from_blocks(lambda: [played()[:, None]], sample_rate_hz, 1, frames, name=piece.name, remarks=remarks)
 

@@ -1,4 +1,4 @@
-"""`Autoregression`: a sequence of vectors, the moments, that strays slowly from a mean that changes over time.
+"""`Autoregression`: a sequence of vectors, the moments, around a mean that changes with time.
 
 Moments change slowly, and their averages depend on the sound. So a network predicts, for each number of a moment, its
 mean over time, its standard deviation, and how long a deviation lasts: a first-order autoregression around a changing
@@ -36,7 +36,15 @@ class Autoregression(nn.Module):
         self.bases = nn.Parameter(torch.cat([constant, torch.exp(-time / lengths[:, None])]))
 
     def to_base(self, moments: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        """Standard normal numbers, and the summed logarithms of the scales that they were divided by, `(batch,)`."""
+        """Moments → standard normal numbers.
+
+        Args:
+            moments: `(batch, numbers, moments)`.
+            given: `(batch, inputs)`.
+
+        Returns:
+            The numbers, same shape, and the summed logarithms of the scales that they were divided by, `(batch,)`.
+        """
         mean, log_first, log_scale, memory = self.expected(given)
         deviation = moments - mean
         first = deviation[..., :1] * torch.exp(-log_first)[..., None]

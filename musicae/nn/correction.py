@@ -90,9 +90,9 @@ class MaskCorrection(Correction):
 class ExtendCorrection(Correction):
     """Fills in the top of a complex spectrum, from where its cells are all 0; nothing is attenuated.
 
-    The network predicts the level of each of the `musicae.nn.bands` beside that of the last octave that is there. What
-    is given that level is the sound's own spectrum, copied up as a whole and evened out row by row (spectral band
-    replication: Dietz et al., 2002), so that tones stay tones.
+    The network predicts the level of each of the `musicae.nn.bands` relative to that of the last octave present. The
+    sound's own spectrum is copied up, each row normalised, and scaled to that level (spectral band replication: Dietz
+    et al., 2002), so that tones stay tones.
     """
 
     BANDS = EXTENSION

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from musicae.nn.autoregression import Autoregression
+from musicae.nn.layers import draw_rows
+from musicae.precision import in_float32
 
 _INSTRUMENT_NUMBERS = 24
 _PERIODS = (96.0, 48.0, 24.0, 12.0, 6.0, 3.0)
-"""Of the sines by which a pitch is told, in semitones."""
+"""Periods of the sines that encode a pitch, in semitones."""
 _HIDDEN, _BASES = 384, 12
 _UNKNOWN_SHARE = 0.1
 """Of each part of the labels in training, so that it also knows what is usual."""
@@ -43,6 +45,7 @@ class NotePrior(nn.Module):
         nn.init.zeros_(self.to_pooled.bias)
         self.sequence = Autoregression(pooled + _HIDDEN, numbers, moments, bases=_BASES)
 
+    @in_float32
     def log_prob(self, pooled: Tensor, moments: Tensor, condition: Tensor) -> Tensor:
         """Of codes in nats, `(batch,)`.
 
@@ -52,22 +55,32 @@ class NotePrior(nn.Module):
             condition: int64 `(batch, 3)`: instrument, pitch and velocity, each counted from 1; 0 is any.
         """
         if self.training:
-            condition = condition * (torch.rand(condition.shape, device=condition.device) >= _UNKNOWN_SHARE)
+            drawn = draw_rows(lambda shape: torch.rand(shape, device=condition.device), tuple(condition.shape))
+            condition = condition * (drawn >= _UNKNOWN_SHARE)
         mean, log_scale, hidden = self._asked(condition)
         first = (pooled - mean) * torch.exp(-log_scale)
         later, log_scales = self.sequence.to_base(moments, torch.cat([pooled, hidden], 1))
         base = torch.cat([first, later.flatten(1)], 1)
         return -0.5 * (base.square() + _LOG_2_PI).sum(1) - log_scale.sum(1) - log_scales
 
+    @in_float32
     def from_base(self, base: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Standard normal numbers, flat → pooled numbers and moments."""
+        """Standard normal numbers → codes of the notes that are asked for.
+
+        Args:
+            base: `(batch, pooled + numbers · moments)`.
+            condition: as in `log_prob`.
+
+        Returns:
+            Pooled numbers `(batch, pooled)` and moments `(batch, numbers, moments)`.
+        """
         mean, log_scale, hidden = self._asked(condition)
         first, later = base[:, : self.pooled], base[:, self.pooled :].unflatten(1, (self.numbers, -1))
         pooled = mean + log_scale.exp() * first
         return pooled, self.sequence.from_base(later, torch.cat([pooled, hidden], 1))
 
     def _asked(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and log scale of the pooled numbers, and what the moments are told."""
+        """Mean and log scale of the pooled numbers, and the condition of the moments."""
         instrument, pitch, velocity = condition.unbind(1)
         semitones = (pitch - 1).float()[:, None] / self.STEPS_PER_SEMITONE
         angle = 2 * torch.pi * semitones / torch.tensor(_PERIODS, device=semitones.device)

@@ -68,6 +68,9 @@ class Prior(nn.Module, ABC):
     is_fitted_afterwards: ClassVar[bool] = False
     """Whether it is fitted to the codes once training has ended, since training moves the codes away from it."""
 
+    has_normal_base: ClassVar[bool] = True
+    """Whether codes in the base space are (nearly) standard normal."""
+
     joins_codes: ClassVar[bool] = False
     """Whether it predicts codes in a row from others, and has `completed`."""
 
@@ -227,6 +230,7 @@ class FlowPrior(Prior):
 class MixturePrior(Prior):
     """A mixture of `COMPONENTS` Gaussians with diagonal covariances (Dilokthanakul et al., 2016, have one too)."""
 
+    has_normal_base = False
     COMPONENTS = 64
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -314,11 +318,13 @@ class SequencePrior(Prior):
         pooled, noise = self._split(base)
         return self.sequence.from_base(noise, pooled) * self.moment_scale + self.moment_mean
 
+    @in_float32
     def standardised(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of mean 0 and scale 1: pooled numbers `(batch, pooled)` and moments `(batch, numbers, moments)`."""
         pooled, moments = self._split(z.float())
         return (pooled - self.pooled_mean) @ self.whitening.T, (moments - self.moment_mean) / self.moment_scale
 
+    @in_float32
     def from_standardised(self, pooled: Tensor, moments: Tensor) -> Tensor:
         """The inverse of `standardised`."""
         own = torch.linalg.solve_triangular(self.whitening, pooled.T, upper=False).T + self.pooled_mean

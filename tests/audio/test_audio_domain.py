@@ -656,6 +656,22 @@ def test_a_representation_that_does_not_fit_the_task_is_refused(task: str, repre
         AudioDomain.configure(AudioConfig(representation=representation), [], task)
 
 
+@pytest.mark.parametrize(("rate_hz", "expected"), [(16_000, (16_000, 1024, 2.0)), (44_100, (48_000, 3072, 4.0))])
+def test_restorers_see_the_whole_band_that_most_files_have(
+    tmp_path: Path, rate_hz: int, expected: tuple[int, int, float]
+) -> None:
+    files = [tmp_path / f"{number}.wav" for number in range(3)]
+    for number, path in enumerate(files):
+        write_sound(music(0.5, rate_hz if number else 8_000), path, rate_hz if number else 8_000)
+
+    found = AudioDomain.configure(AudioConfig(), files, "denoise")
+
+    assert (found.sample_rate_hz, found.n_fft, found.chunk_s) == expected
+    stated = AudioDomain.configure(AudioConfig(sample_rate_hz=16_000), files, "denoise")
+    assert (stated.sample_rate_hz, stated.n_fft) == (16_000, 1024)
+    assert AudioDomain.configure(AudioConfig(), files, "reconstruct").sample_rate_hz == 16_000
+
+
 def test_a_handful_of_recordings_alone_leaves_made_noise_to_validation(tmp_path: Path) -> None:
     write_sound(music(1.0, 16_000), tmp_path / "only.wav", 16_000)
     domain = AudioDomain(AudioConfig(noise=(str(tmp_path),), families=(), n_fft=512, chunk_s=0.5))

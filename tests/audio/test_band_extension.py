@@ -9,6 +9,9 @@ import torch
 
 from musicae.audio import stft as signal
 from musicae.audio.bandwidth import bandwidth_hz
+from musicae.audio.config import AudioConfig
+from musicae.audio.domain import AudioDomain
+from musicae.audio.representation import BandForm
 from musicae.audio.sound import Sound
 from musicae.likelihoods import build_likelihood
 from musicae.nn.bands import EXTENSION
@@ -109,7 +112,7 @@ def test_the_end_of_a_sound_is_found(end_hz: int, subtype: str) -> None:
 
     found_hz = bandwidth_hz(Sound(stored, RATE_HZ, subtype=subtype))
 
-    assert found_hz == pytest.approx(end_hz, abs=80)
+    assert found_hz == pytest.approx(end_hz, abs=100)
 
 
 def test_a_click_is_no_band_and_silence_has_all_of_it() -> None:
@@ -193,3 +196,49 @@ def test_levels_of_bands_are_scored_where_the_target_has_sound(known: int) -> No
 
     assert torch.allclose(above, same)
     assert (below < same).all()
+
+
+def test_a_short_word_at_8_khz_keeps_its_s_and_highs_of_one_side_count() -> None:
+    """What is high is held for a tenth of a second at any rate, and channels don't cancel."""
+    rng = np.random.default_rng(0)
+    word = np.zeros(8_000)
+    word[1_000:3_000] = 0.3 * np.sin(2 * np.pi * 300 * np.arange(2_000) / 8_000)
+    word[3_000:4_600] = 0.1 * rng.standard_normal(1_600)
+    assert bandwidth_hz(Sound(word, 8_000)) == 4_000
+    low = 0.2 * np.sin(2 * np.pi * 500 * np.arange(RATE_HZ) / RATE_HZ)
+    high = 0.05 * rng.standard_normal(RATE_HZ)
+    assert bandwidth_hz(Sound(np.stack([low + high, low - high], 1), RATE_HZ)) == 8_000
+
+
+def test_rows_get_their_levels_back_and_the_rest_stays_bit_for_bit() -> None:
+    form = BandForm(AudioConfig(sample_rate_hz=RATE_HZ, n_fft=512, chunk_s=1.0))
+    time_s = torch.arange(form.config.chunk_samples) / RATE_HZ
+    tones = sum(torch.sin(2 * torch.pi * hertz * time_s) for hertz in (300, 710, 1_130, 2_200))
+    given = form.of_spectrum(signal.stft(0.1 * tones[None], n_fft=512), 3_500)
+    correction = CORRECTIONS["extend"](2)
+    answer = correction.apply_to(given, torch.zeros(1, 1, correction.rows(257), given.shape[3]))
+
+    result = form.spectrum_of(answer, given)
+
+    known = 90  # below 85% of the end
+    assert torch.equal(result[:, :, :known], given[:, :, :known])
+    back = signal.stft(signal.inverse_stft(result, samples=form.config.chunk_samples), n_fft=512)
+    wanted, made = (EXTENSION.means(part.square().sum(1)).mean(-1)[0] for part in (answer, back))
+    filled = EXTENSION.middles(257) > 116
+    assert (10 * torch.log10(made / wanted))[filled].abs().mean() < 0.3
+    silent = torch.zeros_like(given)
+    assert torch.equal(form.spectrum_of(silent, silent), silent)
+
+
+def test_the_missing_band_is_scored_where_the_target_has_sound() -> None:
+    domain = AudioDomain(AudioConfig(sample_rate_hz=RATE_HZ, n_fft=512, chunk_s=1.0, representation="band"))
+    target = domain.tensor(0.1 * torch.randn(2, domain.config.chunk_samples)).target
+    target[1, :, 150:] = 0
+    cut = target.clone()
+    cut[:, :, 120:] = 0
+    right = domain.metrics(target, target, cut)
+    softer = target.clone()
+    softer[:, :, 120:] *= 0.5
+    assert right["missing_band_level_db"].tolist() == pytest.approx([0, 0], abs=0.3)
+    assert domain.metrics(softer, target, cut)["missing_band_level_db"].tolist() == pytest.approx([6, 6], abs=0.5)
+    assert domain.metrics(target, target, target)["missing_band_level_db"].isnan().all()

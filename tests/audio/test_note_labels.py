@@ -60,13 +60,17 @@ def test_a_stored_label_becomes_a_condition_that_moves_with_the_sound() -> None:
         ("alto sax", [2, 0, 0]),
         ("pitch 60.5", [0, 1 + 16 * 60 + 8, 0]),
         ("velocity 0", [0, 0, 2]),
+        ("cello velocity 1e-05", [1, 0, 2]),
     ],
 )
 def test_words_ask_for_a_note(text: str, expected: list[int]) -> None:
     assert note_labels.parse_condition(text, INSTRUMENTS) == expected
 
 
-@pytest.mark.parametrize("text", ["celo", "cello pitch 130", "velocity 1.2", "cello pitch 4.4.4"])
+@pytest.mark.parametrize(
+    "text",
+    ["celo", "cello pitch 130", "velocity 1.2", "cello pitch 4.4.4", "cello pitch -3", "ce\nllo", "velocity nan"],
+)
 def test_what_no_model_plays_is_refused(text: str) -> None:
     with pytest.raises(MusicaeError):
         note_labels.parse_condition(text, INSTRUMENTS)
@@ -77,7 +81,7 @@ def test_what_is_not_asked_for_is_drawn_from_what_the_instruments_play() -> None
     asked[100:200, 1] = 1 + 16 * 40  # too low for a saxophone
     asked[200:] = torch.tensor([2, 1 + 16 * 60, 90])
 
-    drawn = note_labels.filled_in(asked, INSTRUMENTS, torch.Generator().manual_seed(0))
+    drawn = note_labels.with_draws(asked, INSTRUMENTS, torch.Generator().manual_seed(0))
 
     assert set(drawn[:100, 0].tolist()) == {1, 2}
     for row in drawn[:100].tolist():

@@ -36,7 +36,7 @@ def audio_sets(script: Callable[[str], ModuleType]) -> ModuleType:
 def test_what_modules_say_of_their_choices_is_what_was_measured(
     audio_validation: ModuleType, script: Callable[[str], ModuleType]
 ) -> None:
-    """The docstrings of overlap_add, precision, noise_profile and representation."""
+    """The docstrings of overlap_add, precision and noise_profile."""
     results = script("stored").read("audio-choices")
     assert list(results) == list(audio_validation.CHOICES)
     assert max(row["191 frames"] for row in results["overlap"].values()) < -60
@@ -46,9 +46,6 @@ def test_what_modules_say_of_their_choices_is_what_was_measured(
         row = results["profile"][noise]
         helped_db = [row[f"profile, {ratio} dB"] - row[f"alone, {ratio} dB"] for ratio in (0, 5, 10)]
         assert least_db < min(helped_db) <= max(helped_db) < most_db
-    for row in results["phases"].values():
-        assert 0.2 < row["0 iterations"] - row["16 iterations"] < 1
-        assert row["16 iterations"] - row["32 iterations"] < 0.3
 
 
 def test_a_clip_is_mixed_at_the_ratio_asked_for(audio_clips: ModuleType) -> None:
