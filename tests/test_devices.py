@@ -74,7 +74,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "phases and all": ("audio", "reconstruct", {**AUDIO, "representation": "synthesis"}, "spectrogram", {}),
     "noisy": ("audio", "denoise", {**AUDIO, "representation": "spectrum"}, "unet", {}),
     "live": ("audio", "denoise", {**AUDIO, "representation": "spectrum"}, "causal", {}),
-    "dull": ("audio", "upscale", {**AUDIO, "representation": "band"}, "unet", {}),
+    "dull": ("audio", "upscale", {**AUDIO, "representation": "top"}, "unet", {}),
 }
 
 

@@ -25,7 +25,7 @@ _WINDOWS = (256, 512, 768, 1024, 1536, 1920, 2048, 3072, 4096)
 _RECORDED_SHARE_LEARNED, _RECORDED_SHARE = 0.65, 0.5
 _WIDE_HZ, _SURVEYED = 32_000, 16
 _WIDE_N_FFT = {"denoise": 3072, "upscale": 1536}
-_REPRESENTATIONS = {"reconstruct": "magnitude", "denoise": "spectrum", "upscale": "band"}
+_REPRESENTATIONS = {"reconstruct": "magnitude", "denoise": "spectrum", "upscale": "top"}
 
 
 class AudioConfig(DomainConfig):
@@ -34,9 +34,9 @@ class AudioConfig(DomainConfig):
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000)
     n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
     chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
-    # Complex spectra that are turned down (spectrum), whose top is filled in (band) or that are made anew
+    # Complex spectra that are turned down (spectrum), whose top is filled in (top) or that are made anew
     # (synthesis), or magnitudes. Training decides it by the task, unless it is stated.
-    representation: Literal["spectrum", "band", "magnitude", "synthesis"] = "spectrum"
+    representation: Literal["spectrum", "top", "magnitude", "synthesis"] = "spectrum"
     # Whether a model of single notes learns which of them a name asks for (`musicae.audio.note_labels`), and of which
     # instruments; training reads those from the names of the files.
     labels: bool = False
@@ -51,6 +51,13 @@ class AudioConfig(DomainConfig):
     def _one_or_many(cls, value: Any) -> Any:
         """A command line gives one text: places with commas between them."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("representation", mode="before")
+    @classmethod
+    def _not_former(cls, value: Any) -> Any:
+        if value == "band":
+            raise ValueError("models that filled in the upper half of a band had another network; train it again")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "AudioConfig":

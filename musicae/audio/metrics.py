@@ -68,7 +68,7 @@ def restoration_scores(estimate: Tensor, target: Tensor, corrupted: Tensor, conf
         "multi_resolution_distance": signal.multi_resolution_distance(ours, theirs),
         **perceptual_scores(ours, theirs, sample_rate_hz=config.sample_rate_hz),
     }
-    if config.representation != "band":
+    if config.representation != "top":
         return scores
     # What was cut away of what the target holds.
     is_missing = (corrupted == 0).all(3).all(1) & below_the_end(wanted.square(), CutBand.PRESENT)  # (batch, frequency)

@@ -253,6 +253,6 @@ class SynthesisForm(SpectrumForm):
 
 
 FORMS: dict[str, type[Form]] = {
-    "spectrum": SpectrumForm, "band": BandForm, "magnitude": MagnitudeForm, "synthesis": SynthesisForm,
+    "spectrum": SpectrumForm, "top": BandForm, "magnitude": MagnitudeForm, "synthesis": SynthesisForm,
 }  # fmt: skip
 """`AudioConfig.representation` → form."""

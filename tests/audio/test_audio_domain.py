@@ -647,10 +647,10 @@ def test_real_recordings_are_read_and_come_back(
 
 
 @pytest.mark.parametrize(
-    ("task", "representation"), [("denoise", "magnitude"), ("denoise", "band"), ("upscale", "spectrum")]
+    ("task", "representation"), [("denoise", "magnitude"), ("denoise", "top"), ("upscale", "spectrum")]
 )
 def test_a_representation_that_does_not_fit_the_task_is_refused(task: str, representation: str) -> None:
-    by_task = {"denoise": "spectrum", "upscale": "band"}
+    by_task = {"denoise": "spectrum", "upscale": "top"}
     assert AudioDomain.configure(AudioConfig(), [], task).representation == by_task[task]
     with pytest.raises(MusicaeError, match="leave it out"):
         AudioDomain.configure(AudioConfig(representation=representation), [], task)

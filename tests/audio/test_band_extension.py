@@ -230,8 +230,13 @@ def test_rows_get_their_levels_back_and_the_rest_stays_bit_for_bit() -> None:
     assert torch.equal(form.spectrum_of(silent, silent), silent)
 
 
+def test_a_former_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="train it again"):
+        AudioConfig(representation="band")
+
+
 def test_the_missing_band_is_scored_where_the_target_has_sound() -> None:
-    domain = AudioDomain(AudioConfig(sample_rate_hz=RATE_HZ, n_fft=512, chunk_s=1.0, representation="band"))
+    domain = AudioDomain(AudioConfig(sample_rate_hz=RATE_HZ, n_fft=512, chunk_s=1.0, representation="top"))
     target = domain.tensor(0.1 * torch.randn(2, domain.config.chunk_samples)).target
     target[1, :, 150:] = 0
     cut = target.clone()

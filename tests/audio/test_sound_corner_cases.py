@@ -32,7 +32,7 @@ Way = Callable[[str], TrainedModel]
 WAYS = {
     "denoise": ("denoise", "unet", {"widths": (4, 8), "latent_size": 4}, "spectrum"),
     "live": ("denoise", "causal", {"width": 8, "layers": 2, "latent_size": 4}, "spectrum"),
-    "upscale": ("upscale", "unet", {"widths": (4, 8), "latent_size": 4}, "band"),
+    "upscale": ("upscale", "unet", {"widths": (4, 8), "latent_size": 4}, "top"),
     "reconstruct": ("reconstruct", "spectrogram", {"widths": (4, 8), "latent_size": 4, "moment_size": 2}, "magnitude"),
 }
 MASKING = ("denoise", "live")

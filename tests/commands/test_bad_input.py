@@ -333,7 +333,7 @@ def test_folders_that_yield_nothing_are_refused_with_counts(tmp_path: Path) -> N
             "'causal' turns down spectra of sound and corrects nothing else; use unet.",
         ),
         ("audio", "--task denoise --set representation=magnitude", "takes representation=spectrum, not magnitude"),
-        ("audio", "--task upscale --set representation=spectrum", "takes representation=band, not spectrum"),
+        ("audio", "--task upscale --set representation=spectrum", "takes representation=top, not spectrum"),
         ("image", "--task denoise --model causal", "'causal' turns down spectra of sound and corrects nothing else"),
         ("image", "--task denoise --set labels=true", "leave out labels=true."),
         ("image", "--model spectrogram --set labels=true", "leave out labels=true."),
