@@ -21,6 +21,7 @@ _RATE_HZ = 24_000
 _COMPRESSION = 0.5
 _SHIFTED = (3, 4)  # bars
 _SWING = 0.18  # of an eighth
+_HEARD_S, _RATIO_DB = 8.0, 12.0
 
 
 def main() -> None:
@@ -40,11 +41,31 @@ def main() -> None:
     melodies.plot().reduce(2).save(FOLDER / "melodies.png", optimize=True)
     grooves = musicae.load("drums-2bar").sample(4, seed=3)
     grooves.plot().reduce(2).save(FOLDER / "grooves.png", optimize=True)
-    noisy = musicae.Sound.open(starter_file("noisy.wav"))
+    noisy = hissing(musicae.Piece.open(starter_file("a.mid")).render(44_100, longest_s=_HEARD_S))
     clean = musicae.load("denoise-48k").denoise(noisy)
-    compare(noisy, clean, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / "denoise.jpg", quality=85)
+    draw_both(noisy, clean, "denoise.jpg")
     write_mp3(noisy, FOLDER / "noisy.mp3")
     write_mp3(clean, FOLDER / "clean.mp3")
+    call = musicae.Piece.open(starter_file("b.mid")).render(44_100, longest_s=_HEARD_S).resample(8_000)
+    draw_both(call.resample(48_000), musicae.load("upscale-48k").upscale(call), "upscale.jpg")
+
+
+def hissing(tune: musicae.Sound) -> musicae.Sound:
+    """A tune in pink noise and mains hum."""
+    rng = np.random.default_rng(0)
+    samples = tune.samples.reshape(-1)
+    spectrum = np.fft.rfft(rng.standard_normal(len(samples)))
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    pink = np.fft.irfft(spectrum, len(samples))
+    hum = np.sin(2 * np.pi * 50 * np.outer([1, 3, 5], np.arange(len(samples)) / tune.sample_rate_hz)).sum(0)
+    noise = pink / pink.std() + 0.5 * hum
+    level = np.sqrt(np.mean(samples**2)) * 10 ** (-_RATIO_DB / 20) / noise.std()
+    return musicae.Sound(0.7 * (samples + level * noise), tune.sample_rate_hz, name="noisy")
+
+
+def draw_both(before: musicae.Sound, after: musicae.Sound, name: str) -> None:
+    """Spectrograms one above the other."""
+    compare(before, after, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / name, quality=85)
 
 
 def swung(tune: musicae.Piece) -> musicae.Piece:

@@ -266,6 +266,7 @@ class AudioDomain(Domain):
             "grid": self.form.meaning,
             "level_rms": LEVEL_RMS,
             "level": "a sound is brought to this RMS as a whole before its transform; a live model takes any level",
+            **(note_labels.described(self.config.instruments) if self.config.labels else {}),
         }
 
     # data sets

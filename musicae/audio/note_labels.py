@@ -8,7 +8,7 @@ of MIDI, 1 to 127. A model is asked for a note in words: "cello pitch 48 velocit
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ STEPS_PER_SEMITONE = NotePrior.STEPS_PER_SEMITONE
 MOST_INSTRUMENTS = NotePrior.INSTRUMENTS - 1  # number 0 stands for any
 PITCHES = (0, 127)
 VELOCITIES = (1, 127)
-NUMBERS = 3
+NUMBERS = NotePrior.LABEL_NUMBERS
 """Of a label, as it is stored beside an example and as a condition: instrument, pitch, velocity, 0 where unknown."""
 CLASSES = (PITCHES[1] + 1) * STEPS_PER_SEMITONE + 1
 _FILE = re.compile(r"(?:(\d{1,3})|([A-Ga-g])(#|s|b)?(-?\d))(?:[-_ ](\d{1,3}))?(?![\d#])")
@@ -123,6 +123,15 @@ def parse_condition(text: str, instruments: Sequence[Instrument]) -> list[int]:
         share = _number(velocity, "velocity", 0, 1)
         asked[2] = 1 + max(1, round(VELOCITIES[1] * share))
     return asked
+
+
+def described(instruments: Sequence[Instrument]) -> dict[str, Any]:
+    """What the numbers of a condition mean, for other programs."""
+    numbers = (
+        f"the instrument's place in `instruments`, from 1; the pitch of MIDI in steps of 1/{STEPS_PER_SEMITONE} semitone, "
+        "plus 1; the velocity of MIDI, plus 1; each 0 for any"
+    )
+    return {"condition": numbers, "instruments": [instrument.name for instrument in instruments]}
 
 
 def with_draws(condition: Tensor, instruments: Sequence[Instrument], generator: torch.Generator) -> Tensor:

@@ -22,9 +22,11 @@ from musicae.models.causal import CausalRestorer, CausalState
 from musicae.models.keyboard import KeyboardAutoencoder
 from musicae.models.played import PlayedAutoencoder
 from musicae.models.second_stage import SecondStage
+from musicae.models.spectrogram import SpectrogramAutoencoder
 from musicae.models.steps import StepsAutoencoder, StepsRestorer
 from musicae.nn.causal import CausalLayer
 from musicae.nn.latent import GaussianLatent
+from musicae.nn.note_prior import NotePrior
 from musicae.nn.prior import MixturePrior, Prior, SequencePrior, StandardPrior
 from musicae.spec import Layout, TensorSpec
 
@@ -219,6 +221,21 @@ class SequenceFromBase(nn.Module):
         return torch.cat([pooled @ self.inverse.T + self.prior.pooled_mean, moments.flatten(1)], 1)
 
 
+class DrawNotes(nn.Module):
+    """Standard normal numbers → codes of the notes that are asked for."""
+
+    def __init__(self, notes: NotePrior, prior: SequencePrior) -> None:
+        super().__init__()
+        self.notes, self.back = notes, SequenceFromBase(prior)
+
+    def forward(self, base: Tensor, condition: Tensor) -> Tensor:
+        """`(batch, *latent_shape)` and int64 `(batch, 3)` → as base."""
+        pooled, moments = self.notes.from_base(base, condition)
+        prior = self.back.prior
+        moved = moments * prior.moment_scale + prior.moment_mean
+        return torch.cat([pooled @ self.back.inverse.T + prior.pooled_mean, moved.flatten(1)], 1)
+
+
 class Draw(nn.Module):
     """Standard normal numbers → codes, by the second stage."""
 
@@ -308,6 +325,12 @@ def _maps(network: Autoencoder, z: Tensor) -> list[Graph]:
         module = Draw(network) if given else LabelledDraw(network)
         meaning = {"does": "draws codes, better ones than from_base does", "base": "standard normal numbers"}
         graphs.append(Graph("draw", module, {"base": base, **given, **labels}, ("z",), meaning))
+    if isinstance(network, SpectrogramAutoencoder) and network.notes is not None:
+        asked = torch.tensor([[0, 0, 0], [1, 1 + 60 * NotePrior.STEPS_PER_SEMITONE, 91]])
+        given = {"base": base, "condition": asked[torch.arange(len(z)) % 2]}
+        meaning = {"does": "draws codes of notes that are asked for", "base": "standard normal numbers"}
+        assert isinstance(prior, SequencePrior)
+        graphs.append(Graph("draw", DrawNotes(network.notes, prior), given, ("z",), meaning))
     return graphs
 
 

@@ -74,6 +74,8 @@ class SpectrogramAutoencoder(GridAutoencoder):
             height = BANDS.rows(height)
         self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
         super().__init__(spec, config)
+        if spec.condition is not None and spec.condition[0] != NotePrior.LABEL_NUMBERS:
+            raise ValueError("the only labels that this model takes are those of notes; leave out labels=true")
         coarse, _ = self.sizes[-1]
         outputs = self.latent.outputs_per_number
         self.rows = height

@@ -30,6 +30,7 @@ class NotePrior(nn.Module):
         numbers, moments: of the sequence.
     """
 
+    LABEL_NUMBERS = 3
     INSTRUMENTS = 512
     STEPS_PER_SEMITONE = 16
     """Of a pitch that is asked for."""

@@ -148,3 +148,18 @@ def test_rows_of_several_frequencies_make_the_same_grid() -> None:
     assert made.shape == (2, *spec.shape)
     assert banded.latent_shape[0] < 0.5 * plain.latent_shape[0]
     assert torch.equal(made[:, :, 600], made[:, :, 601])  # one row
+
+
+def test_what_is_asked_for_is_drawn_alike_by_an_exported_model(model: TrainedModel, tmp_path: Path) -> None:
+    import onnxruntime
+
+    exported = model.export(tmp_path / "exported")
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "exported" / "draw.onnx"))
+    base = torch.randn(2, *model.network.latent_shape, generator=torch.Generator().manual_seed(0))
+    condition = model.pipeline.condition("organ pitch 60 velocity 0.7", 2)
+    (found,) = session.run(None, {"base": base.numpy(), "condition": condition.numpy()})
+    with torch.no_grad():
+        expected = model.network.drawn(base, condition)
+    assert np.abs(found - expected.numpy()).max() < 1e-4 * float(expected.abs().max())
+    assert exported.card["tensors"]["meaning"]["instruments"] == ["flute", "organ"]
