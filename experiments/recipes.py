@@ -197,17 +197,18 @@ def _live(minutes: float, learning_rate: float, **more: Any) -> Recipe:
     return _wide(minutes, learning_rate, **apart, **more)
 
 
-_SENTENCES = ("sound/voices", "sound/voices_moved")
-_BRIGHT = ("speech48k/art4apps-en",)
-_MANY_MICROPHONES = ("sound/community/voices", "sound/community/voices_moved", *_BRIGHT)
+_MANY_MICROPHONES = ("sound/community/voices", "sound/community/voices_moved", "speech48k/art4apps-en")
 
 
-def _extension(minutes: float, *voices: str, **more: Any) -> Recipe:
-    """A leg of the model that fills in the top of the band."""
-    sets = (*voices, "sound/free_speech", "sound/music_train", "sound/font_music", "sound/free_music")
+def _extension(minutes: float, **more: Any) -> Recipe:
+    """The model that fills in the top of the band."""
+    sets = ("sound/voices", "sound/voices_moved", *_MANY_MICROPHONES, "sound/free_speech")
+    music = ("sound/music_train", "sound/font_music", "sound/free_music")
     sizes = {"widths": (32, 48, 64, 96, 128), "square_halvings": 2, "sample_rate_hz": 48_000, "n_fft": 1536}
-    settings = {**sizes, **_LONGER, "evaluate_every": 400}
-    return replace(_sound("upscale", sets, minutes, **settings, **more), scored_on=("speech48k/gcompris-gd",))
+    settings = {**sizes, **_LONGER, "evaluate_every": 500}
+    return replace(
+        _sound("upscale", (*sets, *music), minutes, **settings, **more), scored_on=("speech48k/gcompris-gd",)
+    )
 
 
 def _notes(minutes: float, **more: Any) -> Recipe:
@@ -264,30 +265,14 @@ _SOUNDS: dict[str, Recipe] = {
     ),
     # 48 kHz. The network sees up to 8 kHz what it saw before, and learns what lies above. (The legs before were trained
     # when the network wasn't given a row's place, whose weights began at zero.)
-    "denoise-48k-whole": _wide(72, 3e-4, start_from="denoise-16k", is_leg=True),
-    # Sound that is nearly clean: soft highs of music are no noise.
-    "denoise-48k": _wide(36, 2e-4, snr_db_high=40.0, start_from="denoise-48k-whole", bits=8, shipped_as="denoise-48k"),
+    "denoise-48k": _wide(72, 3e-4, start_from="denoise-16k", bits=8, shipped_as="denoise-48k"),
     # Causal; 20 ms behind. First large batches, and sound that is nearly clean.
     "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, snr_db_high=35.0, is_leg=True),
     "denoise-live-48k-middle": _live(22, 1.5e-3, snr_db_high=35.0, start_from="denoise-live-48k-start", is_leg=True),
     # The error as a whole weighs twice as much beside that of bands as in the legs before.
     "denoise-live-48k": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, shipped_as="denoise-live-48k"),
-    # From any end of the band to 24 kHz; first with bands turned up and down at random, as for cleaning sound.
-    "upscale-48k-start": _extension(25, *_SENTENCES, learning_rate=2e-3, is_leg=True),
-    "upscale-48k-even": _extension(19, *_SENTENCES, learning_rate=1.5e-3, start_from="upscale-48k-start", is_leg=True),
-    # What lies 60 and not 70 dB below a sound's loudest is none: a dull voice ends at 8 kHz. Brighter and duller sound.
-    "upscale-48k-tilted": _extension(
-        9, *_SENTENCES, *_BRIGHT, learning_rate=1.5e-3, start_from="upscale-48k-even", is_leg=True
-    ),
-    # Without the voice that most sentences are of, which ends at 8 kHz; levels over the whole example weigh more.
-    "upscale-48k": _extension(
-        30,
-        *_MANY_MICROPHONES,
-        learning_rate=1.2e-3,
-        start_from="upscale-48k-tilted",
-        bits=8,
-        shipped_as="upscale-48k",
-    ),
+    # From any end of the band to 24 kHz. At higher rates, and without decay, features grow until they say nothing.
+    "upscale-48k": _extension(35, learning_rate=8e-4, weight_decay=0.02, bits=8, shipped_as="upscale-48k"),
     # Single notes, of recorded instruments and of a sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
     "notes-16k-middle": _sound(
@@ -313,15 +298,17 @@ _SOUNDS: dict[str, Recipe] = {
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
     "notes-44k-codes": _notes(35, learning_rate=1.2e-3, beta=0.3, start_from="notes-44k-start", is_leg=True),
+    # Fewer bits.
+    "notes-44k-rate": _notes(10, learning_rate=6e-4, beta=0.75, start_from="notes-44k-codes", is_leg=True),
     # Last, which codes the notes of an instrument have.
     "notes-44k": replace(
         _notes(
-            10,
+            8,
             learning_rate=2e-3,
             batch_size=32,
             labels=True,
             second_stage=True,
-            start_from="notes-44k-codes",
+            start_from="notes-44k-rate",
             bits=8,
             shipped_as="notes-44k",
         ),

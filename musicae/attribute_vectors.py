@@ -149,7 +149,8 @@ def fit(pipeline: Pipeline, dataset: "DataSet", *, limit: int = _MOST_WINDOWS) -
     # In parts, since examples are read from a memory map.
     for part in np.array_split(indices, math.ceil(len(indices) / domain.spec.evaluation_batch)):
         batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[part])))
-        measured.append(domain.attributes(batch.target))
+        found = domain.attributes(batch.target)
+        measured.append({name: found[name] for name in found if name not in domain.unshifted_attributes})
         code = pipeline.encode(batch)
         codes.append(code.base.cpu())
         conditions += [] if code.condition is None else [code.condition.cpu()]

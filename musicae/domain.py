@@ -161,6 +161,8 @@ class Domain(ABC):
     Config: ClassVar[type[DomainConfig]]
     stacks_rows: ClassVar[bool] = False
     """Whether examples of a path are drawn one below the other, as piano rolls are, or side by side."""
+    unshifted_attributes: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are measured, but that no straight line through latent space changes alike everywhere."""
     training_defaults: ClassVar[dict[str, Any]] = {}
     """Training settings that suit this medium better than the general ones, such as a batch size."""
 

@@ -85,7 +85,7 @@ class BandLevels(Estimate):
     target holds are not judged: many recordings end at 8 or at 16 kHz.
     """
 
-    OVERALL_WEIGHT = 1.0
+    OVERALL_WEIGHT = 0.3
     _WIDE = 6  # rows
     _LEAST_POWER = 1e-6
     _PRESENT = 1e-6  # of the loudest cell

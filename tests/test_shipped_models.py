@@ -188,7 +188,7 @@ def test_a_note_comes_back_with_its_pitch_and_is_the_end_of_a_path_to_another():
     found = model.domain.attributes(path.tensor)["pitch"]
     assert (float(found[0]), float(found[-1])) == pytest.approx((72, 60), abs=0.5)
     assert all(sound.duration_s == pytest.approx(3.0, abs=0.1) for sound in path)
-    assert {"brightness", "loudness", "pitch", "noisiness"} == set(model.attribute_vectors.info)
+    assert {"brightness", "loudness", "noisiness"} == set(model.attribute_vectors.info)
 
 
 def test_a_narrow_tune_becomes_wide(tmp_path):

@@ -294,7 +294,7 @@ def test_a_restoring_model_neither_decodes_nor_samples_nor_interpolates(audio: T
         lambda: audio.interpolate_corners(sound, sound, sound, sound),
         lambda: audio.morph(sound, sound),
         lambda: audio.vary(sound),
-        lambda: audio.shift(sound, "pitch"),
+        lambda: audio.shift(sound, "brightness"),
         lambda: audio.reconstruct(sound, chords="C"),
     ):
         with pytest.raises(MusicaeError, match=r"restores \(denoise\) and cannot"):

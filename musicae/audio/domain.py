@@ -83,6 +83,7 @@ class AudioDomain(Domain):
     media: ClassVar[type[Any]] = Sound
     suffixes: ClassVar[tuple[str, ...]] = SOUND_SUFFIXES
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
+    unshifted_attributes: ClassVar[tuple[str, ...]] = ("pitch",)  # a model with labels gives any
     Config: ClassVar[type[DomainConfig]] = AudioConfig
     # A spectrum has 65,000 cells a channel: bigger batches leave a CPU waiting for memory.
     training_defaults: ClassVar[dict[str, Any]] = {"batch_size": 8, "evaluate_every": 250, "evaluate_examples": 128}
