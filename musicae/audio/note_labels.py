@@ -128,8 +128,8 @@ def parse_condition(text: str, instruments: Sequence[Instrument]) -> list[int]:
 def described(instruments: Sequence[Instrument]) -> dict[str, Any]:
     """What the numbers of a condition mean, for other programs."""
     numbers = (
-        f"the instrument's place in `instruments`, from 1; the pitch of MIDI in steps of 1/{STEPS_PER_SEMITONE} semitone, "
-        "plus 1; the velocity of MIDI, plus 1; each 0 for any"
+        "the instrument's place in `instruments`, from 1; the pitch of MIDI in steps of "
+        f"1/{STEPS_PER_SEMITONE} semitone, plus 1; the velocity of MIDI, plus 1; each 0 for any"
     )
     return {"condition": numbers, "instruments": [instrument.name for instrument in instruments]}
 

@@ -3,7 +3,7 @@
 import torch
 
 from musicae.audio import stft as signal
-from musicae.audio.augmentation import COLOUR_DB, GAIN_DB, augmented, coloured
+from musicae.audio.augmentation import COLOUR_DB, GAIN_DB, TILT_DB, TILT_FROM_HZ, augmented, coloured, tilted
 
 RATE_HZ, SAMPLES = 16_000, 8_000
 
@@ -71,3 +71,14 @@ def test_colours_are_smooth_and_bounded() -> None:
     assert torch.equal(changed[:, 0], changed[:, 1])
     assert change_db.std() > 2
     assert signal.magnitude(changed).isfinite().all()
+
+
+def test_brighter_and_duller_recordings_rise_and_fall_by_the_octave() -> None:
+    changed_db = 20 * torch.log10(tilted(torch.ones(50, 2, 513, 3), seeded(), sample_rate_hz=32_000)[:, 0, :, 0])
+
+    frequency_hz = torch.linspace(0, 16_000, 513)
+    assert changed_db[:, frequency_hz <= TILT_FROM_HZ].abs().max() < 1e-4
+    two, four = (changed_db[:, int((frequency_hz - hertz).abs().argmin())] for hertz in (2_000, 4_000))
+    torch.testing.assert_close(four, 2 * two, atol=1e-3, rtol=1e-3)
+    assert TILT_DB / 2 < two.abs().max() <= TILT_DB
+    assert two.min() < 0 < two.max()
