@@ -215,7 +215,8 @@ def _notes(minutes: float, **more: Any) -> Recipe:
     """A leg of the model of single notes."""
     settings = {"sample_rate_hz": 44_100, "n_fft": 2048, "chunk_s": 3.0, "banded": True, "evaluate_every": 200}
     sets = ("instruments44k", "sound/font_notes", "sound/notes_train")
-    return _sound("reconstruct", sets, minutes, **{**settings, "beta": 0.1, "kl_warmup": 0, **more})
+    made = _sound("reconstruct", sets, minutes, **{**settings, "beta": 0.1, "kl_warmup": 0, **more})
+    return replace(made, scored_on=("instruments44k",))
 
 
 _SOUNDS: dict[str, Recipe] = {
@@ -298,17 +299,15 @@ _SOUNDS: dict[str, Recipe] = {
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
     "notes-44k-codes": _notes(35, learning_rate=1.2e-3, beta=0.3, start_from="notes-44k-start", is_leg=True),
-    # Fewer bits.
-    "notes-44k-rate": _notes(10, learning_rate=6e-4, beta=0.75, start_from="notes-44k-codes", is_leg=True),
     # Last, which codes the notes of an instrument have.
     "notes-44k": replace(
         _notes(
-            8,
+            6,
             learning_rate=2e-3,
             batch_size=32,
             labels=True,
             second_stage=True,
-            start_from="notes-44k-rate",
+            start_from="notes-44k-codes",
             bits=8,
             shipped_as="notes-44k",
         ),
