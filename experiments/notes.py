@@ -40,12 +40,14 @@ def notes(sets: Path, runs: Path) -> dict[str, Any]:
         rebuilt = torch.cat([trained.network.reconstruct(part) for part in target.split(8)])
         loss = [trained.network.loss(part) for part in target.split(8)]
     found: dict[str, Any] = {
+        "name": NAME,
         "examples": len(target),
         "bits_per_s": float(np.mean([float(each.kl) for each in loss]) / np.log(2) / domain.example_duration_s),
         "PCA": pca_scores(trained, dataset, target, owner),
         "paths": paths_between(trained, stored, torch.from_numpy(np.array(dataset.examples[::2]))),
-        "asked": asked(trained),
     }
+    if trained.domain.config.labels:
+        found["asked"] = asked(trained)
     for name, estimate in (("copy synthesis", target), ("model", rebuilt)):
         scores = domain.metrics(estimate, target, target)
         found[name] = {measure: float(values.nanmean()) for measure, values in scores.items()}

@@ -294,24 +294,12 @@ _SOUNDS: dict[str, Recipe] = {
         learning_rate=1.2e-3,
         kl_warmup=0,
         start_from="notes-16k-middle",
-        is_leg=True,
+        shipped_as="notes-16k",
     ),
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
-    "notes-44k-codes": _notes(35, learning_rate=1.2e-3, beta=0.3, start_from="notes-44k-start", is_leg=True),
-    # Last, which codes the notes of an instrument have.
-    "notes-44k": replace(
-        _notes(
-            6,
-            learning_rate=2e-3,
-            batch_size=32,
-            labels=True,
-            second_stage=True,
-            start_from="notes-44k-codes",
-            bits=8,
-            shipped_as="notes-44k",
-        ),
-        sets=("sound/named_notes",),
+    "notes-44k": _notes(
+        35, learning_rate=1.2e-3, beta=0.3, start_from="notes-44k-start", bits=8, shipped_as="notes-44k"
     ),
 }
 

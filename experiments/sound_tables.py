@@ -137,7 +137,7 @@ def clean_input(table: Table) -> str:
 def band_extension(table: Table) -> str:
     """Measures of filled bands, a table for each step."""
     tables = []
-    for step, groups in read("audio-band-extension").items():
+    for step, groups in read("audio-band-validation").items():
         has_pesq = any("model_pesq" in row for row in groups.values())
         head = [step, "clips", "level of thirds", "LSD resampled", "LSD mean spectrum", "LSD `upscale-48k` (95%)"]
         rows = [
@@ -160,7 +160,7 @@ def band_extension(table: Table) -> str:
 def notes(table: Table) -> str:
     """Notes rebuilt, and paths between notes."""
     found = read("audio-notes")
-    names = {"model": "`notes-44k`", "PCA": f"PCA of {found['PCA']['components']} components"}
+    names = {"model": f"`{found.get('name', 'notes-16k')}`", "PCA": f"PCA of {found['PCA']['components']} components"}
     rows = [
         [
             names.get(name, f"{name} (the ceiling)"),
@@ -178,19 +178,16 @@ def notes(table: Table) -> str:
         [name, f"{row['largest_over_mean_step']:.2f}", f"{row['frechet_of_middles']:.1f}"]
         for name, row in found["paths"].items()
     ]
-    asked = found["asked"]
-    drawn = table(
-        [
-            "notes asked for",
-            "pitch within 50 cents",
-            "of recorded instruments",
-            "held within 50 cents",
-            "-30 to -10 dB",
-        ],
-        [[str(asked["notes"]), *(f"{asked[name]:.0%}" for name in ("pitch", "recorded", "steady", "level"))]],
-    )
+    drawn = ""
+    if (asked := found.get("asked")) is not None:
+        drawn = table(
+            ["notes asked for", "pitch within 50 cents", "of recorded instruments", "held", "-30 to -10 dB"],
+            [[str(asked["notes"]), *(f"{asked[name]:.0%}" for name in ("pitch", "recorded", "steady", "level"))]],
+        )
     paths = table(["paths between notes", "largest / mean step", "Fréchet distance of middles"], rows)
-    return f"{rebuilt}\n\n{found['bits_per_s']:,.0f} bits a second.\n\n{drawn}\n\n{paths}"
+    rate = f"{found['bits_per_s']:,.0f} bits a second." if "bits_per_s" in found else ""
+    parts = [rebuilt, rate, drawn, paths]
+    return "\n\n".join(part for part in parts if part)
 
 
 def cost(table: Table) -> str:

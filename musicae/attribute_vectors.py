@@ -42,7 +42,7 @@ _MOST_WINDOWS = 20_000
 _PROBED_WINDOWS = 128
 _RIDGE = 1e-3  # relative to the codes' mean variance
 _LARGEST_SCALE = 8.0  # relative to the regression; beyond it codes are unlike the data's
-_LARGEST_LENGTH = 1.3  # of a moved code, relative to a draw from the prior
+LARGEST_LENGTH = 1.3  # of a moved code, relative to a draw from the prior
 _NO_EFFECT = 0.05  # in standard deviations; smaller effects are chance
 
 
@@ -296,21 +296,20 @@ def moved_code(base: Tensor, vector: Tensor, amount: float | Tensor) -> Tensor:
     """
     there = base + amount * vector.to(base)
     before, after = (code.flatten(1).norm(dim=1) for code in (base, there))
-    largest = before.clamp_min(_LARGEST_LENGTH * base[0].numel() ** 0.5)
+    largest = before.clamp_min(LARGEST_LENGTH * base[0].numel() ** 0.5)
     return there * (largest / torch.maximum(after, largest)).view(-1, *[1] * (base.dim() - 1))
 
 
-def deviations_out(base: Tensor, vector: Tensor, amount: float) -> float:
-    """How far moved codes lie from the middle of the prior along the vector, on average, in standard deviations.
+def distance_from_prior(base: Tensor, vector: Tensor, amount: float) -> float:
+    """How far from the middle of the prior moved codes would lie, on average: 1 is the distance of its own draws.
 
     Args:
         base: `(batch, *latent_shape)`, before the move, in the space where the prior is a standard normal.
         vector: `latent_shape`.
-        amount: of the move.
+        amount: of the move, which `moved_code` holds to `LARGEST_LENGTH`.
     """
-    along = vector.to(base).flatten()
-    there = moved_code(base, vector, amount).flatten(1) @ (along / along.norm().clamp_min(1e-12))
-    return float(there.abs().mean())
+    there = (base + amount * vector.to(base)).flatten(1)
+    return float(there.norm(dim=1).mean()) / there.shape[1] ** 0.5
 
 
 def moved(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:

@@ -74,7 +74,7 @@ def sample(
 
     Example: musicae sample --count 8 --temperature 0.5 --seed 1
 
-    Example: musicae sample --model notes-44k --label cello --pitch 48 --velocity 0.7
+    Example: musicae sample --model runs/notes --label cello --pitch 48 --velocity 0.7
     """
     samples = load(model).sample(
         count,

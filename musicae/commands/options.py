@@ -11,7 +11,7 @@ import click
 
 from musicae.errors import MusicaeError, in_short, sentence_of
 
-_SHIPPED = "[default: melody-2bar; notes-44k for sound]"
+_SHIPPED = "[default: melody-2bar; notes-16k for sound]"
 
 
 class DomainChoice(click.Choice[str]):

@@ -180,7 +180,7 @@ def upscale(
 @click.option("--instrument", metavar="LABEL", help="Play all pitched tracks with this instrument of a model of notes.")
 @click.option("--towards", metavar="LABEL", help="Another one, to which it is morphed.")
 @click.option("--share", type=click.FloatRange(0, 1), metavar="S", help="Of the other one, 0 to 1.  [default: 0.5]")
-@click.option("--model", default="notes-44k", metavar="MODEL", help="Whose instruments they are.")
+@click.option("--model", metavar="MODEL", help="Of notes with labels, whose instruments they are.")
 @out_option("FILE|FOLDER", "output/NAME-render.wav; of several files output/FOLDER-render/…")
 def render(
     files: tuple[Path, ...],
@@ -189,7 +189,7 @@ def render(
     instrument: str | None,
     towards: str | None,
     share: float | None,
-    model: str,
+    model: str | None,
     out: str | None,
     force: bool,
 ) -> None:
@@ -197,16 +197,18 @@ def render(
 
     Example: musicae render a.mid --out a.wav
 
-    Example: musicae render a.mid --instrument cello --towards tuba --share 0.3
+    Example: musicae render a.mid --model runs/notes --instrument cello --towards tuba
     """
     first_input(files)
     if towards is not None and instrument is None:
         raise MusicaeError("--towards needs --instrument, where the morph begins.")
+    if (instrument is None) != (model is None):
+        raise MusicaeError("--instrument and --model go together: an instrument of a model of notes with labels.")
     if share is not None and towards is None:
         raise MusicaeError("--share is of another instrument; add --towards.")
-    player = (
-        None if instrument is None else load(model).instrument(instrument, towards, 0.5 if share is None else share)
-    )
+    player = None
+    if instrument is not None and model is not None:
+        player = load(model).instrument(instrument, towards, 0.5 if share is None else share)
     from musicae.domains import domain_class
 
     domain = domain_class("music")()

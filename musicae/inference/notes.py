@@ -30,7 +30,7 @@ class NotePlayer:
     ) -> None:
         domain = pipeline.domain
         if not isinstance(domain, AudioDomain) or not domain.config.labels:
-            raise MusicaeError("this model plays no notes; give one of single notes with labels, such as notes-44k.")
+            raise MusicaeError("this model plays no notes; give one of single notes that was trained with labels.")
         pipeline.refuse_unlearned_condition()
         if not 0 <= share <= 1:
             raise ValueError(f"share is a number of 0 to 1, got {share}")

@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from musicae.attribute_vectors import AttributeInfo, AttributeVectors, deviations_out, moved, moved_code
+from musicae.attribute_vectors import (
+    LARGEST_LENGTH,
+    AttributeInfo,
+    AttributeVectors,
+    distance_from_prior,
+    moved,
+    moved_code,
+)
 from musicae.capabilities import NOTES, ComparesAspects, HasAttributes
 from musicae.domain import Batch
 from musicae.errors import MusicaeError, unknown_name
@@ -23,8 +30,6 @@ from musicae.precision import in_double
 
 _WEAK = 0.25
 """Change in standard deviations; if a vector's effect is smaller, a remark says so."""
-_KNOWN = 3.0
-"""Standard deviations of the prior, along a vector, within which nearly everything lies that a model has learned."""
 # What a candidate pays: a standard deviation that the attribute lacks, one by which another moves (and its square),
 # all notes lost.
 _LACKS, _OTHERS, _LOST = 10.0, 2.5, 8.0
@@ -50,7 +55,7 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     for window in domain.windows(item, pipeline.task):
         if is_normal:
             base = pipeline.encode(window.batch).base
-            far.append(deviations_out(base, vectors.vectors[attribute], amount))
+            far.append(distance_from_prior(base, vectors.vectors[attribute], amount))
         result = shifted(pipeline, window.batch, vectors, attribute, amount).cpu()
         shown = (window.batch.target, pipeline.reconstruct(window.batch).cpu(), result)
         for when, tensor in zip(seen, shown, strict=True):
@@ -61,10 +66,10 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     means = {when: _means(parts) for when, parts in seen.items()}
     # A search compares with the file; a move along the vector starts from the reconstruction.
     remarks = _remarks(means, "before" if kept else "reconstructed", vectors, attribute, amount)
-    if far and max(far) > _KNOWN:
+    if far and max(far) > LARGEST_LENGTH:
         remarks.append(
-            f"that lies {max(far):.1f} standard deviations out along {attribute}, farther than nearly all that the "
-            f"model has learned; what it gives there may be like nothing it knows"
+            f"that lies {max(far):.1f} times as far out as what the model has learned, and was held at "
+            f"{LARGEST_LENGTH:g} times or where the sound was; ask for less"
         )
     if kept and isinstance(domain, ComparesAspects):
         remarks.insert(2, f"{NOTES} kept: {float(torch.cat(kept).mean()):.0%}")

@@ -6,11 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicae.attribute_vectors import deviations_out, moved_code
+from musicae.attribute_vectors import LARGEST_LENGTH, AttributeInfo, AttributeVectors, distance_from_prior, moved_code
 from musicae.audio.config import AudioConfig
 from musicae.audio.domain import AudioDomain
 from musicae.audio.loudness import MADE_LU, USUAL_LUFS, highest_allowed, loudness_lufs, true_peak
 from musicae.audio.sound import Sound
+from musicae.inference.shift import shift
 from musicae.models import build_model
 from musicae.trained import TrainedModel
 from musicae.training.checkpoint import Manifest
@@ -88,11 +89,24 @@ def test_what_is_made_of_a_sound_is_no_louder(
 
 @settings(max_examples=20, deadline=None)
 @given(amount=st.floats(-50, 50), seed=SEEDS)
-def test_the_distance_of_a_move_is_told_in_deviations_of_the_prior(amount: float, seed: int) -> None:
+def test_a_move_out_of_what_a_model_knows_is_measured_and_held(amount: float, seed: int) -> None:
     torch.manual_seed(seed)
-    base, vector = torch.randn(64, 40), torch.randn(40)
-    far = deviations_out(base, vector, amount)
-    along = moved_code(base, vector, amount) @ (vector / vector.norm())
-    assert far == pytest.approx(float(along.abs().mean()), rel=1e-4)
-    if amount == 0:
-        assert far < 1.3
+    base, vector = torch.randn(64, 400), torch.randn(400)
+    far = distance_from_prior(base, vector, amount)
+    assert far == pytest.approx((1 + amount**2) ** 0.5, rel=0.25)  # the vector is as long as a draw
+    held = moved_code(base, vector, amount).norm(dim=1) / 400**0.5
+    assert held.max() <= LARGEST_LENGTH + 1e-4
+    assert (far > LARGEST_LENGTH) == bool(held.mean() > 0.99 * LARGEST_LENGTH) or abs(far - LARGEST_LENGTH) < 0.1
+
+
+def test_a_shift_too_far_is_told() -> None:
+    trained = model("magnitude", 0, 1.0)
+    source, vector = sound(1, -20, 0.5), torch.randn(trained.network.latent_shape)
+    info = {
+        name: AttributeInfo(mean=0, deviation=1, explained=1, kind="plain", effects={"brightness": 1.0})
+        for name in ("brightness",)
+    }
+    vectors = AttributeVectors(info, {"brightness": vector}, 100)
+    near, far = (shift(trained.pipeline, vectors, source, "brightness", amount) for amount in (0.1, 40.0))
+    assert not [remark for remark in near.remarks if "ask for less" in remark and "times" in remark]
+    assert [remark for remark in far.remarks if "times as far out" in remark]
