@@ -334,6 +334,8 @@ def test_every_task_has_its_corruption_and_no_other_does(name: str) -> None:
     tensor = domain.tensor(stored(name)).target
     if name == "music":  # from tunes that move in quarters and eighths a coarse grid takes nothing
         tensor = torch.arange(32).view(1, 32, 1) % 7 + 30
+    if name == "audio":  # what ends low already lacks nothing that a lower rate would take
+        tensor = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(2))
     assert domain.tasks[0] == "reconstruct"
     assert domain.corruption("reconstruct") is None
     for task in _tasks(name, domain)[1:]:

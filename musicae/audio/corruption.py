@@ -148,6 +148,8 @@ class CutBand:
     """
 
     LOWEST_HZ, HIGHEST_HZ = 3_200.0, 16_000.0
+    LOWEST_SHARE = 0.4
+    """Of the band of a model at a low rate, which is cut no lower than that either."""
     HIGHEST_SHARE = 0.75
     """Of the band that the sound has."""
     START = (0.86, 0.97)  # of the band that is kept; SoX's resampler begins at 0.93
@@ -162,13 +164,19 @@ class CutBand:
         self._n_fft = n_fft
         self._chunk_samples = chunk_samples
 
+    @classmethod
+    def lowest_hz(cls, sample_rate_hz: int) -> float:
+        """Where a band is cut at the lowest."""
+        return min(cls.LOWEST_HZ, cls.LOWEST_SHARE * sample_rate_hz / 2)
+
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """`(batch, 2, frequency, time)` → the same without its upper band; a sound that ends low stays as it is."""
         rows, bin_hz = len(clean), self._sample_rate_hz / self._n_fft
         own_hz = below_the_end(clean.square().sum(1), self.PRESENT).sum(1, keepdim=True) * bin_hz
         highest_hz = (self.HIGHEST_SHARE * own_hz).clamp_max(self.HIGHEST_HZ)
-        octaves = (highest_hz / self.LOWEST_HZ).clamp_min(1).log2()
-        edge_hz = self.LOWEST_HZ * 2 ** (octaves * uniform((rows, 1), generator))
+        lowest_hz = self.lowest_hz(self._sample_rate_hz)
+        octaves = (highest_hz / lowest_hz).clamp_min(1).log2()
+        edge_hz = lowest_hz * 2 ** (octaves * uniform((rows, 1), generator))
         edge_hz = torch.where(octaves > 0, edge_hz, self._sample_rate_hz)
         start = self.START[0] + (self.START[1] - self.START[0]) * uniform((rows, 1), generator)
         width = (1 - start) * (self.FALL[0] + (self.FALL[1] - self.FALL[0]) * uniform((rows, 1), generator))

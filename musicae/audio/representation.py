@@ -156,7 +156,9 @@ class BandForm(SpectrumForm):
         if end_hz is None or end_hz >= self.config.sample_rate_hz / 2:
             return spectrum
         bins = torch.arange(spectrum.shape[2], device=spectrum.device)
-        is_there = bins * self.config.sample_rate_hz / self.config.n_fft < max(end_hz, CutBand.LOWEST_HZ)
+        is_there = bins * self.config.sample_rate_hz / self.config.n_fft < max(
+            end_hz, CutBand.lowest_hz(self.config.sample_rate_hz)
+        )
         return spectrum * is_there[:, None]
 
     def spectrum_of(self, answer: Tensor, spectrum: Tensor) -> Tensor:
