@@ -205,7 +205,7 @@ def _extension(minutes: float, **more: Any) -> Recipe:
     sets = ("sound/voices", "sound/voices_moved", *_MANY_MICROPHONES, "sound/free_speech")
     music = ("sound/music_train", "sound/font_music", "sound/free_music")
     sizes = {"widths": (32, 48, 64, 96, 128), "square_halvings": 2, "sample_rate_hz": 48_000, "n_fft": 1536}
-    settings = {**sizes, **_LONGER, "evaluate_every": 500}
+    settings = {**sizes, **_LONGER, "evaluate_every": 500, "weight_decay": 0.02}
     return replace(
         _sound("upscale", (*sets, *music), minutes, **settings, **more), scored_on=("speech48k/gcompris-gd",)
     )
@@ -213,8 +213,10 @@ def _extension(minutes: float, **more: Any) -> Recipe:
 
 def _notes(minutes: float, **more: Any) -> Recipe:
     """A leg of the model of single notes."""
-    settings = {"sample_rate_hz": 44_100, "n_fft": 2048, "chunk_s": 3.0, "banded": True, "evaluate_every": 200}
-    sets = ("instruments44k", "sound/font_notes", "sound/notes_train")
+    settings = {"sample_rate_hz": 44_100, "n_fft": 4096, "chunk_s": 3.0, "banded": True, "evaluate_every": 200}
+    # Notes of 16 kHz have no names that labels could be read from.
+    named = ("sound/named_notes",)
+    sets = named if more.get("labels") else ("instruments44k", "sound/font_notes", "sound/notes_train")
     made = _sound("reconstruct", sets, minutes, **{**settings, "beta": 0.1, "kl_warmup": 0, **more})
     return replace(made, scored_on=("instruments44k",))
 
@@ -271,9 +273,11 @@ _SOUNDS: dict[str, Recipe] = {
     "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, snr_db_high=35.0, is_leg=True),
     "denoise-live-48k-middle": _live(22, 1.5e-3, snr_db_high=35.0, start_from="denoise-live-48k-start", is_leg=True),
     # The error as a whole weighs twice as much beside that of bands as in the legs before.
-    "denoise-live-48k": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, shipped_as="denoise-live-48k"),
+    "denoise-live-48k-late": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, is_leg=True),
+    "denoise-live-48k": _live(45, 1e-3, start_from="denoise-live-48k-late", bits=8, shipped_as="denoise-live-48k"),
     # From any end of the band to 24 kHz. At higher rates, and without decay, features grow until they say nothing.
-    "upscale-48k": _extension(35, learning_rate=8e-4, weight_decay=0.02, bits=8, shipped_as="upscale-48k"),
+    "upscale-48k-start": _extension(35, learning_rate=8e-4, bits=8, is_leg=True),
+    "upscale-48k": _extension(40, learning_rate=6e-4, start_from="upscale-48k-start", bits=8, shipped_as="upscale-48k"),
     # Single notes, of recorded instruments and of a sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
     "notes-16k-middle": _sound(
@@ -297,9 +301,15 @@ _SOUNDS: dict[str, Recipe] = {
         shipped_as="notes-16k",
     ),
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
-    "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.0, start_from="notes-16k", is_leg=True),
+    "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.5, start_from="notes-16k", is_leg=True),
     "notes-44k": _notes(
-        35, learning_rate=1.2e-3, beta=0.3, start_from="notes-44k-start", bits=8, shipped_as="notes-44k"
+        42,
+        learning_rate=1.2e-3,
+        beta=0.5,
+        labels=True,
+        start_from="notes-44k-start",
+        bits=8,
+        shipped_as="notes-44k",
     ),
 }
 

@@ -413,7 +413,6 @@ LIKELIHOODS: dict[str, Callable[[], type[Likelihood]]] = {
     "spectral": _spectral("Spectral"),
     "band_levels": _spectral("BandLevels"),
     "magnitude": _spectral("Magnitude"),
-    "resynthesis": _spectral("Resynthesis"),
 }
 """Name → a function that gives the class."""
 

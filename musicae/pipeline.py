@@ -249,8 +249,8 @@ class Pipeline:
         """Raises `MusicaeError` if a condition would change nothing, since its stage of training is still to come."""
         if not self.network.draws_by_condition:
             raise MusicaeError(
-                "this model was trained with labels, and has not yet learned which codes their notes have; train on "
-                "with --start-from and --set second_stage=true."
+                "this model has not learned which codes notes have; train it with prior=sequence on more notes that "
+                "are named by their pitch."
             )
 
     def refuse_other_task(self, task: str) -> None:

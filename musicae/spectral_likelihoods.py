@@ -11,7 +11,6 @@ from musicae.likelihoods import LEARNING_RATE_FACTOR, Likelihood, bounded_logari
 from musicae.nn.bands import EXTENSION, below_the_end
 from musicae.precision import in_float32
 from musicae.spec import TensorSpec
-from musicae.stft import inverse_stft, stft
 
 # Loudness is perceived on a compressed scale; 0.3 is the usual exponent for speech enhancement
 # (Braun & Tashev, 2021, "A consolidated view of loss functions for supervised deep learning-based
@@ -107,43 +106,6 @@ class BandLevels(Estimate):
 
     def _levels(self, power: Tensor) -> Tensor:
         return 0.5 * torch.log(power + self._LEAST_POWER)
-
-
-class Resynthesis(Estimate):
-    """Complex spectra scored by the waveforms that they make, through windows of several lengths.
-
-    A waveform's spectrum says with every length of window something else: a long one where tones are, a short one when
-    they begin. For each length a Laplace distribution over the logarithms of all cells and one over those of bands,
-    which widen with frequency as the ear's do, with the scale that fits the example best (profile likelihoods): the
-    multi-resolution distance of Yamamoto, Song & Kim, 2020 ("Parallel WaveGAN"), as a likelihood.
-    """
-
-    WINDOWS = (512, 1024, 2048, 4096)
-    BANDS = 96
-    BANDS_WEIGHT = 8.0  # about the number of cells in a band
-    _LEAST_POWER = 1e-5  # of a cell, whose window has length 1 as a vector; a usual one has about 0.01
-    _FLOOR = 0.02  # nepers
-
-    @in_float32
-    def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
-        samples = (target.shape[-1] - 1) * (target.shape[-2] - 1) // 2
-        waveforms = [inverse_stft(spectrum, samples=samples) for spectrum in (parameters, target)]
-        total = target.new_zeros(len(target))
-        for n_fft in self.WINDOWS:
-            ours, theirs = (self._power(waveform, n_fft) for waveform in waveforms)
-            total = total + self._profile(ours, theirs)
-            weights = band_weights(ours.shape[1], self.BANDS, device=ours.device).to(ours)
-            banded = [torch.einsum("bft,fn->bnt", power, weights) for power in (ours, theirs)]
-            total = total + self.BANDS_WEIGHT * self._profile(*banded)
-        return total / len(self.WINDOWS)
-
-    def _power(self, waveform: Tensor, n_fft: int) -> Tensor:
-        """`(batch, frequency, time)`; white noise of mean square m has cells of m."""
-        return stft(waveform, n_fft=n_fft).square().sum(1) / (0.375 * n_fft)
-
-    def _profile(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        distance = 0.5 * ((ours + self._LEAST_POWER).log() - (theirs + self._LEAST_POWER).log()).abs()
-        return -ours[0].numel() * torch.log(distance.flatten(1).mean(1) + self._FLOOR)
 
 
 class Magnitude(Likelihood):

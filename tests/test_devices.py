@@ -71,7 +71,6 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "wrong notes": ("music", "denoise", {"part": "trio"}, "restorer", {}),
     "coarse": ("music", "upscale", {}, "restorer", {}),
     "sound": ("audio", "reconstruct", {**AUDIO, "representation": "magnitude"}, "spectrogram", {}),
-    "phases and all": ("audio", "reconstruct", {**AUDIO, "representation": "synthesis"}, "spectrogram", {}),
     "noisy": ("audio", "denoise", {**AUDIO, "representation": "spectrum"}, "unet", {}),
     "live": ("audio", "denoise", {**AUDIO, "representation": "spectrum"}, "causal", {}),
     "dull": ("audio", "upscale", {**AUDIO, "representation": "top"}, "unet", {}),

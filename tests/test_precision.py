@@ -25,7 +25,6 @@ SPECS = {
     "spectral": TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask"),
     "band_levels": TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="band_levels", correction="extend"),
     "magnitude": TensorSpec(layout=Layout.GRID, shape=(1, 129, 16), likelihood="magnitude"),
-    "resynthesis": TensorSpec(layout=Layout.GRID, shape=(2, 513, 32), likelihood="resynthesis"),
 }
 AUTOCAST = torch.autocast("cpu", torch.bfloat16)
 

@@ -7,7 +7,7 @@ learns from many. Nothing here knows files or settings.
 import torch
 from torch import Tensor
 
-from musicae.audio.noise import convolved, finest, host_generator, room_response, row_index, rows_below, uniform
+from musicae.audio.noise import convolved, host_generator, room_response, row_index, rows_below, uniform
 
 GAIN_DB = 9.0
 COLOUR_DB = 6.0
@@ -101,29 +101,3 @@ def pitched(spectrum: Tensor, semitones: Tensor) -> Tensor:
 def pitch_steps(rows: int, generator: torch.Generator) -> Tensor:
     """By how many semitones each row is moved, up to `PITCH_SEMITONES`, `(rows,)`."""
     return PITCH_SEMITONES * (2 * uniform((rows,), generator) - 1)
-
-
-def resampled(waveform: Tensor, semitones: Tensor) -> Tensor:
-    """Plays each row faster or slower; what is missing at the end is silence.
-
-    Args:
-        waveform: `(batch, samples)`.
-        semitones: by which the pitch rises, `(batch,)`.
-    """
-    samples = waveform.shape[1]
-    ratio = 2 ** (semitones[:, None] / 12)
-    steps = torch.arange(samples, dtype=finest(waveform.device), device=waveform.device)
-    place = steps * ratio  # (rows, samples): where each comes from
-    below = place.floor()
-    share = (place - below).to(waveform)
-    index = below.long()[..., None] + torch.arange(-1, 3, device=waveform.device)  # four samples around
-    padded = torch.nn.functional.pad(waveform, (1, 3))
-    known = padded.gather(1, (index + 1).clamp(0, samples + 3).flatten(1)).unflatten(1, (samples, 4))
-    before, first, second, after = known.unbind(-1)
-    # A cubic through four samples (Catmull & Rom, 1974).
-    slopes = 0.5 * (second - before), 0.5 * (after - first)
-    square, cube = share.square(), share**3
-    return (
-        (2 * cube - 3 * square + 1) * first + (cube - 2 * square + share) * slopes[0]
-        + (3 * square - 2 * cube) * second + (cube - square) * slopes[1]
-    )  # fmt: skip

@@ -34,9 +34,9 @@ class AudioConfig(DomainConfig):
     sample_rate_hz: int = Field(16_000, ge=4_000, le=192_000)
     n_fft: int = 1024  # window in samples; a perfect mask gains 0.4 dB over 512 on speech, 1.8 on music
     chunk_s: float = Field(2.0, ge=0.25, le=60.0)  # rounded to a multiple of 8 frames
-    # Complex spectra that are turned down (spectrum), whose top is filled in (top) or that are made anew
-    # (synthesis), or magnitudes. Training decides it by the task, unless it is stated.
-    representation: Literal["spectrum", "top", "magnitude", "synthesis"] = "spectrum"
+    # Complex spectra that are turned down (spectrum) or whose top is filled in (top), or magnitudes. Training decides
+    # it by the task, unless it is stated.
+    representation: Literal["spectrum", "top", "magnitude"] = "spectrum"
     # Whether a model of single notes learns which of them a name asks for (`musicae.audio.note_labels`), and of which
     # instruments; training reads those from the names of the files.
     labels: bool = False
@@ -100,7 +100,7 @@ def filled_in(config: AudioConfig, files: Sequence[Path], task: str) -> AudioCon
     config = _for_rate(_for_task(config, task), files, task)
     if not config.labels:
         return config
-    if task != "reconstruct" or config.representation not in ("magnitude", "synthesis"):
+    if task != "reconstruct" or config.representation != "magnitude":
         raise MusicaeError("labels=true is for models that make sound of a code: leave out task and representation.")
     return config if config.instruments else config.model_copy(update={"instruments": find_instruments(files)})
 

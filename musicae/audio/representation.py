@@ -1,9 +1,8 @@
 """What models of sound are shown: a form says how a waveform becomes a tensor, and how it comes back.
 
-`SpectrumForm` keeps phases and is exact; `BandForm` finds those of a band that is filled in. `MagnitudeForm` and
-`SynthesisForm` are for models that make sound of nothing but a code: the first finds all phases by fast Griffin-Lim
-(Perraudin, Balazs & Søndergaard, 2013), in `musicae.audio.stft`, for the second the model gives them too. Nothing here
-knows files, networks or corruption.
+`SpectrumForm` keeps phases and is exact; `BandForm` finds those of a band that is filled in; `MagnitudeForm` is for
+models that make sound of nothing but a code, and finds all phases by fast Griffin-Lim (Perraudin, Balazs & Søndergaard,
+2013), in `musicae.audio.stft`. Nothing here knows files, networks or corruption.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
-from musicae.audio.augmentation import augmented, coloured, pitch_steps, pitched, resampled, tilted
+from musicae.audio.augmentation import augmented, coloured, pitch_steps, pitched, tilted
 from musicae.audio.config import AudioConfig
 from musicae.audio.corruption import CutBand
 from musicae.nn.bands import EXTENSION
@@ -223,38 +222,5 @@ class MagnitudeForm(Form):
         return tensor[:, 0].clamp_min(0) ** (1 / self.EXPONENT)
 
 
-class SynthesisForm(SpectrumForm):
-    """Complex spectra, two channels: for what makes sound, phases and all, from a code."""
-
-    is_generated = True
-
-    @property
-    def spec(self) -> TensorSpec:
-        return TensorSpec(layout=Layout.GRID, shape=self.shape, likelihood="resynthesis")
-
-    def to_tensor(self, waveform: Tensor, generator: torch.Generator | None, semitones: Tensor | None = None) -> Tensor:
-        if generator is None:
-            return signal.stft(waveform, n_fft=self.config.n_fft)
-        moved = pitch_steps(len(waveform), generator) if semitones is None else semitones
-        changed = augmented(
-            resampled(waveform, moved), generator, sample_rate_hz=self.config.sample_rate_hz, room_share=0.0
-        )
-        return coloured(signal.stft(changed, n_fft=self.config.n_fft), generator)
-
-    def copied(self, tensor: Tensor) -> Tensor:
-        waveform = signal.griffin_lim(signal.magnitude(tensor), samples=self.config.chunk_samples)
-        return signal.stft(waveform, n_fft=self.config.n_fft)
-
-    def morph_over_time(self, path: Tensor) -> Tensor:
-        """Magnitudes go along the path; phases begin as those of the nearest point, and are made to fit each other."""
-        magnitudes = Form.morph_over_time(self, signal.magnitude(path)[:, None])[:, 0]
-        nearest = torch.linspace(0, len(path) - 1, path.shape[-1]).round().long()
-        start = path[nearest, :, :, torch.arange(path.shape[-1])].permute(1, 2, 0)[None]
-        waveform = signal.griffin_lim(magnitudes, samples=self.config.chunk_samples, start=start)
-        return signal.stft(waveform, n_fft=self.config.n_fft)
-
-
-FORMS: dict[str, type[Form]] = {
-    "spectrum": SpectrumForm, "top": BandForm, "magnitude": MagnitudeForm, "synthesis": SynthesisForm,
-}  # fmt: skip
+FORMS: dict[str, type[Form]] = {"spectrum": SpectrumForm, "top": BandForm, "magnitude": MagnitudeForm}
 """`AudioConfig.representation` → form."""

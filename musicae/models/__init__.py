@@ -118,7 +118,7 @@ MODELS: dict[str, ModelEntry] = {
         Layout.GRID,
         "sound from a vector and a sequence",
         reconstructs=True,
-        suits=lambda spec: spec.likelihood in ("magnitude", "resynthesis"),
+        suits=lambda spec: spec.likelihood == "magnitude",
     ),
     "mlp": ModelEntry(_mlp, Layout.GRID, "dense layers: fast for small pictures", reconstructs=True),
     "unet": ModelEntry(_unet, Layout.GRID, "corrects its input, with skip connections", restores=True),

@@ -271,8 +271,32 @@ class Autoencoder(nn.Module, ABC):
 
     def learns(self, name: str) -> bool:
         """Whether training changes a weight; all others stay as they are."""
+        return not self.is_fitted_afterwards(name)
+
+    def is_fitted_afterwards(self, name: str) -> bool:
+        """Whether a weight has no part in the loss, and is fitted to the codes once all others are trained."""
         del name
-        return True
+        return False
+
+    @property
+    def fits_draws(self) -> bool:
+        """Whether it learns by `fit_draws`, after training, which codes are asked for by a condition."""
+        return False
+
+    def fit_draws(self, codes: Posterior, condition: Tensor, example: Tensor, generator: torch.Generator) -> bool:
+        """Learns which codes examples of a condition have.
+
+        Args:
+            codes: of training examples, some of them several times, changed as training changes them.
+            condition: int64 `(rows, length)`, as in `encode`.
+            example: int64 `(rows,)`, which example each is.
+            generator: of all draws.
+
+        Returns:
+            Whether anything was learned.
+        """
+        del codes, condition, example, generator
+        return False
 
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a trained model, changed where this one, which starts from them, has other names or sizes.

@@ -12,8 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import MOST_LEVELS, MOST_WIDTH, Depth, Loss, ModelConfig, Width
+from musicae.models.autoencoder import MOST_LEVELS, MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
+from musicae.nn.bands import NOTES
 from musicae.nn.convolution import (
     ConvDecoder,
     ConvEncoder,
@@ -27,15 +28,12 @@ from musicae.nn.latent import Posterior
 from musicae.nn.layers import draw_rows
 from musicae.nn.note_prior import NotePrior
 from musicae.nn.prior import Prior, SequencePrior, StandardPrior
-from musicae.nn.sines_and_noise import BANDS, SinesAndNoise
 from musicae.spec import TensorSpec
 
 # Side of the squares of frequencies and frames that are the cells of the finest level.
 _PATCH = 2
 # How often time is halved between levels: once gives 15.6 moments from 62.5 frames a second (16 kHz, hop 256).
 _TIME_HALVINGS = 1
-_FEATURES = 2  # of complex spectra: loudness, and place
-_QUIET = 1e-3  # power of a cell that is not heard; a usual one has about 1
 
 
 class SpectrogramConfig(ModelConfig):
@@ -54,8 +52,6 @@ class SpectrogramConfig(ModelConfig):
     # Share of training examples whose moments are set to zero, so that what all moments have in common is stored in the
     # pooled vector.
     moments_dropped: float = Field(default=0.1, ge=0, lt=1)
-    # Whether, after everything else, a model with labels learns to draw the codes of notes that are asked for.
-    second_stage: bool = False
 
 
 class SpectrogramAutoencoder(GridAutoencoder):
@@ -68,10 +64,8 @@ class SpectrogramAutoencoder(GridAutoencoder):
         widths = config.widths
         self.strides = level_strides(len(widths), _TIME_HALVINGS)
         height, width = spec.shape[1:]
-        is_sound = spec.likelihood == "resynthesis"
-        self.is_banded = is_sound or config.banded
-        if self.is_banded:
-            height = BANDS.rows(height)
+        if config.banded:
+            height = NOTES.rows(height)
         self.sizes = level_sizes(-(-height // _PATCH), -(-width // _PATCH), len(widths), self.strides)
         super().__init__(spec, config)
         if spec.condition is not None and spec.condition[0] != NotePrior.LABEL_NUMBERS:
@@ -79,20 +73,15 @@ class SpectrogramAutoencoder(GridAutoencoder):
         coarse, _ = self.sizes[-1]
         outputs = self.latent.outputs_per_number
         self.rows = height
-        self.synthesis = SinesAndNoise(self.height, self.width) if is_sound else None
-        inputs, decoded = (_FEATURES, SinesAndNoise.OUTPUTS) if is_sound else (self.channels, self.likelihood.width)
-        self.encoder = ConvEncoder(_PATCH**2 * inputs, widths, config.blocks, self.strides)
+        decoded = self.likelihood.width
+        self.encoder = ConvEncoder(_PATCH**2 * self.channels, widths, config.blocks, self.strides)
         self.decoder = ConvDecoder(widths, _PATCH**2 * decoded, config.blocks, skips=False, strides=self.strides)
         self.to_pooled = nn.Linear(2 * widths[-1] * coarse, config.latent_size * outputs)
         self.from_pooled = nn.Linear(config.latent_size, widths[-1] * coarse)
         self.to_moments = nn.Conv2d(widths[-1], config.moment_size * outputs, 1) if config.moment_size else None
         self.from_moments = nn.Conv2d(config.moment_size, widths[-1], 1) if config.moment_size else None
         self.notes: NotePrior | None = None
-        if config.second_stage:
-            if spec.condition is None or config.prior != "sequence" or not config.moment_size:
-                raise ValueError(
-                    "a second stage of sound draws notes by their labels; set labels=true and prior=sequence"
-                )
+        if spec.condition is not None and isinstance(self._sequence_prior, SequencePrior):
             self.notes = NotePrior(config.latent_size, config.moment_size * coarse, self.sizes[-1][1])
         use_channels_last(self)
 
@@ -106,47 +95,43 @@ class SpectrogramAutoencoder(GridAutoencoder):
             return SequencePrior(shape, pooled=self.config.latent_size, moments=self.sizes[-1][1])
         return StandardPrior(shape)
 
-    def learns(self, name: str) -> bool:
-        """In the second stage only what draws codes."""
-        return self.notes is None or self.is_of_second_stage(name)
-
-    def is_of_second_stage(self, name: str) -> bool:
+    def is_fitted_afterwards(self, name: str) -> bool:
         return name.startswith("notes.")
 
     @property
     def draws_by_condition(self) -> bool:
-        return self.notes is not None
+        return self.notes is not None and self.notes.is_fitted
 
     def drawn(self, base: Tensor, condition: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """By what notes are asked for, where the model has learned that."""
-        if self.notes is None or condition is None:
+        if self.notes is None or not self.notes.is_fitted or condition is None:
             return super().drawn(base, condition, label)
-        return self._sequence_prior.from_standardised(*self.notes.from_base(base, condition))
-
-    def _loss_instead(
-        self, x: Tensor, target: Tensor | None, generator: torch.Generator | None, condition: Tensor | None
-    ) -> Loss | None:
-        """In the second stage −log p of the codes, given what the notes are called."""
-        if self.notes is None or condition is None:
-            return None
-        with torch.no_grad():
-            codes = self._sequence_prior.standardised(self.encode(x, condition).sample(generator))
-        total = -self.notes.log_prob(*codes, condition)
-        nothing = torch.zeros_like(total)
-        reconstruction = kl = nothing
-        if not self.training:
-            part = self.score(x, target, generator, condition).loss
-            reconstruction, kl = part.reconstruction, part.kl
-        return Loss(total.mean(), reconstruction.mean(), kl.mean(), nothing.mean(), nothing.mean())
+        prior = self._sequence_prior
+        assert prior is not None
+        return prior.from_standardised(*self.notes.from_base(base, condition))
 
     @property
-    def _sequence_prior(self) -> SequencePrior:
-        assert isinstance(self.latent.prior, SequencePrior)
-        return self.latent.prior
+    def fits_draws(self) -> bool:
+        return self.notes is not None
+
+    def fit_draws(self, codes: Posterior, condition: Tensor, example: Tensor, generator: torch.Generator) -> bool:
+        prior, notes = self._sequence_prior, self.notes
+        if prior is None or notes is None:
+            return False
+
+        def drawn(rows: Tensor) -> tuple[Tensor, Tensor]:
+            return prior.standardised(codes.rows(rows).sample(generator))
+
+        return notes.fit(drawn, condition, example, generator)
+
+    @property
+    def _sequence_prior(self) -> SequencePrior | None:
+        prior = getattr(self.latent, "prior", None)
+        return prior if isinstance(prior, SequencePrior) else None
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
-        shown = x if not self.is_banded else BANDS.means(x) if self.synthesis is None else _features(x)
+        shown = NOTES.means(x) if self.config.banded else x
         features = self.encoder(to_patches(shown, _PATCH))[-1]  # (batch, widths[-1], coarse, moments)
         # Mean and maximum over time: for lasting sounds, and for short ones.
         pooled = self.to_pooled(torch.cat([features.mean(-1), features.amax(-1)], dim=1).flatten(1))
@@ -167,14 +152,4 @@ class SpectrogramAutoencoder(GridAutoencoder):
                 rest = rest * kept
             cells = cells + self.from_moments(rest.unflatten(1, (-1, coarse, moments)))
         decoded = from_patches(self.decoder(cells, self.sizes), _PATCH, self.rows, self.width)
-        if self.synthesis is not None:
-            return self.synthesis(decoded)
-        return BANDS.spread(decoded, self.height) if self.is_banded else decoded
-
-
-def _features(spectrum: Tensor) -> Tensor:
-    """What the encoder is given of complex spectra: loudness and place, `(batch, 2, rows, time)`."""
-    power = BANDS.means(spectrum.square().sum(1, keepdim=True))
-    loudness = 0.3 * torch.log(power + _QUIET)
-    place = torch.linspace(-1, 1, power.shape[2], device=power.device, dtype=power.dtype)[:, None].expand_as(power)
-    return torch.cat([loudness, place], dim=1)
+        return NOTES.spread(decoded, self.height) if self.config.banded else decoded

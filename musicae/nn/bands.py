@@ -51,6 +51,9 @@ class Bands:
 EXTENSION = Bands(64, ((48, 4), (16, 8), (8, 16)))
 """Of a model that fills in a missing band. With windows of 32 ms: single frequencies to 2 kHz, 125 Hz to 8 kHz, 250 Hz
 to 12 kHz, 500 Hz above."""
+NOTES = Bands(384, ((64, 4), (128, 16)))
+"""Of sound that is made of a code. With windows of 93 ms: single frequencies to 4.1 kHz, the highest note of a piano,
+43 Hz to 6.9 kHz, 172 Hz above."""
 
 
 def below_the_end(power: Tensor, share: float = 0.0) -> Tensor:

@@ -382,6 +382,8 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         and value.is_floating_point() == own[name].is_floating_point()
         for name, value in found.items()
     }
+    found = {name: value for name, value in found.items() if not model.is_fitted_afterwards(name)}
+    own = {name: value for name, value in own.items() if not model.is_fitted_afterwards(name)}
     kept = {name for name in own if not model.learns(name)}
     missing = sorted(name for name in kept if not fits.get(name, False))
     if missing:

@@ -1,4 +1,4 @@
-"""Fits the prior of a trained model to the codes of its training data.
+"""Fits the prior of a trained model, and what draws its codes by a condition, to the codes of its training data.
 
 This is ex-post density estimation (Ghosh et al., 2020). Only priors that are `is_fitted_afterwards` are fitted.
 """
@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from musicae.data.dataset import DataSet
 from musicae.domain import Domain
@@ -16,6 +17,8 @@ from musicae.precision import best_device
 from musicae.training.checkpoint import Manifest
 
 _MOST_EXAMPLES = 20_000
+_VARIATIONS = 3
+"""How often examples are encoded once more, changed, for a model that learns to draw them by a condition."""
 _FITTED = "prior_fitted"
 """Marks, among a checkpoint's metrics, that its prior was fitted, so that a resumed run doesn't fit it again."""
 _FORMER_FITTED = "prior_settled"
@@ -24,7 +27,7 @@ _METRICS_OF_THE_PRIOR = ("loss", "kl_bits", "elbo_nats")
 
 @torch.no_grad()
 def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset: DataSet) -> Manifest:
-    """Fits the prior of a model, see `Prior.fit`.
+    """Fits the prior of a model, see `Prior.fit`, and what draws its codes, see `Autoencoder.fit_draws`.
 
     Args:
         network: changed in place.
@@ -47,13 +50,37 @@ def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset:
         device = torch.device("cpu")
     network = network.to(device)
     indices = dataset.splits["train"][:: math.ceil(len(dataset.splits["train"]) / _MOST_EXAMPLES)]
-    posteriors = []
-    for part in np.array_split(indices, -(-len(indices) // domain.spec.evaluation_batch)):
-        batch = domain.tensor(torch.from_numpy(np.array(dataset.examples[part])))
-        condition = None if batch.condition is None else batch.condition.to(device)
-        posteriors.append(network.encode(batch.target.to(device), condition))
     generator = torch.Generator(device).manual_seed(manifest.training.get("seed", 0))
-    if not latent.prior.fit(Posterior.joined(posteriors), generator):
+    codes, condition = _encoded(network, domain, dataset.examples, indices, device)
+    is_fitted = latent.prior.fit(codes, generator)
+    if network.fits_draws and condition is not None:
+        count = min(_VARIATIONS, _MOST_EXAMPLES // len(indices) - 1)
+        varied = [_encoded(network, domain, dataset.examples, indices, device, generator) for _ in range(count)]
+        many = Posterior.joined([codes, *(posterior for posterior, _ in varied)])
+        conditions = torch.cat([condition, *(each for _, each in varied if each is not None)])
+        example = torch.arange(len(indices), device=device).repeat(1 + count)
+        is_fitted |= network.fit_draws(many, conditions, example, generator)
+    if not is_fitted:
         return manifest
     metrics = {name: value for name, value in manifest.metrics.items() if name not in _METRICS_OF_THE_PRIOR}
     return manifest.model_copy(update={"metrics": {**metrics, _FITTED: 1.0}})
+
+
+def _encoded(
+    network: Autoencoder,
+    domain: Domain,
+    examples: np.ndarray,
+    indices: np.ndarray,
+    device: torch.device,
+    generator: torch.Generator | None = None,
+) -> tuple[Posterior, Tensor | None]:
+    """Posteriors of some examples, and their conditions; with a generator changed as training changes them."""
+    posteriors, conditions = [], []
+    for part in np.array_split(indices, -(-len(indices) // domain.spec.evaluation_batch)):
+        stored = torch.from_numpy(np.array(examples[part]))
+        target, condition = domain.tensor(stored if generator is None else stored.to(device), generator)
+        condition = None if condition is None else condition.to(device)
+        posteriors.append(network.encode(target.to(device), condition))
+        conditions.append(condition)
+    known = [condition for condition in conditions if condition is not None]
+    return Posterior.joined(posteriors), torch.cat(known) if known else None

@@ -97,7 +97,7 @@ def test_the_first_example_of_a_file_has_its_label(tmp_path: Path) -> None:
     (tmp_path / "cello").mkdir()
     path = tmp_path / "cello" / "69-64.wav"
     soundfile.write(path, 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE_HZ) / RATE_HZ), RATE_HZ)
-    config = AudioConfig(n_fft=512, chunk_s=0.6, representation="synthesis", labels=True)
+    config = AudioConfig(n_fft=512, chunk_s=0.6, representation="magnitude", labels=True)
     domain = AudioDomain(AudioDomain.configure(config, [path]))
 
     stored = torch.from_numpy(domain.read(path).examples)
