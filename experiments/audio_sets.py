@@ -19,8 +19,8 @@ import click
 import numpy as np
 import pretty_midi
 import soundfile
-from audio_clips import read_mono, resampled
 from instruments import pitch_of
+from sounds import read_mono, resampled
 
 from musicae.music.chords import NO_CHORD, chord_line, chord_pitches
 from musicae.music.piece import Piece

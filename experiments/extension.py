@@ -10,35 +10,40 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import audio_clips
 import numpy as np
+import sound_clips
+import sounds
 import torch
-import wide_clips
 from stored import trained_model
 
 from musicae.audio import stft as signal
 from musicae.audio.bandwidth import bandwidth_hz
+from musicae.audio.config import AudioConfig
 from musicae.audio.metrics import perceptual_scores
+from musicae.audio.representation import FORMS
 from musicae.audio.sound import Sound
 from musicae.evaluation.bootstrap import mean_intervals
+from musicae.nn.bands import EXTENSION
+from musicae.nn.correction import ExtendCorrection
 
 STEPS = {"8 to 16 kHz": (8_000, 16_000), "16 to 48 kHz": (16_000, 48_000)}
 _LEVEL, _LEAST_SHARE = 0.1, 1e-5
 _N_FFT_S = 0.032
+_MODEL_N_FFT = 1536  # of `upscale-48k`
 _LONGEST_S = 6.0
 _LEAST_POWER = 1e-8
 
 
-def sounds(sets: Path, split: str) -> Iterator[tuple[str, str, np.ndarray]]:
+def chosen_sounds(sets: Path, split: str) -> Iterator[tuple[str, str, np.ndarray]]:
     """Group, name and samples at 48 kHz."""
     if split == "validation":
-        for group, name, samples in wide_clips.sounds(sets, "validation"):
+        for group, name, samples in sound_clips.sounds(sets, "validation"):
             if group != "speech, digits":  # they were recorded at 8 kHz
                 yield group, name, samples
         return
-    for path in audio_clips.held_out(sets / "speech_kerstin16k", "test"):
-        yield "speech, held-out sentences", path.name, audio_clips.read_mono(path, wide_clips.RATE_HZ)
-    yield from wide_clips.sounds(sets, "outside")
+    for path in sounds.held_out(sets / "speech_kerstin16k", "test"):
+        yield "speech, held-out sentences", path.name, sounds.read_mono(path, sound_clips.RATE_HZ)
+    yield from sound_clips.sounds(sets, "outside")
 
 
 def measured(trained: Any, sets: Path, split: str) -> dict[str, Any]:
@@ -46,11 +51,11 @@ def measured(trained: Any, sets: Path, split: str) -> dict[str, Any]:
     found: dict[str, dict[str, dict[str, list[tuple[str, float]]]]] = {
         step: defaultdict(lambda: defaultdict(list)) for step in STEPS
     }
-    for group, clip, whole in sounds(sets, split):
-        samples = whole[: round(_LONGEST_S * wide_clips.RATE_HZ)]
-        if len(samples) < wide_clips.RATE_HZ:
+    for group, clip, whole in chosen_sounds(sets, split):
+        samples = whole[: round(_LONGEST_S * sound_clips.RATE_HZ)]
+        if len(samples) < sound_clips.RATE_HZ:
             continue
-        end_hz = bandwidth_hz(Sound(samples, wide_clips.RATE_HZ))
+        end_hz = bandwidth_hz(Sound(samples, sound_clips.RATE_HZ))
         for step, (low_hz, high_hz) in STEPS.items():
             # A third of what is missing has to be there, at least, to be judged.
             if end_hz > low_hz / 2 + (high_hz - low_hz) / 6:
@@ -62,9 +67,9 @@ def measured(trained: Any, sets: Path, split: str) -> dict[str, Any]:
 def _scores(
     trained: Any, samples: np.ndarray, low_hz: int, high_hz: int, end_hz: float, group: str
 ) -> dict[str, float]:
-    clean = audio_clips.resampled(samples, wide_clips.RATE_HZ, high_hz)
-    low = audio_clips.resampled(clean, high_hz, low_hz)
-    plain = audio_clips.resampled(low, low_hz, high_hz)
+    clean = sounds.resampled(samples, sound_clips.RATE_HZ, high_hz)
+    low = sounds.resampled(clean, high_hz, low_hz)
+    plain = sounds.resampled(low, low_hz, high_hz)
     ours = trained.upscale(Sound(low, low_hz, subtype="FLOAT")).mono().resample(high_hz).samples
     ours = ours.reshape(-1)
     size = min(map(len, (clean, plain, ours)))
@@ -91,11 +96,30 @@ def _scores(
         if end <= top_hz * 1.02 and power[1] > _LEAST_POWER:
             scores[f"third_{third}_db"] = 10 * float(np.log10((power[0] + 1e-12) / power[1]))
     if group.startswith("speech") and high_hz == 16_000:
-        for name, estimate in (("resampled", plain), ("model", ours)):
+        best = _with_true_levels(samples, low, low_hz)
+        best = gain * sounds.resampled(best, sound_clips.RATE_HZ, high_hz)[:size]
+        for name, estimate in (("resampled", plain), ("model", ours), ("ceiling", best)):
             both = (torch.from_numpy(part)[None] for part in (estimate, clean))
             for measure, value in perceptual_scores(*both, sample_rate_hz=high_hz).items():
                 scores[f"{name}_{measure}"] = float(value)
     return scores
+
+
+def _with_true_levels(samples: np.ndarray, low: np.ndarray, low_hz: int) -> np.ndarray:
+    """What a model would make of a low sound that knew the level of each row at each moment, `(samples,)`."""
+    config = AudioConfig(sample_rate_hz=sound_clips.RATE_HZ, n_fft=_MODEL_N_FFT, representation="top")
+    form = FORMS["top"](config)
+    raised = sounds.resampled(low, low_hz, sound_clips.RATE_HZ)
+    size = min(len(samples), len(raised))
+    hops = size // config.hop_samples * config.hop_samples
+    truth, given = (
+        signal.stft(torch.from_numpy(part[:hops])[None].float(), n_fft=_MODEL_N_FFT) for part in (samples, raised)
+    )
+    shown = form.of_spectrum(given, bandwidth_hz(Sound(low, low_hz)))
+    level = EXTENSION.means(truth.square().sum(1, keepdim=True)).sqrt()
+    filled = form.spectrum_of(ExtendCorrection(2).filled(shown, level), shown)
+    answer: np.ndarray = signal.inverse_stft(filled, samples=hops)[0].numpy()
+    return np.pad(answer, (0, len(samples) - hops))
 
 
 def _summary(row: dict[str, list[tuple[str, float]]]) -> dict[str, float]:

@@ -6,12 +6,16 @@ from typing import Any
 import librosa
 import numpy as np
 import torch
-from audio import paths_between, pca_scores
+from judges import cepstra, frechet_distance
 from stored import trained_model
+from torch import Tensor
 
+from musicae.audio import stft as signal
 from musicae.audio.sound import Sound
-from musicae.data.dataset import load_dataset, split_of_run, unseen
+from musicae.data.dataset import DataSet, load_dataset, split_of_run, unseen
 from musicae.evaluation.bootstrap import mean_intervals
+from musicae.evaluation.linear import fitted_pca, pca_restored
+from musicae.inference.interpolate import changes
 from musicae.trained import TrainedModel
 
 NAME = "notes-44k"
@@ -21,6 +25,7 @@ _FRAME, _PITCH_RATE_HZ, _LOWEST_HZ, _HIGHEST_HZ = 2048, 22_050, 30.0, 2_000.0
 _STEADY_SHARE = 0.9  # of the frames
 _ACTIVE_DB = 30.0
 _CENTS = 50
+_PAIRS, _STEPS = 48, 9
 
 
 def notes(sets: Path, runs: Path) -> dict[str, Any]:
@@ -93,3 +98,53 @@ def measured(note: Sound) -> tuple[np.ndarray, float]:
         low, sr=_PITCH_RATE_HZ, fmin=_LOWEST_HZ, fmax=_HIGHEST_HZ, frame_length=_FRAME, hop_length=_FRAME // 4
     )
     return librosa.hz_to_midi(frequency_hz[is_voiced]), level_db
+
+
+def pca_scores(trained: TrainedModel, dataset: DataSet, target: Tensor, owner: np.ndarray | None) -> dict[str, float]:
+    """Of notes rebuilt from as many principal components as the code has numbers, or as the training notes allow."""
+    domain = trained.domain
+    components = fitted_pca(domain, dataset, dataset.splits["train"], trained.network.latent_shape[0])
+    scores = domain.metrics(pca_restored(components, target), target, target)
+    found = {measure: float(values.nanmean()) for measure, values in scores.items()}
+    ends = mean_intervals(scores["log_mel_l1"].double().numpy()[:, None], owner)
+    if ends is not None:
+        found |= {"log_mel_l1_low": float(ends[0][0]), "log_mel_l1_high": float(ends[1][0])}
+    return found | {"components": int(components.n_components_)}
+
+
+def paths_between(trained: TrainedModel, recorded: Tensor, others: Tensor) -> dict[str, Any]:
+    """How evenly paths between notes run, and how much their middles are like notes.
+
+    Args:
+        trained: a model of notes.
+        recorded: stored examples, of which paths are.
+        others: of notes, which the middles of paths are compared with.
+    """
+    domain, rng = trained.domain, np.random.default_rng(0)
+    recorded = recorded.float()
+    jumps: dict[str, list[float]] = {"model": [], "crossfade": []}
+    middles: dict[str, list[Tensor]] = {"model": [], "crossfade": []}
+    for _ in range(_PAIRS):
+        first, second = rng.choice(len(recorded), 2, replace=False)
+        ends = [domain.tensor(recorded[index : index + 1]).target for index in (first, second)]
+        path = trained.interpolate(*ends, _STEPS).tensor
+        share = torch.linspace(0, 1, _STEPS)[:, None]
+        crossfade = domain.tensor((1 - share) * recorded[first] + share * recorded[second]).target
+        for name, points in (("model", path), ("crossfade", crossfade)):
+            steps = changes(_log_mel(trained, points), domain.spec.layout)
+            jumps[name].append(float(steps.max() / steps.mean()))
+            middles[name].append(points[_STEPS // 2])
+    notes_like = cepstra(_log_mel(trained, domain.tensor(others.float()).target))
+    return {
+        name: {
+            "largest_over_mean_step": float(np.mean(ratios)),
+            "frechet_of_middles": frechet_distance(cepstra(_log_mel(trained, torch.stack(middles[name]))), notes_like),
+        }
+        for name, ratios in jumps.items()
+    }
+
+
+def _log_mel(trained: TrainedModel, batch: Tensor) -> Tensor:
+    linear = batch[:, 0].square()
+    mel = signal.mel_magnitude(linear, sample_rate_hz=trained.domain.config.sample_rate_hz)
+    return mel.clamp_min(signal.LOG_MEL_FLOOR).log()

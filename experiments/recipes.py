@@ -197,12 +197,13 @@ def _live(minutes: float, learning_rate: float, **more: Any) -> Recipe:
     return _wide(minutes, learning_rate, **apart, **more)
 
 
+_FALLING_VOICES = ("sound/voices", "sound/voices_moved")
 _MANY_MICROPHONES = ("sound/community/voices", "sound/community/voices_moved", "speech48k/art4apps-en")
 
 
-def _extension(minutes: float, **more: Any) -> Recipe:
-    """The model that fills in the top of the band."""
-    sets = ("sound/voices", "sound/voices_moved", *_MANY_MICROPHONES, "sound/free_speech")
+def _extension(minutes: float, voices: tuple[str, ...] = (), **more: Any) -> Recipe:
+    """The model that fills in the top of the band; `voices` beside those that reach beyond 7 kHz."""
+    sets = (*voices, *_MANY_MICROPHONES, "sound/free_speech")
     music = ("sound/music_train", "sound/font_music", "sound/free_music")
     sizes = {"widths": (32, 48, 64, 96, 128), "square_halvings": 2, "sample_rate_hz": 48_000, "n_fft": 1536}
     settings = {**sizes, **_LONGER, "evaluate_every": 500, "weight_decay": 0.02}
@@ -268,7 +269,9 @@ _SOUNDS: dict[str, Recipe] = {
     ),
     # 48 kHz. The network sees up to 8 kHz what it saw before, and learns what lies above. (The legs before were trained
     # when the network wasn't given a row's place, whose weights began at zero.)
-    "denoise-48k": _wide(72, 3e-4, start_from="denoise-16k", bits=8, shipped_as="denoise-48k"),
+    "denoise-48k-start": _wide(72, 3e-4, start_from="denoise-16k", bits=8, is_leg=True),
+    # Music that is nearly clean, and whose highs are soft, is to stay as it is.
+    "denoise-48k": _wide(48, 3e-4, snr_db_high=45.0, start_from="denoise-48k-start", bits=8, shipped_as="denoise-48k"),
     # Causal; 20 ms behind. First large batches, and sound that is nearly clean.
     "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, snr_db_high=35.0, is_leg=True),
     "denoise-live-48k-middle": _live(22, 1.5e-3, snr_db_high=35.0, start_from="denoise-live-48k-start", is_leg=True),
@@ -276,8 +279,14 @@ _SOUNDS: dict[str, Recipe] = {
     "denoise-live-48k-late": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, is_leg=True),
     "denoise-live-48k": _live(45, 1e-3, start_from="denoise-live-48k-late", bits=8, shipped_as="denoise-live-48k"),
     # From any end of the band to 24 kHz. At higher rates, and without decay, features grow until they say nothing.
-    "upscale-48k-start": _extension(35, learning_rate=8e-4, bits=8, is_leg=True),
-    "upscale-48k": _extension(40, learning_rate=6e-4, start_from="upscale-48k-start", bits=8, shipped_as="upscale-48k"),
+    "upscale-48k-start": _extension(35, voices=_FALLING_VOICES, learning_rate=8e-4, bits=8, is_leg=True),
+    "upscale-48k-middle": _extension(
+        24, voices=_FALLING_VOICES, learning_rate=6e-4, start_from="upscale-48k-start", is_leg=True
+    ),
+    # Without voices whose highs a codec had taken, which taught that voices have none.
+    "upscale-48k": _extension(
+        30, learning_rate=6e-4, start_from="upscale-48k-middle", bits=8, shipped_as="upscale-48k"
+    ),
     # Single notes, of recorded instruments and of a sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
     "notes-16k-middle": _sound(

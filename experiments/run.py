@@ -2,7 +2,7 @@
 
     python experiments/run.py --sets FOLDER melody-2bar          # trains its legs one after the other, and scores it
     python experiments/run.py --sets FOLDER --ship melody-2bar   # and writes musicae/pretrained/melody-2bar
-    python experiments/run.py --sets FOLDER audio-baselines      # denoisers and baselines: shipped ones, or of --runs
+    python experiments/run.py --sets FOLDER audio-outside        # denoisers and others: shipped ones, or of --runs
     python experiments/run.py --sets FOLDER all                  # all recipes, then all measurements
 
 `--sets` is a folder with the unpacked data sets, one sub-folder each, and what audio_sets.py, debian_sounds.py and
@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import audio
-import audio_validation
 import click
 import denoisers
 import extension
@@ -35,6 +33,8 @@ import quantisation
 import report
 import ship
 import smg
+import sound_choices
+import sound_cost
 import start_up
 import stored
 import studio
@@ -66,18 +66,15 @@ class Measurement:
 
 
 MEASUREMENTS: dict[str, Measurement] = {
-    "audio-baselines": Measurement(audio.denoising, "denoisers, Wiener filter, noisereduce and the best mask"),
     "audio-outside": Measurement(denoisers.outside, "the whole band, beside RNNoise and DeepFilterNet3, outside sets"),
     "audio-wide-validation": Measurement(denoisers.validation, "the same on clips for choosing"),
     "audio-stereo": Measurement(denoisers.stereo, "stereo music at 44.1 kHz, clean and with hiss, hum and a fan"),
     "audio-tonal": Measurement(denoisers.tonal, "clean whistles, howls, sirens, bells and synthesizers", False),
-    "audio-clean-input": Measurement(audio.clean_input, "what denoisers do to clean sound, a tone, silence"),
     "audio-band-extension": Measurement(extension.test, "8 kHz sound made 16 and 16 made 48, beside resampling"),
     "audio-band-validation": Measurement(extension.validation, "the same on clips for choosing"),
     "audio-notes": Measurement(notes.notes, "notes rebuilt, asked for and morphed, PCA, crossfades"),
-    "audio-cost": Measurement(audio.cost, "speed and memory of cleaning sound", needs_sets=False),
-    "audio-validation": Measurement(audio_validation.gains, "gains on validation clips, by which trainings are chosen"),
-    "audio-choices": Measurement(audio_validation.choices, "overlap, bfloat16, noise profile"),
+    "audio-cost": Measurement(sound_cost.cost, "speed and memory of cleaning sound", needs_sets=False),
+    "audio-choices": Measurement(sound_choices.choices, "overlap, bfloat16, noise profile"),
     "image-pca": Measurement(image.linear_codes, "principal components of digits and their nearest neighbours"),
     "image-samples": Measurement(image.drawn, "digits that models draw: Fréchet distance, label agreement"),
     "image-elsewhere": Measurement(image.elsewhere, "models of digits on satellite photographs"),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from play_tables import Table
-from recipes import RECIPES
 from stored import read, with_interval
 
 _NOT_YET = "Not measured yet: these sets are looked at once, when no training follows."
@@ -87,57 +86,24 @@ def tonal(table: Table) -> str:
     return table(["signal to error, dB, the lowest of four", *kinds], rows)
 
 
-# The clips of the training sets' test parts
-
-
-def gains(table: Table) -> str:
-    """SI-SDR gains of every method, noise and ratio."""
-    return _gains(table, read("audio-baselines"))
-
-
-def _gains(table: Table, found: dict[str, Any]) -> str:
-    in_all = set.intersection(*(set(row) for row in found.values()))
-    names = [name for name in next(iter(found.values())) if name in in_all and name != "noisy"]
-    rows = [
-        [f"{place} in, {row['noisy']['clips']} clips", *(with_interval(row[name], "gain_db", ".1f") for name in names)]
-        for place, row in found.items()
-    ]
-    return table(["gain in SI-SDR, dB (95%)", *names], rows)
-
-
-def speech(table: Table) -> str:
-    """Perceptual and spectral scores of speech in recorded noise."""
-    found = read("audio-baselines")["speech, recorded noise, 5 dB"]
-    measures = ("pesq", "stoi", "multi_resolution_distance", "log_mel_l1", "log_spectral_distance_db")
-    rows = [
-        [measure.replace("_", " "), *(f"{row[measure]:.2f}" for row in found.values())]
-        for measure in measures
-        if measure in found["noisy"]
-    ]
-    rows.append(["better than the Wiener filter", *(f"{row['wins_over_wiener']:.0%}" for row in found.values())])
-    return table(["speech in recorded noise, 5 dB in", *found], rows)
-
-
-def clean_input(table: Table) -> str:
-    rows = [
-        [
-            name,
-            f"{row['clean_si_sdr_db']:.1f} dB",
-            f"{row['clean_si_sdr_db_lowest']:.1f} dB",
-            f"{row['tone_change_db']:+.1f} dB",
-            "yes" if row["silence_stays"] else "no",
-        ]
-        for name, row in read("audio-clean-input").items()
-    ]
-    return table(
-        ["input without noise", "SI-SDR of clean clips", "the worst clip", "440 Hz tone", "silence stays"], rows
-    )
+# Sound that is filled in or made
 
 
 def band_extension(table: Table) -> str:
+    """Sounds that nobody chose by."""
+    found = read("audio-band-extension")
+    return _bands(table, found) if found else _NOT_YET
+
+
+def band_validation(table: Table) -> str:
+    """The clips for choosing."""
+    return _bands(table, read("audio-band-validation"))
+
+
+def _bands(table: Table, found: dict[str, Any]) -> str:
     """Measures of filled bands, a table for each step."""
     tables = []
-    for step, groups in read("audio-band-validation").items():
+    for step, groups in found.items():
         has_pesq = any("model_pesq" in row for row in groups.values())
         head = [step, "clips", "level of thirds", "LSD resampled", "LSD mean spectrum", "LSD `upscale-48k` (95%)"]
         rows = [
@@ -150,10 +116,17 @@ def band_extension(table: Table) -> str:
                 f"{row['mean_spectrum_lsd_db']:.1f} dB",
                 f"{with_interval(row, 'model_lsd_db', '.1f')} dB",
             ]
-            + ([f"{row['resampled_pesq']:.2f} → {row['model_pesq']:.2f}" if "model_pesq" in row else "–"] * has_pesq)
+            + (
+                [
+                    f"{row['resampled_pesq']:.2f} → {row['model_pesq']:.2f} ({row['ceiling_pesq']:.2f})"
+                    if "model_pesq" in row
+                    else "–"
+                ]
+                * has_pesq
+            )
             for group, row in groups.items()
         ]
-        tables.append(table([*head, *["PESQ resampled → ours"] * has_pesq], rows))
+        tables.append(table([*head, *["PESQ resampled → ours (ceiling)"] * has_pesq], rows))
     return "\n\n".join(tables)
 
 
@@ -198,19 +171,6 @@ def cost(table: Table) -> str:
     return table(["what", "measured"], rows)
 
 
-def validation_gains(table: Table) -> str:
-    """Only final models: what legs gained is in the log and in the JSON."""
-    found = {
-        name: row for name, row in read("audio-validation").items() if name not in RECIPES or not RECIPES[name].is_leg
-    }
-    rows = [
-        [f"{sound}, {noise}", *(f"{each[sound][noise]:.1f}" for each in found.values())]
-        for sound, row in next(iter(found.values())).items()
-        for noise in row
-    ]
-    return table(["gain in SI-SDR, dB", *found], rows)
-
-
 _CHOICES = {
     "overlap": "chunk by chunk against at once: difference, dB",
     "precision": "masks in bfloat16 against float32",
@@ -229,7 +189,7 @@ def choices(table: Table) -> str:
 
 TABLES: dict[str, Callable[[Table], str]] = {
     "outside": outside, "outside_groups": outside_groups, "outside_speech": outside_speech,
-    "wide_validation": wide_validation, "stereo": stereo, "tonal": tonal, "gains": gains, "speech": speech,
-    "clean_input": clean_input, "band_extension": band_extension, "notes": notes, "cost": cost,
-    "validation_gains": validation_gains, "choices": choices,
+    "wide_validation": wide_validation, "stereo": stereo, "tonal": tonal,
+    "band_extension": band_extension, "band_validation": band_validation, "notes": notes, "cost": cost,
+    "choices": choices,
 }  # fmt: skip

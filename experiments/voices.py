@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import numpy as np
 import soundfile
-from audio_clips import held_out, read_mono, resampled, sound_files
+from sounds import held_out, read_mono, resampled, sound_files
 
 from musicae.audio.noise_recordings import without_silence
 from musicae.errors import MusicaeError

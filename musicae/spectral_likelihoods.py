@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.likelihoods import LEARNING_RATE_FACTOR, Likelihood, bounded_logarithm
-from musicae.nn.bands import EXTENSION, below_the_end
+from musicae.nn.bands import EXTENSION, PRESENT, below_the_end
 from musicae.precision import in_float32
 from musicae.spec import TensorSpec
 
@@ -80,20 +80,20 @@ class BandLevels(Estimate):
 
     Two Laplace distributions with the scale that fits the example best (profile likelihoods): one over the level of
     every row of `musicae.nn.bands.EXTENSION` in every frame, and one over the levels of wider bands over the whole
-    example, since medians of levels that can't be known are softer than the sound. Rows above the highest one that the
-    target holds are not judged: many recordings end at 8 or at 16 kHz.
+    example, since medians of levels that can't be known are softer than the sound. Many recordings end at 8 or at 16
+    kHz, softened before that by a filter; rows near the highest one that the target holds, and above, are not judged.
     """
 
     OVERALL_WEIGHT = 0.3
     _WIDE = 6  # rows
     _LEAST_POWER = 1e-6
-    _PRESENT = 1e-6  # of the loudest cell
+    _UNFILTERED = 0.92  # of the frequencies up to the end
     _FLOOR = 0.03  # nepers
 
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         ours, theirs = (EXTENSION.means(spectrum.square().sum(1)) for spectrum in (parameters, target))
-        judged = below_the_end(theirs, self._PRESENT)  # (batch, rows)
+        judged = self._judged(theirs, target.shape[2])
         frames = self._levels(ours).sub(self._levels(theirs)).abs().mean(-1)
         count = judged.sum(1).clamp_min(1)
         near = torch.log((frames * judged).sum(1) / count + self._FLOOR)
@@ -103,6 +103,13 @@ class BandLevels(Estimate):
         ]
         overall = (self._levels(wide[0]) - self._levels(wide[1])).abs().mean(1)
         return -target[0].numel() * (near + self.OVERALL_WEIGHT * torch.log(overall + self._FLOOR))
+
+    def _judged(self, power: Tensor, frequencies: int) -> Tensor:
+        """Which rows are, bool `(batch, rows)`."""
+        present = below_the_end(power, PRESENT)
+        middle = EXTENSION.middles(frequencies).to(power)
+        end = (middle * present).amax(1, keepdim=True)
+        return present & ((middle <= self._UNFILTERED * end) | present[:, -1:])
 
     def _levels(self, power: Tensor) -> Tensor:
         return 0.5 * torch.log(power + self._LEAST_POWER)

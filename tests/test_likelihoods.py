@@ -158,6 +158,18 @@ def test_band_levels_are_scored_and_phases_are_not():
     assert (best > near).all()
 
 
+def test_rows_near_the_end_of_a_target_are_not_judged():
+    spec = TensorSpec(layout=Layout.GRID, shape=(2, 769, 8), likelihood="band_levels", correction="extend")
+    likelihood = build_likelihood(spec)
+    whole = torch.randn(1, 2, 769, 8, generator=torch.Generator().manual_seed(0))
+    number = torch.arange(769)[:, None]
+    ends = whole * (number < 256) * torch.where(number < 240, 1.0, 0.03)  # a filter softened its last sixteenth
+    for target, first, is_judged in ((ends, 248, False), (ends, 300, False), (ends, 200, True), (whole, 700, True)):
+        louder = torch.where(number >= first, 3 * target, target)
+        differs = likelihood.log_prob(louder, target) < likelihood.log_prob(target, target)
+        assert bool(differs) == is_judged
+
+
 def test_magnitude_score_is_a_gaussian_of_cells_and_laplaces_of_logarithms_of_bands():
     spec = TensorSpec(layout=Layout.GRID, shape=(1, 65, 7), likelihood="magnitude")
     likelihood = build_likelihood(spec)

@@ -12,6 +12,7 @@ from musicae.audio.noise import convolved, host_generator, room_response, row_in
 GAIN_DB = 9.0
 COLOUR_DB = 6.0
 TILT_DB, TILT_FROM_HZ = 3.0, 1_000.0  # an octave
+DULL_SHARE, DULL_FROM_HZ, DULL_DB = 0.3, (1_000.0, 8_000.0), (3.0, 12.0)  # an octave, from somewhere there on
 PITCH_SEMITONES = 1.0
 _COLOUR_POINTS = 6
 ROOM_SHARE = 0.25
@@ -77,6 +78,23 @@ def tilted(spectrum: Tensor, generator: torch.Generator, *, sample_rate_hz: int)
     frequency_hz = torch.linspace(0, sample_rate_hz / 2, spectrum.shape[2], device=spectrum.device)
     octaves = (frequency_hz / TILT_FROM_HZ).clamp_min(1).log2()
     return spectrum * 10 ** (slope_db * octaves / 20)[:, None, :, None]
+
+
+def dulled(spectrum: Tensor, generator: torch.Generator, *, sample_rate_hz: int) -> Tensor:
+    """Makes the highs of some sounds fall off, as those of old recordings and warm mixes do; soft highs are no noise.
+
+    Args:
+        spectrum: `(batch, channels, frequency, time)`, linear.
+        generator: on the same device.
+        sample_rate_hz: of the sound.
+    """
+    rows = len(spectrum)
+    share, place, depth = (uniform((rows, 1), generator) for _ in range(3))
+    lowest, highest = DULL_FROM_HZ
+    slope_db = (DULL_DB[0] + (DULL_DB[1] - DULL_DB[0]) * depth) * (share < DULL_SHARE)
+    frequency_hz = torch.linspace(0, sample_rate_hz / 2, spectrum.shape[2], device=spectrum.device)
+    octaves = (frequency_hz / (lowest * (highest / lowest) ** place)).clamp_min(1).log2()
+    return spectrum * 10 ** (-slope_db * octaves / 20)[:, None, :, None]
 
 
 def pitched(spectrum: Tensor, semitones: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from musicae.audio.sound import Sound
+from musicae.nn.bands import PRESENT
 from musicae.stft import stft
 
 _WINDOW_S, _HELD_S = 0.043, 0.1  # a click and the ends of a sound reach every frequency, but not for so long
 _FRAMES_AT_ONCE = 512
-_SHARE = 1e-6  # of the loudest cell's power
 _LEAKED = 4  # frequencies beyond the last one that a Hann window shows within 60 dB
 _NEARLY_ALL = 0.95  # of half the rate, where the filters of converters end
 _STEPS = {"PCM_U8": 2.0**-7, "PCM_S8": 2.0**-7, "PCM_16": 2.0**-15}
@@ -50,7 +50,7 @@ def _measured(sound: Sound) -> float:
     loudest = float(held.max())
     rounding = 0.375 * n_fft * _STEPS.get(sound.subtype, 0.0) ** 2 / 12
     power = held.min(0) if (held.min(0) > 0).any() else held.max(0)  # the latter of what is shorter
-    present = np.flatnonzero(power > max(_SHARE * loudest, _ABOVE_ROUNDING * rounding))
+    present = np.flatnonzero(power > max(PRESENT * loudest, _ABOVE_ROUNDING * rounding))
     if not len(present):
         return rate_hz / 2
     highest_hz = float(present[-1] - _LEAKED) * rate_hz / n_fft

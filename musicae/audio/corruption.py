@@ -13,7 +13,7 @@ from torch import Tensor
 from musicae.audio import stft as signal
 from musicae.audio.noise import NOISES, gusts, host_generator, row_index, rows_below, uniform
 from musicae.audio.noise_recordings import NoiseRecordings
-from musicae.nn.bands import below_the_end
+from musicae.nn.bands import PRESENT, below_the_end
 
 # A frame this far below the loudest one is a pause; pauses don't count towards the signal's power, or a
 # slow speaker would be given less noise than a quick one.
@@ -155,8 +155,6 @@ class CutBand:
     START = (0.86, 0.97)  # of the band that is kept; SoX's resampler begins at 0.93
     # How much of what lies between the start and the edge the fall takes; SoX's three quarters.
     FALL = (0.5, 1.0)
-    PRESENT = 1e-6
-    """Of the loudest cell's power: a softer frequency is not there."""
 
     def __init__(self, *, sample_rate_hz: int, n_fft: int, chunk_samples: int) -> None:
         """Takes the rate and the shape of the spectra."""
@@ -172,7 +170,7 @@ class CutBand:
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """`(batch, 2, frequency, time)` → the same without its upper band; a sound that ends low stays as it is."""
         rows, bin_hz = len(clean), self._sample_rate_hz / self._n_fft
-        own_hz = below_the_end(clean.square().sum(1), self.PRESENT).sum(1, keepdim=True) * bin_hz
+        own_hz = below_the_end(clean.square().sum(1), PRESENT).sum(1, keepdim=True) * bin_hz
         highest_hz = (self.HIGHEST_SHARE * own_hz).clamp_max(self.HIGHEST_HZ)
         lowest_hz = self.lowest_hz(self._sample_rate_hz)
         octaves = (highest_hz / lowest_hz).clamp_min(1).log2()

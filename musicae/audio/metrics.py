@@ -15,8 +15,7 @@ from torch import Tensor
 from musicae.audio import stft as signal
 from musicae.audio.attributes import sound_attributes
 from musicae.audio.config import AudioConfig
-from musicae.audio.corruption import CutBand
-from musicae.nn.bands import below_the_end
+from musicae.nn.bands import PRESENT, below_the_end
 
 PESQ_RATE_HZ = 16_000
 
@@ -71,7 +70,7 @@ def restoration_scores(estimate: Tensor, target: Tensor, corrupted: Tensor, conf
     if config.representation != "top":
         return scores
     # What was cut away of what the target holds.
-    is_missing = (corrupted == 0).all(3).all(1) & below_the_end(wanted.square(), CutBand.PRESENT)  # (batch, frequency)
+    is_missing = (corrupted == 0).all(3).all(1) & below_the_end(wanted.square(), PRESENT)  # (batch, frequency)
     has_any = is_missing.any(1)
     for name, linear in (("_in", signal.magnitude(corrupted)), ("", resynthesised)):
         distance = signal.log_spectral_distance_db(linear, wanted, where=is_missing)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from musicae.audio import stft as signal
-from musicae.audio.augmentation import augmented, coloured, pitch_steps, pitched, tilted
+from musicae.audio.augmentation import augmented, coloured, dulled, pitch_steps, pitched, tilted
 from musicae.audio.config import AudioConfig
 from musicae.audio.corruption import CutBand
 from musicae.nn.bands import EXTENSION
@@ -127,7 +127,7 @@ class SpectrumForm(Form):
 
     def _recorded_otherwise(self, spectrum: Tensor, generator: torch.Generator) -> Tensor:
         """As other microphones would give it."""
-        return coloured(spectrum, generator)
+        return dulled(coloured(spectrum, generator), generator, sample_rate_hz=self.config.sample_rate_hz)
 
     def to_waveform(self, tensor: Tensor, *, is_final: bool = False) -> Tensor:
         return signal.inverse_stft(tensor, samples=self.config.chunk_samples)

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from musicae.precision import in_float32
 
+PRESENT = 1e-6
+"""Of the power of a sound's loudest cell; frequencies that never reach it count as empty."""
 _LEAST = 4
 """Fewer frequencies than this at the end belong to the row below."""
 

@@ -120,18 +120,30 @@ class ExtendCorrection(Correction):
         return torch.cat([_loudness(power), place.expand_as(power), missing.to(power).expand_as(power)], dim=1)
 
     def apply_to(self, corrupted: Tensor, output: Tensor) -> Tensor:
+        power = self._power(corrupted)
+        usual = self._expected(power, self._known(power, corrupted.shape[2]), corrupted.shape[2])
+        return self.filled(corrupted, torch.exp((usual + 3 * output).clamp_max(_LOUDEST)))
+
+    def filled(self, corrupted: Tensor, level: Tensor) -> Tensor:
+        """Fills in what is missing.
+
+        Args:
+            corrupted: complex spectra `(batch, 2, frequency, time)`.
+            level: that rows get, root mean squares `(batch, 1, rows, time)`.
+        """
         frequencies, power = corrupted.shape[2], self._power(corrupted)
-        known = self.BANDS.spread(below_the_end(power[:, 0])[:, :, None], frequencies).sum((1, 2))  # (batch,)
-        source, is_filled = self._sources(known, frequencies)
+        source, is_filled = self._sources(self._known(power, frequencies), frequencies)
         carrier = corrupted.gather(2, source[:, None, :, None].expand_as(corrupted))
         carrier_level = self.BANDS.spread(self._power(carrier).clamp_min(_TINY_POWER).sqrt(), frequencies)
-        usual = self._expected(power, known, frequencies)
-        wanted = torch.exp((usual + 3 * output).clamp_max(_LOUDEST))  # (batch, 1, rows, time)
         # What is still there of a row is kept, and the rest of its power added.
-        lacking = (wanted.square() - power).clamp_min(_TINY_POWER).sqrt()
+        lacking = (level.square() - power).clamp_min(_TINY_POWER).sqrt()
         return corrupted + is_filled[:, None, :, None] * carrier / carrier_level * self.BANDS.spread(
             lacking, frequencies
         )
+
+    def _known(self, power: Tensor, frequencies: int) -> Tensor:
+        """How many frequencies are there, `(batch,)`."""
+        return self.BANDS.spread(below_the_end(power[:, 0])[:, :, None], frequencies).sum((1, 2))
 
     def _power(self, spectrum: Tensor) -> Tensor:
         return self.BANDS.means(spectrum.square().sum(1, keepdim=True))

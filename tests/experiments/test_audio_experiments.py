@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pretty_midi
@@ -19,13 +20,13 @@ RATE_HZ, WIDE_HZ = 16_000, 48_000
 
 
 @pytest.fixture
-def audio_clips(script: Callable[[str], ModuleType]) -> ModuleType:
-    return script("audio_clips")
+def sound_choices(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("sound_choices")
 
 
 @pytest.fixture
-def audio_validation(script: Callable[[str], ModuleType]) -> ModuleType:
-    return script("audio_validation")
+def denoisers(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("denoisers")
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def audio_sets(script: Callable[[str], ModuleType]) -> ModuleType:
 
 
 def test_what_modules_say_of_their_choices_is_what_was_measured(
-    audio_validation: ModuleType, script: Callable[[str], ModuleType]
+    sound_choices: ModuleType, script: Callable[[str], ModuleType]
 ) -> None:
     """The docstrings of overlap_add, precision and noise_profile."""
     results = script("stored").read("audio-choices")
-    assert list(results) == list(audio_validation.CHOICES)
+    assert list(results) == list(sound_choices.CHOICES)
     assert max(row["191 frames"] for row in results["overlap"].values()) < -60
     assert max(row["127 frames"] for row in results["overlap"].values()) > -60  # so no shorter overlap would do
     assert all(row["difference, dB"] < -55 and row["time, %"] < 80 for row in results["precision"].values())
@@ -48,50 +49,40 @@ def test_what_modules_say_of_their_choices_is_what_was_measured(
         assert least_db < min(helped_db) <= max(helped_db) < most_db
 
 
-def test_a_clip_is_mixed_at_the_ratio_asked_for(audio_clips: ModuleType) -> None:
+def clip(group: str, name: str, clean: np.ndarray, noise: np.ndarray, script: Callable[[str], ModuleType]) -> Any:
+    return script("sound_clips").Clip(group, "rain", name, clean, noise)
+
+
+def test_a_clip_is_mixed_at_the_ratio_asked_for(script: Callable[[str], ModuleType]) -> None:
     rng = np.random.default_rng(0)
     clean, noise = (scale * rng.standard_normal(RATE_HZ).astype(np.float32) for scale in (0.3, 0.01))
-    clip = audio_clips.Clip("speech", "a", clean, noise)
+    made = clip("speech, en", "a", clean, noise, script)
     for ratio_db in (-3.0, 0.0, 10.0):
-        added = clip.noisy(ratio_db) - clean
+        added = made.noisy(ratio_db) - clean
         assert 10 * np.log10(np.mean(clean**2) / np.mean(added**2)) == pytest.approx(ratio_db, abs=0.01)
 
 
-def test_scores_do_not_hang_on_the_level(audio_clips: ModuleType) -> None:
+def test_gains_are_summed_up_by_group_with_intervals_over_files(
+    denoisers: ModuleType, script: Callable[[str], ModuleType]
+) -> None:
     rng = np.random.default_rng(0)
-    clean = np.sin(np.arange(2 * RATE_HZ) / 7).astype(np.float32)
-    estimate = (clean + 0.1 * rng.standard_normal(len(clean))).astype(np.float32)
-    plain, softer = (audio_clips.score(gain * estimate, clean, is_speech=False) for gain in (1.0, 0.05))
-    assert plain["si_sdr_db"] == pytest.approx(17.0, abs=0.2)
-    assert softer == pytest.approx(plain, rel=1e-3)
-    perfect = audio_clips.score(clean, clean, is_speech=False)
-    assert perfect["log_mel_l1"] == pytest.approx(0, abs=1e-4)
+    clips = []
+    for number in range(4):
+        clean, noise = (rng.standard_normal(WIDE_HZ).astype(np.float32) for _ in range(2))
+        clips.append(clip("music, real", f"tune {number // 2}", clean, noise, script))
+    methods = {"noisy": lambda noisy, clean: noisy, "half": lambda noisy, clean: 0.5 * (noisy + clean)}
+    found = denoisers.compared(methods, clips)
+    assert set(found) == {"music, real", "music", "music in rain"}
+    for row in found.values():
+        assert set(row) == {"0 dB", "5 dB", "10 dB"}
+        half = row["5 dB"]["half"]
+        assert half["gain_db"] == pytest.approx(6.02, abs=0.1)  # half of the noise is 6 dB less
+        assert half["gain_db_low"] <= half["gain_db"] <= half["gain_db_high"]
+        assert (half["better"], half["clips"]) == (1.0, 4)
+        assert row["5 dB"]["noisy"]["gain_db"] == 0
 
 
-def test_gains_on_validation_clips_are_means_over_clips_and_ratios(audio_validation: ModuleType) -> None:
-    rng = np.random.default_rng(0)
-    clean, noise = (rng.standard_normal(RATE_HZ).astype(np.float32) for _ in range(2))
-    clip = audio_validation.Clip("voice", "a", clean, noise)
-    sounds, noises = audio_validation.SOUNDS, audio_validation.NOISE_SETS
-    found = [(sound, noise_name, clip) for sound in sounds for noise_name in noises for _ in range(2)]
-    half = audio_validation.mean_gains(found, lambda noisy: 0.5 * (noisy + clean))  # half of the noise is 6 dB less
-    assert set(half) == set(sounds)
-    assert all(set(row) == set(noises) for row in half.values())
-    assert all(gain == pytest.approx(6.02, abs=0.1) for row in half.values() for gain in row.values())
-
-
-def test_gains_are_summed_up_by_group_with_intervals_over_files(script: Callable[[str], ModuleType]) -> None:
-    scores = {"noisy": [0.0, 1.0, 2.0, 3.0], "wiener": [1.0, 2.0, 3.0, 4.0], "model": [3.0, 1.5, 5.0, 6.0]}
-    rows = {name: {"si_sdr_db": values} for name, values in scores.items()}
-    found = script("audio").summary(rows, ["a", "a", "b", "b"])
-    assert found["model"]["gain_db"] == pytest.approx(np.mean([3.0, 0.5, 3.0, 3.0]))
-    assert found["model"]["wins_over_wiener"] == 0.75
-    assert found["model"]["gain_db_low"] <= found["model"]["gain_db"] <= found["model"]["gain_db_high"]
-    assert found["noisy"]["gain_db"] == 0
-    assert found["model"]["clips"] == 4
-
-
-def test_a_model_is_put_through_chunk_by_chunk_as_it_is_at_once(audio_validation: ModuleType) -> None:
+def test_a_model_is_put_through_chunk_by_chunk_as_it_is_at_once(sound_choices: ModuleType) -> None:
     torch.manual_seed(0)
     domain = AudioDomain(AudioDomain.Config(n_fft=256, chunk_s=0.5))
 
@@ -104,9 +95,9 @@ def test_a_model_is_put_through_chunk_by_chunk_as_it_is_at_once(audio_validation
 
     Halving.domain = domain
     samples = (0.1 * np.random.default_rng(0).standard_normal(40 * RATE_HZ)).astype(np.float32)
-    framing = audio_validation._framing(Halving)
-    result = audio_validation._mapped(samples, Halving, framing)
-    assert audio_validation._difference_db(result, 0.5 * samples) < -60
+    framing = sound_choices._framing(Halving)
+    result = sound_choices._mapped(samples, Halving, framing)
+    assert sound_choices._difference_db(result, 0.5 * samples) < -60
 
 
 def test_a_mask_is_shifted_to_where_the_likelihood_is_highest(script: Callable[[str], ModuleType]) -> None:
@@ -230,7 +221,7 @@ def test_a_voice_with_noise_behind_it_is_not_clean(script: Callable[[str], Modul
 
 
 def test_bands_of_stereo_are_measured_apart(script: Callable[[str], ModuleType]) -> None:
-    clips, rng = script("wide_clips"), np.random.default_rng(0)
+    clips, rng = script("sound_clips"), np.random.default_rng(0)
     rate_hz = clips.STEREO_RATE_HZ
     clean = rng.standard_normal((rate_hz, 2))
     time_s = np.arange(rate_hz) / rate_hz

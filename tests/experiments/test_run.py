@@ -102,7 +102,7 @@ def test_names_that_do_not_go_together_are_refused(script: Callable[[str], Modul
     for arguments, words in (
         (["mnist-vae-2"], "needs --sets"),
         (["--sets", str(tmp_path), "--ship", "mnist-vae-2"], "is not shipped"),
-        (["audio-baselines"], "needs --sets"),
+        (["audio-outside"], "needs --sets"),
         (["nothing"], "nothing"),
     ):
         done = CliRunner().invoke(run.main, arguments)

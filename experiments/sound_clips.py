@@ -18,7 +18,7 @@ import audio_sets
 import numpy as np
 import pretty_midi
 import soundfile
-from audio_clips import read_mono, sound_files
+from sounds import read_mono, sound_files
 
 from musicae.audio.noise_recordings import noise_files, split_of_noise, without_silence
 from musicae.audio.sound import Sound

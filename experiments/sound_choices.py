@@ -1,13 +1,10 @@
-"""Sound measured on validation clips, by which trainings are compared and choices made before anything is tested.
+"""How models of sound are applied, measured on clips for choosing: overlap of chunks, bfloat16, a noise profile.
 
-`gains` compares denoisers on voices, tunes and produced music in weather and machines, in rooms, and in steady noise
-of random colour: all of the training sets' validation parts. `choices` measures how a model is applied: overlap of
-chunks, bfloat16, a noise profile. Most of the rooms were used in training too; what is given
-as a noise profile and what is cleaned are different parts of a recording.
+What is given as a noise profile and what is cleaned are different parts of a recording. Most of the rooms were used in
+training too.
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -16,26 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from audio_clips import (
-    RATE_HZ,
-    Clip,
-    active,
-    clips,
-    coloured,
-    held_out,
-    on_spectrum,
-    read_mono,
-    restored,
-    score,
-)
-from recipes import RECIPES
-from stored import read, trained_model
+from denoisers import si_sdr_db
+from sound_clips import RATE_HZ, Clip, clips
+from sounds import read_mono
+from stored import trained_model
 from torch import Tensor
 
-from musicae.audio.baselines import wiener_filtered
 from musicae.audio.config import LEVEL_RMS
 from musicae.audio.noise import NOISES, uniform
-from musicae.audio.noise_recordings import noise_files, split_of_noise
 from musicae.audio.overlap_add import Framing, Spectra, assemble, spectra
 from musicae.audio.sound import Sound
 from musicae.trained import TrainedModel
@@ -43,82 +28,13 @@ from musicae.trained import TrainedModel
 Rows = dict[str, dict[str, float]]
 """Row → column → what was measured."""
 
-# Gains
-
-GAIN_RATIOS_DB = (0.0, 10.0)
-SOUNDS = {
-    "voice": ("speech_kerstin16k", 3),
-    "other voices": ("sound/free_speech", 4),
-    "tunes": ("sound/music_train", 8),
-    "produced music": ("sound/free_music", 8),
-}
-"""Set and number of files."""
-NOISE_SETS = {
-    "weather and machines": ("sound/noise_train", "sound/free_noise"),
-    "rooms": ("noise_room",),
-    "coloured": (),
-}
-_CLIP_S = 7.0
-
-
-def gains(sets: Path, runs: Path) -> dict[str, Rows]:
-    """The Wiener filter and all denoisers of `runs`: sound → noise → mean gain in dB; earlier results stay."""
-    found = validation_clips(sets)
-    results: dict[str, Rows] = read("audio-validation")
-    results["wiener"] = mean_gains(found, lambda noisy: on_spectrum(wiener_filtered, noisy))
-    for name, recipe in RECIPES.items():
-        if (recipe.domain, recipe.task) == ("audio", "denoise") and (recipe.shipped_as or (runs / name).is_dir()):
-            trained = trained_model(runs, name)
-            results[name] = mean_gains(found, lambda noisy, trained=trained: restored(trained, noisy))
-    return results
-
-
-def validation_clips(sets: Path) -> list[tuple[str, str, Clip]]:
-    """Sound, noise and clip; the same ones every time."""
-    rng = np.random.default_rng(3)
-    noises = {name: _recordings([sets / place for place in places]) for name, places in NOISE_SETS.items() if places}
-    found = []
-    for sound, (folder, count) in SOUNDS.items():
-        for path in held_out(sets / folder, "validation")[:count]:
-            clean = read_mono(path)[: round(_CLIP_S * RATE_HZ)]
-            for name in NOISE_SETS:
-                if name in noises:
-                    recording = noises[name][int(rng.integers(len(noises[name])))]
-                    noise = np.roll(np.resize(recording, len(clean)), int(rng.integers(len(clean))))
-                else:
-                    noise = coloured(len(clean), rng)
-                found.append((sound, name, Clip(sound, path.name, clean, noise)))
-    return found
-
-
-def _recordings(places: list[Path]) -> list[np.ndarray]:
-    """At least a second each, of the noises that training keeps for validation."""
-    files = [path for path in noise_files(places) if split_of_noise(path) == "validation"]
-    found = [samples for path in files if len(samples := active(path)) >= RATE_HZ]
-    if not found:
-        raise FileNotFoundError(f"no validation recording of a second or more in {', '.join(map(str, places))}")
-    return found
-
-
-def mean_gains(found: list[tuple[str, str, Clip]], method: Callable[[np.ndarray], np.ndarray]) -> Rows:
-    """Means over clips and ratios: sound → noise → gain in dB."""
-    each: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for sound, noise, clip in found:
-        for ratio_db in GAIN_RATIOS_DB:
-            after = score(method(clip.noisy(ratio_db)), clip.clean, is_speech=False)["si_sdr_db"]
-            each[sound][noise].append(after - ratio_db)
-    return {sound: {noise: float(np.mean(values)) for noise, values in row.items()} for sound, row in each.items()}
-
-
-# Choices
-
 OVERLAPS_FRAMES = (31, 63, 127, 191)
 _LONG_S = 48  # four chunks
 _REPEATS = 2
 
 
 def choices(sets: Path, runs: Path) -> dict[str, Rows]:
-    """All four, on one thread."""
+    """All of them, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -162,7 +78,7 @@ def precision(sets: Path, runs: Path) -> Rows:
 def _long_sounds(sets: Path) -> dict[str, np.ndarray]:
     """Voices and tunes one after the other, at 5 dB and clean: `(samples,)`."""
     found = clips(sets, "validation")
-    voices, tunes = ([clip for clip in found if clip.group.startswith(group)] for group in ("speech", "music"))
+    voices, tunes = ([clip for clip in found if clip.is_speech == is_speech] for is_speech in (True, False))
     parts = {
         "noisy speech": [clip.noisy(5) for clip in voices],
         "noisy tunes": [clip.noisy(5) for clip in tunes],
@@ -172,8 +88,8 @@ def _long_sounds(sets: Path) -> dict[str, np.ndarray]:
 
 
 def _longer_than(sound: np.ndarray, framing: Framing) -> int:
-    """A chunk that holds all of `(samples,)` at the model's rate."""
-    return len(sound) * framing.sample_rate_hz // RATE_HZ + framing.n_fft
+    """A chunk that holds all of `(samples,)`."""
+    return len(sound) + framing.n_fft
 
 
 def _framing(trained: TrainedModel) -> Framing:
@@ -215,6 +131,7 @@ def _difference_db(estimate: np.ndarray, result: np.ndarray) -> float:
 PROFILE_RATIOS_DB = (0, 5, 10)
 STEADY = ("white", "pink", "hum", "hiss_band")
 _PROFILE_S = 2
+_PROFILED = 10  # every so many clips
 _ROOM_S = 7  # shorter recordings of rooms leave too little after a profile
 
 Draw = Callable[[int], tuple[np.ndarray, np.ndarray]]
@@ -227,11 +144,11 @@ def profile(sets: Path, runs: Path) -> Rows:
     generator = torch.Generator().manual_seed(0)
     families = {name: NOISES[name] for name in STEADY} | {"whine": _whine}
     steady: dict[str, Draw] = {name: partial(_synthetic, family, generator) for name, family in families.items()}
-    recorded = {path.stem: read_mono(path) for path in sorted((sets / "noise_room").glob("*.wav"))}
+    recorded = {path.stem: read_mono(path, RATE_HZ) for path in sorted((sets / "noise_room").glob("*.wav"))}
     rooms: dict[str, Draw] = {
         name: partial(_of_room, room) for name, room in recorded.items() if len(room) >= _ROOM_S * RATE_HZ
     }
-    cleans = clips(sets, "validation")[::6]
+    cleans = clips(sets, "validation")[::_PROFILED]
     rows: Rows = {}
     for group, noises in (("steady", steady), ("rooms", rooms)):
         for name, draw in noises.items():
@@ -246,16 +163,15 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def _profile_gains(trained: TrainedModel, clip: Clip, alone: np.ndarray, noise: np.ndarray) -> dict[str, float]:
     found = {}
-    mixture = Clip(clip.group, clip.name, clip.clean, noise)
+    mixture = replace(clip, noise=noise)
     for ratio_db in PROFILE_RATIOS_DB:
         noisy = mixture.noisy(ratio_db)
         level = float(np.std(noisy - clip.clean) / np.std(noise))
         source, recorded = (Sound(part, RATE_HZ, subtype="FLOAT") for part in (noisy, level * alone))
-        before = score(noisy, clip.clean, is_speech=False)["si_sdr_db"]
+        before = si_sdr_db(noisy, clip.clean)
         for column, given in (("alone", None), ("profile", recorded)):
             answer = trained.denoise(source, noise_profile=given).samples
-            after = score(answer, clip.clean, is_speech=False)["si_sdr_db"]
-            found[f"{column}, {ratio_db} dB"] = after - before
+            found[f"{column}, {ratio_db} dB"] = si_sdr_db(answer, clip.clean) - before
     return found
 
 
