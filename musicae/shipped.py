@@ -23,7 +23,7 @@ LIVE_MODEL = "denoise-live-48k"
 """The shipped model that denoises sound while it arrives."""
 
 SHIPPED_FOR: dict[str, dict[str, str]] = {
-    "reconstruct": {"music": "melody-2bar", "audio": "notes-16k"},
+    "reconstruct": {"music": "melody-2bar", "audio": "notes-44k"},
     "denoise": {"audio": "denoise-48k"},
     "upscale": {"audio": "upscale-48k"},
 }

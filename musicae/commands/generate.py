@@ -13,7 +13,6 @@ from musicae.commands.options import (
     load,
     load_for,
     model_for_file_option,
-    model_option,
     name_of,
     out_option,
     read_choice,
@@ -26,10 +25,11 @@ from musicae.commands.options import (
     track_option,
     within_bars,
 )
+from musicae.shipped import SHIPPED_FOR
 
 
 @click.command()
-@model_option("melody-2bar")
+@model_for_file_option("[default: melody-2bar; notes-44k for notes that are asked for]")
 @click.option("--count", type=click.IntRange(1, 1000), default=4, metavar="N", help="How many.")
 @temperature_option
 @top_p_option
@@ -54,7 +54,7 @@ from musicae.commands.options import (
 @click.option("--velocity", type=click.FloatRange(0, 1), metavar="V", help="Of notes, 0 to 1, as well.")
 @out_option("FOLDER", "output/MODEL-sample")
 def sample(
-    model: str,
+    model: str | None,
     count: int,
     temperature: float,
     top_p: float,
@@ -74,8 +74,11 @@ def sample(
 
     Example: musicae sample --count 8 --temperature 0.5 --seed 1
 
-    Example: musicae sample --model runs/notes --label cello --pitch 48 --velocity 0.7
+    Example: musicae sample --label cello --pitch 48 --velocity 0.7
     """
+    if model is None:
+        is_note = any(value is not None for value in (label, pitch, velocity))
+        model = SHIPPED_FOR["reconstruct"]["audio" if is_note else "music"]
     samples = load(model).sample(
         count,
         temperature=temperature,

@@ -11,7 +11,7 @@ import click
 
 from musicae.errors import MusicaeError, in_short, sentence_of
 
-_SHIPPED = "[default: melody-2bar; notes-16k for sound]"
+_SHIPPED = "[default: melody-2bar; notes-44k for sound]"
 
 
 class DomainChoice(click.Choice[str]):
@@ -137,9 +137,7 @@ def within_bars(domain: Any, change: Callable[[Any], Any], bars: tuple[int, int]
 
 seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Same seed, same result.")
 chords_option = click.option("--chords", metavar="TEXT", help='Harmony, as "C F G Am", spread evenly over all bars.')
-label_option = click.option(
-    "--label", metavar="NAME", help="Class to draw; for models of pictures trained with labels."
-)
+label_option = click.option("--label", metavar="NAME", help="Class or instrument to draw, if the model has labels.")
 temperature_option = click.option(
     "--temperature", type=click.FloatRange(0), default=1.0, metavar="T", help="0: the most probable symbols."
 )

@@ -28,6 +28,7 @@ from musicae.commands.options import (
 )
 from musicae.commands.pipe import PIPE_OPTIONS, denoise_pipe, is_pipe, pipe_options
 from musicae.errors import MusicaeError
+from musicae.shipped import SHIPPED_FOR
 
 _TO_RESTORE = "output/NAME-{}; of several files output/FOLDER-{}/…"
 
@@ -180,7 +181,7 @@ def upscale(
 @click.option("--instrument", metavar="LABEL", help="Play all pitched tracks with this instrument of a model of notes.")
 @click.option("--towards", metavar="LABEL", help="Another one, to which it is morphed.")
 @click.option("--share", type=click.FloatRange(0, 1), metavar="S", help="Of the other one, 0 to 1.  [default: 0.5]")
-@click.option("--model", metavar="MODEL", help="Of notes with labels, whose instruments they are.")
+@click.option("--model", metavar="NAME|FOLDER", help="Whose instruments they are.  [default: notes-44k]")
 @out_option("FILE|FOLDER", "output/NAME-render.wav; of several files output/FOLDER-render/…")
 def render(
     files: tuple[Path, ...],
@@ -197,18 +198,19 @@ def render(
 
     Example: musicae render a.mid --out a.wav
 
-    Example: musicae render a.mid --model runs/notes --instrument cello --towards tuba
+    Example: musicae render a.mid --instrument cello --towards tuba
     """
     first_input(files)
     if towards is not None and instrument is None:
         raise MusicaeError("--towards needs --instrument, where the morph begins.")
-    if (instrument is None) != (model is None):
-        raise MusicaeError("--instrument and --model go together: an instrument of a model of notes with labels.")
+    if model is not None and instrument is None:
+        raise MusicaeError("--model is of notes that an instrument plays; add --instrument.")
     if share is not None and towards is None:
         raise MusicaeError("--share is of another instrument; add --towards.")
     player = None
-    if instrument is not None and model is not None:
-        player = load(model).instrument(instrument, towards, 0.5 if share is None else share)
+    if instrument is not None:
+        notes = load(model or SHIPPED_FOR["reconstruct"]["audio"])
+        player = notes.instrument(instrument, towards, 0.5 if share is None else share)
     from musicae.domains import domain_class
 
     domain = domain_class("music")()
