@@ -26,6 +26,7 @@ from musicae.errors import DamagedFileError
 
 RATE_HZ = 48_000
 LONGEST_S = 6.0
+FREEPATS = Path("/etc/timidity/freepats.cfg")
 FONT = Path("/usr/share/sounds/sf2/OPL-3_FM_128M.sf2")
 _RENDERED, _PLAYED = 12, 12
 _REAL_MUSIC = ("Hungarian", "Lets_Go_Fishin", "Sugar_Plum", "Vibe_Ace", "trumpet")
@@ -156,7 +157,19 @@ def through_timidity(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "tune.mid", Path(folder) / "tune.wav"
         midi.write(str(source))
-        command = ["timidity", str(source), "-Ow", "-o", str(target), "-s", str(RATE_HZ), "--output-mono"]
+        # Debian's own choice is a sound font that training has.
+        command = [
+            "timidity",
+            "-c",
+            str(FREEPATS),
+            str(source),
+            "-Ow",
+            "-o",
+            str(target),
+            "-s",
+            str(RATE_HZ),
+            "--output-mono",
+        ]
         subprocess.run(command, check=True, capture_output=True)
         samples, _ = soundfile.read(target, dtype="float32")
     mono: np.ndarray = samples if samples.ndim == 1 else samples.mean(1)

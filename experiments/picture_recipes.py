@@ -1,0 +1,72 @@
+"""Recipes of pictures."""
+
+from typing import Any
+
+from recipe import NEXT_LEG, Recipe, split
+
+_PLAIN = "deterministic"
+
+
+def _mnist(minutes: float, size: int, latent: str, model: str = "mlp", **more: Any) -> Recipe:
+    """A VAE or autoencoder of digits, with `size` numbers in the code."""
+    own, settings = split(more)
+    chosen = {"likelihood": "gaussian", "batch_size": 512, "latent_size": size, "latent": latent, **settings}
+    reported = ("mse", "mse_mean", "kl_bits", "knn_accuracy")
+    return Recipe("image", ("mnist",), minutes, chosen, reported, model=model, **own)
+
+
+def _convolutional(minutes: float, size: int, latent: str, **more: Any) -> Recipe:
+    chosen = {"widths": (32, 64, 96), "batch_size": 64, "learning_rate": 2e-3, **more}
+    return _mnist(minutes, size, latent, model="conv", **chosen)
+
+
+def _picture_restorer(name: str, task: str, minutes: float, **settings: Any) -> Recipe:
+    chosen = {"learning_rate": 2e-3, "evaluate_every": 300, **settings}
+    return Recipe("image", (name,), minutes, chosen, ("psnr_in_db", "psnr_db", "ssim_in", "ssim"), task=task)
+
+
+# A Gaussian with a small deviation would leave the prior next to no weight in the loss.
+_DRAWING = {"likelihood": "bernoulli", "patch": 2, "batch_size": 128}
+_TWO_NUMBERS = {"width": 512, "depth": 4}
+_EIGHT_NUMBERS = {"widths": (32, 64, 128), "patch": 2, "dense_blocks": 2, "batch_size": 128}
+
+PICTURES: dict[str, Recipe] = {
+    "mnist-vae-2": _mnist(5, 2, "gaussian", depth=3),
+    # With two numbers it matters most how often the digits are seen: a narrow MLP sees them ten times as often as
+    # convolutions would. A little noise on the code keeps similar digits together.
+    "mnist-ae-2-start": _mnist(35, 2, "gaussian", **_TWO_NUMBERS, beta=0.3, learning_rate=2e-3, is_leg=True),
+    "mnist-ae-2": _mnist(
+        12, 2, "gaussian", **_TWO_NUMBERS, **NEXT_LEG, beta=0.2, weight_decay=0.2, start_from="mnist-ae-2-start"
+    ),
+    # Convolutions: with more numbers an MLP memorises the training digits (notebooks/LOG.md).
+    "mnist-ae-8-start": _convolutional(25, 8, _PLAIN, **_EIGHT_NUMBERS, is_leg=True),
+    "mnist-ae-8": _convolutional(
+        12, 8, _PLAIN, **{**_EIGHT_NUMBERS, "learning_rate": 1e-3}, start_from="mnist-ae-8-start"
+    ),
+    "mnist-ae-32": _convolutional(15, 32, _PLAIN),
+    "mnist-ae-128-start": _convolutional(5, 128, _PLAIN, is_leg=True),
+    "mnist-ae-128": _convolutional(10, 128, _PLAIN, start_from="mnist-ae-128-start"),
+    # Adversarial and conditional: image.py measures their samples.
+    "mnist-aae-8": _convolutional(8, 8, "adversarial", **_DRAWING),
+    # With a high price on bits the code leaves to the label what the label says.
+    "mnist-conditional": _convolutional(8, 8, "gaussian", **_DRAWING, labels=True, beta=4.0, kl_warmup=0),
+    # Pixels are drawn black or white from the grey of each digit: likelihoods that can be compared.
+    "mnist-vae-40": Recipe(
+        "image",
+        ("mnist",),
+        10,
+        {"binarised": True, "latent_size": 40, "prior": "flow", "patch": 2, "widths": (32, 64)}
+        | {"learning_rate": 2e-3, "batch_size": 128, "evaluate_every": 1000},
+        ("nll_importance_nats", "importance_draws", "elbo_nats", "kl_bits", "active_units"),
+        model="conv",
+        importance=500,
+    ),
+    # The noise of the notebook on autoencoders; its mean brightens all of the picture.
+    "mnist-denoise": _picture_restorer("mnist", "denoise", 8, noise_mean=0.5, noise_deviation=0.5),
+    "mnist-upscale-2": _picture_restorer("mnist", "upscale", 8, scale=2),
+    "mnist-upscale-4": _picture_restorer("mnist", "upscale", 8, scale=4),
+    # image.py enlarges photographs with these.
+    "satellite-upscale-2": _picture_restorer("eurosat64", "upscale", 8, scale=2, batch_size=32),
+    "satellite-upscale-3": _picture_restorer("eurosat64", "upscale", 7, scale=3, batch_size=32),
+    "satellite-upscale-4": _picture_restorer("eurosat64", "upscale", 7, scale=4, batch_size=32),
+}
