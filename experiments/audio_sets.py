@@ -272,7 +272,7 @@ def steady_tones() -> Iterator[tuple[str, np.ndarray]]:
         samples = np.zeros(len(time_s))
         for frequency_hz in np.exp(rng.uniform(np.log(90), np.log(8_000), int(rng.integers(1, 4)))):
             harmonics = 1 + np.arange(int(rng.choice([1, 1, 3, 8])))
-            # audio.py measures whether a tone of 440 Hz stays, so training has no sine there.
+            # So that it can be measured whether a tone of 440 Hz stays.
             if len(harmonics) == 1 and _near_440_hz(frequency_hz):
                 frequency_hz *= 1.2
             partials_hz = harmonics * frequency_hz

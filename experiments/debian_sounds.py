@@ -6,8 +6,8 @@
 Needs Debian's `apt-get` and `dpkg-deb`, and PyAV for telephone codecs; downloads about 2.5 GB. Rendered tunes (see
 audio_sets.py) are thin, and produced music is dense, compressed and in rooms: a denoiser takes for noise what training
 never showed it. Only files under CC BY, CC BY-SA or CC0 are taken, by the list below, which follows the packages' own
-copyright files. No score is taken on any of it, and the families of noise that audio.py scores with (helicopters and
-fires) are left out.
+copyright files. No score is taken on any of it, and the families of noise by which sound_clips.py lets trainings be
+chosen (helicopters and fires) are left out.
 """
 
 import subprocess

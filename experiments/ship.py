@@ -33,8 +33,7 @@ SUMMARY = {
     "denoise-48k": "Takes noise out of speech and music, the whole band up to 24 kHz, files of any rate.",
     "denoise-live-48k": "Takes noise out of sound while it arrives, 20 ms behind, the whole band up to 24 kHz.",
     "upscale-48k": "Fills in what a sound lacks at the top of the band, from wherever it ends up to 24 kHz.",
-    "notes-16k": "Single notes of instruments as codes: rebuild, morph, vary, shift, map.",
-    "notes-44k": "Single notes at 44.1 kHz as codes: rebuild, morph, vary, shift.",
+    "notes-44k": "Single notes of instruments as codes: rebuild, morph, vary, shift, ask for, play pieces with.",
 }
 USAGE = {
     "melody-2bar": (
@@ -60,8 +59,11 @@ USAGE = {
     "denoise-48k": ("musicae denoise noisy.wav", "musicae denoise noisy.wav --noise-only"),
     "denoise-live-48k": ("musicae denoise noisy.wav --model denoise-live-48k",),
     "upscale-48k": ("musicae upscale telephone.wav",),
-    "notes-16k": ("musicae interpolate flute.wav cello.wav", "musicae vary flute.wav"),
-    "notes-44k": ("musicae interpolate flute.wav cello.wav --model notes-44k",),
+    "notes-44k": (
+        "musicae interpolate flute.wav cello.wav",
+        "musicae sample --label cello --pitch 48 --velocity 0.7",
+        "musicae render song.mid --instrument cello --towards tuba --share 0.3",
+    ),
 }
 """Commands, for the card."""
 LIMITS = {
@@ -111,13 +113,9 @@ LIMITS = {
         "bright a microphone was can only be guessed. It learned for half an hour: the highs of sounds that it never "
         "heard are often several dB too soft, and PESQ, a measure of speech, is lower than of plain resampling."
     ),
-    "notes-16k": (
-        "Single notes. What is quiet and noisy in a note becomes a smoother noise; samples from the prior hold "
-        "together less well than rebuilt notes."
-    ),
     "notes-44k": (
-        "Single notes of up to three seconds. It learned for an hour on one core, and keeps the pitch of low and very "
-        "high notes less surely than `notes-16k`, which stays the default; its highs are those of the recordings."
+        "Single notes of up to three seconds. What is quiet and noisy in a note becomes a smoother noise. Notes that "
+        "are asked for are the usual ones of an instrument; of the sound font's, it heard every third semitone once."
     ),
 }
 _CALIBRATED = (

@@ -30,7 +30,7 @@ _SOUND_SCORES = {
 def _sound(task: str, sets: tuple[str, ...], minutes: float, model: str | None = None, **more: Any) -> Recipe:
     """Scored at 5 dB where it removes noise."""
     own, settings = split(more)
-    # audio.py scores music: each leg split its pieces by the names of its own folders.
+    # Music is measured apart: each leg split its pieces by the names of its own folders.
     speech = tuple(name for name in sets if "music" not in name and "tones" not in name)
     own["scored_on"] = speech if "start_from" in own and task != "reconstruct" else ()
     own["scored_with"] = {"snr_db_low": 5, "snr_db_high": 5} if task == "denoise" else {}
@@ -92,7 +92,7 @@ def _notes(minutes: float, **more: Any) -> Recipe:
 
 
 SOUNDS: dict[str, Recipe] = {
-    # Speech, spoken digits and rendered tunes in noise; audio.py scores with none of them. First mostly music, then as
+    # Speech, spoken digits and rendered tunes in noise. First mostly music, then as
     # much speech as music.
     "denoise-16k-start": _sound("denoise", _CLEAN, 55, learning_rate=1.5e-3, noise=_NOISE, is_leg=True),
     "denoise-16k-even": _sound(
@@ -176,7 +176,7 @@ SOUNDS: dict[str, Recipe] = {
         learning_rate=1.2e-3,
         kl_warmup=0,
         start_from="notes-16k-middle",
-        shipped_as="notes-16k",
+        is_leg=True,
     ),
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.5, start_from="notes-16k", is_leg=True),

@@ -133,7 +133,7 @@ def _bands(table: Table, found: dict[str, Any]) -> str:
 def notes(table: Table) -> str:
     """Notes rebuilt, and paths between notes."""
     found = read("audio-notes")
-    names = {"model": f"`{found.get('name', 'notes-16k')}`", "PCA": f"PCA of {found['PCA']['components']} components"}
+    names = {"model": f"`{found['name']}`", "PCA": f"PCA of {found['PCA']['components']} components"}
     rows = [
         [
             names.get(name, f"{name} (the ceiling)"),

@@ -5,7 +5,7 @@
 A handful of speakers is soon known by heart, so every recording is also played faster or slower, which moves pitch and
 formants together as a larger or smaller speaker does. Noisy recordings are left out, since noise in a target is learned
 as sound. Babble, many voices at once in a room, is noise of cafés that few free recordings hold.
-Sentences that audio.py scores with are left out.
+Sentences that extension.py scores with are left out.
 
 Voices that shipped models learned from: github.com/rhasspy/dataset-voice-kerstin (CC0), github.com/MycroftAI/
 Precise-Community-Data (public domain, but for its folder heysavant), the set speech48k but for its Gaelic speaker, on

@@ -200,10 +200,16 @@ def _directions(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         wanted: `(windows, attributes)`, standardised.
     """
     centred = codes - codes.mean(0)
-    covariance = centred.T @ centred / len(centred)
-    ridge = _RIDGE * covariance.diagonal().mean().clamp_min(1e-12) * torch.eye(len(covariance)).double()
-    weights = torch.linalg.solve(covariance + ridge, centred.T @ wanted / len(centred))  # W
-    moved = covariance @ weights  # covariance of code and attribute
+    count, numbers = centred.shape
+    ridge = _RIDGE * centred.square().mean().clamp_min(1e-12)
+    # W of the regression, by whichever matrix is smaller: that of the numbers, or that of the windows.
+    if numbers <= count:
+        covariance = centred.T @ centred / count
+        weights = torch.linalg.solve(covariance + ridge * torch.eye(numbers).double(), centred.T @ wanted / count)
+    else:
+        products = centred @ centred.T / count
+        weights = centred.T @ torch.linalg.solve(products + ridge * torch.eye(count).double(), wanted / count)
+    moved = centred.T @ (centred @ weights) / count  # covariance of code and attribute
     response = weights.T @ moved  # (attributes, attributes), predicted effects of the columns of `moved`
     plain = moved / response.diagonal().clamp_min(1e-9)
     # A pseudo-inverse, since two attributes may depend on the code in the same way.

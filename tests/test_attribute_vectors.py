@@ -116,6 +116,19 @@ def test_clean_moves_leave_the_other_attributes_of_a_linear_world():
     assert explained.min() > 0.99
 
 
+def test_long_codes_of_a_few_windows_have_the_directions_of_the_regression():
+    generator = torch.Generator().manual_seed(0)
+    codes, wanted = (torch.randn(40, size, generator=generator).double() for size in (90, 2))
+    plain, _, explained = attribute_vectors._directions(codes, wanted)
+    centred = codes - codes.mean(0)
+    covariance = centred.T @ centred / 40
+    ridge = 1e-3 * covariance.diagonal().mean() * torch.eye(90).double()
+    weights = torch.linalg.inv(covariance + ridge) @ centred.T @ wanted / 40
+    moved = covariance @ weights
+    torch.testing.assert_close(plain, moved / (weights * moved).sum(0))
+    torch.testing.assert_close(explained, 1 - (wanted - centred @ weights).square().mean(0) / wanted.square().mean(0))
+
+
 def test_the_plain_vector_points_where_the_quarters_of_the_data_differ():
     """Roberts et al. take the difference of means of the upper and the lower quarter; here is its limit."""
     generator = torch.Generator().manual_seed(0)

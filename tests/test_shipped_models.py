@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 A, B = starter_file("a.mid"), starter_file("b.mid")
 RATE_HZ = 16_000
 OF_MUSIC = ["drums-2bar", "drums-2bar-tap", "melody-16bar", "melody-2bar", "piano-2bar", "trio-2bar"]
-OF_SOUND = ["denoise-48k", "denoise-live-48k", "notes-16k", "notes-44k", "upscale-48k"]
+OF_SOUND = ["denoise-48k", "denoise-live-48k", "notes-44k", "upscale-48k"]
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_what_is_cleaned_live_is_what_is_cleaned_as_a_whole():
 
 
 def test_a_note_comes_back_with_its_pitch_and_is_the_end_of_a_path_to_another():
-    model, played = load("notes-16k", "cpu"), {}
+    model, played = load("notes-44k", "cpu"), {}
     for program, pitch in ((73, 72), (0, 60)):  # a flute, a piano
         midi = pretty_midi.PrettyMIDI()
         midi.instruments.append(pretty_midi.Instrument(program))
@@ -187,7 +187,7 @@ def test_a_note_comes_back_with_its_pitch_and_is_the_end_of_a_path_to_another():
     path = model.interpolate(played[72], played[60], steps=3, spacing="uniform")
     found = model.domain.attributes(path.tensor)["pitch"]
     assert (float(found[0]), float(found[-1])) == pytest.approx((72, 60), abs=0.5)
-    assert all(sound.duration_s == pytest.approx(2.0, abs=0.1) for sound in path)
+    assert all(sound.duration_s == pytest.approx(3.0, abs=0.1) for sound in path)
     assert {"brightness", "loudness", "noisiness"} <= set(model.attribute_vectors.info)
 
 

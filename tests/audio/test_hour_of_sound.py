@@ -23,9 +23,9 @@ COMMANDS = {
     "inspect": ["inspect", "hour.wav"],
     "prepare": ["prepare", "--domain", "audio", "hour.wav"],
     "denoise": ["denoise", "hour.wav", "--out", "clean.wav"],
-    "reconstruct": ["reconstruct", "hour.wav", "--model", "notes-16k", "--out", "again.wav"],
+    "reconstruct": ["reconstruct", "hour.wav", "--model", "notes-44k", "--out", "again.wav"],
     "upscale": ["upscale", "hour.wav", "--out", "wide.wav"],
-    "embed": ["embed", "hour.wav", "--model", "notes-16k", "--out", "map.csv"],
+    "embed": ["embed", "hour.wav", "--model", "notes-44k", "--out", "map.csv"],
     "evaluate": ["evaluate", "--model", "denoise-48k", "--data", "hour.wav", "--split", "all"],
 }
 

@@ -172,7 +172,7 @@ def test_an_example_is_no_louder_than_what_it_was_made_from(synthesiser: AudioDo
 def test_a_shifted_note_does_not_clip(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     """Before there was a limit, 36 to 75 of 100 samples of this note came out at full scale."""
     note = Sound.open(shared_data("notes16k") / "alto_sax" / "db3_p_rr1_cnd.flac")
-    model = load("notes-16k", "cpu")
+    model = load("notes-44k", "cpu")
     for amount in (1.0, 3.0):
         shifted = Sound.open(model.shift(note, "brightness", amount).save(tmp_path / "shifted.wav"))
         assert shifted.true_peak <= note.true_peak * 10 ** (1 / 20) * 1.01
