@@ -165,10 +165,15 @@ def train(name: str, sets: Path, runs: Path) -> Path:
 def resolve(name: str, sets: Path, runs: Path) -> Experiment:
     """A recipe's training run, with the folders of this machine."""
     recipe = RECIPES[name]
+    is_shipped = recipe.start_from is None or recipe.start_from == recipe.shares
+    return resolved(recipe, sets, recipe.start_from if is_shipped else str(runs / str(recipe.start_from)))
+
+
+def resolved(recipe: Recipe, sets: Path, start_from: str | None) -> Experiment:
+    """A training run that starts from a shipped model or a folder."""
     settings = _with_noise(recipe.all_settings, recipe, sets)
-    if recipe.start_from is not None:
-        is_shipped = recipe.start_from == recipe.shares
-        settings["start_from"] = recipe.start_from if is_shipped else str(runs / recipe.start_from)
+    if start_from is not None:
+        settings["start_from"] = start_from
     data = [sets / each for each in recipe.sets]
     return Experiment.resolve(recipe.domain, task=recipe.task, data=data, model=recipe.model, settings=settings)
 

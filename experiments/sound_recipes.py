@@ -153,9 +153,9 @@ SOUNDS: dict[str, Recipe] = {
         24, voices=_FALLING_VOICES, learning_rate=6e-4, start_from="upscale-48k-start", is_leg=True
     ),
     # Without voices whose highs a codec had taken, which taught that voices have none.
-    "upscale-48k": _extension(
-        30, learning_rate=6e-4, start_from="upscale-48k-middle", bits=8, shipped_as="upscale-48k"
-    ),
+    "upscale-48k-even": _extension(13, learning_rate=6e-4, start_from="upscale-48k-middle", is_leg=True),
+    # Loud moments count for more than pauses.
+    "upscale-48k": _extension(24, learning_rate=5e-4, start_from="upscale-48k-even", bits=8, shipped_as="upscale-48k"),
     # Single notes, of recorded instruments and of a sound font.
     "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
     "notes-16k-middle": _sound(

@@ -78,13 +78,15 @@ class Spectral(Estimate):
 class BandLevels(Estimate):
     """Complex spectra scored by the levels of rows of frequencies, for models that fill in a missing band.
 
-    Two Laplace distributions with the scale that fits the example best (profile likelihoods): one over the level of
-    every row of `musicae.nn.bands.EXTENSION` in every frame, and one over the levels of wider bands over the whole
-    example, since medians of levels that can't be known are softer than the sound. Many recordings end at 8 or at 16
+    Laplace distributions with the scale that fits the example best (profile likelihoods): over the level of every row
+    of `musicae.nn.bands.EXTENSION` in every frame; over its loudness, so that loud moments count for more than pauses;
+    and over the levels of wider bands over the whole example, since medians of levels that can't be known are softer
+    than the sound. Many recordings end at 8 or at 16
     kHz, softened before that by a filter; rows near the highest one that the target holds, and above, are not judged.
     """
 
-    OVERALL_WEIGHT = 0.3
+    LOUDNESS_WEIGHT, OVERALL_WEIGHT = 1.0, 0.3
+    _LOUDNESS_EXPONENT = 0.23  # of power (Zwicker & Fastl, 1990)
     _WIDE = 6  # rows
     _LEAST_POWER = 1e-6
     _UNFILTERED = 0.92  # of the frequencies up to the end
@@ -94,15 +96,21 @@ class BandLevels(Estimate):
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         ours, theirs = (EXTENSION.means(spectrum.square().sum(1)) for spectrum in (parameters, target))
         judged = self._judged(theirs, target.shape[2])
-        frames = self._levels(ours).sub(self._levels(theirs)).abs().mean(-1)
-        count = judged.sum(1).clamp_min(1)
-        near = torch.log((frames * judged).sum(1) / count + self._FLOOR)
+        near = self._distance(*map(self._levels, (ours, theirs)), judged)
+        loudness = [(power + self._LEAST_POWER) ** self._LOUDNESS_EXPONENT for power in (ours, theirs)]
+        usual = (loudness[1].mean(-1) * judged).sum(1) / judged.sum(1).clamp_min(1)
+        near = near + self.LOUDNESS_WEIGHT * self._distance(*(each / usual[:, None, None] for each in loudness), judged)
         wide = [
             F.avg_pool1d((power.mean(-1) * judged)[:, None], self._WIDE, ceil_mode=True)[:, 0]
             for power in (ours, theirs)
         ]
         overall = (self._levels(wide[0]) - self._levels(wide[1])).abs().mean(1)
         return -target[0].numel() * (near + self.OVERALL_WEIGHT * torch.log(overall + self._FLOOR))
+
+    def _distance(self, ours: Tensor, theirs: Tensor, judged: Tensor) -> Tensor:
+        """The logarithm of the mean distance of rows that are judged, `(batch,)`."""
+        rows = (ours - theirs).abs().mean(-1) * judged
+        return torch.log(rows.sum(1) / judged.sum(1).clamp_min(1) + self._FLOOR)
 
     def _judged(self, power: Tensor, frequencies: int) -> Tensor:
         """Which rows are, bool `(batch, rows)`."""

@@ -152,8 +152,9 @@ def test_band_levels_are_scored_and_phases_are_not():
     best = likelihood.log_prob(target, target)
     torch.testing.assert_close(likelihood.log_prob(rotated, target), best)
     near, far = likelihood.log_prob(1.5 * target, target), likelihood.log_prob(4 * target, target)
-    # ln 4 is 3.4 times ln 1.5; the score is the sum of two logarithms of distances, with a small floor.
+    # The score is the sum of logarithms of distances, with a small floor: of levels, and of loudness.
     expected = 70 * math.log((math.log(4) + 0.03) / (math.log(1.5) + 0.03)) * (1 + likelihood.OVERALL_WEIGHT)
+    expected += 70 * math.log((4**0.46 - 1 + 0.03) / (1.5**0.46 - 1 + 0.03)) * likelihood.LOUDNESS_WEIGHT
     torch.testing.assert_close(near - far, torch.full((3,), expected), rtol=0.01, atol=0)
     assert (best > near).all()
 
