@@ -180,12 +180,15 @@ SOUNDS: dict[str, Recipe] = {
     ),
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.5, start_from="notes-16k", is_leg=True),
+    "notes-44k-middle": _notes(
+        30, learning_rate=1.2e-3, beta=0.5, labels=True, start_from="notes-44k-start", is_leg=True
+    ),
     "notes-44k": _notes(
-        42,
-        learning_rate=1.2e-3,
-        beta=0.5,
+        14,
+        learning_rate=7e-4,
+        beta=0.9,
         labels=True,
-        start_from="notes-44k-start",
+        start_from="notes-44k-middle",
         bits=8,
         shipped_as="notes-44k",
     ),
