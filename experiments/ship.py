@@ -104,14 +104,14 @@ LIMITS = {
         "noises that training never used."
     ),
     "denoise-live-48k": (
-        "The data of `denoise-48k`, two hours on one core. At 48 kHz it is 20 ms behind, and takes a fifth of one "
+        "The data of `denoise-48k`, two and a half hours on one core. At 48 kHz it is 20 ms behind, and takes a fifth of one "
         "core; it gains less than `denoise-48k`, which is the better choice where there is time."
     ),
     "upscale-48k": (
         "The voices and music of `denoise-48k`; few of the voices reach beyond 10 kHz. The new band is the sound's own "
         "lower one, copied up and brought to the level that is expected, so it is plausible, not what was there; how "
-        "bright a microphone was can only be guessed. It learned for half an hour: the highs of sounds that it never "
-        "heard are often several dB too soft, and PESQ, a measure of speech, is lower than of plain resampling."
+        "bright a microphone was can only be guessed. How loud a moment's highs are it knows too little after an hour "
+        "and a half on one core: PESQ, a measure of speech, is lower than that of plain resampling."
     ),
     "notes-44k": (
         "Single notes of up to three seconds. What is quiet and noisy in a note becomes a smoother noise. Notes that "

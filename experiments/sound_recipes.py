@@ -84,11 +84,15 @@ def _extension(minutes: float, voices: tuple[str, ...] = (), **more: Any) -> Rec
 def _notes(minutes: float, **more: Any) -> Recipe:
     """A leg of the model of single notes."""
     settings = {"sample_rate_hz": 44_100, "n_fft": 4096, "chunk_s": 3.0, "banded": True, "evaluate_every": 200}
-    # Notes of 16 kHz have no names that labels could be read from.
-    named = ("sound/named_notes",)
-    sets = named if more.get("labels") else ("instruments44k", "sound/font_notes", "sound/notes_train")
+    sets = ("instruments44k", "sound/font_notes", "sound/notes_train")
     made = _sound("reconstruct", sets, minutes, **{**settings, "beta": 0.1, "kl_warmup": 0, **more})
     return replace(made, scored_on=("instruments44k",))
+
+
+def _labelled(minutes: float, learning_rate: float, beta: float, **more: Any) -> Recipe:
+    """The same of notes whose names say what they are, which those of 16 kHz don't."""
+    leg = _notes(minutes, learning_rate=learning_rate, beta=beta, labels=True, **more)
+    return replace(leg, sets=("sound/named_notes",))
 
 
 SOUNDS: dict[str, Recipe] = {
@@ -180,16 +184,8 @@ SOUNDS: dict[str, Recipe] = {
     ),
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.5, start_from="notes-16k", is_leg=True),
-    "notes-44k-middle": _notes(
-        30, learning_rate=1.2e-3, beta=0.5, labels=True, start_from="notes-44k-start", is_leg=True
-    ),
-    "notes-44k": _notes(
-        14,
-        learning_rate=7e-4,
-        beta=0.9,
-        labels=True,
-        start_from="notes-44k-middle",
-        bits=8,
-        shipped_as="notes-44k",
-    ),
+    # Then with a higher price on bits from leg to leg.
+    "notes-44k-middle": _labelled(30, 1.2e-3, 0.5, start_from="notes-44k-start", is_leg=True),
+    "notes-44k-fewer-bits": _labelled(11, 7e-4, 0.9, start_from="notes-44k-middle", is_leg=True),
+    "notes-44k": _labelled(8, 5e-4, 1.2, start_from="notes-44k-fewer-bits", bits=8, shipped_as="notes-44k"),
 }
