@@ -85,19 +85,19 @@ def asked(trained: TrainedModel) -> dict[str, float]:
 
 
 def measured(note: Sound) -> tuple[np.ndarray, float]:
-    """Pitches of the frames of a note that have one, and its level while it sounds, in dB of full scale.
+    """Pitches of the frames of a note that have one, and its level, both while it sounds; in dB of full scale.
 
-    Pitch is told by pYIN (Mauch & Dixon, 2014) of librosa, which knows nothing of how notes are made here.
+    It sounds where it is at most `_ACTIVE_DB` softer than at its loudest. Pitch is told by pYIN (Mauch & Dixon, 2014)
+    of librosa, which knows nothing of how notes are made here.
     """
-    samples = note.samples.reshape(-1)
-    power = np.square(samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)).mean(1)
-    is_active = power > power.max() * 10 ** (-_ACTIVE_DB / 10)
-    level_db = float(10 * np.log10(power[is_active].mean() + 1e-12))
     low = note.resample(_PITCH_RATE_HZ).samples.reshape(-1)
     frequency_hz, is_voiced, _ = librosa.pyin(
         low, sr=_PITCH_RATE_HZ, fmin=_LOWEST_HZ, fmax=_HIGHEST_HZ, frame_length=_FRAME, hop_length=_FRAME // 4
     )
-    return librosa.hz_to_midi(frequency_hz[is_voiced]), level_db
+    power = np.square(librosa.feature.rms(y=low, frame_length=_FRAME, hop_length=_FRAME // 4)[0])
+    is_active = power > power.max() * 10 ** (-_ACTIVE_DB / 10)
+    level_db = float(10 * np.log10(power[is_active].mean() + 1e-12))
+    return librosa.hz_to_midi(frequency_hz[is_voiced & is_active]), level_db
 
 
 def pca_scores(trained: TrainedModel, dataset: DataSet, target: Tensor, owner: np.ndarray | None) -> dict[str, float]:

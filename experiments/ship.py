@@ -104,8 +104,8 @@ LIMITS = {
         "noises that training never used."
     ),
     "denoise-live-48k": (
-        "The data of `denoise-48k`, two and a half hours on one core. At 48 kHz it is 20 ms behind, and takes a fifth of one "
-        "core; it gains less than `denoise-48k`, which is the better choice where there is time."
+        "The data of `denoise-48k`, two hours on one core. At 48 kHz it is 20 ms behind; it gains less than "
+        "`denoise-48k`, which is the better choice where there is time."
     ),
     "upscale-48k": (
         "The voices and music of `denoise-48k`; few of the voices reach beyond 10 kHz. The new band is the sound's own "

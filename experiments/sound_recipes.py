@@ -91,7 +91,7 @@ def _notes(minutes: float, **more: Any) -> Recipe:
 
 def _labelled(minutes: float, learning_rate: float, beta: float, **more: Any) -> Recipe:
     """The same of notes whose names say what they are, which those of 16 kHz don't."""
-    leg = _notes(minutes, learning_rate=learning_rate, beta=beta, labels=True, **more)
+    leg = _notes(minutes, learning_rate=learning_rate, beta=beta, labels=True, sample_spread=0.3, **more)
     return replace(leg, sets=("sound/named_notes",))
 
 
@@ -144,13 +144,12 @@ SOUNDS: dict[str, Recipe] = {
     # when the network wasn't given a row's place, whose weights began at zero.)
     "denoise-48k-start": _wide(72, 3e-4, start_from="denoise-16k", bits=8, is_leg=True),
     # Music that is nearly clean, and whose highs are soft, is to stay as it is.
-    "denoise-48k": _wide(43, 3e-4, snr_db_high=45.0, start_from="denoise-48k-start", bits=8, shipped_as="denoise-48k"),
+    "denoise-48k": _wide(35, 3e-4, snr_db_high=45.0, start_from="denoise-48k-start", bits=8, shipped_as="denoise-48k"),
     # Causal; 20 ms behind. First large batches, and sound that is nearly clean.
     "denoise-live-48k-start": _live(37, 2e-3, batch_size=16, snr_db_high=35.0, is_leg=True),
     "denoise-live-48k-middle": _live(22, 1.5e-3, snr_db_high=35.0, start_from="denoise-live-48k-start", is_leg=True),
     # The error as a whole weighs twice as much beside that of bands as in the legs before.
-    "denoise-live-48k-late": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, is_leg=True),
-    "denoise-live-48k": _live(45, 1e-3, start_from="denoise-live-48k-late", bits=8, shipped_as="denoise-live-48k"),
+    "denoise-live-48k": _live(52, 1.5e-3, start_from="denoise-live-48k-middle", bits=8, shipped_as="denoise-live-48k"),
     # From any end of the band to 24 kHz. At higher rates, and without decay, features grow until they say nothing.
     "upscale-48k-start": _extension(35, voices=_FALLING_VOICES, learning_rate=8e-4, bits=8, is_leg=True),
     "upscale-48k-middle": _extension(
@@ -187,5 +186,5 @@ SOUNDS: dict[str, Recipe] = {
     # Then with a higher price on bits from leg to leg.
     "notes-44k-middle": _labelled(30, 1.2e-3, 0.5, start_from="notes-44k-start", is_leg=True),
     "notes-44k-fewer-bits": _labelled(11, 7e-4, 0.9, start_from="notes-44k-middle", is_leg=True),
-    "notes-44k": _labelled(8, 5e-4, 1.2, start_from="notes-44k-fewer-bits", bits=8, shipped_as="notes-44k"),
+    "notes-44k": _labelled(8, 5e-4, 1.2, start_from="notes-44k-fewer-bits", bits=6, shipped_as="notes-44k"),
 }

@@ -26,7 +26,15 @@ from musicae.audio.baselines import denoising_baselines
 from musicae.audio.config import LEVEL_RMS, AudioConfig, corruption_of, filled_in
 from musicae.audio.excerpts import find_excerpt, mono_samples, stored_chunks
 from musicae.audio.formats import SOUND_SUFFIXES
-from musicae.audio.loudness import MADE_LU, USUAL_LUFS, fade_ends, highest_allowed, loudness_lufs, true_peak
+from musicae.audio.loudness import (
+    MADE_LU,
+    SOFTEST_LUFS,
+    USUAL_LUFS,
+    fade_ends,
+    highest_allowed,
+    loudness_lufs,
+    true_peak,
+)
 from musicae.audio.metrics import restoration_scores, synthesis_scores
 from musicae.audio.noise_profile import noise_profile
 from musicae.audio.overlap_add import Framing, Spectra
@@ -171,7 +179,7 @@ class AudioDomain(Domain):
         Args:
             tensor: `(examples, *spec.shape)`.
             frame: of a selection: the rate, the level, and for one example the length; without it the sound has the
-                domain's rate and the level of stored examples.
+                domain's rate, and what is made of a code is neither loud nor hardly audible.
         """
         waveforms = self._waveforms(tensor, is_final=True)
         rate_hz = self.config.sample_rate_hz
@@ -182,7 +190,8 @@ class AudioDomain(Domain):
             waveforms = np.stack([_faded(row - row.mean(), rate_hz) for row in waveforms])
         sound = Sound(waveforms.reshape(-1), rate_hz)
         if frame is None:
-            return _bounded(sound, peak=1.0, true_peak=highest_allowed(None), lufs=USUAL_LUFS)
+            audible = _not_softer(sound, SOFTEST_LUFS) if self.form.is_generated else sound
+            return _bounded(audible, peak=1.0, true_peak=highest_allowed(None), lufs=USUAL_LUFS)
         samples = sound.resample(frame.sample_rate_hz).samples * np.float32(frame.rms / LEVEL_RMS)
         if frames is not None:
             samples = np.pad(samples, (0, max(0, frames - len(samples))))[:frames]
@@ -413,6 +422,7 @@ class AudioDomain(Domain):
         return np.concatenate([stored, numbers], axis=1)
 
 
+_SILENCE_LUFS = -70.0  # the absolute gate of ITU-R BS.1770
 _NEARLY_ALL = 0.9
 """Of the model's band: a sound at 44.1 kHz that reaches so high has all that can be heard."""
 
@@ -436,6 +446,17 @@ def _faded(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """A whole `(samples,)` with faded ends."""
     (faded,) = fade_ends([samples[:, None]], len(samples), sample_rate_hz)
     return faded[:, 0]
+
+
+def _not_softer(sound: Sound, lufs: float) -> Sound:
+    """The sound, turned up as a whole where it is softer than that; silence stays, and so does what peaks allow."""
+    ours = loudness_lufs(sound.samples.reshape(-1, sound.channels), sound.sample_rate_hz)
+    if not _SILENCE_LUFS < ours < lufs:
+        return sound
+    gain = min(10 ** ((lufs - ours) / 20), highest_allowed(None) / sound.levels.true_peak)
+    return Sound(
+        sound.samples * np.float32(max(1.0, gain)), sound.sample_rate_hz, name=sound.name, subtype=sound.subtype
+    )
 
 
 def _bounded(sound: Sound, *, peak: float, true_peak: float, lufs: float) -> Sound:

@@ -20,6 +20,8 @@ FULL_SCALE_DB = -1.0
 """True peak, at most, of a sound that has no source."""
 USUAL_LUFS = -14.0
 """Loudness, at most, of a sound that has no source; what streaming services bring music to."""
+SOFTEST_LUFS = -23.0
+"""Loudness, at least, of what is made of a code alone, where peaks allow it; that of broadcasts (EBU R 128)."""
 MADE_LU = 1.0
 """What a model makes of a sound may be so much louder than it, in loudness units."""
 FADE_S = 0.008

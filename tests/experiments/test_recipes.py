@@ -46,7 +46,7 @@ def test_minutes_in_all_are_those_of_all_legs(recipes: ModuleType) -> None:
     assert recipes.minutes_in_all("mnist-ae-32") == 15
     assert recipes.minutes_in_all("melody-2bar") == 40 + 50 + 80 + 18 + 12
     assert recipes.minutes_in_all("melody-16bar-one-code") == 40 + 36 + 10 + 33 + 10
-    assert recipes.minutes_in_all("denoise-48k") == 55 + 38 + 14 + 85 + 95 + 10 + 62 + 11 + 72 + 43
+    assert recipes.minutes_in_all("denoise-48k") == 55 + 38 + 14 + 85 + 95 + 10 + 62 + 11 + 72 + 35
 
 
 def test_a_shipped_model_counts_the_data_of_all_its_legs(recipes: ModuleType) -> None:
