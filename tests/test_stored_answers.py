@@ -49,7 +49,10 @@ def check(name: str, found: dict[str, Tensor | np.ndarray], *, but: str = "") ->
     for key, value in found.items():
         flat = (value.detach().cpu().numpy() if isinstance(value, Tensor) else value).reshape(-1)
         flat = flat[:: max(1, -(-flat.size // _MOST))]
-        if flat.dtype.kind == "i":
+        if key == "humanized":  # velocity and timing are rounded: another processor may fall on the other side
+            apart = np.abs(flat - expected[key])
+            assert apart.max() <= 1 and (apart > 0).mean() < 0.002, f"{name}: {key}"
+        elif flat.dtype.kind == "i":
             np.testing.assert_array_equal(flat, expected[key], err_msg=f"{name}: {key}")
         else:
             size = max(1.0, float(np.abs(expected[key]).max()))
@@ -165,7 +168,7 @@ def test_notes():
     found["sampled"] = model.sample(2, seed=1).tensor
     found["asked"] = model.sample(1, label="cello", pitch=48, velocity=0.7, seed=1).tensor
     found["shifted"] = model.shift(x, "brightness", 1.0)
-    check("notes-44k", found)
+    check("notes-44k", found, but="restored")
     # Phases are found by iteration, which carries the order of sums along: another processor is off by up to 2e-4.
     restored = model.reconstruct(clip()).samples
     stride = -(-restored.size // _MOST)
