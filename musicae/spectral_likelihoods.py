@@ -96,10 +96,10 @@ class BandLevels(Estimate):
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         ours, theirs = (EXTENSION.means(spectrum.square().sum(1)) for spectrum in (parameters, target))
         judged = self._judged(theirs, target.shape[2])
-        near = self._distance(*map(self._levels, (ours, theirs)), judged)
-        loudness = [(power + self._LEAST_POWER) ** self._LOUDNESS_EXPONENT for power in (ours, theirs)]
-        usual = (loudness[1].mean(-1) * judged).sum(1) / judged.sum(1).clamp_min(1)
-        near = near + self.LOUDNESS_WEIGHT * self._distance(*(each / usual[:, None, None] for each in loudness), judged)
+        near = self._distance(self._levels(ours), self._levels(theirs), judged)
+        heard, wanted = ((power + self._LEAST_POWER) ** self._LOUDNESS_EXPONENT for power in (ours, theirs))
+        usual = ((wanted.mean(-1) * judged).sum(1) / judged.sum(1).clamp_min(1))[:, None, None]
+        near = near + self.LOUDNESS_WEIGHT * self._distance(heard / usual, wanted / usual, judged)
         wide = [
             F.avg_pool1d((power.mean(-1) * judged)[:, None], self._WIDE, ceil_mode=True)[:, 0]
             for power in (ours, theirs)
