@@ -100,7 +100,7 @@ def test_the_host_reads_nothing_of_the_device_but_once_after_loading():
 
 def test_draws_lie_where_codes_do_and_never_between(trained):
     drawn = trained.draw(noise(400))
-    assert ((drawn.abs() - 2).abs() < 0.5).float().mean() > 0.99
+    assert ((drawn.abs() - 2).abs() < 0.5).float().mean() > 0.95
     assert 0.3 < (drawn > 0).float().mean() < 0.7
     assert (drawn[:, :SIZE].mean(1).sign() == drawn[:, SIZE:].mean(1).sign()).float().mean() > 0.99
     assert torch.equal(trained.draw(noise(400)), drawn)
