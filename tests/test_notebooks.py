@@ -21,7 +21,7 @@ MOST_BYTES = 600_000
 
 FIGURES = {"01_autoencoders": 15, "02_vae": 13, "03_music": 12, "04_audio": 10}
 """Pictures that each notebook shows."""
-PRINTS = {"01_autoencoders": 9, "02_vae": 8, "03_music": 15, "04_audio": 9}
+PRINTS = {"01_autoencoders": 9, "02_vae": 8, "03_music": 15, "04_audio": 10}
 """Cells that print numbers."""
 PLAYERS = {"01_autoencoders": 0, "02_vae": 0, "03_music": 10, "04_audio": 13}
 """Sounds that each notebook plays."""
