@@ -23,7 +23,7 @@ FIGURES = {"01_autoencoders": 15, "02_vae": 13, "03_music": 12, "04_audio": 9}
 """Pictures that each notebook shows."""
 PRINTS = {"01_autoencoders": 9, "02_vae": 8, "03_music": 15, "04_audio": 10}
 """Cells that print numbers."""
-PLAYERS = {"01_autoencoders": 0, "02_vae": 0, "03_music": 10, "04_audio": 10}
+PLAYERS = {"01_autoencoders": 0, "02_vae": 0, "03_music": 10, "04_audio": 9}
 """Sounds that each notebook plays."""
 
 
