@@ -81,6 +81,11 @@ def _extension(minutes: float, voices: tuple[str, ...] = (), **more: Any) -> Rec
     )
 
 
+def _narrow_notes(minutes: float, learning_rate: float, **more: Any) -> Recipe:
+    """A leg of the model of single notes at 16 kHz, from which that of 44.1 kHz goes on."""
+    return _sound("reconstruct", _NOTES, minutes, beta=0.1, learning_rate=learning_rate, is_leg=True, **more)
+
+
 def _notes(minutes: float, **more: Any) -> Recipe:
     """A leg of the model of single notes."""
     settings = {"sample_rate_hz": 44_100, "n_fft": 4096, "chunk_s": 3.0, "banded": True, "evaluate_every": 200}
@@ -96,8 +101,7 @@ def _labelled(minutes: float, learning_rate: float, beta: float, **more: Any) ->
 
 
 SOUNDS: dict[str, Recipe] = {
-    # Speech, spoken digits and rendered tunes in noise. First mostly music, then as
-    # much speech as music.
+    # Speech, spoken digits and rendered tunes in noise. First mostly music, then as much speech as music.
     "denoise-16k-start": _sound("denoise", _CLEAN, 55, learning_rate=1.5e-3, noise=_NOISE, is_leg=True),
     "denoise-16k-even": _sound(
         "denoise", _EVEN, 38, learning_rate=1e-3, noise=_NOISE, start_from="denoise-16k-start", is_leg=True
@@ -160,27 +164,9 @@ SOUNDS: dict[str, Recipe] = {
     # Loud moments count for more than pauses.
     "upscale-48k": _extension(24, learning_rate=5e-4, start_from="upscale-48k-even", bits=8, shipped_as="upscale-48k"),
     # Single notes, of recorded instruments and of a sound font.
-    "notes-16k-start": _sound("reconstruct", _NOTES, 40, beta=0.1, learning_rate=2e-3, is_leg=True),
-    "notes-16k-middle": _sound(
-        "reconstruct",
-        _NOTES,
-        27,
-        beta=0.1,
-        learning_rate=1.2e-3,
-        kl_warmup=0,
-        start_from="notes-16k-start",
-        is_leg=True,
-    ),
-    "notes-16k": _sound(
-        "reconstruct",
-        _NOTES,
-        45,
-        beta=0.1,
-        learning_rate=1.2e-3,
-        kl_warmup=0,
-        start_from="notes-16k-middle",
-        is_leg=True,
-    ),
+    "notes-16k-start": _narrow_notes(40, 2e-3),
+    "notes-16k-middle": _narrow_notes(27, 1.2e-3, kl_warmup=0, start_from="notes-16k-start"),
+    "notes-16k": _narrow_notes(45, 1.2e-3, kl_warmup=0, start_from="notes-16k-middle"),
     # Single notes at 44.1 kHz, first their beginnings; convolutions begin as those for 16 kHz.
     "notes-44k-start": _notes(22, learning_rate=2e-3, chunk_s=1.5, start_from="notes-16k", is_leg=True),
     # Then with a higher price on bits from leg to leg.

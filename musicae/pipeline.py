@@ -246,7 +246,7 @@ class Pipeline:
         return cast(TakesCondition, self.domain).condition(text, windows).to(self.device)
 
     def refuse_unlearned_condition(self) -> None:
-        """Raises `MusicaeError` if a condition would change nothing, since its stage of training is still to come."""
+        """Raises `MusicaeError` if a condition would change nothing, since the model learned no draws by it."""
         if not self.network.draws_by_condition:
             raise MusicaeError(
                 "this model has not learned which codes notes have; train it with prior=sequence on more notes that "

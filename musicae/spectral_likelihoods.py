@@ -81,8 +81,8 @@ class BandLevels(Estimate):
     Laplace distributions with the scale that fits the example best (profile likelihoods): over the level of every row
     of `musicae.nn.bands.EXTENSION` in every frame; over its loudness, so that loud moments count for more than pauses;
     and over the levels of wider bands over the whole example, since medians of levels that can't be known are softer
-    than the sound. Many recordings end at 8 or at 16
-    kHz, softened before that by a filter; rows near the highest one that the target holds, and above, are not judged.
+    than the sound. Many recordings end at 8 or at 16 kHz, softened before that by a filter; rows near the highest one
+    that the target holds, and above, are not judged.
     """
 
     LOUDNESS_WEIGHT, OVERALL_WEIGHT = 1.0, 0.3

@@ -373,7 +373,7 @@ class AudioDomain(Domain):
         del examples
         if task == "denoise":
             return denoising_baselines(self.config.sample_rate_hz)
-        return {"copy_synthesis": lambda corrupted, clean: self.form.copied(clean)} if self.form.is_generated else {}
+        return {"copy_synthesis": lambda corrupted, clean: clean} if self.form.is_generated else {}
 
     @property
     def primary_metric(self) -> str | None:

@@ -86,10 +86,6 @@ class Form(ABC):
         del spectrum
         return answer
 
-    def copied(self, tensor: Tensor) -> Tensor:
-        """Examples whose phases were forgotten and found again: what a model that knew all magnitudes would give."""
-        return tensor
-
     def morph_over_time(self, path: Tensor) -> Tensor:
         """The examples `(points, *shape)` of a path become one, `(1, *shape)`, that goes along it while time passes."""
         points, frames = path.shape[0], path.shape[-1]

@@ -274,13 +274,8 @@ class Autoencoder(nn.Module, ABC):
         return not self.is_fitted_afterwards(name)
 
     def is_fitted_afterwards(self, name: str) -> bool:
-        """Whether a weight has no part in the loss, and is fitted to the codes once all others are trained."""
+        """Whether a weight has no part in the loss, and is learned by `fit_draws` once all others are trained."""
         del name
-        return False
-
-    @property
-    def fits_draws(self) -> bool:
-        """Whether it learns by `fit_draws`, after training, which codes are asked for by a condition."""
         return False
 
     def fit_draws(self, codes: Posterior, condition: Tensor, example: Tensor, generator: torch.Generator) -> bool:

@@ -110,10 +110,6 @@ class SpectrogramAutoencoder(GridAutoencoder):
         assert prior is not None
         return prior.from_standardised(*self.notes.from_base(base, condition))
 
-    @property
-    def fits_draws(self) -> bool:
-        return self.notes is not None
-
     def fit_draws(self, codes: Posterior, condition: Tensor, example: Tensor, generator: torch.Generator) -> bool:
         prior, notes = self._sequence_prior, self.notes
         if prior is None or notes is None:

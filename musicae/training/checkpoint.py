@@ -372,18 +372,16 @@ def take_over(model: Autoencoder, folder: Path) -> int:
     Raises:
         CheckpointError: no such checkpoint, nothing in it fits, or what training does not change doesn't fit.
     """
-    own = model.state_dict()
+    own = {name: value for name, value in model.state_dict().items() if not model.is_fitted_afterwards(name)}
     is_whole = not (folder / MANIFEST).is_file() or read_manifest(folder).shares is None
     stored = with_present_names(read_tensors(folder / WEIGHTS) if is_whole else load_checkpoint(folder)[0].state_dict())
-    found = model.adapted(stored)
+    found = {name: value for name, value in model.adapted(stored).items() if not model.is_fitted_afterwards(name)}
     fits = {
         name: name in own
         and value.shape == own[name].shape
         and value.is_floating_point() == own[name].is_floating_point()
         for name, value in found.items()
     }
-    found = {name: value for name, value in found.items() if not model.is_fitted_afterwards(name)}
-    own = {name: value for name, value in own.items() if not model.is_fitted_afterwards(name)}
     kept = {name for name in own if not model.learns(name)}
     missing = sorted(name for name in kept if not fits.get(name, False))
     if missing:

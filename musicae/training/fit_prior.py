@@ -53,7 +53,7 @@ def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset:
     generator = torch.Generator(device).manual_seed(manifest.training.get("seed", 0))
     codes, condition = _encoded(network, domain, dataset.examples, indices, device)
     is_fitted = latent.prior.fit(codes, generator)
-    if network.fits_draws and condition is not None:
+    if condition is not None and any(map(network.is_fitted_afterwards, network.state_dict())):
         count = min(_VARIATIONS, _MOST_EXAMPLES // len(indices) - 1)
         varied = [_encoded(network, domain, dataset.examples, indices, device, generator) for _ in range(count)]
         many = Posterior.joined([codes, *(posterior for posterior, _ in varied)])
