@@ -3,7 +3,19 @@
 import torch
 
 from musicae.audio import stft as signal
-from musicae.audio.augmentation import COLOUR_DB, GAIN_DB, TILT_DB, TILT_FROM_HZ, augmented, coloured, tilted
+from musicae.audio.augmentation import (
+    COLOUR_DB,
+    DULL_DB,
+    DULL_FROM_HZ,
+    DULL_SHARE,
+    GAIN_DB,
+    TILT_DB,
+    TILT_FROM_HZ,
+    augmented,
+    coloured,
+    dulled,
+    tilted,
+)
 
 RATE_HZ, SAMPLES = 16_000, 8_000
 
@@ -82,3 +94,18 @@ def test_brighter_and_duller_recordings_rise_and_fall_by_the_octave() -> None:
     torch.testing.assert_close(four, 2 * two, atol=1e-3, rtol=1e-3)
     assert TILT_DB / 2 < two.abs().max() <= TILT_DB
     assert two.min() < 0 < two.max()
+
+
+def test_highs_of_some_sounds_fall_by_the_octave_and_nothing_else_changes() -> None:
+    changed_db = 20 * torch.log10(dulled(torch.ones(400, 2, 513, 3), seeded(), sample_rate_hz=48_000)[:, 0, :, 0])
+
+    frequency_hz = torch.linspace(0, 24_000, 513)
+    is_dull = changed_db[:, -1] < -1e-3
+    assert abs(float(is_dull.float().mean()) - DULL_SHARE) < 0.08
+    assert not changed_db[~is_dull].any()
+    assert changed_db[:, frequency_hz <= DULL_FROM_HZ[0]].abs().max() < 1e-4
+    assert changed_db.diff(dim=1).max() < 1e-3
+    ten, twenty = (changed_db[is_dull, int((frequency_hz - hertz).abs().argmin())] for hertz in (10_000, 20_000))
+    octave_db = ten - twenty
+    assert DULL_DB[0] - 0.1 < octave_db.min() < DULL_DB[0] + 2
+    assert DULL_DB[1] - 2 < octave_db.max() < DULL_DB[1] + 0.1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from musicae.attribute_vectors import LARGEST_LENGTH, AttributeInfo, AttributeVectors, distance_from_prior, moved_code
 from musicae.audio.config import AudioConfig
 from musicae.audio.domain import AudioDomain
-from musicae.audio.loudness import MADE_LU, USUAL_LUFS, highest_allowed, loudness_lufs, true_peak
+from musicae.audio.loudness import MADE_LU, SOFTEST_LUFS, USUAL_LUFS, highest_allowed, loudness_lufs, true_peak
 from musicae.audio.sound import Sound
 from musicae.inference.shift import shift
 from musicae.models import build_model
@@ -63,6 +63,17 @@ SIZES, SEEDS = st.sampled_from([0.3, 1.0, 4.0]), st.integers(0, 999)
 def test_samples_are_bounded(seed: int, size: float, spread: float) -> None:
     for made in model(seed, size).sample(2, spread=spread, seed=seed):
         check(made, most=highest_allowed(None), lufs=USUAL_LUFS)
+
+
+def test_a_soft_note_is_made_audible_and_silence_stays() -> None:
+    domain = model(0, 1.0).domain
+    soft = domain.tensor(torch.from_numpy(domain.array_examples(sound(3, -20, 0.5).samples.reshape(1, -1)))).target
+    for gain in (0.1, 0.3, 1.0):  # of magnitudes to the power 0.5
+        made = domain.compose(gain * soft)
+        found_lufs = loudness_lufs(made.samples.reshape(-1, 1), RATE_HZ)
+        assert found_lufs >= SOFTEST_LUFS - 0.1 or made.true_peak > 0.99 * highest_allowed(None)
+        check(made, most=highest_allowed(None), lufs=USUAL_LUFS)
+    assert not domain.compose(0 * soft).samples.any()
 
 
 @settings(max_examples=12, deadline=None)
