@@ -25,6 +25,17 @@ def _picture_restorer(name: str, task: str, minutes: float, **settings: Any) -> 
     return Recipe("image", (name,), minutes, chosen, ("psnr_in_db", "psnr_db", "ssim_in", "ssim"), task=task)
 
 
+def _photograph_restorer(task: str, minutes: float, **settings: Any) -> Recipe:
+    """Restores photographs: many crops, each corrupted in its own way."""
+    own, more = split(settings)
+    chosen = {
+        "size": 96, "channels": 3, "corruption": "mixed", "widths": (64, 96, 128), "blocks": 2, "batch_size": 16,
+        "learning_rate": 1e-3, "kl_warmup": 0, "evaluate_every": 500, "evaluate_examples": 512, **more,
+    }  # fmt: skip
+    reported = ("psnr_in_db", "psnr_db", "ssim_in", "ssim")
+    return Recipe("image", ("photographs",), minutes, chosen, reported, task=task, **own)
+
+
 # A Gaussian with a small deviation would leave the prior next to no weight in the loss.
 _DRAWING = {"likelihood": "bernoulli", "patch": 2, "batch_size": 128}
 _TWO_NUMBERS = {"width": 512, "depth": 4}
@@ -65,6 +76,8 @@ PICTURES: dict[str, Recipe] = {
     "mnist-denoise": _picture_restorer("mnist", "denoise", 8, noise_mean=0.5, noise_deviation=0.5),
     "mnist-upscale-2": _picture_restorer("mnist", "upscale", 8, scale=2),
     "mnist-upscale-4": _picture_restorer("mnist", "upscale", 8, scale=4),
+    "photo-denoise": _photograph_restorer("denoise", 100, shipped_as="photo-denoise", bits=8),
+    "photo-upscale": _photograph_restorer("upscale", 100, shipped_as="photo-upscale", bits=8, scale=None),
     # image.py enlarges photographs with these.
     "satellite-upscale-2": _picture_restorer("eurosat64", "upscale", 8, scale=2, batch_size=32),
     "satellite-upscale-3": _picture_restorer("eurosat64", "upscale", 7, scale=3, batch_size=32),

@@ -38,8 +38,9 @@ def cost(sets: Path, runs: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     threads = torch.get_num_threads()
     with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "noise.wav", Path(folder) / "clean.wav"
+        source, target, stereo = (Path(folder) / name for name in ("noise.wav", "clean.wav", "stereo.wav"))
         Sound(noise, RATE_HZ).save(source)
+        Sound(np.stack((noise, rng.permutation(noise)), 1), 44_100).save(stereo)
         for count in (1, 2):
             torch.set_num_threads(count)
             for name in MODELS:
@@ -48,6 +49,10 @@ def cost(sets: Path, runs: Path) -> dict[str, Any]:
                     lambda trained=trained: trained.denoise(source).save(target)
                 )
         torch.set_num_threads(1)
+        both = trained_model(runs, "denoise-48k")
+        found["denoise-48k, stereo at 44.1 kHz, file, 1 thread"] = _factor(
+            lambda: both.denoise(stereo).save(target), sound_s=len(noise) / 44_100
+        )
         live = trained_model(runs, "denoise-live-48k")
         live_hz = live.domain.config.sample_rate_hz
         blocks = np.split(np.resize(noise, 10 * live_hz), 10 * 100)

@@ -108,6 +108,14 @@ class TakesNoiseProfile(Protocol):
 
 
 @runtime_checkable
+class HasScales(Protocol):
+    """A domain whose media are made larger by a whole number."""
+
+    def at_scale(self, scale: int) -> Any:
+        """The domain with that scale. Raises `MusicaeError` for one that was not learned."""
+
+
+@runtime_checkable
 class TellsWhatIsRemoved(Protocol):
     """A domain that can give what a restoration took away, as a media object."""
 

@@ -106,8 +106,10 @@ class Answers(Iterable[tuple[Window, Tensor]]):
         self._windows, self._function = windows, function
 
     def __iter__(self) -> Iterator[tuple[Window, Tensor]]:
-        for window in self._windows():
-            yield window, self._function(window.batch)
+        return map(self._answered, self._windows())  # a loop would hold each window while the next one is made
+
+    def _answered(self, window: Window) -> tuple[Window, Tensor]:
+        return window, self._function(window.batch)
 
 
 @dataclass(frozen=True)

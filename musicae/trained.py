@@ -180,15 +180,15 @@ class TrainedModel:
         limits = RestorationLimits(strength, max_attenuation_db)
         return cast("StreamedBlocks", stream(self.pipeline, blocks, sample_rate_hz, limits))
 
-    def upscale(self, source: Any, *, sample_rate_hz: int | None = None) -> Any:
+    def upscale(self, source: Any, *, sample_rate_hz: int | None = None, scale: int | None = None) -> Any:
         """Raises the resolution of a picture, the bandwidth of a sound or the detail of music; for task `upscale`.
 
-        Arguments and result are as in `denoise`.
+        Arguments and result are as in `denoise`; a picture becomes `scale` times larger, by default as the model knows.
         """
-        from musicae.inference.restore import restore
+        from musicae.inference.restore import enlarge
 
         options: dict[str, Any] = {} if sample_rate_hz is None else {"sample_rate_hz": sample_rate_hz}
-        return restore(self.pipeline, "upscale", source, **options)
+        return enlarge(self.pipeline, source, scale, **options)
 
     def sample(
         self, count: int = 1, *, temperature: float = 1.0, top_p: float = 1.0, spread: float | None = None,

@@ -145,8 +145,11 @@ class AudioDomain(Domain):
         A chunk's channels are a batch, or one example where they share a mask.
         """
         end_hz = self._end_hz(item)
-        for spectra in overlap_add.spectra(item, self._framing(task)):
-            yield Window(Batch(self.form.of_spectrum(spectra.shown, end_hz)), spectra)
+
+        def window_of(spectra: Spectra) -> Window:
+            return Window(Batch(self.form.of_spectrum(spectra.shown, end_hz)), spectra)
+
+        return map(window_of, overlap_add.spectra(item, self._framing(task)))
 
     def assemble(self, item: Sound, answers: Iterable[tuple[Window, Tensor]], task: str = "reconstruct") -> Sound:
         """The sound that the answers make up: same length, channels and format, for `upscale` the model's rate or more.
@@ -154,16 +157,17 @@ class AudioDomain(Domain):
         It is lazy: each time it is read the answers are iterated anew.
         """
 
-        def spectra() -> Iterator[tuple[Spectra, Tensor]]:
-            for window, answer in answers:
-                place: Spectra = window.place
-                expected = window.batch.target.shape
-                if answer.shape != expected:
-                    raise ValueError(f"expected an answer of shape {tuple(expected)}, got {tuple(answer.shape)}")
-                yield place, self.form.spectrum_of(answer.detach().float().cpu(), place.shown)
+        def spectrum_of(answered: tuple[Window, Tensor]) -> tuple[Spectra, Tensor]:
+            (batch, place), answer = answered
+            expected = batch.target.shape
+            if answer.shape != expected:
+                raise ValueError(f"expected an answer of shape {tuple(expected)}, got {tuple(answer.shape)}")
+            return place, self.form.spectrum_of(answer.detach().float().cpu(), place.shown)
 
         least_rate_hz = self.config.sample_rate_hz if task == "upscale" else 0
-        result = overlap_add.assemble(item, spectra, self._framing(task), least_rate_hz=least_rate_hz)
+        result = overlap_add.assemble(
+            item, lambda: map(spectrum_of, answers), self._framing(task), least_rate_hz=least_rate_hz
+        )
         if not self.form.fills_band:
             return result
         end_hz, most_hz = self._end_hz(item), self.config.sample_rate_hz / 2

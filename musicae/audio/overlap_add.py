@@ -30,7 +30,7 @@ from musicae.audio.sound import Resampler, Sound, resample_blocks
 from musicae.errors import MusicaeError
 
 ALIGNED_FRAMES = 64
-_RESTORED_S = 15.0
+_RESTORED_S = 9.0
 _OVERLAP_FRAMES = 3 * ALIGNED_FRAMES - 1
 _FADE_FRAMES = 7
 _ROWS_AT_ONCE = 8
@@ -79,7 +79,7 @@ class Framing:
         )
 
     def for_restoring(self, *, shares_mask: bool) -> "Framing":
-        """For a model that takes chunks of any length: about fifteen seconds, which cost less at their edges."""
+        """For a model that takes chunks of any length: about nine seconds; longer ones take more memory."""
         hop = self.n_fft // 4
         frames = ALIGNED_FRAMES * max(7, round(_RESTORED_S * self.sample_rate_hz / hop / ALIGNED_FRAMES))
         return replace(
@@ -178,16 +178,21 @@ def spectra(sound: Sound, framing: Framing) -> Iterator[Spectra]:
         return
     blocks = (block * np.float32(gain) for block in sound.blocks())
     for chunk in cut(resample_blocks(blocks, sound.sample_rate_hz, framing.sample_rate_hz), framing):
-        samples = torch.from_numpy(chunk.samples.T.copy())  # (channels, frames)
-        if framing.shares_mask and len(samples) > 1:
-            spectrum = signal.stft(samples, n_fft=framing.n_fft)
-            yield Spectra(joint_spectrum(spectrum), spectrum, samples, chunk, ends_chunk=True)
-            continue
-        # Few rows a call: more at once were no faster on a CPU and take more memory.
-        parts = samples.split(_ROWS_AT_ONCE)
-        for number, part in enumerate(parts):
-            spectrum = signal.stft(part, n_fft=framing.n_fft)
-            yield Spectra(spectrum, spectrum, part, chunk, ends_chunk=number == len(parts) - 1)
+        yield from _spectra_of(chunk, framing)
+
+
+def _spectra_of(chunk: Chunk, framing: Framing) -> Iterator[Spectra]:
+    """The spectra of a chunk; nothing of them is left in memory when the next chunk is cut."""
+    samples = torch.from_numpy(chunk.samples.T.copy())  # (channels, frames)
+    if framing.shares_mask and len(samples) > 1:
+        spectrum = signal.stft(samples, n_fft=framing.n_fft)
+        yield Spectra(joint_spectrum(spectrum), spectrum, samples, chunk, ends_chunk=True)
+        return
+    # Few rows a call: more at once were no faster on a CPU and take more memory.
+    parts = samples.split(_ROWS_AT_ONCE)
+    for number, part in enumerate(parts):
+        spectrum = signal.stft(part, n_fft=framing.n_fft)
+        yield Spectra(spectrum, spectrum, part, chunk, ends_chunk=number == len(parts) - 1)
 
 
 def assemble(
@@ -295,22 +300,30 @@ def _columns(
     octave = upper_octave(framing.n_fft, model_rate_hz=framing.sample_rate_hz, source_rate_hz=source_rate_hz)
     adder, waiting = OverlapAdd(framing), list[Tensor]()
     for part, answer in answers:
-        estimate = answer.detach().cpu().float()
-        if estimate.shape != part.shown.shape:
-            raise ValueError(f"expected a result of shape {tuple(part.shown.shape)}, got {tuple(estimate.shape)}")
-        if not estimate.isfinite().all():
-            raise MusicaeError("the model's result holds values that are not finite; train it again or use another.")
-        samples = part.samples.shape[1]
-        is_joint = len(estimate) < len(part.spectrum)
-        spectrum = masked_alike(part.spectrum, part.shown, estimate) if is_joint else estimate
-        result = signal.inverse_stft(spectrum, samples=samples)
-        removed = _removed(part.shown, estimate, samples, octave).expand_as(result)
-        waiting.append(torch.stack((result, part.samples, removed), dim=1))  # (channels, 3, frames)
-        if part.ends_chunk:
+        waiting.append(_column_triples(part, answer, octave))
+        chunk, ends_chunk = part.chunk, part.ends_chunk
+        del part, answer  # or they would be in memory beside those of the next chunk
+        if ends_chunk:
             mapped, waiting = torch.cat(waiting), []
             if framing.is_generated:
                 mapped[:, 0] = _held(mapped[:, 0], mapped[:, 1], most, framing.sample_rate_hz)
-            yield adder.add(mapped.permute(2, 1, 0).reshape(samples, -1).numpy(), part.chunk)
+            yield adder.add(mapped.permute(2, 1, 0).flatten(1).numpy(), chunk)
+            del mapped
+
+
+def _column_triples(part: Spectra, answer: Tensor, octave: slice) -> Tensor:
+    """The columns of some channels, `(channels, 3, frames)`; see `_columns`."""
+    estimate = answer.detach().cpu().float()
+    if estimate.shape != part.shown.shape:
+        raise ValueError(f"expected a result of shape {tuple(part.shown.shape)}, got {tuple(estimate.shape)}")
+    if not estimate.isfinite().all():
+        raise MusicaeError("the model's result holds values that are not finite; train it again or use another.")
+    samples = part.samples.shape[1]
+    is_joint = len(estimate) < len(part.spectrum)
+    spectrum = masked_alike(part.spectrum, part.shown, estimate) if is_joint else estimate
+    result = signal.inverse_stft(spectrum, samples=samples)
+    removed = _removed(part.shown, estimate, samples, octave).expand_as(result)
+    return torch.stack((result, part.samples, removed), dim=1)
 
 
 def _held(made: Tensor, source: Tensor, most: float, sample_rate_hz: int) -> Tensor:

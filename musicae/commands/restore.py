@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,7 +71,7 @@ def reconstruct(
 
 @click.command()
 @click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
-@model_for_file_option("[default: denoise-48k; with -: denoise-live-48k]")
+@model_for_file_option("[default: denoise-48k, of pictures photo-denoise; with -: denoise-live-48k]")
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
@@ -143,13 +144,20 @@ def denoise(
 
 @click.command()
 @click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
-@model_for_file_option("[default: upscale-48k for sound]")
+@model_for_file_option("[default: upscale-48k for sound, photo-upscale for pictures]")
+@click.option(
+    "--scale",
+    type=click.IntRange(2, 4),
+    metavar="TIMES",
+    help="Pictures: 2, 3 or 4 times larger.  [default: as the model knows, or 2]",
+)
 @track_option
 @stretch_options
 @out_option("FILE|FOLDER", _TO_RESTORE.format("upscale", "upscale"))
 def upscale(
     files: tuple[Path, ...],
     model: str | None,
+    scale: int | None,
     track: str | None,
     bars: tuple[int, int] | None,
     solo: bool,
@@ -160,10 +168,12 @@ def upscale(
 
     Example: musicae upscale call-8khz.wav
 
+    Example: musicae upscale photo.jpg --scale 3
+
     Example: musicae upscale eighths.mid --model runs/music-upscale
     """
     trained = load_for(model, first_input(files), "upscale", track)
-    change = within_bars(trained.domain, trained.upscale, bars, solo)
+    change = within_bars(trained.domain, partial(trained.upscale, scale=scale), bars, solo)
     _restore_each(files, trained.domain, change, "upscale", out, force)
 
 

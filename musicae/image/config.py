@@ -17,6 +17,8 @@ from musicae.image.pixels import PictureTooLargeError, checked_pixels, has_colou
 from musicae.image.sets import find_classes, picture_set, sorted_classes
 
 SMALLEST, LARGEST = 4, 512
+SCALES = (2, 3, 4)
+"""By which pictures are enlarged."""
 _STARTER_SIZE = 8
 _PICTURE_SIZE = 64
 _STARTER_CLASSES = tuple("0123456789")
@@ -38,11 +40,18 @@ class ImageConfig(DomainConfig):
     # Their names, fewer than five times as many as the largest set has; if there are any, a picture is stored with its
     # class.
     classes: tuple[str, ...] | None = Field(default=None, max_length=100_000)
-    corruption: Literal["gaussian", "speckle", "salt_and_pepper", "blocks"] = "gaussian"  # for `denoise`
+    # Whether pictures are cut into squares of `size` at their own resolution, and not made smaller. None: to restore
+    # pictures in files of their own, yes.
+    crops: bool | None = None
+    turned: bool | None = None  # whether training mirrors and turns pictures, and makes some grey; None: as `crops`
+    # For `denoise`. mixed: what happens to photographs, gaussian noise of unknown strength, shot noise, or JPEG; to
+    # upscale: several filters.
+    corruption: Literal["gaussian", "speckle", "salt_and_pepper", "blocks", "mixed"] = "gaussian"
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
     corrupted_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
-    scale: Literal[2, 3, 4] = 2  # how many times larger `upscale` makes a picture
+    # How many times larger `upscale` makes a picture; None: learns 2, 3 and 4, and is told which when it is used.
+    scale: Literal[2, 3, 4] | None = 2
 
     @model_validator(mode="after")
     def _binary_grey(self) -> "ImageConfig":
@@ -142,7 +151,8 @@ def filled_in(config: ImageConfig, files: Sequence[Path], task: str) -> ImageCon
     classes: tuple[str, ...] | None = None
     if config.classes is None or (config.labels and not config.classes):
         classes = find_classes(files, required=config.labels) if files else _STARTER_CLASSES
-    return _completed(config, size_and_channels, classes, task)
+    has_pictures = any(picture_set(path) is None for path in files)
+    return _completed(config, size_and_channels, classes, task, has_pictures=has_pictures)
 
 
 def filled_in_by_items(
@@ -159,7 +169,8 @@ def filled_in_by_items(
     classes: tuple[str, ...] | None = None
     if config.classes is None or (config.labels and not config.classes):
         classes = sorted_classes(labels, required=config.labels)
-    return _completed(config, survey_items(items).commonest(), classes, task)
+    has_pictures = any(isinstance(item, Picture) for item in items)
+    return _completed(config, survey_items(items).commonest(), classes, task, has_pictures=has_pictures)
 
 
 def corruption_of(task: str, config: ImageConfig) -> Corruption | None:
@@ -167,12 +178,16 @@ def corruption_of(task: str, config: ImageConfig) -> Corruption | None:
     if task == "reconstruct":
         return None
     if task == "upscale":
-        return lambda batch, generator: corruption.low_resolution(batch, config.scale)
+        if config.corruption == "mixed" or config.scale is None:
+            scales = SCALES if config.scale is None else (config.scale,)
+            return partial(corruption.mixed_low_resolution, scales=scales)
+        return lambda batch, generator: corruption.low_resolution(batch, config.scale or SCALES[0])
     corruptions: dict[str, Corruption] = {
         "gaussian": partial(corruption.gaussian_noise, mean=config.noise_mean, deviation=config.noise_deviation),
         "speckle": partial(corruption.speckle, deviation=config.noise_deviation),
         "salt_and_pepper": partial(corruption.salt_and_pepper, share=config.corrupted_share),
         "blocks": partial(corruption.dropped_blocks, share=config.corrupted_share),
+        "mixed": corruption.mixed_noise,
     }
     return corruptions[config.corruption]
 
@@ -182,7 +197,12 @@ def _own_size(height: int, width: int) -> int:
 
 
 def _completed(
-    config: ImageConfig, found: tuple[int, int] | None, classes: tuple[str, ...] | None, task: str
+    config: ImageConfig,
+    found: tuple[int, int] | None,
+    classes: tuple[str, ...] | None,
+    task: str,
+    *,
+    has_pictures: bool,
 ) -> ImageConfig:
     if config.binarised and task != "reconstruct":
         raise MusicaeError(f"binarised pictures are for likelihoods; leave binarised out to {task}.")
@@ -191,6 +211,8 @@ def _completed(
     update: dict[str, Any] = {"size": config.size or size, "channels": channels}
     if classes is not None:
         update["classes"] = classes
+    crops = has_pictures and task != "reconstruct" if config.crops is None else config.crops
+    update |= {"crops": crops, "turned": crops if config.turned is None else config.turned}
     if config.likelihood is None:
         # A restored picture is its input plus a correction, in pixels and not in logits.
         update["likelihood"] = "bernoulli" if channels == 1 and task == "reconstruct" else "gaussian"

@@ -1,13 +1,32 @@
-"""Corruptions of pictures: four types of noise for `denoise`, and a lower resolution for `upscale`.
+"""Corruptions of pictures: types of noise for `denoise`, and a lower resolution for `upscale`.
 
 Every function takes a batch `(batch, channels, height, width)` in 0…1 and a generator on its device, and returns the
-same shape in 0…1. Salt-and-pepper noise and dropped blocks
-change all channels of a pixel at once.
+same shape in 0…1, unless it says otherwise. Salt-and-pepper noise and dropped blocks change all channels of a pixel at
+once. The mixed corruptions are what happens to photographs; each picture of a batch has its own.
 """
 
+from collections.abc import Sequence
+from io import BytesIO
+from math import ceil
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+from musicae.image.pixels import image_of
+
+MOST_NOISE = 55 / 255
+"""Largest deviation of mixed noise."""
+_NOISE_SHARES = (0.65, 0.15, 0.2)  # gaussian, shot noise, JPEG
+_CLIPPED_SHARE = 0.5  # of pictures with noise; the others have values beyond 0…1, as in published comparisons
+_COMPRESSED_NOISE = 15 / 255  # largest deviation of the noise that half of the JPEGs have
+_PHOTONS = (20.0, 2000.0)  # of white, fewest and most
+_QUALITIES = (30, 96)
+_SMALL_QUALITIES = (75, 100)  # of pictures that are enlarged
+_SMALL_COMPRESSED = 0.1  # their share
+_KERNELS = ("bicubic", "bicubic", "bicubic", "bicubic", "area", "bilinear", "gaussian")
 
 
 def gaussian_noise(batch: Tensor, generator: torch.Generator, *, mean: float, deviation: float) -> Tensor:
@@ -42,6 +61,96 @@ def dropped_blocks(batch: Tensor, generator: torch.Generator, *, share: float) -
     dropped = (torch.rand(cells, generator=generator, device=batch.device) < share).to(batch.dtype)
     mask = F.interpolate(dropped, scale_factor=float(side), mode="nearest")[..., :height, :width]
     return batch * (1 - mask)
+
+
+def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Gaussian noise of a deviation up to 55/255, shot noise, or JPEG compression, for each picture one.
+
+    Half of the noisy pictures keep values beyond 0…1. A grey picture has grey noise, also in three channels.
+    """
+    return torch.stack([_noisy(picture, generator) for picture in batch])
+
+
+def _noisy(picture: Tensor, generator: torch.Generator) -> Tensor:
+    """One picture `(channels, height, width)`."""
+    draw, strength, share = (float(value) for value in torch.rand(3, generator=generator, device=generator.device))
+    is_grey = bool((picture == picture[:1]).all())
+    noise = _normal(picture[:1].shape if is_grey else picture.shape, picture, generator)
+    gaussian, shot, _ = _NOISE_SHARES
+    if draw < gaussian:
+        noisy = picture + MOST_NOISE * strength * noise
+    elif draw < gaussian + shot:
+        fewest, most = _PHOTONS
+        noisy = picture + (picture / (fewest * (most / fewest) ** strength)).sqrt() * noise
+    else:
+        compressed = picture + _COMPRESSED_NOISE * max(0.0, 2 * strength - 1) * noise
+        low, high = _QUALITIES
+        return jpeg(compressed.clamp(0, 1), generator, quality=low + int(share * (high - low)))
+    return noisy.clamp(0, 1) if share < _CLIPPED_SHARE else noisy
+
+
+def jpeg(picture: Tensor, generator: torch.Generator, *, quality: int) -> Tensor:
+    """Compresses and decodes one picture.
+
+    The blocks of 8 by 8 begin anywhere, as in a picture that was cropped; colours are at half the resolution half of
+    the time.
+
+    Args:
+        picture: `(1 or 3, height, width)` in 0…1.
+        generator: draws the blocks' place.
+        quality: 1 to 100, as of Pillow.
+    """
+    top, left, halved = torch.randint(0, 8, (3,), generator=generator, device=generator.device).tolist()
+    height, width = picture.shape[-2:]
+    pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    pixels = np.pad(pixels, ((0, 0), (top, 0), (left, 0)), mode="edge")
+    content = BytesIO()
+    image_of(pixels).save(content, "JPEG", quality=quality, subsampling=2 if halved < 4 else 0)
+    decoded = np.asarray(Image.open(content)).astype(np.float32) / 255
+    decoded = decoded[None] if decoded.ndim == 2 else decoded.transpose(2, 0, 1)
+    return torch.from_numpy(decoded[:, top : top + height, left : left + width].copy()).to(picture)
+
+
+def mixed_low_resolution(batch: Tensor, generator: torch.Generator, *, scales: Sequence[int]) -> Tensor:
+    """As `low_resolution`, for each picture with its own scale and filter, some compressed as JPEG while small.
+
+    Args:
+        batch: pictures.
+        generator: on the same device.
+        scales: of which each picture has one.
+    """
+    return torch.stack([_lowered(picture, generator, scales) for picture in batch])
+
+
+def _lowered(picture: Tensor, generator: torch.Generator, scales: Sequence[int]) -> Tensor:
+    """One picture `(channels, height, width)`."""
+    which, kernel, width, compressed = torch.rand(4, generator=generator, device=generator.device).tolist()
+    scale, name = scales[int(which * len(scales))], _KERNELS[int(kernel * len(_KERNELS))]
+    height, length = picture.shape[-2:]
+    size = (max(1, round(height / scale)), max(1, round(length / scale)))
+    if name == "area":
+        small = F.interpolate(picture[None], size=size, mode="area")
+    elif name == "gaussian":
+        # Without antialiasing, bilinear interpolation reads the blurred picture at the middles of the new pixels.
+        small = F.interpolate(_blurred(picture[None], scale * (0.2 + 0.4 * width)), size=size, mode="bilinear")
+    else:
+        small = F.interpolate(picture[None], size=size, mode=name, antialias=True)
+    small = small.clamp(0, 1)
+    if compressed < _SMALL_COMPRESSED:
+        low, high = _SMALL_QUALITIES
+        small = jpeg(small[0], generator, quality=low + int(compressed / _SMALL_COMPRESSED * (high - low)))[None]
+    return upsampled(small, (height, length))[0]
+
+
+def _blurred(batch: Tensor, deviation: float) -> Tensor:
+    """Convolves with a Gaussian of a deviation in pixels; edges are mirrored."""
+    reach = max(1, ceil(3 * deviation))
+    place = torch.arange(-reach, reach + 1, device=batch.device, dtype=batch.dtype)
+    kernel = torch.exp(-0.5 * (place / deviation) ** 2)
+    kernel = (kernel / kernel.sum()).expand(batch.shape[1], 1, -1)
+    padded = F.pad(batch, (reach, reach, reach, reach), mode="reflect")
+    rows = F.conv2d(padded, kernel[..., None], groups=batch.shape[1])
+    return F.conv2d(rows, kernel[:, :, None], groups=batch.shape[1])
 
 
 def low_resolution(batch: Tensor, scale: int) -> Tensor:

@@ -1,9 +1,10 @@
 """Pictures as grids: folders of pictures, sets such as MNIST in one file, arrays.
 
 A model reads squares of one size, grey or colour, stored as uint8 `(pictures, channels, height, width)`, with one
-row more that begins with its class where the data have classes; its tensor is in 0…1. A restorer is given a picture of
-any size in tiles. Nothing is augmented, since which changes are harmless depends on the pictures: a mirrored digit is
-another digit or none. Knows no networks.
+row more that begins with its class where the data have classes; its tensor is in 0…1. A restorer learns from crops of
+photographs at their own resolution, turned and mirrored, and is given a picture of any size in tiles. Nothing else is
+augmented, since which changes are harmless depends on the pictures: a mirrored digit is another digit or none. Knows
+no networks.
 """
 
 import hashlib
@@ -14,13 +15,23 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL import Image
 
 from musicae.domain import NO_LABEL, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
-from musicae.image.config import ImageConfig, corruption_of, filled_in, filled_in_by_items, survey_files
+from musicae.image.config import SCALES, ImageConfig, corruption_of, filled_in, filled_in_by_items, survey_files
 from musicae.image.picture import PICTURE_SUFFIXES, Picture
-from musicae.image.pixels import MAX_PIXELS, PictureTooLargeError, checked_pixels, image_of, resized_squares, square_of
+from musicae.image.pixels import (
+    MAX_PIXELS,
+    PictureTooLargeError,
+    checked_pixels,
+    cropped,
+    crops_of,
+    image_of,
+    plain_array,
+    resized_squares,
+    square_of,
+)
 from musicae.image.sets import (
     MAX_SIDE,
     NO_CLASS,
@@ -35,6 +46,11 @@ from musicae.spec import Layout, TensorSpec
 
 _PICTURES_A_ROW = 16
 _LEAST_MSE = 1e-10  # equal pictures have no error; 100 dB of PSNR stands for it
+_GREY_SHARE = 0.1
+"""Share of coloured pictures that are made grey where training turns them: their noise is grey too."""
+_LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
+_MOST_CROPS = 256
+"""Of one file."""
 _DROPPED_SHARE = 0.1
 """Share of classes left out in training, so that a model works without (classifier-free: Ho & Salimans, 2022)."""
 
@@ -181,7 +197,7 @@ class ImageDomain(Domain):
         """Draws the batches as labelled rows of one picture."""
         from musicae.plots import image_rows
 
-        drawn: Image = image_rows(
+        drawn: Image.Image = image_rows(
             {label: [_for_drawing(picture) for picture in batch] for label, batch in rows.items()},
             column_names=columns,
         )
@@ -210,18 +226,22 @@ class ImageDomain(Domain):
         if picture_set(path) is not None:
             return self._set_reading(path)
         try:
-            picture = square_of(path, size=self.size, channels=self.channels)
+            pictures = self._squares_of(path)
         except PictureTooLargeError:
             none = np.zeros((0, *self.spec.shape), np.uint8)
             return Reading(
                 self._labelled(none, []), skipped={f"larger than is decoded (at most {MAX_SIDE} pixels a side)": 1}
             )
-        return self._reading(self._labelled(picture[None], [path.parent.name]))
+        return self._reading(self._labelled(pictures, [path.parent.name] * len(pictures)))
 
     def examples(self, item: Picture) -> Reading:
         """The picture; all pictures of a set's file where none was chosen."""
         if item.set_path is not None and item.index is None:
             return self._set_reading(item.set_path)
+        if self.config.crops and min(item.width, item.height) >= self.size:
+            pixels = plain_array(Image.fromarray(item.array), "L" if self.channels == 1 else "RGB")
+            crops = cropped(pixels, size=self.size, most=_MOST_CROPS)
+            return self._reading(self._labelled(crops, [] if item.label is None else [item.label] * len(crops)))
         return self._reading(self._stored(item))
 
     def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
@@ -252,6 +272,8 @@ class ImageDomain(Domain):
         tenth of the classes are left out, so that a model also works without a class.
         """
         pictures = stored[..., : self.size, :].to(torch.float32) / 255
+        if generator is not None and self.config.turned:
+            pictures = _turned(pictures, generator)
         if self.config.binarised:
             own = torch.Generator(pictures.device).manual_seed(0) if generator is None else generator
             pictures = torch.bernoulli(pictures, generator=own)
@@ -300,12 +322,20 @@ class ImageDomain(Domain):
             scores |= {"psnr_in_db": before["psnr_db"], "ssim_in": before["ssim"]}
         return scores
 
+    def at_scale(self, scale: int) -> "ImageDomain":
+        """The domain of a model that learned this scale, enlarging by it."""
+        learned = SCALES if self.config.scale is None else (self.config.scale,)
+        if scale not in learned:
+            known = " or ".join(map(str, learned))
+            raise MusicaeError(f"this model makes pictures {known} times larger, not {scale} times.")
+        return ImageDomain(self.config.model_copy(update={"scale": scale}))
+
     def _check_task(self, task: str) -> None:
         if task not in self.tasks:
             raise ValueError(f"task is one of {', '.join(self.tasks)}, got {task!r}")
 
     def _scale(self, task: str) -> int:
-        return self.config.scale if task == "upscale" else 1
+        return (self.config.scale or SCALES[0]) if task == "upscale" else 1
 
     def _pixels(self, tensor: torch.Tensor) -> np.ndarray:
         """`(examples, *spec.shape)` → uint8."""
@@ -313,7 +343,15 @@ class ImageDomain(Domain):
         pixels: np.ndarray = (tensor.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
         return pixels
 
+    def _squares_of(self, path: Path) -> np.ndarray:
+        """A file's crops, or the whole of it as a square: uint8 `(squares, channels, size, size)`."""
+        if self.config.crops:
+            return crops_of(path, size=self.size, channels=self.channels, most=_MOST_CROPS)
+        return square_of(path, size=self.size, channels=self.channels)[None]
+
     def _reading(self, stored: np.ndarray) -> Reading:
+        if len(stored) > 1:
+            return Reading(stored, parts=(f"a picture, cut into {len(stored)} crops of {self.size}×{self.size}",))
         return Reading(stored, parts=(f"a picture, brought to {self.size}×{self.size}",))
 
     def _set_reading(self, path: Path) -> Reading:
@@ -342,6 +380,18 @@ class ImageDomain(Domain):
         if len(names) == len(pictures):
             row[:, 0, 0, 0] = class_numbers(names, self.classes)
         return np.concatenate([pictures, row], axis=2)
+
+
+def _turned(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirrors each of a batch of squares or not, turns it by quarters, and makes some grey in all channels."""
+    quarters, mirrored, grey = torch.rand((3, len(pictures)), generator=generator, device=pictures.device)
+    changed = []
+    for picture, turn, mirror, is_grey in zip(pictures, quarters, mirrored, grey, strict=True):
+        picture = torch.rot90(picture.flip(-1) if mirror < 0.5 else picture, int(4 * turn), (-2, -1))
+        if is_grey < _GREY_SHARE:
+            picture = (picture * _LUMA.to(picture)[: len(picture), None, None]).sum(0, keepdim=True).expand_as(picture)
+        changed.append(picture)
+    return torch.stack(changed)
 
 
 def similarity(estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -56,6 +56,39 @@ def square_of(source: Path | bytes, called: str | None = None, *, size: int, cha
         return plain_square(upright(image), size=size, channels=channels)
 
 
+def crops_of(source: Path | bytes, called: str | None = None, *, size: int, channels: int, most: int) -> np.ndarray:
+    """Reads a picture as squares at its own resolution, side by side; for data sets.
+
+    Args:
+        source, called: as of `square_of`.
+        size: side, in pixels; a picture that is smaller in one direction gives the one of `square_of`.
+        channels: as in `Picture.square`.
+        most: how many; of a large picture they are taken evenly.
+
+    Returns:
+        uint8 `(crops, channels, size, size)`.
+
+    Raises:
+        DamagedFileError: not a picture, or truncated.
+        PictureTooLargeError: wider or larger than is decoded.
+    """
+    with opened(source, called or str(source)) as image:
+        image = upright(image)
+        if min(image.size) < size:
+            return plain_square(image, size=size, channels=channels)[None]
+        return cropped(plain_array(image, "L" if channels == 1 else "RGB"), size=size, most=most)
+
+
+def cropped(pixels: np.ndarray, *, size: int, most: int) -> np.ndarray:
+    """uint8 `(height, width[, 3])` → `(crops, channels, size, size)`, at most `most` of them, evenly spread."""
+    rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
+    top, left = (pixels.shape[0] - rows * size) // 2, (pixels.shape[1] - columns * size) // 2
+    part = pixels[top : top + rows * size, left : left + columns * size].reshape(rows, size, columns, size, -1)
+    crops = part.transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, size, size)
+    chosen = np.linspace(0, len(crops) - 1, min(most, len(crops))).round().astype(int)
+    return np.ascontiguousarray(crops[chosen])
+
+
 def header_of(path: Path) -> tuple[int, int, bool]:
     """`(width, height, may have colours)` of a file; no pixel is decoded.
 

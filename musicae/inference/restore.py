@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicae.capabilities import HearsTaps, Streams, TakesNoiseProfile
+from musicae.capabilities import HasScales, HearsTaps, Streams, TakesNoiseProfile
 from musicae.domain import Batch, Domain
 from musicae.errors import MusicaeError
 from musicae.pipeline import Pipeline
@@ -96,6 +96,18 @@ def restore(
         return limits.apply(estimate, batch.target)
 
     return pipeline.map(item, answer)
+
+
+def enlarge(pipeline: Pipeline, source: Any, scale: int | None, **options: Any) -> Any:
+    """Upscales a media object or a batch, pictures by a scale; see `TrainedModel.upscale`."""
+    if scale is not None:
+        pipeline.refuse_other_task("upscale")
+        if not isinstance(pipeline.domain, HasScales):
+            raise MusicaeError(
+                f"only pictures are made larger by a scale, and this model's data is {pipeline.domain.name}."
+            )
+        pipeline = Pipeline(pipeline.network, pipeline.domain.at_scale(scale), pipeline.task, pipeline.device)
+    return restore(pipeline, "upscale", source, **options)
 
 
 def stream(

@@ -25,7 +25,10 @@ class Correction(nn.Module):
         self.inputs = self.outputs = channels
 
     def init_output(self, layer: nn.Conv2d) -> None:
-        """Initialises the network's last layer; by default it is left as it is."""
+        """Initialises the network's last layer with zeros, so that an untrained network changes nothing."""
+        assert layer.bias is not None
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
 
     @classmethod
     def rows(cls, height: int) -> int:
@@ -55,11 +58,6 @@ class MaskCorrection(Correction):
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.inputs, self.outputs = 2, 1
-
-    def init_output(self, layer: nn.Conv2d) -> None:
-        assert layer.bias is not None
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
 
     @classmethod
     def rows(cls, height: int) -> int:
@@ -102,11 +100,6 @@ class ExtendCorrection(Correction):
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.inputs, self.outputs = 3, 1
-
-    def init_output(self, layer: nn.Conv2d) -> None:
-        assert layer.bias is not None
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
 
     @classmethod
     def rows(cls, height: int) -> int:
