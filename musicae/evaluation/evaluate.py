@@ -25,7 +25,8 @@ from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.evaluation.linear import pca_scores, ridge_scores
 from musicae.evaluation.probes import code_scores
 from musicae.evaluation.sample_quality import path_quality, sample_quality
-from musicae.nn.latent import Posterior
+from musicae.nn.latent import Latent, Posterior
+from musicae.nn.quantisation import DiscreteLatent
 from musicae.spec import Layout
 from musicae.trained import TrainedModel
 
@@ -77,6 +78,7 @@ def evaluate(
         - `…_hold`, `…_copy` (symbols): score of the most frequent symbol throughout; of each bar as a copy of the
           one before it.
         - `…_corrupted` (symbols), `…_in` (pictures): score of a restorer's input; for `upscale` its bicubic upsampling.
+        - `codebook_…`: of a discrete latent, see `codebook_use`.
         - `kl_bits_…`: of each part of a code that has several, such as notes and feel.
         - `pca_mse`, `ridge_…`: linear baselines, see `linear`; and for pictures with classes the accuracies of
           `probes.class_accuracy`. All of these learn from the training split of the data that is scored.
@@ -102,6 +104,7 @@ def evaluate(
     result = _with_intervals(each, None if owner is None else owner[kept], seed)
     if model.latent.has_density:
         result["active_units"] = int((means.var(0, correction=0) > _ACTIVE_VARIANCE).sum())
+        result |= codebook_use(model.latent, means)
         result["bits_per_number"] = -result["elbo_nats"] * _BITS_PER_NAT / domain.spec.numel
     if importance:
         result["importance_draws"] = importance
@@ -118,6 +121,30 @@ def evaluate(
     if pairs:
         result |= path_quality(trained, dataset, pairs, split=split, draws=importance, seed=seed)
     return result | {"examples": len(kept), "left_out_seen_in_training": left_out}
+
+
+def codebook_use(latent: Latent, codes: Tensor) -> dict[str, float]:
+    """How much of its codebook a discrete latent uses; empty for others.
+
+    Each token of a vector counts by itself, since each stands for something else, and their mean is given; all tokens
+    of a grid count together.
+
+    Args:
+        latent: of a model.
+        codes: `(examples, numbers)`.
+
+    Returns:
+        `codebook_use`: share of the entries that any example has; `codebook_perplexity`: how many entries, if all were
+        taken alike, would be as hard to guess.
+    """
+    if not isinstance(latent, DiscreteLatent):
+        return {}
+    tokens = latent.to_tokens(codes.to(next(latent.buffers()).device).view(-1, *latent.shape)).cpu()
+    columns = tokens.T if len(latent.shape) == 1 else tokens.reshape(1, -1)
+    counts = torch.stack([torch.bincount(column, minlength=latent.entries) for column in columns]).double()
+    share = counts / counts.sum(1, keepdim=True)
+    perplexity = torch.exp(-torch.special.xlogy(share, share).sum(1))
+    return {"codebook_use": float((counts > 0).double().mean()), "codebook_perplexity": float(perplexity.mean())}
 
 
 def _scores_of(

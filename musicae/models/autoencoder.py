@@ -1,13 +1,14 @@
 """`Autoencoder`: encoder → latent → decoder, and the loss. It knows tensors, no files.
 
-    total = -log p(target | z) + β · (max(KL(q(z | input) ‖ p(z)) - free, 0) + penalty(z)) + sparsity · Σ|mean of z|
+    total = -log p(target | z) + β · (max(KL(q(z | input) ‖ p(z)) - free, 0) + penalty) + sparsity · Σ|mean of z|
 
 With a deterministic latent the KL is zero and this is the loss of a plain autoencoder. With a Gaussian one and β = 1 it
 is the negative ELBO (Kingma & Welling, 2014). With an adversarial one the KL is replaced by the penalty, the
-discriminator's loss on the codes. A code of several parts may weigh the KL of each, and a target of several parts the
-log-probability of each. The prior p(z) is a standard normal or learned with the model. If the input is a corrupted
-version of the target, the same loss trains a restorer. If the spec has a condition (chords, labels), encoder and
-decoder are given it, so z need not contain it.
+discriminator's loss on the codes. Of a discrete one the KL is what the tokens cost, and the penalty of learned entries
+is how far the encoder's output lies from them. A code of several parts may weigh the KL of each, and a target of
+several parts the log-probability of each. The prior p(z) is a standard normal or learned with the model. If the input
+is a corrupted version of the target, the same loss trains a restorer. If the spec has a condition (chords, labels),
+encoder and decoder are given it, so z need not contain it.
 
 A model is a plain `torch.nn.Module` for a loop of your own:
 
@@ -40,7 +41,8 @@ from torch.overrides import TorchFunctionMode
 
 from musicae.config import Config
 from musicae.likelihoods import Likelihood, build_likelihood
-from musicae.nn.latent import LATENTS, Posterior
+from musicae.nn.latent import Posterior
+from musicae.nn.latents import LATENTS
 from musicae.nn.prior import PRIORS, Prior
 from musicae.spec import Layout, TensorSpec
 
@@ -62,9 +64,14 @@ Levels = Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_LEVELS
 class ModelConfig(Config):
     """The settings that all models share; each model adds its own sizes."""
 
-    latent: Literal["deterministic", "gaussian", "adversarial"] = "gaussian"
+    latent: Literal["deterministic", "gaussian", "adversarial", "fsq", "vq"] = "gaussian"
     latent_size: Width = 32  # numbers in a vector latent, channels in a spatial one
     prior: Literal["standard", "flow", "mixture"] = "standard"  # of a Gaussian latent: N(0, I), or learned
+    # Of an fsq latent: to how many levels each number of a token is rounded; latent_size is a multiple of how many
+    # there are.
+    levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(default=(8, 8), min_length=1, max_length=16)
+    entries: int = Field(default=256, ge=2, le=65_536)  # of the codebook of a vq latent
+    token_numbers: Width = 4  # numbers of a token of a vq latent; latent_size is a multiple
     sample_spread: float = Field(default=1.0, ge=0, le=10)  # of codes that are drawn to be heard; less is safer
 
     @model_validator(mode="before")
@@ -134,7 +141,7 @@ class Autoencoder(nn.Module, ABC):
 
     def _build_latent(self) -> None:
         """Called by subclasses once `latent_shape` is known."""
-        self.latent = LATENTS[self.config.latent](self.latent_shape, self._prior)
+        self.latent = LATENTS[self.config.latent].build(self.latent_shape, self._prior, self.config)
 
     def _prior(self, shape: tuple[int, ...]) -> Prior:
         """The prior that a Gaussian latent is built with."""
@@ -357,7 +364,7 @@ class Autoencoder(nn.Module, ABC):
         if instead is not None:
             return instead
         part, parameters, posterior, z = self.score(x, target, generator, condition)
-        penalty = self.latent.penalty(z, generator)
+        penalty = self.latent.penalty(posterior, z, generator)
         size = posterior.mean.float().abs().flatten(1).sum(1)
         kl = self._priced_kl(part.kl, posterior, z)
         reconstruction = self._weighted(part.reconstruction, parameters, x if target is None else target)

@@ -1,5 +1,7 @@
 """Latents, between encoder and decoder: deterministic, Gaussian or adversarial; a vector or a spatial grid.
 
+Discrete ones are in `musicae.nn.quantisation`, and all by their names in `musicae.nn.latents`.
+
 A latent turns the encoder's output into a posterior q(z | x), computes the KL of a code, and draws new codes from its
 prior. Every difference between a plain autoencoder, a VAE and an adversarial autoencoder is in this module. Networks
 predict the logarithm of the variance, and the KL is written for that (Kingma & Welling, 2014, appendix B).
@@ -9,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +117,12 @@ class Latent(nn.Module, ABC):
         super().__init__()
         self.shape = shape
 
+    @classmethod
+    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any) -> Self:
+        """The latent of a model with a config, see `musicae.models.autoencoder.ModelConfig`."""
+        del config
+        return cls(shape, prior)
+
     @abstractmethod
     def forward(self, projected: Tensor) -> Posterior:
         """`(batch, size · outputs_per_number, ...)` → posterior over `(batch, *shape)`."""
@@ -128,14 +136,15 @@ class Latent(nn.Module, ABC):
         del posterior, z
         return {}
 
-    def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def penalty(self, posterior: Posterior, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A term of the loss besides the KL, `(batch,)`; zeros unless the latent `has_penalty`.
 
         Args:
+            posterior: that the codes are drawn from.
             z: codes, `(batch, *shape)`.
             generator: for draws from the prior, which the codes are compared with.
         """
-        del generator
+        del posterior, generator
         return z.new_zeros(len(z))
 
     @abstractmethod
@@ -253,9 +262,13 @@ class AdversarialLatent(PointLatent):
             nn.Linear(self.HIDDEN, 1),
         )  # fmt: skip
 
-    @in_float32
-    def penalty(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def penalty(self, posterior: Posterior, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """-log of the probability that the discriminator takes a code for a draw, minus log 2: 0 if it guesses."""
+        del posterior
+        return self._told_apart(z, generator)
+
+    @in_float32
+    def _told_apart(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
         fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         logit = functional_call(self.discriminator, fixed, (z,)).float().squeeze(1)
         encoder_loss = F.softplus(-logit) - math.log(2)
@@ -285,10 +298,3 @@ def init_with_small_variance(projection: nn.Linear, latent: Latent) -> None:
         with torch.no_grad():
             projection.weight[:numbers] *= 3.0
             projection.bias[numbers:] -= 2.0
-
-
-LATENTS: dict[str, type[Latent]] = {
-    "deterministic": DeterministicLatent,
-    "gaussian": GaussianLatent,
-    "adversarial": AdversarialLatent,
-}

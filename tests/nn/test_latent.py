@@ -10,7 +10,8 @@ from torch import distributions
 
 from musicae.errors import MusicaeError
 from musicae.models import build_model
-from musicae.nn.latent import LATENTS, AdversarialLatent, DeterministicLatent, GaussianLatent, Posterior
+from musicae.nn.latent import AdversarialLatent, DeterministicLatent, GaussianLatent, Posterior
+from musicae.nn.latents import LATENTS
 from musicae.nn.prior import PRIORS, FlowPrior, MixturePrior, SequencePrior, StandardPrior
 from musicae.spec import Layout, TensorSpec
 from musicae.training.checkpoint import with_present_names
@@ -33,6 +34,8 @@ def test_the_tables_hold_what_the_settings_offer():
         "deterministic",
         "gaussian",
         "adversarial",
+        "fsq",
+        "vq",
     }
 
 
@@ -139,10 +142,10 @@ def test_a_discriminator_and_the_codes_each_get_only_their_own_gradient():
     torch.manual_seed(0)
     latent = AdversarialLatent((4,), PRIORS["standard"])
     z = torch.randn(16, 4, requires_grad=True)
-    penalty = latent.penalty(z, torch.Generator().manual_seed(0))
+    penalty = latent.penalty(Posterior(z), z, torch.Generator().manual_seed(0))
     with torch.no_grad():
         # What the discriminator learns adds nothing to the value.
-        assert torch.allclose(latent.penalty(z), penalty, atol=1e-6)
+        assert torch.allclose(latent.penalty(Posterior(z), z), penalty, atol=1e-6)
         certainty = latent.discriminator(z).squeeze(1)
     assert torch.allclose(penalty, -torch.nn.functional.logsigmoid(certainty) - math.log(2), atol=1e-6)
     penalty.mean().backward()
