@@ -145,7 +145,8 @@ def test_a_model_with_a_discrete_code_learns(settings: dict):
         loss.total.backward()
         optimiser.step()
         if step in (0, 299):
-            errors.append(float((network.reconstruct(pictures) - pictures).square().mean()))
+            with torch.no_grad():
+                errors.append(float((network.reconstruct(pictures) - pictures).square().mean()))
     assert errors[1] < 0.25 * errors[0]
     posterior = network.eval().encode(pictures)
     assert torch.equal(network.latent.from_base(posterior.mean), posterior.mean)
