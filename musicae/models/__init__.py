@@ -56,6 +56,12 @@ def _spectrogram() -> "Classes":
     return SpectrogramAutoencoder, SpectrogramConfig
 
 
+def _spatial() -> "Classes":
+    from musicae.models.spatial import SpatialAutoencoder, SpatialConfig
+
+    return SpatialAutoencoder, SpatialConfig
+
+
 def _mlp() -> "Classes":
     from musicae.models.conv import MLPAutoencoder, MLPConfig
 
@@ -121,6 +127,9 @@ MODELS: dict[str, ModelEntry] = {
         suits=lambda spec: spec.likelihood == "magnitude",
     ),
     "mlp": ModelEntry(_mlp, Layout.GRID, "dense layers: fast for small pictures", reconstructs=True),
+    "spatial": ModelEntry(
+        _spatial, Layout.GRID, "pictures from a grid of codes: for large ones, and to be drawn", reconstructs=True
+    ),
     "unet": ModelEntry(_unet, Layout.GRID, "corrects its input, with skip connections", restores=True),
     "causal": ModelEntry(_causal, Layout.GRID, "cleans sound while it arrives", restores=True),
     "steps": ModelEntry(_steps, Layout.STEPS, "music in phrases of two bars", reconstructs=True),

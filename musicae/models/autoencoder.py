@@ -255,7 +255,7 @@ class Autoencoder(nn.Module, ABC):
             label: of `spec.labels`, int64 `(batch,)`, which counts where the model has a second stage; None: any.
         """
         del condition, label
-        return self.latent.from_base(base)
+        return self.latent.of_noise(base)
 
     def is_of_second_stage(self, name: str) -> bool:
         """Whether a weight is of what only draws codes."""
@@ -378,6 +378,11 @@ class Autoencoder(nn.Module, ABC):
         del x, target, generator, condition
         return None
 
+    def _kl(self, posterior: Posterior, z: Tensor, x: Tensor, condition: Tensor | None) -> Tensor:
+        """KL(q ‖ p) in nats, `(batch,)`."""
+        del x, condition
+        return self.latent.kl(posterior, z)
+
     def _weighted(self, reconstruction: Tensor, parameters: Tensor, target: Tensor) -> Tensor:
         """What the loss has of the reconstruction, `(batch,)`: all of it, or a sum in which some parts count less."""
         del parameters, target
@@ -406,7 +411,7 @@ class Autoencoder(nn.Module, ABC):
         posterior, z, parameters = self._decoded(x, target, generator, condition)
         parameters = parameters.float()
         reconstruction = -self.likelihood.log_prob(parameters, target)
-        kl = self.latent.kl(posterior, z)
+        kl = self._kl(posterior, z, x, condition)
         nothing = torch.zeros_like(kl)
         loss = Loss(reconstruction + kl, reconstruction, kl, nothing, nothing)
         return Scored(loss, parameters, posterior, z)

@@ -1,10 +1,11 @@
 """`SecondStage`: models that learn, after everything else, to draw their codes.
 
 With the setting `second_stage` a model that starts from a trained one keeps its encoder and decoder as they are, and
-the same loop trains `musicae.nn.flow_matching` on the codes, with a prior that is new. What was measured of the first
-stage stays so.
+the same loop trains `musicae.nn.flow_matching` on the codes, with a prior that is new, or `musicae.nn.token_prior` on
+the tokens of discrete ones. What was measured of the first stage stays so.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from musicae.models.autoencoder import Autoencoder, Depth, Loss, ModelConfig, Width
 from musicae.nn.flow_matching import FlowMatching
+from musicae.nn.latent import Posterior
+from musicae.nn.quantisation import DiscreteLatent
+from musicae.nn.token_prior import TokenPrior
 
 if TYPE_CHECKING:
     from musicae.nn.phrase_prior import PhrasePrior
@@ -32,46 +36,68 @@ class SecondStageConfig(ModelConfig):
     flow_blocks: Depth = 4
     flow_follows_steps: bool = False  # whether the condition of every step counts, as of chords, not the first alone
     guidance: float = Field(default=2.0, ge=0, le=20)  # towards the label that is asked for; 1: as it was learned
+    token_dropout: float = Field(default=0.1, ge=0, lt=1)  # of the Transformer over tokens
 
 
 class SecondStage(Autoencoder):
-    """Base of models with vector codes, one or several in a row."""
+    """Base of models with vector codes, one or several in a row, or a grid of codes."""
 
     config: SecondStageConfig
     flow: FlowMatching | None
+    token_prior: TokenPrior | None
 
     @property
     def codes_in_a_row(self) -> int:
         """How many codes an example has."""
         return 1
 
+    @property
+    def label_count(self) -> int:
+        """How many labels codes can be drawn by."""
+        return 0 if self.spec.labels is None else self.spec.labels.count
+
+    def asked(self, x: Tensor | None, condition: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """What codes are drawn by.
+
+        Args:
+            x: examples, whose labels count; None where codes are drawn, and a label is given beside.
+            condition: as in `encode`.
+
+        Returns:
+            A condition, and labels int64 `(batch,)`; each may be None.
+        """
+        return condition, None if self.spec.labels is None or x is None else self.spec.labels.of(x)
+
     def _build_latent(self) -> None:
         super()._build_latent()
         config, spec = self.config, self.spec
-        self.flow = None
-        if config.second_stage:
-            if not self.latent.has_density:
-                raise ValueError("a second stage draws codes with a posterior; set latent=gaussian")
-            self.flow = FlowMatching(
-                self.codes_in_a_row,
-                self.latent_shape[0] // self.codes_in_a_row,
-                classes=0 if spec.condition is None else spec.condition[1],
-                labels=0 if spec.labels is None else spec.labels.count,
-                width=config.flow_width,
-                blocks=config.flow_blocks,
-                steps=spec.condition[0] if config.flow_follows_steps and spec.condition is not None else 0,
-            )
+        self.flow = self.token_prior = None
+        if not config.second_stage:
+            return
+        size = {"labels": self.label_count, "width": config.flow_width, "blocks": config.flow_blocks}
+        if not self.latent.has_density:
+            raise ValueError("a second stage draws codes with a posterior; set latent=gaussian, or fsq or vq")
+        if isinstance(self.latent, DiscreteLatent):
+            self.token_prior = TokenPrior(self.latent.entries, self.latent.tokens, **size, dropout=config.token_dropout)
+            return
+        self.flow = FlowMatching(
+            self.codes_in_a_row,
+            math.prod(self.latent_shape) // self.codes_in_a_row,
+            classes=0 if spec.condition is None else spec.condition[1],
+            **size,
+            steps=spec.condition[0] if config.flow_follows_steps and spec.condition is not None else 0,
+        )
 
     @property
     def draws_labels(self) -> bool:
-        return self.flow is not None and self.flow.labels > 0
+        return self.config.second_stage and self.spec.labels is not None and self.label_count > 0
 
     def learns(self, name: str) -> bool:
         """In the second stage only what draws codes."""
-        return self.flow is None or self.is_of_second_stage(name) or self._is_new_prior(name)
+        return not self.config.second_stage or self.is_of_second_stage(name) or self._is_new_prior(name)
 
     def is_of_second_stage(self, name: str) -> bool:
-        return name.startswith("flow.")
+        return name.startswith(("flow.", "token_prior."))
 
     def _is_new_prior(self, name: str) -> bool:
         """Whether a weight is of a prior that the first stage didn't have."""
@@ -81,13 +107,17 @@ class SecondStage(Autoencoder):
     def _loss_instead(
         self, x: Tensor, target: Tensor | None, generator: torch.Generator | None, condition: Tensor | None
     ) -> Loss | None:
-        """In the second stage the error of the flow, and −log p(z) under a new prior."""
-        if self.flow is None:
+        """In the second stage the error of the flow or −log p(tokens), and −log p(z) under a new prior."""
+        if not self.config.second_stage:
             return None
         with torch.no_grad(), _evaluating(self):
             codes = self.encode(x, condition)
-        label = None if self.spec.labels is None else self.spec.labels.of(x)
-        total = self.flow.loss(codes, condition, label, generator)
+        asked, label = self.asked(x, condition)
+        if self.token_prior is not None:
+            total = self.token_prior.loss(self._tokens(codes.mean), label, generator)
+        else:
+            assert self.flow is not None
+            total = self.flow.loss(self._in_a_row(codes), asked, label, generator)
         nothing = torch.zeros_like(total)
         reconstruction = kl = nothing
         if any(map(self._is_new_prior, dict(self.named_parameters()))):
@@ -100,9 +130,41 @@ class SecondStage(Autoencoder):
 
     def drawn(self, base: Tensor, condition: Tensor | None = None, label: Tensor | None = None) -> Tensor:
         """By the second stage, where there is one; else as `Autoencoder.drawn`."""
-        if self.flow is None:
+        if not self.config.second_stage:
             return super().drawn(base, condition, label)
-        return self.flow.draw(base, condition, label, guidance=self.config.guidance)
+        asked, own = self.asked(None, condition)
+        label = own if label is None else label
+        if self.token_prior is not None:
+            latent = cast(DiscreteLatent, self.latent)
+            noise = latent.noise_of_tokens(base)
+            return latent.of_tokens(self.token_prior.draw(noise, label, guidance=self.config.guidance))
+        assert self.flow is not None
+        drawn = self.flow.draw(self._row(base), asked, label, guidance=self.config.guidance)
+        return self._from_row(drawn)
+
+    def _row(self, codes: Tensor) -> Tensor:
+        """`(batch, *latent_shape)` → one code behind the other, `(batch, codes · numbers)`."""
+        return codes.flatten(2).transpose(1, 2).flatten(1) if codes.dim() > 2 else codes
+
+    def _from_row(self, row: Tensor) -> Tensor:
+        """The inverse of `_row`."""
+        if len(self.latent_shape) == 1:
+            return row
+        return row.unflatten(1, (-1, self.latent_shape[0])).transpose(1, 2).unflatten(2, self.latent_shape[1:])
+
+    def _in_a_row(self, codes: Posterior) -> Posterior:
+        variances = None if codes.log_variance is None else self._row(codes.log_variance)
+        return Posterior(self._row(codes.mean), variances)
+
+    def _tokens(self, z: Tensor) -> Tensor:
+        return cast(DiscreteLatent, self.latent).to_tokens(z)
+
+    def _kl(self, posterior: Posterior, z: Tensor, x: Tensor, condition: Tensor | None) -> Tensor:
+        """With a second stage, what the tokens cost by its probabilities."""
+        if self.token_prior is None:
+            return super()._kl(posterior, z, x, condition)
+        with torch.no_grad(), _evaluating(self):
+            return self.token_prior.loss(self._tokens(z), self.asked(x, condition)[1])
 
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """A second stage that draws codes of another form, or that this model doesn't have, is left out."""

@@ -157,7 +157,11 @@ class Latent(nn.Module, ABC):
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws codes from the prior, `(count, *shape)`."""
-        return self.from_base(self.sample_base(count, generator))
+        return self.of_noise(self.sample_base(count, generator))
+
+    def of_noise(self, base: Tensor) -> Tensor:
+        """Draws in the base space → codes, `(count, *shape)`."""
+        return self.from_base(base)
 
     @abstractmethod
     def to_base(self, z: Tensor) -> Tensor:

@@ -107,9 +107,17 @@ class DiscreteLatent(Latent):
         return z.new_full((len(z),), -self.tokens * math.log(self.entries))
 
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
+        """Standard normal numbers, from which `of_noise` or a second stage chooses tokens."""
+        return torch.randn(count, *self.shape, generator=generator, device=generator.device)
+
+    def noise_of_tokens(self, base: Tensor) -> Tensor:
+        """`(batch, *shape)` → one standard normal number for each token, `(batch, tokens)`."""
+        return self._rows(base)[..., 0]
+
+    def of_noise(self, base: Tensor) -> Tensor:
         """Tokens that are all alike probable."""
-        drawn = torch.randint(self.entries, (count, self.tokens), generator=generator, device=generator.device)
-        return self.of_tokens(drawn)
+        share = torch.special.ndtr(self.noise_of_tokens(base).float())
+        return self.of_tokens((share * self.entries).long().clamp_max(self.entries - 1))
 
     def to_base(self, z: Tensor) -> Tensor:
         return z

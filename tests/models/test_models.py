@@ -37,6 +37,7 @@ PLAYED = replace(MELODY, shape=(32, 3), likelihood="categorical_with_values", va
 SMALL = {
     "conv": {"widths": (8, 16), "latent_size": 16},
     "spectrogram": {"widths": (8, 8, 16), "latent_size": 8, "moment_size": 2, "moments_dropped": 0.0},
+    "spatial": {"widths": (8, 16), "latent_size": 4},
     "mlp": {"width": 64, "latent_size": 16},
     "unet": {"widths": (8, 16), "latent_size": 16},
     "causal": {"widths": (8, 12), "width": 32, "layers": 3, "latent_size": 16},
@@ -52,7 +53,7 @@ SMALL = {
 
 
 def spec_of(name: str) -> TensorSpec:
-    grids = {"conv": IMAGE, "mlp": IMAGE, "unet": SOUND, "causal": SOUND, "spectrogram": MAGNITUDE}
+    grids = {"conv": IMAGE, "mlp": IMAGE, "spatial": IMAGE, "unet": SOUND, "causal": SOUND, "spectrogram": MAGNITUDE}
     return {**grids, "played": PLAYED, "phrases": LONG, "keyboard": KEYBOARD}.get(name, MELODY)
 
 
@@ -81,7 +82,7 @@ def small(name: str, **settings) -> Autoencoder:
 
 def test_the_table_has_a_small_version_of_every_model():
     assert set(MODELS) == set(SMALL)
-    assert len(MODELS) == 11
+    assert len(MODELS) == 12
 
 
 @pytest.mark.parametrize("latent", ["gaussian", "deterministic", "adversarial"])
@@ -423,13 +424,14 @@ def test_what_is_no_tensor_of_the_right_type_is_refused_in_one_sentence(name, me
 @pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].reconstructs])
 def test_codes_that_do_not_fit_are_refused_in_one_sentence(name):
     model = small(name).eval()
-    size = model.latent_shape[0]
+    size, rest = model.latent_shape[0], model.latent_shape[1:]
+    wanted = ", ".join(map(str, model.latent_shape))
     for wrong, found in (
         (torch.zeros(2, size + 1), rf"float32 of shape \(2, {size + 1}\)"),
-        (torch.zeros(2, size, dtype=torch.int64), "int64"),
+        (torch.zeros(2, size, *rest, dtype=torch.int64), "int64"),
         ([[0.0] * size], "a list"),
     ):
-        with pytest.raises(ValueError, match=rf"codes as a float tensor of shape \(batch, {size}\), got {found}"):
+        with pytest.raises(ValueError, match=rf"codes as a float tensor of shape \(batch, {wanted}\), got {found}"):
             model.decode(wrong)
 
 
