@@ -32,6 +32,11 @@ _FROM_DEBIAN = {
 CREDITS: dict[str, Credit] = _FROM_DEBIAN | {
     "mnist": Credit("MNIST, handwritten digits (LeCun et al., 1998)"),
     "eurosat64": Credit("EuroSAT, satellite photographs, MIT (Helber et al., 2019)"),
+    "photographs": Credit(
+        "301 photographs: landscapes of Endless Sky (public domain, CC BY-SA 3.0 and 4.0; M. Zahniser and others), "
+        "wallpapers of Lomiri (CC0, CC BY 4.0, CC BY-SA 3.0 and 4.0; each by its photographer) and of Budgie (CC0)",
+        "CC BY-SA",
+    ),
     "openewld": Credit("OpenEWLD, public-domain lead sheets, MIT"),
     "openscore_lieder": Credit("OpenScore Lieder Corpus, vocal lines, CC0"),
     "ryans_mammoth": Credit("Ryan's Mammoth Collection (1883), public domain"),

@@ -163,23 +163,22 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 def photographs(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     """Photographs enlarged by models of satellite pictures and by Pillow's bicubic; see `enlarged`."""
     files = sorted((sets / "kodak24").glob("*.png"))
-    return {str(scale): enlarged(trained_model(runs, f"satellite-upscale-{scale}"), files) for scale in SCALES}
+    return {str(scale): enlarged(trained_model(runs, f"satellite-upscale-{scale}"), files, scale) for scale in SCALES}
 
 
-def enlarged(model: TrainedModel, files: list[Path]) -> dict[str, float]:
+def enlarged(model: TrainedModel, files: list[Path], scale: int) -> dict[str, float]:
     """Photographs are made small (bicubic, filtered) and enlarged again.
 
     PSNR and SSIM are of the luma, from 16 pixels off the edge; `above` counts the pictures on which the model has the
     higher PSNR.
     """
-    scale = model.domain.config.scale  # type: ignore[attr-defined]  # only pictures have one
     rows = []
     for file in files:
         original = np.asarray(Picture.open(file).to_pil().convert("RGB"))
         height, width = (side - side % scale for side in original.shape[:2])
         original = original[:height, :width]
         small = _resized(original, width // scale, height // scale)
-        ours = np.asarray(model.upscale(Picture.open(Image.fromarray(small))).to_pil().convert("RGB"))
+        ours = np.asarray(model.upscale(Picture.open(Image.fromarray(small)), scale=scale).to_pil().convert("RGB"))
         rows.append((*likeness(ours, original), *likeness(_resized(small, width, height), original)))
     table = np.array(rows)
     psnr_db, ssim, bicubic_psnr_db, bicubic_ssim = table.mean(0)

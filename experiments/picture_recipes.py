@@ -9,10 +9,9 @@ _PLAIN = "deterministic"
 
 def _mnist(minutes: float, size: int, latent: str, model: str = "mlp", **more: Any) -> Recipe:
     """A VAE or autoencoder of digits, with `size` numbers in the code."""
-    own, settings = split(more)
+    own, settings = split({"reported": ("mse", "mse_mean", "kl_bits", "knn_accuracy"), **more})
     chosen = {"likelihood": "gaussian", "batch_size": 512, "latent_size": size, "latent": latent, **settings}
-    reported = ("mse", "mse_mean", "kl_bits", "knn_accuracy")
-    return Recipe("image", ("mnist",), minutes, chosen, reported, model=model, **own)
+    return Recipe("image", ("mnist",), minutes, chosen, model=model, **own)
 
 
 def _convolutional(minutes: float, size: int, latent: str, **more: Any) -> Recipe:
@@ -76,8 +75,8 @@ PICTURES: dict[str, Recipe] = {
     "mnist-denoise": _picture_restorer("mnist", "denoise", 8, noise_mean=0.5, noise_deviation=0.5),
     "mnist-upscale-2": _picture_restorer("mnist", "upscale", 8, scale=2),
     "mnist-upscale-4": _picture_restorer("mnist", "upscale", 8, scale=4),
-    "photo-denoise": _photograph_restorer("denoise", 100, shipped_as="photo-denoise", bits=8),
-    "photo-upscale": _photograph_restorer("upscale", 100, shipped_as="photo-upscale", bits=8, scale=None),
+    "photo-denoise": _photograph_restorer("denoise", 90, shipped_as="photo-denoise", bits=8),
+    "photo-upscale": _photograph_restorer("upscale", 90, shipped_as="photo-upscale", bits=8, scale=None),
     # image.py enlarges photographs with these.
     "satellite-upscale-2": _picture_restorer("eurosat64", "upscale", 8, scale=2, batch_size=32),
     "satellite-upscale-3": _picture_restorer("eurosat64", "upscale", 7, scale=3, batch_size=32),

@@ -31,6 +31,7 @@ import phrases
 import piano
 import quantisation
 import report
+import restored
 import ship
 import smg
 import sound_choices
@@ -79,6 +80,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "image-samples": Measurement(image.drawn, "digits that models draw: Fréchet distance, label agreement"),
     "image-elsewhere": Measurement(image.elsewhere, "models of digits on satellite photographs"),
     "image-photographs": Measurement(image.photographs, "photographs enlarged, by models and bicubic"),
+    "photo-denoised": Measurement(restored.denoised, "photographs cleaned of noise and of JPEG's traces"),
+    "photo-upscaled": Measurement(restored.upscaled, "photographs made two, three and four times larger"),
     "image-training": Measurement(image_training.compare_all, "speed of training, compared with Pythae"),
     "music-outside": Measurement(music_samples.outside, "melody models on tune books they never saw"),
     "music-signatures": Measurement(music_songs.signatures, "files a model reads, and scores in each time signature"),

@@ -221,11 +221,29 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float]) -> str:
         f"training (melodies: up to transposition){_condition(recipe)}. `docs/results.md` compares them.",
         report.table(["score", "as trained", "as shipped"], rows),
         "## Limits",
-        LIMITS[name],
+        f"{LIMITS[name]}{_speed(name)}",
         "## Licence",
         f"The weights: {licence_of(sets)}, which is what the data ask for.",
     ]
     return "\n\n".join(_filled(part) for part in parts if part) + "\n"
+
+
+def _speed(name: str) -> str:
+    """How fast a denoiser is on one thread of a CPU, and how much memory it takes, as measured."""
+    found = read("audio-cost")
+    if name == "denoise-48k":
+        stereo, hour_gib = found[f"{name}, stereo at 44.1 kHz, file, 1 thread"], found["hour_gib"]
+        return (
+            f" On one thread of a CPU its real-time factor is {1 / stereo:.3f} for stereo at 44.1 kHz; an hour of that "
+            f"takes {hour_gib:.2f} GiB of memory."
+        )
+    if name == "denoise-live-48k":
+        factors = [1 / found[f"{name}, stream of {block_ms} ms blocks, 1 thread"] for block_ms in (20, 10)]
+        return (
+            f" On one thread of a CPU the real-time factor of a stream is {factors[0]:.2f} with blocks of 20 ms, and "
+            f"{factors[1]:.2f} with blocks of 10 ms."
+        )
+    return ""
 
 
 def _filled(part: str) -> str:

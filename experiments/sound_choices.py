@@ -28,8 +28,8 @@ from musicae.trained import TrainedModel
 Rows = dict[str, dict[str, float]]
 """Row → column → what was measured."""
 
-OVERLAPS_FRAMES = (31, 63, 127, 191)
-_LONG_S = 48  # four chunks
+OVERLAPS_FRAMES = (127, 191, 255, 319)
+_LONG_S = 48  # several chunks
 _REPEATS = 2
 
 

@@ -165,7 +165,7 @@ def notes(table: Table) -> str:
 
 def cost(table: Table) -> str:
     found = read("audio-cost")
-    rows = [[name, f"{value:.0f} × real time"] for name, value in found.items() if not name.endswith(("gib", "ms"))]
+    rows = [[name, f"{value:.1f} × real time"] for name, value in found.items() if not name.endswith(("gib", "ms"))]
     rows.append(["latency of the stream", f"{found['latency_ms']:.0f} ms"])
     rows.append(["an hour of stereo at 44.1 kHz, memory", f"{found['hour_gib']:.2f} GiB"])
     return table(["what", "measured"], rows)

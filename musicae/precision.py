@@ -86,7 +86,7 @@ def drawing_precision(device: torch.device, drawn: int) -> torch.autocast:
 def restoring_precision(device: torch.device, *, by_mask: bool) -> torch.autocast:
     """The autocast context to restore in: bfloat16 for masks on sound where it is fast, else none.
 
-    Masks tolerate rounding: with a denoiser of 16 kHz the two results differ by -60 dB or less, and bfloat16 takes two
+    Masks tolerate rounding: with `denoise-48k` the two results differ by -59 dB or less, and bfloat16 takes two
     thirds of the time (`python experiments/run.py audio-choices` measures it).
 
     Args:

@@ -6,7 +6,7 @@ between is cross-faded, so that weights add up to one everywhere. The first chun
 the sound itself, as if it had been one chunk. A network of finite reach then gives what it would give for the whole
 sound at once, if its grid falls alike: a U-Net that halves the time four times stands on every sixteenth frame, and
 `Framing.for_restoring` steps by a multiple of `ALIGNED_FRAMES`. What overlaps is computed twice, so the overlap is no
-longer than it has to be: chunk by chunk and whole differ by -60 dB or less (see experiments/sound_choices.py).
+longer than it has to be: chunk by chunk and whole differ by -58 dB or less (see experiments/sound_choices.py).
 
 All channels are at one level, so that the balance between them stays. Each goes through by itself, or all share one
 mask: channel by channel, a model takes a little more from the left here and from the right there, and voices wander.
@@ -30,8 +30,8 @@ from musicae.audio.sound import Resampler, Sound, resample_blocks
 from musicae.errors import MusicaeError
 
 ALIGNED_FRAMES = 64
-_RESTORED_S = 9.0
-_OVERLAP_FRAMES = 3 * ALIGNED_FRAMES - 1
+_RESTORED_S = 11.0
+_OVERLAP_FRAMES = 4 * ALIGNED_FRAMES - 1
 _FADE_FRAMES = 7
 _ROWS_AT_ONCE = 8
 # Energy of a cell below which it is no use to ask by how much it was turned down.
@@ -79,9 +79,9 @@ class Framing:
         )
 
     def for_restoring(self, *, shares_mask: bool) -> "Framing":
-        """For a model that takes chunks of any length: about nine seconds; longer ones take more memory."""
+        """For a model that takes chunks of any length: about eleven seconds; longer ones take more memory."""
         hop = self.n_fft // 4
-        frames = ALIGNED_FRAMES * max(7, round(_RESTORED_S * self.sample_rate_hz / hop / ALIGNED_FRAMES))
+        frames = ALIGNED_FRAMES * max(9, round(_RESTORED_S * self.sample_rate_hz / hop / ALIGNED_FRAMES))
         return replace(
             self,
             chunk_samples=(frames - 1) * hop,
@@ -320,8 +320,13 @@ def _column_triples(part: Spectra, answer: Tensor, octave: slice) -> Tensor:
         raise MusicaeError("the model's result holds values that are not finite; train it again or use another.")
     samples = part.samples.shape[1]
     is_joint = len(estimate) < len(part.spectrum)
-    spectrum = masked_alike(part.spectrum, part.shown, estimate) if is_joint else estimate
-    result = signal.inverse_stft(spectrum, samples=samples)
+    # Channel by channel, which takes less memory and no more time.
+    result = torch.cat(
+        [
+            signal.inverse_stft(masked_alike(one, part.shown, estimate) if is_joint else one, samples=samples)
+            for one in (part.spectrum if is_joint else estimate).split(1)
+        ]
+    )
     removed = _removed(part.shown, estimate, samples, octave).expand_as(result)
     return torch.stack((result, part.samples, removed), dim=1)
 

@@ -126,14 +126,16 @@ class FrameStream:
 
     def _add(self, count: int) -> Masked:
         """Puts the next frames through the mask and adds them up; gives the hops that are final now."""
-        views = np.lib.stride_tricks.sliding_window_view(self._waiting, self._n_fft, axis=0)
-        given = views[: count * self._hop : self._hop] * self._analysis  # (count, channels, n_fft)
+        starts = range(0, count * self._hop, self._hop)
+        frames = [self._waiting[start : start + self._n_fft].T for start in starts]
+        given = np.stack(frames) * self._analysis  # (count, channels, n_fft)
         masked = np.fft.irfft(self._masked(np.fft.rfft(given)), n=self._n_fft) * self._synthesis
         # Hop h of what frame k gives lies on hop k + h.
         parts = masked.reshape(count, -1, 4, self._hop)[:, :, -self._hops :].transpose(2, 0, 3, 1)
         products = (self._analysis * self._synthesis).reshape(4, 1, self._hop)[-self._hops :]
-        sums = np.pad(self._sum, ((0, count), (0, 0), (0, 0)))
-        weights = np.pad(self._weight, ((0, count), (0, 0)))
+        sums, weights = (
+            np.concatenate((part, np.zeros((count, *part.shape[1:]), np.float32))) for part in (self._sum, self._weight)
+        )
         for hop, (part, product) in enumerate(zip(parts, products, strict=True)):
             sums[hop : hop + count] += part  # (count, hop, channels)
             weights[hop : hop + count] += product
@@ -165,7 +167,8 @@ class FrameStream:
             return np.zeros(0, np.float32)
         # A hop lies between two frames, each of which is smoothed with its neighbours, live with the two before it.
         energies = self._energies[:, : hops + 3]
-        energies = np.pad(energies, ((0, 0), (0, hops + 3 - energies.shape[1])), mode="edge")
+        if energies.shape[1] < hops + 3:  # at the end
+            energies = np.pad(energies, ((0, 0), (0, hops + 3 - energies.shape[1])), mode="edge")
         self._energies = self._energies[:, hops:]
         smooth = energies[:, :-2] + energies[:, 1:-1] + energies[:, 2:]  # (2, hops + 1)
         kept = np.sqrt((smooth[0] + _SILENT_CELL) / (smooth[1] + _SILENT_CELL)).clip(0.0, 1.0)

@@ -1,0 +1,84 @@
+"""Photographs restored by the shipped models, on Kodak's pictures, which nothing was trained or chosen on.
+
+Noise is drawn once for each picture and strength, the same for all. `float` is the protocol of publications: noise is
+added to the pixels and nothing is rounded. `file` is what people have: the noisy picture is in 0…255, in eight bits.
+"""
+
+import time
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from image import SCALES, enlarged
+from PIL import Image
+from stored import trained_model
+
+from musicae.image.picture import Picture
+from musicae.trained import TrainedModel
+
+DEVIATIONS = (15, 25, 50)
+QUALITY = 40
+DENOISER, UPSCALER = "photo-denoise", "photo-upscale"
+
+
+def denoised(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
+    """PSNR in dB of noisy photographs and of compressed ones, before and after, and how long it takes."""
+    return measured(trained_model(runs, DENOISER), sorted((sets / "kodak24").glob("*.png")))
+
+
+def measured(model: TrainedModel, files: list[Path]) -> dict[str, dict[str, float]]:
+    """The same of a model and some photographs."""
+    originals = [np.asarray(Picture.open(file).to_pil().convert("RGB")) for file in files]
+    found: dict[str, dict[str, float]] = {}
+    for deviation in DEVIATIONS:
+        rows = []
+        for number, original in enumerate(originals):
+            noise = np.random.default_rng(number).standard_normal(original.shape)
+            noisy = original + deviation * noise
+            started = time.perf_counter()
+            tensor = torch.from_numpy((noisy / 255).astype(np.float32).transpose(2, 0, 1))[None]
+            answer = 255 * model.denoise(tensor)[0].clamp(0, 1).numpy().transpose(1, 2, 0)
+            spent_s = time.perf_counter() - started
+            stored = noisy.round().clip(0, 255).astype(np.uint8)
+            of_file = model.denoise(Picture.open(stored)).array
+            rows.append((psnr_db(noisy, original), psnr_db(answer, original), psnr_db(of_file, original), spent_s))
+        table = np.array(rows)
+        found[f"noise {deviation}"] = {
+            "in_db": float(table[:, 0].mean()),
+            "float_db": float(table[:, 1].mean()),
+            "file_db": float(table[:, 2].mean()),
+            "least_gain_db": float((table[:, 1] - table[:, 0]).min()),
+            "seconds": float(np.median(table[:, 3])),
+        }
+    rows = [_of_jpeg(model, original) for original in originals]
+    before, after = np.array(rows).T
+    found[f"JPEG {QUALITY}"] = {
+        "in_db": float(before.mean()),
+        "file_db": float(after.mean()),
+        "least_gain_db": float((after - before).min()),
+    }
+    clean = [psnr_db(model.denoise(Picture.open(original)).array, original) for original in originals]
+    found["clean"] = {"file_db": float(np.mean(clean))}
+    return found
+
+
+def _of_jpeg(model: TrainedModel, original: np.ndarray) -> tuple[float, float]:
+    """PSNR of a JPEG and of what is made of it; colours at half the resolution, as cameras have them."""
+    content = BytesIO()
+    Image.fromarray(original).save(content, "JPEG", quality=QUALITY, subsampling=2)
+    given = Picture.open(content.getvalue())
+    return psnr_db(given.array, original), psnr_db(model.denoise(given).array, original)
+
+
+def upscaled(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
+    """Photographs made small and enlarged again, beside bicubic interpolation; see `image.enlarged`."""
+    files = sorted((sets / "kodak24").glob("*.png"))
+    model = trained_model(runs, UPSCALER)
+    return {str(scale): enlarged(model, files, scale) for scale in SCALES}
+
+
+def psnr_db(estimate: np.ndarray, original: np.ndarray) -> float:
+    """Of values in 0…255."""
+    error = np.mean((np.asarray(estimate, np.float64) - original) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-10)))
