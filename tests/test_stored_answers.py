@@ -169,8 +169,8 @@ def test_notes():
     found["asked"] = model.sample(1, label="cello", pitch=48, velocity=0.7, seed=1).tensor
     found["shifted"] = model.shift(x, "brightness", 1.0)
     check("notes-44k", found, but="restored")
-    # Phases are found by iteration, which carries the order of sums along: another processor is off by up to 7e-3 in some
-    # samples, and by -40 dB in all.
+    # Phases are found by iteration, which carries the order of sums along: another processor is off by up to 7e-3 in
+    # some samples, by -48 dB in all.
     restored = model.reconstruct(clip()).samples
     found, wanted = restored[:: -(-restored.size // _MOST)].reshape(-1), stored("notes-44k")["restored"].reshape(-1)
     assert np.square(found - wanted).sum() < 1e-3 * np.square(wanted).sum()

@@ -6,10 +6,10 @@ noise. Where a model takes the noise for sound, the power above the noise's, ave
 limit to the gain (spectral subtraction: Boll, 1979).
 
 Chosen by gain in SI-SDR: it helps against steady noise that the model was never trained on, such as a whine, which the
-model alone leaves as it is, by 10 to 12 dB, and by 0.1 to 0.5 dB in rooms; where the model knows the noise, white or pink, it
-costs 0.2 to 0.4 dB in the mean (experiments/sound_choices.py measures it). Tried and left: a Wiener gain without the model's, its
-product, minimum and mean with the model's mask, filtering before the model, and S / (S + N) in place of the model's
-mask.
+model alone leaves as it is, by 10 to 12 dB, and by 0.1 to 0.5 dB in rooms; where the model knows the noise, white or
+pink, it costs 0.2 to 0.4 dB in the mean (experiments/sound_choices.py measures it). Tried and left: a Wiener gain
+without the model's, its product, minimum and mean with the model's mask, filtering before the model, and S / (S + N)
+in place of the model's mask.
 """
 
 from collections.abc import Callable, Iterator
