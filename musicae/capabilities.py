@@ -111,6 +111,10 @@ class TakesNoiseProfile(Protocol):
 class HasScales(Protocol):
     """A domain whose media are made larger by a whole number."""
 
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """Those that a model learns."""
+
     def at_scale(self, scale: int) -> Any:
         """The domain with that scale. Raises `MusicaeError` for one that was not learned."""
 

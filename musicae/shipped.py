@@ -24,8 +24,8 @@ LIVE_MODEL = "denoise-live-48k"
 
 SHIPPED_FOR: dict[str, dict[str, str]] = {
     "reconstruct": {"music": "melody-2bar", "audio": "notes-44k"},
-    "denoise": {"audio": "denoise-48k"},
-    "upscale": {"audio": "upscale-48k"},
+    "denoise": {"audio": "denoise-48k", "image": "photo-denoise"},
+    "upscale": {"audio": "upscale-48k", "image": "photo-upscale"},
 }
 """Task → domain → the shipped model that is used if none is named."""
 

@@ -1,27 +1,23 @@
 """From a file to a file, also for several files or a folder: `reconstruct`, `denoise`, `upscale`, `render`."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import click
 
+from musicae.commands.each_file import change_each
 from musicae.commands.options import (
     FILES,
     check_inputs,
     chords_option,
-    echo_remarks,
     first_input,
-    inputs_of,
     label_option,
     load,
     load_for,
     model_for_file_option,
-    name_of,
     out_option,
-    output_path,
     read_track,
     stretch_options,
     track_option,
@@ -66,7 +62,7 @@ def reconstruct(
         return trained.reconstruct(source, chords=chords, label=label)
 
     change = within_bars(trained.domain, restore, bars, solo)
-    _restore_each(files, trained.domain, change, "reconstruct", out, force)
+    change_each(files, trained.domain, change, "reconstruct", out, force)
 
 
 @click.command()
@@ -139,7 +135,7 @@ def denoise(
         return _removed(trained.domain, source, lambda item: trained.denoise(item, **options))
 
     change = within_bars(trained.domain, restore, bars, solo)
-    _restore_each(files, trained.domain, change, "noise" if noise_only else "denoise", out, force, report=report)
+    change_each(files, trained.domain, change, "noise" if noise_only else "denoise", out, force, report=report)
 
 
 @click.command()
@@ -174,7 +170,7 @@ def upscale(
     """
     trained = load_for(model, first_input(files), "upscale", track)
     change = within_bars(trained.domain, partial(trained.upscale, scale=scale), bars, solo)
-    _restore_each(files, trained.domain, change, "upscale", out, force)
+    change_each(files, trained.domain, change, "upscale", out, force)
 
 
 @click.command()
@@ -233,52 +229,7 @@ def render(
             raise MusicaeError(f"{piece.label} has no notes; choose another file.")
         return piece.render(sample_rate_hz, instrument=player)
 
-    _restore_each(files, domain, play, "render", out, force)
-
-
-def _restore_each(
-    files: Sequence[Path],
-    domain: Any,
-    restore: Callable[[Path], Any],
-    verb: str,
-    out: str | None,
-    force: bool,
-    *,
-    report: bool = False,
-) -> None:
-    """Restores each file and saves the result. If one of several fails, the error is printed and the others go on."""
-    inputs = inputs_of(files, domain)
-    is_one = len(files) == 1 and not files[0].is_dir()
-    first_name = name_of(files[0]) if files[0].is_dir() else "files"
-    folder = Path("output") / f"{first_name}-{verb}" if out is None else Path(out)
-    if not is_one:
-        if out is not None and Path(out).suffix.lower() in domain.suffixes and not Path(out).is_dir():
-            raise MusicaeError(f"results of several files go into a folder, and --out {out} is named like a file.")
-        _refuse_equal_names([place for _, place in inputs])
-    refused: list[MusicaeError] = []
-    for file, place in inputs:
-        try:
-            started = time.perf_counter()
-            result = restore(file)
-            if is_one:
-                target = output_path(out, f"{file.stem}-{verb}{result.suffix}", force=force)
-            else:
-                target = output_path(str(folder / place.with_suffix(result.suffix)), "", force=force)
-            if target.exists() and target.samefile(file):
-                raise MusicaeError(f"{target} is the input itself; choose another --out.")
-            saved = result.save(target)
-        except MusicaeError as error:
-            if is_one:
-                raise
-            click.echo(f"Error: {error}", err=True)
-            refused.append(error)
-            continue
-        click.echo(saved)
-        if report:
-            _report(domain, file, saved, time.perf_counter() - started)
-        echo_remarks(result.remarks)
-    if refused:
-        raise type(refused[0])(f"{len(refused)} of {len(inputs)} files gave no result.")
+    change_each(files, domain, play, "render", out, force)
 
 
 def _removed(domain: Any, source: Any, restore: Callable[[Any], Any]) -> Any:
@@ -289,28 +240,3 @@ def _removed(domain: Any, source: Any, restore: Callable[[Any], Any]) -> Any:
         raise MusicaeError("only sound has noise that can be written; leave --noise-only out.")
     item = cast(Any, domain).open(source)
     return domain.removed(item, restore(item))
-
-
-def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:
-    """Prints a report on a file and its result, and draws both as PNG beside the result."""
-    from musicae.capabilities import HasReport
-    from musicae.domain import Domain
-    from musicae.plots import save_png
-
-    if not isinstance(domain, HasReport):
-        raise MusicaeError(f"{domain.name} has no report, only sound has one; leave --report out.")
-    files = [cast(Domain, domain).open(file) for file in (before, after)]
-    found = domain.report(files[0], files[1], elapsed_s)
-    picture = after.with_suffix(".png")
-    save_png(found.plot(), picture)
-    for line in (*found.lines, f"spectrograms: {picture}"):
-        click.echo(line)
-
-
-def _refuse_equal_names(places: Sequence[Path]) -> None:
-    seen: set[Path] = set()
-    for place in places:
-        stem = place.with_suffix("")
-        if stem in seen:
-            raise MusicaeError(f"several files are called {stem} and would have one result; take them one by one.")
-        seen.add(stem)

@@ -89,18 +89,19 @@ def _noisy(picture: Tensor, generator: torch.Generator) -> Tensor:
     return noisy.clamp(0, 1) if share < _CLIPPED_SHARE else noisy
 
 
-def jpeg(picture: Tensor, generator: torch.Generator, *, quality: int) -> Tensor:
+def jpeg(picture: Tensor, generator: torch.Generator, *, quality: int, is_aligned: bool = False) -> Tensor:
     """Compresses and decodes one picture.
-
-    The blocks of 8 by 8 begin anywhere, as in a picture that was cropped; colours are at half the resolution half of
-    the time.
 
     Args:
         picture: `(1 or 3, height, width)` in 0…1.
-        generator: draws the blocks' place.
+        generator: draws the blocks' place, and whether colours are at half the resolution.
         quality: 1 to 100, as of Pillow.
+        is_aligned: whether blocks of 8 by 8 begin at the corner and colours are halved, as a camera does it; else they
+            begin anywhere, as in a picture that was cropped, and colours are halved half of the time.
     """
     top, left, halved = torch.randint(0, 8, (3,), generator=generator, device=generator.device).tolist()
+    if is_aligned:
+        top = left = halved = 0
     height, width = picture.shape[-2:]
     pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     pixels = np.pad(pixels, ((0, 0), (top, 0), (left, 0)), mode="edge")
@@ -158,10 +159,14 @@ def low_resolution(batch: Tensor, scale: int) -> Tensor:
 
     Downsampling filters first, so that nothing aliases; values are clipped to 0…1 both times.
     """
+    return upsampled(smaller(batch, scale), (batch.shape[-2], batch.shape[-1]))
+
+
+def smaller(batch: Tensor, scale: int) -> Tensor:
+    """Downsamples by `scale`, bicubic and filtered, clipped to 0…1."""
     height, width = batch.shape[-2:]
     size = (max(1, round(height / scale)), max(1, round(width / scale)))
-    small = F.interpolate(batch, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-    return upsampled(small, (height, width))
+    return F.interpolate(batch, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def upsampled(batch: Tensor, size: tuple[int, int]) -> Tensor:

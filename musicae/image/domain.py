@@ -322,11 +322,15 @@ class ImageDomain(Domain):
             scores |= {"psnr_in_db": before["psnr_db"], "ssim_in": before["ssim"]}
         return scores
 
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """By how many times a model of this domain learns to enlarge."""
+        return SCALES if self.config.scale is None else (self.config.scale,)
+
     def at_scale(self, scale: int) -> "ImageDomain":
         """The domain of a model that learned this scale, enlarging by it."""
-        learned = SCALES if self.config.scale is None else (self.config.scale,)
-        if scale not in learned:
-            known = " or ".join(map(str, learned))
+        if scale not in self.scales:
+            known = " or ".join(map(str, self.scales))
             raise MusicaeError(f"this model makes pictures {known} times larger, not {scale} times.")
         return ImageDomain(self.config.model_copy(update={"scale": scale}))
 

@@ -6,6 +6,7 @@ from threading import Condition, Thread
 from typing import Any
 
 from musicae.attribute_vectors import AttributeVectors
+from musicae.capabilities import HasScales
 from musicae.errors import MusicaeError, sentence_of
 from musicae.trained import TrainedModel, load
 
@@ -31,6 +32,7 @@ class Ready:
         trained, vectors = self.trained, self.vectors
         labels = trained.manifest.data.get("labels", [])
         config = trained.domain.config.model_dump(mode="json")
+        domain = trained.domain
         return {
             "name": self.name,
             "domain": trained.domain.name,
@@ -39,6 +41,7 @@ class Ready:
             "attributes": list(vectors.info) if vectors is not None else [],
             "labels": list(labels) if isinstance(labels, list) else [],
             "latent_size": int(trained.network.latent_shape[0]),
+            "scales": list(domain.scales) if "upscale" in self.can and isinstance(domain, HasScales) else [],
             "bars": config.get("bars"),
             "part": config.get("part"),
             "time_signature": config.get("time_signature"),

@@ -155,11 +155,13 @@ class Upscale(Asked):
     """A sound or picture with more of it."""
 
     item: MediaName
+    scale: Annotated[int, Field(ge=2, le=4)] | None = None
 
 
-class Denoise(Upscale):
+class Denoise(Asked):
     """A sound or picture without noise."""
 
+    item: MediaName
     strength: Share = 1.0
 
 
@@ -287,7 +289,7 @@ def denoise(tools: Tools, body: Denoise, ticket: Ticket) -> Answer:
 def upscale(tools: Tools, body: Upscale, ticket: Ticket) -> Answer:
     """The same, larger or brighter."""
     trained, item = tools.models.get(body.model, "upscale").trained, tools.shelf.get(body.item)
-    return _restored(item, trained.upscale(item), "upscaled", ticket)
+    return _restored(item, trained.upscale(item, scale=body.scale), "upscaled", ticket)
 
 
 def render(tools: Tools, body: Render, ticket: Ticket) -> Answer:

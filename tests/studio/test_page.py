@@ -332,11 +332,12 @@ def test_every_tab_fits_and_is_accessible(visit, npm_package, width, scheme):
 
 
 def test_pictures_have_a_plane_and_a_divider(browser, tmp_path):
-    """With runs of one's own, since no picture model is shipped."""
-    for name, settings in (("plane", {"latent_size": 2}), ("cleaner", {"task": "denoise"})):
+    """With runs of one's own."""
+    runs = {"plane": {"latent_size": 2}, "cleaner": {"task": "denoise"}, "larger": {"task": "upscale", "scale": None}}
+    for name, settings in runs.items():
         musicae.train("image", steps=12, out=tmp_path / name, **settings)
     musicae.load(tmp_path / "plane").sample(1, seed=0)[0].save(tmp_path / "digit.png")
-    process, address = start(tmp_path, "--model", "plane", "--model", "cleaner", "--model", "melody-2bar")
+    process, address = start(tmp_path, *(f"--model={name}" for name in (*runs, "melody-2bar")))
     context = browser.new_context(accept_downloads=True)
     try:
         visited = Visit(context.new_page(), address.rstrip("/"))
@@ -355,6 +356,11 @@ def test_pictures_have_a_plane_and_a_divider(browser, tmp_path):
         page.locator("#picture-divider").fill("80")
         clip = page.eval_on_selector("#picture-after", "image => getComputedStyle(image).clipPath")
         assert clip == "inset(0px 0px 0px 80%)"
+        page.locator("#clean-model").select_option("larger")
+        expect(page.locator("#clean-strength-label")).to_be_hidden()
+        page.locator("#clean-scale").select_option("3")
+        page.click("#clean-go")
+        _until(page, "document.querySelector('#picture-after').naturalWidth === 24")
         assert visited.errors == []
     finally:
         context.close()

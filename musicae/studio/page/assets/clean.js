@@ -90,6 +90,7 @@ export class Clean {
       taken: (item, items) => { this.#items = items; this.#results.clear(); this.#list(); return this.take(item); },
     });
     $("clean-go").addEventListener("click", () => (this.#items.length > 1 ? this.#all() : this.clean()));
+    $("clean-model").addEventListener("change", () => this.#ask());
     $("clean-stop").addEventListener("click", () => this.#asked?.abort());
     for (const input of document.querySelectorAll("input[name=heard]")) {
       input.addEventListener("change", () => { this.together.hear(input.value); this.#pictureOf(input.value); });
@@ -110,7 +111,20 @@ export class Clean {
     $("clean-model").replaceChildren(...able.map((model) => el("option", { value: model.name, textContent: model.name })));
     if (able.some((model) => model.name === former)) $("clean-model").value = former;
     $("clean-go").disabled = !this.#item || !able.length;
+    this.#ask();
     if (this.#item && !able.length) $("clean-error").textContent = this.#item.kind === "image" ? "No model for pictures is loaded; train one, and start with: musicae studio --model FOLDER" : "No model for sounds is loaded yet.";
+  }
+
+  #model() { return this.#models.find((each) => each.name === $("clean-model").value); }
+
+  /** A denoiser has a strength, an enlarger of pictures a scale. */
+  #ask() {
+    const enlarges = this.#model()?.can.includes("upscale") ?? false;
+    $("clean-strength-label").hidden = enlarges;
+    const scales = this.#model()?.scales ?? [];
+    $("clean-scale-label").hidden = scales.length < 2;
+    $("clean-scale").replaceChildren(...scales.map((scale) => el("option", { value: scale, textContent: scale })));
+    $("clean-go").textContent = enlarges ? "Upscale" : "Clean";
   }
 
   #list() {
@@ -155,14 +169,14 @@ export class Clean {
 
   async clean() {
     const before = this.#item;
-    const model = this.#models.find((each) => each.name === $("clean-model").value);
+    const model = this.#model();
     const what = model.can.find((each) => ["denoise", "upscale"].includes(each));
     this.#asked = new AbortController();
     const progress = $("clean-progress");
     progress.value = 0;
     progress.hidden = $("clean-stop").hidden = false;
     const found = await shown("clean-error", () => api.compute(what, {
-      model: model.name, item: before.id, ...(what === "denoise" && { strength: Number($("clean-strength").value) }),
+      model: model.name, item: before.id, ...(what === "denoise" ? { strength: Number($("clean-strength").value) } : model.scales.length && { scale: Number($("clean-scale").value) }),
     }, { signal: this.#asked.signal, onProgress: (share) => { progress.value = share; } }), $("clean-go"));
     progress.hidden = $("clean-stop").hidden = true;
     if (!found) return null;
