@@ -76,7 +76,16 @@ PICTURES: dict[str, Recipe] = {
     "mnist-upscale-2": _picture_restorer("mnist", "upscale", 8, scale=2),
     "mnist-upscale-4": _picture_restorer("mnist", "upscale", 8, scale=4),
     "photo-denoise": _photograph_restorer("denoise", 90, shipped_as="photo-denoise", bits=8),
-    "photo-upscale": _photograph_restorer("upscale", 90, shipped_as="photo-upscale", bits=8, scale=None),
+    "photo-upscale": _photograph_restorer(
+        "upscale",
+        70,
+        shipped_as="photo-upscale",
+        bits=8,
+        scale="any",
+        widths=(48, 64, 96, 128),
+        blocks=1,
+        learning_rate=2e-3,
+    ),
     # image.py enlarges photographs with these.
     "satellite-upscale-2": _picture_restorer("eurosat64", "upscale", 8, scale=2, batch_size=32),
     "satellite-upscale-3": _picture_restorer("eurosat64", "upscale", 7, scale=3, batch_size=32),

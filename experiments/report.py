@@ -220,7 +220,17 @@ def elsewhere() -> str:
     return table(["learned from digits", "compared with", "on test digits", "on satellite photographs"], rows)
 
 
-def photographs() -> str:
+def photo_denoised() -> str:
+    rows = []
+    for what, row in read("photo-denoised").items():
+        cells = [f"{row[key]:.2f} dB" if key in row else "" for key in ("in_db", "float_db", "file_db")]
+        least = f"{row['least_gain_db']:+.2f} dB" if "least_gain_db" in row else ""
+        rows.append([what, *cells, least, f"{row['seconds']:.2f} s" if "seconds" in row else ""])
+    heads = ["Kodak's photographs with", "noisy", "denoised", "denoised, from eight bits", "smallest gain", "a picture"]
+    return table(heads, rows)
+
+
+def photographs(name: str, model: str) -> str:
     rows = [
         [
             f"×{scale}",
@@ -231,11 +241,9 @@ def photographs() -> str:
             f"{row['above']} of {row['pictures']}",
             f"{row['bicubic_ssim']:.3f} → {row['ssim']:.3f}",
         ]
-        for scale, row in read("image-photographs").items()
+        for scale, row in read(name).items()
     ]
-    return table(
-        ["scale", "bicubic", "`satellite-upscale-…`", "gain", "smallest gain", "above bicubic on", "SSIM"], rows
-    )
+    return table(["scale", "bicubic", f"`{model}`", "gain", "smallest gain", "above bicubic on", "SSIM"], rows)
 
 
 def picture_training() -> str:
@@ -366,7 +374,9 @@ TABLES = {
     "drawn_digits": drawn_digits,
     "judged_digits": judged_digits,
     "elsewhere": elsewhere,
-    "photographs": photographs,
+    "photographs": lambda: photographs("image-photographs", "satellite-upscale-…"),
+    "photo_upscaled": lambda: photographs("photo-upscaled", "photo-upscale"),
+    "photo_denoised": photo_denoised,
     "picture_training": picture_training,
     "speeds": speeds,
     "start_up": start_up,

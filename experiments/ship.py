@@ -34,6 +34,8 @@ SUMMARY = {
     "denoise-live-48k": "Takes noise out of sound while it arrives, 20 ms behind, the whole band up to 24 kHz.",
     "upscale-48k": "Fills in what a sound lacks at the top of the band, from wherever it ends up to 24 kHz.",
     "notes-44k": "Single notes of instruments as codes: rebuild, morph, vary, shift, ask for, play pieces with.",
+    "photo-denoise": "Takes noise and the traces of JPEG out of photographs of any size, however strong they are.",
+    "photo-upscale": "Makes photographs of any size two, three or four times larger, sharper than interpolation.",
 }
 USAGE = {
     "melody-2bar": (
@@ -64,6 +66,8 @@ USAGE = {
         "musicae sample --label cello --pitch 48 --velocity 0.7",
         "musicae render song.mid --instrument cello --towards tuba --share 0.3",
     ),
+    "photo-denoise": ("musicae denoise photo.jpg", "musicae denoise photo.jpg --strength 0.7"),
+    "photo-upscale": ("musicae upscale photo.jpg", "musicae upscale photo.jpg --scale 4"),
 }
 """Commands, for the card."""
 LIMITS = {
@@ -116,6 +120,15 @@ LIMITS = {
     "notes-44k": (
         "Single notes of up to three seconds. What is quiet and noisy in a note becomes a smoother noise. Notes that "
         "are asked for are the usual ones of an instrument; of the sound font's, it heard every third semitone once."
+    ),
+    "photo-denoise": (
+        "Photographs of landscapes, cities and things, an hour and a half on one core. Noise that neighbouring pixels "
+        "share, as in a photograph that was enlarged or sharpened, it doesn't know. Of a picture at night with much "
+        "noise, what was cut off at black is lost: it comes out too bright."
+    ),
+    "photo-upscale": (
+        "The photographs of `photo-denoise`, an hour on one core. Edges and lines become sharper; texture that is "
+        "finer than the small picture's pixels is not made up. A noisy or compressed picture is best cleaned first."
     ),
 }
 _CALIBRATED = (

@@ -50,8 +50,13 @@ class ImageConfig(DomainConfig):
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle
     corrupted_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
-    # How many times larger `upscale` makes a picture; None: learns 2, 3 and 4, and is told which when it is used.
-    scale: Literal[2, 3, 4] | None = 2
+    # How many times larger `upscale` makes a picture; any: learns 2, 3 and 4, and is told which when it is used.
+    scale: Literal[2, 3, 4, "any"] = 2
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """By how many times `upscale` enlarges."""
+        return SCALES if self.scale == "any" else (self.scale,)
 
     @model_validator(mode="after")
     def _binary_grey(self) -> "ImageConfig":
@@ -178,10 +183,10 @@ def corruption_of(task: str, config: ImageConfig) -> Corruption | None:
     if task == "reconstruct":
         return None
     if task == "upscale":
-        if config.corruption == "mixed" or config.scale is None:
-            scales = SCALES if config.scale is None else (config.scale,)
+        scales = config.scales
+        if config.corruption == "mixed" or len(scales) > 1:
             return partial(corruption.mixed_low_resolution, scales=scales)
-        return lambda batch, generator: corruption.low_resolution(batch, config.scale or SCALES[0])
+        return lambda batch, generator: corruption.low_resolution(batch, scales[0])
     corruptions: dict[str, Corruption] = {
         "gaussian": partial(corruption.gaussian_noise, mean=config.noise_mean, deviation=config.noise_deviation),
         "speckle": partial(corruption.speckle, deviation=config.noise_deviation),

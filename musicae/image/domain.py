@@ -19,7 +19,7 @@ from PIL import Image
 
 from musicae.domain import NO_LABEL, Batch, Corruption, Domain, DomainConfig, Reading, Savable, Selection, Window
 from musicae.errors import MusicaeError
-from musicae.image.config import SCALES, ImageConfig, corruption_of, filled_in, filled_in_by_items, survey_files
+from musicae.image.config import ImageConfig, corruption_of, filled_in, filled_in_by_items, survey_files
 from musicae.image.picture import PICTURE_SUFFIXES, Picture
 from musicae.image.pixels import (
     MAX_PIXELS,
@@ -325,7 +325,7 @@ class ImageDomain(Domain):
     @property
     def scales(self) -> tuple[int, ...]:
         """By how many times a model of this domain learns to enlarge."""
-        return SCALES if self.config.scale is None else (self.config.scale,)
+        return self.config.scales
 
     def at_scale(self, scale: int) -> "ImageDomain":
         """The domain of a model that learned this scale, enlarging by it."""
@@ -339,7 +339,7 @@ class ImageDomain(Domain):
             raise ValueError(f"task is one of {', '.join(self.tasks)}, got {task!r}")
 
     def _scale(self, task: str) -> int:
-        return (self.config.scale or SCALES[0]) if task == "upscale" else 1
+        return self.scales[0] if task == "upscale" else 1
 
     def _pixels(self, tensor: torch.Tensor) -> np.ndarray:
         """`(examples, *spec.shape)` → uint8."""

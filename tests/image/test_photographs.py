@@ -142,7 +142,7 @@ def test_scales_are_mixed_and_nothing_moves():
 
 @pytest.mark.parametrize("task", ["denoise", "upscale"])
 def test_an_untrained_restorer_changes_nothing(task: str):
-    domain = restorer(scale=None)
+    domain = restorer(scale="any")
     network = build_model("unet", domain.spec, {"widths": (8, 12), "latent_size": 8})
     picture = torch.rand((1, 3, 24, 40), generator=generator())
     torch.testing.assert_close(network.eval().reconstruct(picture), picture)
@@ -150,7 +150,7 @@ def test_an_untrained_restorer_changes_nothing(task: str):
 
 @pytest.fixture
 def enlarger() -> TrainedModel:
-    domain = restorer(scale=None, corruption="mixed")
+    domain = restorer(scale="any", corruption="mixed")
     network = build_model("unet", domain.spec, {"widths": (8, 12), "latent_size": 8}).eval()
     manifest = Experiment.resolve(domain.name, model="unet", task="upscale").manifest
     return TrainedModel(network, domain, manifest, "cpu")

@@ -333,7 +333,7 @@ def test_every_tab_fits_and_is_accessible(visit, npm_package, width, scheme):
 
 def test_pictures_have_a_plane_and_a_divider(browser, tmp_path):
     """With runs of one's own."""
-    runs = {"plane": {"latent_size": 2}, "cleaner": {"task": "denoise"}, "larger": {"task": "upscale", "scale": None}}
+    runs = {"plane": {"latent_size": 2}, "cleaner": {"task": "denoise"}, "larger": {"task": "upscale", "scale": "any"}}
     for name, settings in runs.items():
         musicae.train("image", steps=12, out=tmp_path / name, **settings)
     musicae.load(tmp_path / "plane").sample(1, seed=0)[0].save(tmp_path / "digit.png")
