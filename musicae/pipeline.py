@@ -208,6 +208,18 @@ class Pipeline:
         with torch.no_grad():
             return self.network.latent.sample_base(count, generator)
 
+    def deviations(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws by which codes are varied, as `draws`; a plain autoencoder's are as the training codes are spread."""
+        with torch.no_grad():
+            return self.network.latent.vary_base(count, generator)
+
+    @property
+    def remark_on_spread(self) -> tuple[str, ...]:
+        """A remark for people, where distances between codes are not measured by a prior."""
+        if self.network.latent.is_generative:
+            return ()
+        return ("a plain autoencoder has no prior: distances are those of its training codes",)
+
     def reconstruct(self, batch: Batch, condition: Tensor | None = None) -> Tensor:
         """The network's answer to a batch, `(batch, *spec.shape)`, on the device.
 

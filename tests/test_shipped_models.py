@@ -3,16 +3,21 @@
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pretty_midi
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from musicae.audio.sound import Sound
 from musicae.cli import main
+from musicae.image.picture import Picture
 from musicae.music.piece import Piece
 from musicae.shipped import LIVE_MODEL, PRETRAINED, SHIPPED_FOR, WEIGHTS, describe_models, shipped_models
 from musicae.starter import starter_file, starter_items
@@ -24,6 +29,7 @@ A, B = starter_file("a.mid"), starter_file("b.mid")
 RATE_HZ = 16_000
 OF_MUSIC = ["drums-2bar", "drums-2bar-tap", "melody-16bar", "melody-2bar", "piano-2bar", "trio-2bar"]
 OF_SOUND = ["denoise-48k", "denoise-live-48k", "notes-44k", "upscale-48k"]
+OF_PICTURES = ["photo-denoise", "photo-upscale"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,7 @@ def si_sdr_db(estimate: np.ndarray, clean: np.ndarray) -> float:
 
 
 def test_the_shipped_models_are_these_small_and_with_a_card():
-    assert shipped_models() == sorted([*OF_MUSIC, *OF_SOUND])
+    assert shipped_models() == sorted([*OF_MUSIC, *OF_SOUND, *OF_PICTURES])
     assert {LIVE_MODEL, *(name for row in SHIPPED_FOR.values() for name in row.values())} <= set(shipped_models())
     weights = {name: (PRETRAINED / name / WEIGHTS).stat().st_size for name in shipped_models()}
     assert max(weights.values()) < 18e6
@@ -225,3 +231,56 @@ def test_the_first_command_of_the_readme_is_quick(tmp_path):
     assert min(used_s, time.monotonic() - started) < 10
     sound = Sound.open(next((tmp_path / "x").glob("*.wav")))
     assert np.sqrt((sound.samples**2).mean()) > 0.01
+
+
+# Photographs: scikit-learn's two, which nothing was trained on.
+
+
+def photograph(name: str) -> np.ndarray:
+    """Half its size, so that no trace of its JPEG is left: uint8 `(213, 320, 3)`."""
+    return np.asarray(Image.fromarray(load_sample_image(name)).reduce(2))
+
+
+def psnr_db(estimate: Any, original: np.ndarray) -> float:
+    error = np.mean((np.asarray(estimate, np.float64) - original) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-10)))
+
+
+@pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
+@pytest.mark.parametrize(("deviation", "gain_db"), [(10, 1.0), (25, 4.0), (50, 6.0)])
+def test_a_photograph_is_cleaned_of_noise_of_any_strength(name: str, deviation: int, gain_db: float):
+    original = photograph(name)
+    noise = deviation * np.random.default_rng(0).standard_normal(original.shape)
+    noisy = (original + noise).round().clip(0, 255).astype(np.uint8)
+    cleaned = load("photo-denoise", "cpu").denoise(noisy)
+    assert psnr_db(cleaned.array, original) > psnr_db(noisy, original) + gain_db
+
+
+def test_a_compressed_photograph_comes_nearer_to_what_it_was_and_a_clean_one_stays():
+    model = load("photo-denoise", "cpu")
+    for name in ("china.jpg", "flower.jpg"):
+        original, content = photograph(name), BytesIO()
+        Image.fromarray(original).save(content, "JPEG", quality=30)
+        compressed = Picture.open(content.getvalue())
+        assert psnr_db(model.denoise(compressed).array, original) > psnr_db(compressed.array, original) + 0.3
+        assert psnr_db(model.denoise(original).array, original) > 36
+
+
+def test_grey_noise_is_cleaned_too():
+    original = np.asarray(Image.fromarray(photograph("china.jpg")).convert("L"))
+    noise = 25 * np.random.default_rng(0).standard_normal(original.shape)
+    noisy = Picture.open((original + noise).round().clip(0, 255).astype(np.uint8))
+    cleaned = load("photo-denoise", "cpu").denoise(noisy)
+    assert cleaned.array.ndim == 2
+    assert psnr_db(cleaned.array, original) > psnr_db(noisy.array, original) + 4
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_an_enlarged_photograph_is_nearer_to_what_it_was_than_an_interpolated_one(scale: int):
+    for name in ("china.jpg", "flower.jpg"):
+        original = photograph(name)[: 213 // scale * scale, : 320 // scale * scale]
+        size = (original.shape[1], original.shape[0])
+        small = Image.fromarray(original).resize((size[0] // scale, size[1] // scale), Image.Resampling.BICUBIC)
+        bicubic = small.resize(size, Image.Resampling.BICUBIC)
+        enlarged = load("photo-upscale", "cpu").upscale(small, scale=scale)
+        assert psnr_db(enlarged.array, original) > psnr_db(bicubic, original) + 0.1, name

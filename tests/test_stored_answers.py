@@ -158,6 +158,16 @@ def test_band_extension():
     check("upscale-48k", found)
 
 
+@pytest.mark.parametrize("name", ["photo-denoise", "photo-upscale"])
+def test_photographs(name):
+    model = load(name, "cpu")
+    y, x = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 56), indexing="ij")
+    picture = torch.stack([x, y, 0.5 + 0.4 * torch.sin(20 * x * y)])[None]
+    noisy = picture + 0.1 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+    restored = (model.denoise if name == "photo-denoise" else model.upscale)(noisy)
+    check(name, {"restored": restored})
+
+
 def test_notes():
     model = load("notes-44k", "cpu")
     x = model.tensor(clip(), start_s=0.0)

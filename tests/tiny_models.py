@@ -27,6 +27,7 @@ _DOMAINS = {"plain": "image", "common time": "music"}
 SIZES = {
     "conv": {"widths": [4, 6], "latent_size": 3},
     "spectrogram": {"widths": [4, 6], "latent_size": 3, "moment_size": 1},
+    "spatial": {"widths": [4, 6], "latent_size": 3},
     "mlp": {"width": 8, "latent_size": 3},
     "unet": {"widths": [4, 6], "latent_size": 3},
     "causal": {"widths": [4, 6], "width": 8, "layers": 2, "latent_size": 3},

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
+from PIL.Image import new as new_image
+from sklearn.datasets import load_sample_image
 
 import musicae
 from musicae.audio.report import compare
@@ -22,6 +24,9 @@ _COMPRESSION = 0.5
 _SHIFTED = (3, 4)  # bars
 _SWING = 0.18  # of an eighth
 _HEARD_S, _RATIO_DB = 8.0, 12.0
+_GRAIN = 30  # levels of 255
+_SMALLER = 3
+_SHOWN, _GAP = (360, 270), 6  # pixels
 
 
 def main() -> None:
@@ -48,6 +53,14 @@ def main() -> None:
     write_mp3(clean, FOLDER / "clean.mp3")
     call = musicae.Piece.open(starter_file("b.mid")).render(44_100, longest_s=_HEARD_S).resample(8_000)
     draw_both(call.resample(48_000), musicae.load("upscale-48k").upscale(call), "upscale.jpg")
+    photograph = load_sample_image("china.jpg")  # CC BY 2.0, danielbuechele
+    noise = _GRAIN * np.random.default_rng(0).standard_normal(photograph.shape)
+    grainy = musicae.Picture.open((photograph + noise).round().clip(0, 255).astype(np.uint8))
+    side_by_side("photo-denoise.jpg", grainy, musicae.load("photo-denoise").denoise(grainy))
+    small = musicae.Picture.open(photograph).to_pil().reduce(_SMALLER)
+    large = [side * _SMALLER for side in small.size]
+    sharper = musicae.load("photo-upscale").upscale(small, scale=_SMALLER)
+    side_by_side("photo-upscale.jpg", musicae.Picture.open(small.resize(large, Resampling.BICUBIC)), sharper)
 
 
 def hissing(tune: musicae.Sound) -> musicae.Sound:
@@ -66,6 +79,16 @@ def hissing(tune: musicae.Sound) -> musicae.Sound:
 def draw_both(before: musicae.Sound, after: musicae.Sound, name: str) -> None:
     """Spectrograms one above the other."""
     compare(before, after, 0.0).plot().convert("RGB").reduce(2).save(FOLDER / name, quality=85)
+
+
+def side_by_side(name: str, *pictures: musicae.Picture) -> None:
+    """The middles of pictures, one beside the other."""
+    sheet = new_image("RGB", (len(pictures) * _SHOWN[0] + (len(pictures) - 1) * _GAP, _SHOWN[1]), "white")
+    for number, picture in enumerate(pictures):
+        left, top = (picture.width - _SHOWN[0]) // 2, (picture.height - _SHOWN[1]) // 2
+        part = picture.to_pil().crop((left, top, left + _SHOWN[0], top + _SHOWN[1]))
+        sheet.paste(part, (number * (_SHOWN[0] + _GAP), 0))
+    sheet.save(FOLDER / name, quality=90)
 
 
 def swung(tune: musicae.Piece) -> musicae.Piece:

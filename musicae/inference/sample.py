@@ -97,7 +97,7 @@ def vary(
     batch = pipeline.batch(selection)
     code = pipeline.encode(batch)
     generator = pipeline.generator(seed)
-    base = varied(code.base[0], pipeline.draws(count, generator), amount)
+    base = varied(code.base[0], pipeline.deviations(count, generator), amount)
     original = pipeline.decode(code.base, code.condition)
     if keep is None:
         decoded = pipeline.decode(base, code.condition, temperature=temperature, generator=generator).cpu()
@@ -113,6 +113,7 @@ def vary(
     ]
     kept = [] if keep is None else _shares_kept(pipeline.domain, decoded, batch.target.cpu().expand_as(decoded), keep)
     remarks += [] if keep is None else [_kept_remark(kept, keep).removeprefix("; ")]
+    remarks += pipeline.remark_on_spread
     return Morph(
         pipeline.domain, name="variations", part="variation", first="reconstruction",
         tensor=torch.cat([original.cpu(), decoded])[:, None], frame=selection.frame, remarks=remarks,
@@ -134,7 +135,7 @@ def vary_whole(
     item = pipeline.open(source)
     windows = [(window, pipeline.encode(window.batch)) for window in domain.windows(item)]
     # One draw for all windows, so that what is repeated is varied alike.
-    draws = pipeline.draws(count, generator)
+    draws = pipeline.deviations(count, generator)
     wholes, kept = [], []
     for draw in draws:
         answers = []
@@ -149,6 +150,7 @@ def vary_whole(
             kept.append(_shares_kept(domain, decoded, window.batch.target.cpu(), keep))
         wholes.append(domain.assemble(item, answers))
     remarks = [f"amount {amount:g}" + _kept_remark([share for shares in kept for share in shares], keep)]
+    remarks += pipeline.remark_on_spread
     return Morph(domain, name="variations", part="variation", items=wholes, remarks=remarks)
 
 
@@ -228,9 +230,11 @@ def _kept_remark(shares: list[dict[str, float]], keep: str | None) -> str:
 def grid(pipeline: Pipeline, side: int, condition: str | None) -> Morph:
     """Decodes a square grid of a latent of two numbers; see `TrainedModel.grid`."""
     pipeline.refuse_restorer("show its latent")
-    if not pipeline.network.latent.is_generative:
+    latent = pipeline.network.latent
+    if not latent.knows_spread:
         raise MusicaeError(
-            "a plain autoencoder has no prior to lay a grid over; train with --latent gaussian or adversarial."
+            "this plain autoencoder has no prior to lay a grid over, and the spread of its codes was not measured; "
+            "train it again, or with --latent gaussian."
         )
     if pipeline.network.latent_shape != (2,):
         raise MusicaeError(
@@ -241,7 +245,7 @@ def grid(pipeline: Pipeline, side: int, condition: str | None) -> Morph:
     given = None if condition is None else pipeline.condition(condition)
     cells = pipeline.decode(codes.flatten(0, 1), given).unflatten(0, (side, side))
     return square(
-        pipeline.domain, cells, "grid",
+        pipeline.domain, cells, "grid", remarks=pipeline.remark_on_spread,
         rows=[f"z2 = {value:.2f}" for value in codes[:, 0, 1].tolist()],
         columns=[f"z1 = {value:.2f}" for value in codes[0, :, 0].tolist()],
     )  # fmt: skip

@@ -21,9 +21,12 @@ from torch.nn import functional as F
 from musicae.errors import MusicaeError
 from musicae.nn.layers import draw_rows
 from musicae.nn.prior import Prior
-from musicae.precision import in_float32
+from musicae.precision import in_double, in_float32
 
 LOG_VARIANCE_BOUND = 8.0
+_MOST_SPREAD = 1024
+"""Numbers of a code whose covariance is measured."""
+_LEAST_SPREAD = 1e-6
 
 PriorFactory = Callable[[tuple[int, ...]], Prior]
 """Shape of a code → its prior."""
@@ -155,6 +158,15 @@ class Latent(nn.Module, ABC):
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws from the prior in the space where paths are drawn, `(count, *shape)`."""
 
+    @property
+    def knows_spread(self) -> bool:
+        """Whether codes can be varied: by the prior, or by the spread of the training codes."""
+        return self.is_generative
+
+    def vary_base(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws by which codes are varied, `(count, *shape)`, in the space where paths are drawn."""
+        return self.sample_base(count, generator)
+
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws codes from the prior, `(count, *shape)`."""
         return self.of_noise(self.sample_base(count, generator))
@@ -195,14 +207,64 @@ class PointLatent(Latent):
 
 
 class DeterministicLatent(PointLatent):
-    """The code of a plain autoencoder: no prior."""
+    """The code of a plain autoencoder: no prior.
+
+    What is known of vectors is their spread, the mean and covariance of the training codes, which are measured once
+    training has ended. Paths and variations are drawn where it is standard.
+    """
 
     is_generative = False
+    OPTIONAL_WEIGHTS: ClassVar[tuple[str, ...]] = ("middle", "spread")
+    middle: Tensor
+    spread: Tensor
+
+    def __init__(self, shape: tuple[int, ...], prior: PriorFactory) -> None:
+        super().__init__(shape, prior)
+        self.has_spread = len(shape) == 1 and shape[0] <= _MOST_SPREAD
+        if self.has_spread:  # a spread of zero: not measured yet
+            self.register_buffer("middle", torch.zeros(shape, device="cpu"))
+            self.register_buffer("spread", torch.zeros(shape[0], shape[0], device="cpu"))
+
+    @property
+    def knows_spread(self) -> bool:
+        return self.has_spread and bool(self.spread.any())
+
+    @torch.no_grad()
+    def measure(self, codes: Tensor) -> None:
+        """Sets the spread to that of codes `(examples, *shape)`; does nothing for grids and very long vectors."""
+        if not self.has_spread or len(codes) < 2:
+            return
+        exact = in_double(codes)
+        covariance = torch.cov(exact.T).reshape(2 * self.shape)
+        # A number that never changes has no spread, and would have no inverse.
+        covariance += (_LEAST_SPREAD * covariance.diagonal().mean().clamp_min(_LEAST_SPREAD)) * torch.eye(
+            len(covariance), dtype=covariance.dtype, device=covariance.device
+        )
+        self.middle.copy_(exact.mean(0))
+        self.spread.copy_(torch.linalg.cholesky(covariance))
+
+    def to_base(self, z: Tensor) -> Tensor:
+        if not self.knows_spread:
+            return z
+        return torch.linalg.solve_triangular(self.spread, (z - self.middle).T, upper=False).T
+
+    def from_base(self, base: Tensor) -> Tensor:
+        return base @ self.spread.T + self.middle if self.knows_spread else base
 
     def sample_base(self, count: int, generator: torch.Generator) -> Tensor:
         raise MusicaeError(
             "a plain autoencoder has no prior to sample from; train with --latent gaussian or adversarial."
         )
+
+    def vary_base(self, count: int, generator: torch.Generator) -> Tensor:
+        if not self.knows_spread:
+            return self.sample_base(count, generator)
+        return torch.randn(count, *self.shape, generator=generator, device=generator.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self.OPTIONAL_WEIGHTS if self.has_spread else ():
+            state_dict.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class GaussianLatent(Latent):

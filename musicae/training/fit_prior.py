@@ -1,9 +1,11 @@
 """Fits the prior of a trained model, and what draws its codes by a condition, to the codes of its training data.
 
-This is ex-post density estimation (Ghosh et al., 2020). Only priors that are `is_fitted_afterwards` are fitted.
+Of a plain autoencoder's codes the spread is measured. This is ex-post density estimation (Ghosh et al., 2020). Only
+priors that are `is_fitted_afterwards` are fitted.
 """
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from musicae.data.dataset import DataSet
 from musicae.domain import Domain
 from musicae.models.autoencoder import Autoencoder
-from musicae.nn.latent import GaussianLatent, Posterior
+from musicae.nn.latent import DeterministicLatent, GaussianLatent, Posterior
 from musicae.precision import best_device
 from musicae.training.checkpoint import Manifest
 
@@ -39,6 +41,8 @@ def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset:
         The manifest without the metrics that no longer hold; the same one if nothing was fitted.
     """
     latent = network.latent
+    if isinstance(latent, DeterministicLatent) and latent.has_spread and not network.restores:
+        _measure_spread(network, domain, dataset)
     if not isinstance(latent, GaussianLatent) or not latent.prior.is_fitted_afterwards:
         return manifest
     if not any(network.learns(name) for name in network.state_dict() if name.startswith("latent.")):
@@ -64,6 +68,13 @@ def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset:
         return manifest
     metrics = {name: value for name, value in manifest.metrics.items() if name not in _METRICS_OF_THE_PRIOR}
     return manifest.model_copy(update={"metrics": {**metrics, _FITTED: 1.0}})
+
+
+def _measure_spread(network: Autoencoder, domain: Domain, dataset: DataSet) -> None:
+    device = next(network.parameters()).device
+    indices = dataset.splits["train"][:: math.ceil(len(dataset.splits["train"]) / _MOST_EXAMPLES)]
+    codes, _ = _encoded(network, domain, dataset.examples, indices, device)
+    cast(DeterministicLatent, network.latent).measure(codes.mean)
 
 
 def _encoded(

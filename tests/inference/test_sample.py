@@ -1,6 +1,7 @@
 """New examples: draws from the prior, variations of a media object, and a square over the latent."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -299,12 +300,40 @@ def test_a_grid_decodes_a_square_over_the_prior(flat: TrainedModel, tmp_path: Pa
         assert min(drawn.size) > 100
 
 
-def test_a_grid_needs_two_numbers_and_a_prior(image: TrainedModel, plain: TrainedModel, flat: TrainedModel) -> None:
-    with pytest.raises(MusicaeError, match="needs a latent of two numbers, and this model's has 4"):
-        image.grid()
-    with pytest.raises(MusicaeError, match="no prior to lay a grid over"):
-        plain.grid()
+def test_a_grid_needs_two_numbers(image: TrainedModel, plain: TrainedModel, flat: TrainedModel) -> None:
+    for model in (image, plain):
+        with pytest.raises(MusicaeError, match="needs a latent of two numbers, and this model's has 4"):
+            model.grid()
     with pytest.raises(ValueError, match="at least 1 code to a side"):
         flat.grid(0)
     with pytest.raises(MusicaeError, match="'x'"):
         flat.grid(2, label="x")
+
+
+def test_a_plain_autoencoder_is_varied_by_the_spread_of_its_codes(plain: TrainedModel, starter_set: Any) -> None:
+    dataset = starter_set(plain.domain)
+    codes = plain.encode(plain.domain.tensor(torch.from_numpy(dataset.examples[dataset.splits["train"]])).target)
+    base = plain.network.latent.to_base(codes)
+    torch.testing.assert_close(base.mean(0), torch.zeros(base.shape[1]), atol=0.02, rtol=0)
+    torch.testing.assert_close(torch.cov(base.T), torch.eye(base.shape[1]), atol=0.05, rtol=0)
+    torch.testing.assert_close(plain.network.latent.from_base(base), codes, atol=1e-3, rtol=1e-3)
+    digit = plain.domain.compose(plain.decode(codes[:1]))
+    near, far = (plain.vary(digit, amount, 20, seed=0) for amount in (0.1, 0.9))
+    distances = [(found.tensor[1:] - found.tensor[:1]).square().mean() for found in (near, far)]
+    assert distances[0] < 0.3 * distances[1]
+    assert any("has no prior" in remark for remark in near.remarks)
+
+
+def test_a_plain_autoencoder_of_two_numbers_has_a_grid(tmp_path: Path) -> None:
+    settings = {"latent": "deterministic", "latent_size": 2, "steps": 30, "log_with": ()}
+    model = musicae.train("image", out=tmp_path / "run", **settings)
+    grid = model.grid(5)
+    assert grid.tensor.shape == (5, 5, 1, 8, 8)
+    assert any("has no prior" in remark for remark in grid.remarks)
+    middle = model.decode(model.network.latent.middle[None])
+    torch.testing.assert_close(grid.tensor[2, 2], middle[0].cpu(), atol=1e-4, rtol=1e-4)
+    before = load(tmp_path / "run")
+    for name in ("middle", "spread"):  # as of a run of a former version
+        getattr(before.network.latent, name).zero_()
+    with pytest.raises(MusicaeError, match="spread of its codes was not measured"):
+        before.grid(5)
