@@ -61,8 +61,8 @@ def _training_option(key: str, type_: click.ParamType[Any], metavar: str | None,
 )
 @click.option(
     "--latent",
-    type=click.Choice(["gaussian", "deterministic", "adversarial"]),
-    help="VAE, plain or adversarial autoencoder.  [default: gaussian; deterministic to restore]",
+    type=click.Choice(["gaussian", "deterministic", "adversarial", "fsq", "vq"]),
+    help="VAE, plain or adversarial autoencoder; or a discrete code.  [default: gaussian; deterministic to restore]",
 )
 @click.option(
     "--latent-size", type=click.IntRange(1), metavar="N", help="Numbers in the latent.  [default: the model's]"
