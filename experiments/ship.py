@@ -123,8 +123,9 @@ LIMITS = {
     ),
     "photo-denoise": (
         "Photographs of landscapes, cities and things, an hour and a half on one core. Noise that neighbouring pixels "
-        "share, as in a photograph that was enlarged or sharpened, it doesn't know. Of a picture at night with much "
-        "noise, what was cut off at black is lost: it comes out too bright."
+        "share, as in a photograph that was enlarged or sharpened, it doesn't know; texture as fine as a pixel, as of "
+        "a tiled roof, it partly takes for noise. Of a picture at night with much noise, what was cut off at black is "
+        "lost: it comes out too bright."
     ),
     "photo-upscale": (
         "The photographs of `photo-denoise`, an hour on one core. Edges and lines become sharper; texture that is "

@@ -144,12 +144,12 @@ def _lowered(picture: Tensor, generator: torch.Generator, scales: Sequence[int])
 
 
 def _blurred(batch: Tensor, deviation: float) -> Tensor:
-    """Convolves with a Gaussian of a deviation in pixels; edges are mirrored."""
+    """Convolves with a Gaussian of a deviation in pixels; edges go on as they are."""
     reach = max(1, ceil(3 * deviation))
     place = torch.arange(-reach, reach + 1, device=batch.device, dtype=batch.dtype)
     kernel = torch.exp(-0.5 * (place / deviation) ** 2)
     kernel = (kernel / kernel.sum()).expand(batch.shape[1], 1, -1)
-    padded = F.pad(batch, (reach, reach, reach, reach), mode="reflect")
+    padded = F.pad(batch, (reach, reach, reach, reach), mode="replicate")
     rows = F.conv2d(padded, kernel[..., None], groups=batch.shape[1])
     return F.conv2d(rows, kernel[:, :, None], groups=batch.shape[1])
 
