@@ -49,12 +49,12 @@ def main(out: Path, budgie: Path | None) -> None:
 
 def _found(folder: Path, budgie: Path | None) -> Iterator[tuple[str, Path]]:
     for package, patterns in PACKAGES.items():
-        subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True)
         (archive,) = folder.glob(f"{package}_*.deb")
         subprocess.run(["dpkg-deb", "-x", str(archive), str(folder / package)], check=True)
         for path in sorted(path for pattern in patterns for path in (folder / package).glob(pattern)):
             yield f"{package}-{path.stem}", path
-    for path in sorted((budgie or Path()).glob("backgrounds/*.jpg")) if budgie else ():
+    for path in sorted(budgie.glob("backgrounds/*.jpg")) if budgie else ():
         if path.stem not in _DRAWN:
             yield f"budgie-{path.stem}", path
 

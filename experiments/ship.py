@@ -34,7 +34,7 @@ SUMMARY = {
     "denoise-live-48k": "Takes noise out of sound while it arrives, 20 ms behind, the whole band up to 24 kHz.",
     "upscale-48k": "Fills in what a sound lacks at the top of the band, from wherever it ends up to 24 kHz.",
     "notes-44k": "Single notes of instruments as codes: rebuild, morph, vary, shift, ask for, play pieces with.",
-    "photo-denoise": "Takes noise and the traces of JPEG out of photographs of any size, however strong they are.",
+    "photo-denoise": "Takes noise of unknown strength and the traces of JPEG out of photographs of any size.",
     "photo-upscale": "Makes photographs of any size two, three or four times larger, sharper than interpolation.",
 }
 USAGE = {
@@ -128,7 +128,7 @@ LIMITS = {
         "lost: it comes out too bright."
     ),
     "photo-upscale": (
-        "The photographs of `photo-denoise`, an hour on one core. Edges and lines become sharper; texture that is "
+        "The photographs of `photo-denoise`, half an hour on one core. Edges and lines become sharper; texture that is "
         "finer than the small picture's pixels is not made up. A noisy or compressed picture is best cleaned first."
     ),
 }
@@ -243,7 +243,9 @@ def card(name: str, manifest: Manifest, scores: Mapping[str, float]) -> str:
 
 
 def _speed(name: str) -> str:
-    """How fast a denoiser is on one thread of a CPU, and how much memory it takes, as measured."""
+    """How fast a denoiser of sound is on one thread of a CPU, and how much memory it takes, as measured."""
+    if RECIPES[name].domain != "audio":
+        return ""
     found = read("audio-cost")
     if name == "denoise-48k":
         stereo, hour_gib = found[f"{name}, stereo at 44.1 kHz, file, 1 thread"], found["hour_gib"]

@@ -218,7 +218,7 @@ class Pipeline:
         """A remark for people, where distances between codes are not measured by a prior."""
         if self.network.latent.is_generative:
             return ()
-        return ("a plain autoencoder has no prior: distances are those of its training codes",)
+        return ("a plain autoencoder has no prior: codes are varied as far as those of training lie apart",)
 
     def reconstruct(self, batch: Batch, condition: Tensor | None = None) -> Tensor:
         """The network's answer to a batch, `(batch, *spec.shape)`, on the device.
@@ -261,8 +261,8 @@ class Pipeline:
         """Raises `MusicaeError` if a condition would change nothing, since the model learned no draws by it."""
         if not self.network.draws_by_condition:
             raise MusicaeError(
-                "this model has not learned which codes notes have; train it with prior=sequence on more notes that "
-                "are named by their pitch."
+                "this model has not learned which codes a label has; train its second stage (--start-from RUN --set "
+                "second_stage=true), or of notes, more that are named by their pitch."
             )
 
     def refuse_other_task(self, task: str) -> None:

@@ -31,6 +31,7 @@ AUDIO = {"sample_rate_hz": 8000, "n_fft": 256, "chunk_s": 0.6}
 IMAGE = {"size": 8, "channels": 1}
 SIZES: dict[str, dict[str, Any]] = {
     "conv": {"widths": (4, 8), "latent_size": 4},
+    "spatial": {"widths": (4, 8), "latent_size": 4},
     "mlp": {"width": 16, "latent_size": 4},
     "unet": {"widths": (4, 8), "latent_size": 4},
     "causal": {"widths": (8, 12), "width": 16, "layers": 2, "latent_size": 4},
@@ -45,6 +46,7 @@ SIZES: dict[str, dict[str, Any]] = {
 # Domain, task, the domain's settings, model, the model's settings beside `SIZES`.
 CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "grey": ("image", "reconstruct", IMAGE, "conv", {}),
+    "tokens": ("image", "reconstruct", IMAGE, "spatial", {"latent": "vq", "entries": 8, "token_numbers": 2}),
     "binarised": ("image", "reconstruct", {**IMAGE, "binarised": True}, "mlp", {"prior": "mixture"}),
     "levels": ("image", "reconstruct", {**IMAGE, "likelihood": "discretised_logistic"}, "mlp", {"prior": "flow"}),
     "labels": ("image", "reconstruct", {**IMAGE, "labels": True, "classes": ("a", "b")}, "conv", {}),

@@ -83,6 +83,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos").mkdir()
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)):
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    for name in ("photo.jpg", "photo.png"):
+        Image.fromarray(np.random.default_rng(1).integers(0, 255, (24, 36, 3), dtype=np.uint8)).save(tmp_path / name)
     return tmp_path
 
 

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reconstruct": ("restore", "Put files through a model: what does it keep?"),
     "denoise": ("restore", "Clean sounds or pictures, or repair melodies; the length stays."),
     "upscale": ("restore", "Fill in what a coarse file lacks."),
-    "corrupt": ("corrupt", "Add noise to pictures, compress them or make them smaller; one way at a time."),
+    "corrupt": ("corrupt", "Add noise to pictures, compress them or make them smaller; one corruption at a time."),
     "render": ("restore", "Render MIDI files to sound."),
     "inspect": ("inspect", "Say what would be learned from files, or what a model reads, and why the rest would not."),
     "attributes": ("inspect", "Measure files: note density, brightness and more."),

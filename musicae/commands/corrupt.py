@@ -17,8 +17,10 @@ _KINDS = ("noise", "speckle", "salt_and_pepper", "blocks", "quality", "scale")
 @click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
 @click.option("--noise", type=click.FloatRange(0, 10), metavar="S", help="Gaussian noise; 1 is from black to white.")
 @click.option("--speckle", type=click.FloatRange(0, 10), metavar="S", help="Noise that grows with the light.")
-@click.option("--salt-and-pepper", type=click.FloatRange(0, 1), metavar="SHARE", help="Of pixels made black or white.")
-@click.option("--blocks", type=click.FloatRange(0, 1), metavar="SHARE", help="Of squares that become black.")
+@click.option(
+    "--salt-and-pepper", type=click.FloatRange(0, 1), metavar="SHARE", help="Share of pixels made black or white."
+)
+@click.option("--blocks", type=click.FloatRange(0, 1), metavar="SHARE", help="Share of squares made black.")
 @click.option("--quality", type=click.IntRange(1, 100), metavar="Q", help="Compress as a JPEG and decode again.")
 @click.option("--scale", type=click.IntRange(2, 4), metavar="TIMES", help="Make so many times smaller.")
 @seed_option
@@ -26,7 +28,7 @@ _KINDS = ("noise", "speckle", "salt_and_pepper", "blocks", "quality", "scale")
 def corrupt(
     files: tuple[Path, ...], seed: int | None, out: str | None, force: bool, **kinds: float | int | None
 ) -> None:
-    """Add noise to pictures, compress them or make them smaller; one way at a time.
+    """Add noise to pictures, compress them or make them smaller; one corruption at a time.
 
     Example: musicae corrupt photo.png --noise 0.2
     """

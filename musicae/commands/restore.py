@@ -145,7 +145,7 @@ def denoise(
     "--scale",
     type=click.IntRange(2, 4),
     metavar="TIMES",
-    help="Pictures: 2, 3 or 4 times larger.  [default: as the model knows, or 2]",
+    help="Pictures: 2, 3 or 4 times larger.  [default: as the model learned, or 2]",
 )
 @track_option
 @stretch_options

@@ -20,7 +20,7 @@ def negative_log_likelihood(
     """An upper bound on -log p(target), float64 `(batch,)`.
 
     Args:
-        model: a model with a Gaussian latent.
+        model: one whose latent `has_density`.
         x: its input, `(batch, *spec.shape)`.
         target: the clean batch, same shape.
         draws: k of the importance-weighted bound; 0 for the negative ELBO.

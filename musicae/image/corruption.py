@@ -25,7 +25,7 @@ _COMPRESSED_NOISE = 15 / 255  # largest deviation of the noise that half of the 
 _PHOTONS = (20.0, 2000.0)  # of white, fewest and most
 _QUALITIES = (30, 96)
 _SMALL_QUALITIES = (75, 100)  # of pictures that are enlarged
-_SMALL_COMPRESSED = 0.1  # their share
+_SMALL_COMPRESSED_SHARE = 0.1
 _KERNELS = ("bicubic", "bicubic", "bicubic", "bicubic", "area", "bilinear", "gaussian")
 
 
@@ -68,7 +68,7 @@ def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
 
     Half of the noisy pictures keep values beyond 0…1. A grey picture has grey noise, also in three channels.
     """
-    return torch.stack([_noisy(picture, generator) for picture in batch])
+    return torch.stack([_noisy(picture, generator) for picture in batch]) if len(batch) else batch
 
 
 def _noisy(picture: Tensor, generator: torch.Generator) -> Tensor:
@@ -98,6 +98,9 @@ def jpeg(picture: Tensor, generator: torch.Generator, *, quality: int, is_aligne
         quality: 1 to 100, as of Pillow.
         is_aligned: whether blocks of 8 by 8 begin at the corner and colours are halved, as a camera does it; else they
             begin anywhere, as in a picture that was cropped, and colours are halved half of the time.
+
+    Returns:
+        The same shape, in 0…1.
     """
     top, left, halved = torch.randint(0, 8, (3,), generator=generator, device=generator.device).tolist()
     if is_aligned:
@@ -120,27 +123,28 @@ def mixed_low_resolution(batch: Tensor, generator: torch.Generator, *, scales: S
         generator: on the same device.
         scales: of which each picture has one.
     """
-    return torch.stack([_lowered(picture, generator, scales) for picture in batch])
+    return torch.stack([_lowered(picture, generator, scales) for picture in batch]) if len(batch) else batch
 
 
 def _lowered(picture: Tensor, generator: torch.Generator, scales: Sequence[int]) -> Tensor:
     """One picture `(channels, height, width)`."""
-    which, kernel, width, compressed = torch.rand(4, generator=generator, device=generator.device).tolist()
-    scale, name = scales[int(which * len(scales))], _KERNELS[int(kernel * len(_KERNELS))]
-    height, length = picture.shape[-2:]
-    size = (max(1, round(height / scale)), max(1, round(length / scale)))
-    if name == "area":
+    draws = torch.rand(4, generator=generator, device=generator.device).tolist()
+    scale_draw, kernel_draw, blur_draw, jpeg_draw = draws
+    scale, kernel = scales[int(scale_draw * len(scales))], _KERNELS[int(kernel_draw * len(_KERNELS))]
+    height, width = picture.shape[-2:]
+    size = (max(1, round(height / scale)), max(1, round(width / scale)))
+    if kernel == "area":
         small = F.interpolate(picture[None], size=size, mode="area")
-    elif name == "gaussian":
+    elif kernel == "gaussian":
         # Without antialiasing, bilinear interpolation reads the blurred picture at the middles of the new pixels.
-        small = F.interpolate(_blurred(picture[None], scale * (0.2 + 0.4 * width)), size=size, mode="bilinear")
+        small = F.interpolate(_blurred(picture[None], scale * (0.2 + 0.4 * blur_draw)), size=size, mode="bilinear")
     else:
-        small = F.interpolate(picture[None], size=size, mode=name, antialias=True)
+        small = F.interpolate(picture[None], size=size, mode=kernel, antialias=True)
     small = small.clamp(0, 1)
-    if compressed < _SMALL_COMPRESSED:
+    if jpeg_draw < _SMALL_COMPRESSED_SHARE:
         low, high = _SMALL_QUALITIES
-        small = jpeg(small[0], generator, quality=low + int(compressed / _SMALL_COMPRESSED * (high - low)))[None]
-    return upsampled(small, (height, length))[0]
+        small = jpeg(small[0], generator, quality=low + int(jpeg_draw / _SMALL_COMPRESSED_SHARE * (high - low)))[None]
+    return upsampled(small, (height, width))[0]
 
 
 def _blurred(batch: Tensor, deviation: float) -> Tensor:

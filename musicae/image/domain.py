@@ -27,6 +27,7 @@ from musicae.image.pixels import (
     checked_pixels,
     cropped,
     crops_of,
+    header_of,
     image_of,
     plain_array,
     resized_squares,
@@ -222,26 +223,27 @@ class ImageDomain(Domain):
         return "test" if known is not None and known.is_test(path) else None
 
     def read(self, path: Path) -> Reading:
-        """One example of a picture, all of a set's file; each of those is its own group."""
+        """A picture's crops, or the whole of it as a square, in one group; all of a set's file, each its own group."""
         if picture_set(path) is not None:
             return self._set_reading(path)
         try:
-            pictures = self._squares_of(path)
+            pictures, is_cropped = self._squares_of(path)
         except PictureTooLargeError:
             none = np.zeros((0, *self.spec.shape), np.uint8)
             return Reading(
                 self._labelled(none, []), skipped={f"larger than is decoded (at most {MAX_SIDE} pixels a side)": 1}
             )
-        return self._reading(self._labelled(pictures, [path.parent.name] * len(pictures)))
+        return self._reading(self._labelled(pictures, [path.parent.name] * len(pictures)), is_cropped=is_cropped)
 
     def examples(self, item: Picture) -> Reading:
-        """The picture; all pictures of a set's file where none was chosen."""
+        """The picture, or its crops; all pictures of a set's file where none was chosen."""
         if item.set_path is not None and item.index is None:
             return self._set_reading(item.set_path)
         if self.config.crops and min(item.width, item.height) >= self.size:
             pixels = plain_array(Image.fromarray(item.array), "L" if self.channels == 1 else "RGB")
             crops = cropped(pixels, size=self.size, most=_MOST_CROPS)
-            return self._reading(self._labelled(crops, [] if item.label is None else [item.label] * len(crops)))
+            names = [] if item.label is None else [item.label] * len(crops)
+            return self._reading(self._labelled(crops, names), is_cropped=True)
         return self._reading(self._stored(item))
 
     def array_examples(self, array: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
@@ -268,8 +270,8 @@ class ImageDomain(Domain):
     def tensor(self, stored: torch.Tensor, generator: torch.Generator | None = None) -> Batch:
         """uint8 `(batch, channels, height, width)` → float32 in 0…1, with each picture's class where a model takes it.
 
-        Binarised pixels are drawn with the generator; without one the draw is always the same. With a generator, a
-        tenth of the classes are left out, so that a model also works without a class.
+        Binarised pixels are drawn with the generator; without one the draw is always the same. With a generator,
+        `turned` mirrors, turns and greys, and a tenth of the classes are left out, so that a model also works without.
         """
         pictures = stored[..., : self.size, :].to(torch.float32) / 255
         if generator is not None and self.config.turned:
@@ -331,7 +333,9 @@ class ImageDomain(Domain):
         """The domain of a model that learned this scale, enlarging by it."""
         if scale not in self.scales:
             known = " or ".join(map(str, self.scales))
-            raise MusicaeError(f"this model makes pictures {known} times larger, not {scale} times.")
+            raise MusicaeError(
+                f"this model makes pictures {known} times larger, not {scale} times; choose one of those."
+            )
         return ImageDomain(self.config.model_copy(update={"scale": scale}))
 
     def _check_task(self, task: str) -> None:
@@ -347,14 +351,15 @@ class ImageDomain(Domain):
         pixels: np.ndarray = (tensor.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
         return pixels
 
-    def _squares_of(self, path: Path) -> np.ndarray:
-        """A file's crops, or the whole of it as a square: uint8 `(squares, channels, size, size)`."""
-        if self.config.crops:
-            return crops_of(path, size=self.size, channels=self.channels, most=_MOST_CROPS)
-        return square_of(path, size=self.size, channels=self.channels)[None]
+    def _squares_of(self, path: Path) -> tuple[np.ndarray, bool]:
+        """A file's crops, or the whole of it, uint8 `(squares, channels, size, size)`; and whether they are crops."""
+        width, height, _ = header_of(path)
+        if self.config.crops and min(width, height) >= self.size:
+            return crops_of(path, size=self.size, channels=self.channels, most=_MOST_CROPS), True
+        return square_of(path, size=self.size, channels=self.channels)[None], False
 
-    def _reading(self, stored: np.ndarray) -> Reading:
-        if len(stored) > 1:
+    def _reading(self, stored: np.ndarray, *, is_cropped: bool = False) -> Reading:
+        if is_cropped:
             return Reading(stored, parts=(f"a picture, cut into {len(stored)} crops of {self.size}×{self.size}",))
         return Reading(stored, parts=(f"a picture, brought to {self.size}×{self.size}",))
 
@@ -392,10 +397,10 @@ def _turned(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     changed = []
     for picture, turn, mirror, is_grey in zip(pictures, quarters, mirrored, grey, strict=True):
         picture = torch.rot90(picture.flip(-1) if mirror < 0.5 else picture, int(4 * turn), (-2, -1))
-        if is_grey < _GREY_SHARE:
-            picture = (picture * _LUMA.to(picture)[: len(picture), None, None]).sum(0, keepdim=True).expand_as(picture)
+        if len(picture) == 3 and is_grey < _GREY_SHARE:
+            picture = (picture * _LUMA.to(picture)[:, None, None]).sum(0, keepdim=True).expand_as(picture)
         changed.append(picture)
-    return torch.stack(changed)
+    return torch.stack(changed) if changed else pictures
 
 
 def similarity(estimate: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:

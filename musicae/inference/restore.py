@@ -102,9 +102,11 @@ def enlarge(pipeline: Pipeline, source: Any, scale: int | None, **options: Any) 
     """Upscales a media object or a batch, pictures by a scale; see `TrainedModel.upscale`."""
     if scale is not None:
         pipeline.refuse_other_task("upscale")
+        if isinstance(source, Tensor):
+            raise ValueError("a batch is upsampled already; leave scale out, or give a picture")
         if not isinstance(pipeline.domain, HasScales):
             raise MusicaeError(
-                f"only pictures are made larger by a scale, and this model's data is {pipeline.domain.name}."
+                f"only pictures have a scale, and this model's data is {pipeline.domain.name}; leave it out."
             )
         pipeline = Pipeline(pipeline.network, pipeline.domain.at_scale(scale), pipeline.task, pipeline.device)
     return restore(pipeline, "upscale", source, **options)

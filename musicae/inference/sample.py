@@ -55,9 +55,9 @@ def sample(
         raise ValueError(f"{drawn} pieces of {windows} windows are more than {MAX_WINDOWS} in all; ask for fewer")
     given = None if condition is None else pipeline.condition(condition, windows).repeat(drawn, 1)
     generator = pipeline.generator(seed)
+    if given is not None:
+        pipeline.refuse_unlearned_condition()
     if isinstance(pipeline.domain, CompletesCondition) and pipeline.domain.spec.condition is not None:
-        if given is not None:
-            pipeline.refuse_unlearned_condition()
         none = torch.zeros(drawn * windows, pipeline.domain.spec.condition[0], dtype=torch.int64)
         given = pipeline.domain.complete_condition(none if given is None else given.cpu(), generator)
     draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))

@@ -127,9 +127,6 @@ MODELS: dict[str, ModelEntry] = {
         suits=lambda spec: spec.likelihood == "magnitude",
     ),
     "mlp": ModelEntry(_mlp, Layout.GRID, "dense layers: fast for small pictures", reconstructs=True),
-    "spatial": ModelEntry(
-        _spatial, Layout.GRID, "pictures from a grid of codes: for large ones, and to be drawn", reconstructs=True
-    ),
     "unet": ModelEntry(_unet, Layout.GRID, "corrects its input, with skip connections", restores=True),
     "causal": ModelEntry(_causal, Layout.GRID, "cleans sound while it arrives", restores=True),
     "steps": ModelEntry(_steps, Layout.STEPS, "music in phrases of two bars", reconstructs=True),
@@ -151,6 +148,9 @@ MODELS: dict[str, ModelEntry] = {
         "piano music: a code for every few steps of all keys",
         reconstructs=True,
         suits=lambda spec: len(spec.vocabulary) > _FEW_STREAMS,
+    ),
+    "spatial": ModelEntry(
+        _spatial, Layout.GRID, "pictures from a grid of codes: for large ones, and to be drawn", reconstructs=True
     ),
 }
 

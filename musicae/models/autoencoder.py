@@ -28,6 +28,7 @@ config, and names the config's class as `Config`:
         def parameters_of(self, z, condition=None): ...  # → what the likelihood reads
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ from musicae.nn.latents import LATENTS
 from musicae.nn.prior import PRIORS, Prior
 from musicae.spec import Layout, TensorSpec
 
+_MOST_ENTRIES = 65_536
 MOST_WIDTH = 65_536
 """Most numbers of a layer's output: several times what the largest networks have."""
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
@@ -70,9 +72,15 @@ class ModelConfig(Config):
     # Of an fsq latent: to how many levels each number of a token is rounded; latent_size is a multiple of how many
     # there are.
     levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(default=(8, 8), min_length=1, max_length=16)
-    entries: int = Field(default=256, ge=2, le=65_536)  # of the codebook of a vq latent
+    entries: int = Field(default=256, ge=2, le=_MOST_ENTRIES)  # of the codebook of a vq latent
     token_numbers: Width = 4  # numbers of a token of a vq latent; latent_size is a multiple
     sample_spread: float = Field(default=1.0, ge=0, le=10)  # of codes that are drawn to be heard; less is safer
+
+    @model_validator(mode="after")
+    def _few_entries(self) -> "ModelConfig":
+        if math.prod(self.levels) > _MOST_ENTRIES:
+            raise ValueError(f"levels make a codebook of at most {_MOST_ENTRIES} entries; take fewer or smaller ones")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -141,7 +149,9 @@ class Autoencoder(nn.Module, ABC):
 
     def _build_latent(self) -> None:
         """Called by subclasses once `latent_shape` is known."""
-        self.latent = LATENTS[self.config.latent].build(self.latent_shape, self._prior, self.config)
+        self.latent = LATENTS[self.config.latent].build(
+            self.latent_shape, self._prior, self.config, restores=self.restores
+        )
 
     def _prior(self, shape: tuple[int, ...]) -> Prior:
         """The prior that a Gaussian latent is built with."""
@@ -383,6 +393,11 @@ class Autoencoder(nn.Module, ABC):
         del x, condition
         return self.latent.kl(posterior, z)
 
+    def _log_prior(self, z: Tensor, x: Tensor, condition: Tensor | None) -> Tensor:
+        """log p(z) in nats, `(batch,)`."""
+        del x, condition
+        return self.latent.log_prob(z)
+
     def _weighted(self, reconstruction: Tensor, parameters: Tensor, target: Tensor) -> Tensor:
         """What the loss has of the reconstruction, `(batch,)`: all of it, or a sum in which some parts count less."""
         del parameters, target
@@ -433,7 +448,7 @@ class Autoencoder(nn.Module, ABC):
         for _ in range(draws):
             z = posterior.sample(generator)
             log_likelihood = self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
-            yield log_likelihood + self.latent.log_prob(z) - posterior.log_prob(z)
+            yield log_likelihood + self._log_prior(z, x, condition) - posterior.log_prob(z)
 
 
 @lru_cache(maxsize=16)

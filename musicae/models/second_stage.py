@@ -74,17 +74,19 @@ class SecondStage(Autoencoder):
         self.flow = self.token_prior = None
         if not config.second_stage:
             return
-        size = {"labels": self.label_count, "width": config.flow_width, "blocks": config.flow_blocks}
+        settings = {"labels": self.label_count, "width": config.flow_width, "blocks": config.flow_blocks}
         if not self.latent.has_density:
             raise ValueError("a second stage draws codes with a posterior; set latent=gaussian, or fsq or vq")
         if isinstance(self.latent, DiscreteLatent):
-            self.token_prior = TokenPrior(self.latent.entries, self.latent.tokens, **size, dropout=config.token_dropout)
+            self.token_prior = TokenPrior(
+                self.latent.entries, self.latent.tokens, **settings, dropout=config.token_dropout
+            )
             return
         self.flow = FlowMatching(
             self.codes_in_a_row,
             math.prod(self.latent_shape) // self.codes_in_a_row,
             classes=0 if spec.condition is None else spec.condition[1],
-            **size,
+            **settings,
             steps=spec.condition[0] if config.flow_follows_steps and spec.condition is not None else 0,
         )
 
@@ -163,8 +165,13 @@ class SecondStage(Autoencoder):
         """With a second stage, what the tokens cost by its probabilities."""
         if self.token_prior is None:
             return super()._kl(posterior, z, x, condition)
+        return -self._log_prior(z, x, condition)
+
+    def _log_prior(self, z: Tensor, x: Tensor, condition: Tensor | None) -> Tensor:
+        if self.token_prior is None:
+            return super()._log_prior(z, x, condition)
         with torch.no_grad(), _evaluating(self):
-            return self.token_prior.loss(self._tokens(z), self.asked(x, condition)[1])
+            return -self.token_prior.loss(self._tokens(z), self.asked(x, condition)[1])
 
     def adapted(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """A second stage that draws codes of another form, or that this model doesn't have, is left out."""

@@ -66,6 +66,10 @@ class SpatialAutoencoder(SecondStage, GridAutoencoder):
         return False
 
     @property
+    def draws_by_condition(self) -> bool:
+        return self.config.second_stage
+
+    @property
     def label_count(self) -> int:
         return 0 if self.spec.condition is None else self.spec.condition[1] - 1
 

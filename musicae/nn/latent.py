@@ -121,9 +121,15 @@ class Latent(nn.Module, ABC):
         self.shape = shape
 
     @classmethod
-    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any) -> Self:
-        """The latent of a model with a config, see `musicae.models.autoencoder.ModelConfig`."""
-        del config
+    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any, *, restores: bool) -> Self:
+        """The latent of a model.
+
+        Args:
+            shape, prior: as above.
+            config: of the model, see `musicae.models.autoencoder.ModelConfig`.
+            restores: whether the model corrects its input, so that its codes alone are of no use.
+        """
+        del config, restores
         return cls(shape, prior)
 
     @abstractmethod
@@ -218,12 +224,17 @@ class DeterministicLatent(PointLatent):
     middle: Tensor
     spread: Tensor
 
-    def __init__(self, shape: tuple[int, ...], prior: PriorFactory) -> None:
+    def __init__(self, shape: tuple[int, ...], prior: PriorFactory, *, restores: bool = False) -> None:
         super().__init__(shape, prior)
-        self.has_spread = len(shape) == 1 and shape[0] <= _MOST_SPREAD
+        self.has_spread = not restores and len(shape) == 1 and shape[0] <= _MOST_SPREAD
         if self.has_spread:  # a spread of zero: not measured yet
             self.register_buffer("middle", torch.zeros(shape, device="cpu"))
             self.register_buffer("spread", torch.zeros(shape[0], shape[0], device="cpu"))
+
+    @classmethod
+    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any, *, restores: bool) -> Self:
+        del config
+        return cls(shape, prior, restores=restores)
 
     @property
     def knows_spread(self) -> bool:
@@ -258,7 +269,10 @@ class DeterministicLatent(PointLatent):
 
     def vary_base(self, count: int, generator: torch.Generator) -> Tensor:
         if not self.knows_spread:
-            return self.sample_base(count, generator)
+            raise MusicaeError(
+                "this plain autoencoder has no prior to vary by, and the spread of its codes was not measured; train "
+                "it again, or with --latent gaussian."
+            )
         return torch.randn(count, *self.shape, generator=generator, device=generator.device)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -14,14 +14,14 @@ than uniformly is `musicae.nn.token_prior`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from musicae.nn.latent import Latent, Posterior, PriorFactory
-from musicae.nn.layers import summed_over_processes
+from musicae.nn.layers import one_hot, summed_over_processes
+from musicae.precision import in_float32
 
 _DECAY = 0.99
 """Of the moving averages that make up a learned codebook."""
@@ -62,7 +62,6 @@ class DiscreteLatent(Latent):
     outputs_per_number = 1
     is_generative = True
     has_density = True
-    is_discrete: ClassVar[bool] = True
 
     def __init__(self, shape: tuple[int, ...], *, entries: int, token_numbers: int) -> None:
         nn.Module.__init__(self)
@@ -150,8 +149,8 @@ class FSQLatent(DiscreteLatent):
         self.register_buffer("basis", places, persistent=False)
 
     @classmethod
-    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any) -> Self:
-        del prior
+    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any, *, restores: bool) -> Self:
+        del prior, restores
         return cls(shape, config.levels)
 
     def forward(self, projected: Tensor) -> Posterior:
@@ -159,7 +158,7 @@ class FSQLatent(DiscreteLatent):
         return Quantised(self._code(_straight_through(rows, self._rounded(rows))))
 
     def _bounded(self, rows: Tensor) -> Tensor:
-        """Any numbers → −1…1, so that each level is the nearest one for an equal share of a range."""
+        """Any numbers → ±L / (L − 1) for L levels, so that each is the nearest for an equal share of the range."""
         return torch.tanh(rows) * (self.level / (self.level - 1.0))
 
     def _rounded(self, rows: Tensor) -> Tensor:
@@ -206,8 +205,8 @@ class VQLatent(DiscreteLatent):
         self.register_buffer("sums", torch.zeros(entries, token_numbers, device="cpu"))
 
     @classmethod
-    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any) -> Self:
-        del prior
+    def build(cls, shape: tuple[int, ...], prior: PriorFactory, config: Any, *, restores: bool) -> Self:
+        del prior, restores
         return cls(shape, config.entries, config.token_numbers)
 
     def forward(self, projected: Tensor) -> Posterior:
@@ -227,9 +226,10 @@ class VQLatent(DiscreteLatent):
         return z.new_zeros(len(z)) if distance is None else _COMMITMENT * distance
 
     @torch.no_grad()
+    @in_float32
     def _follow(self, rows: Tensor, entry: Tensor) -> None:
         """Moves the codebook towards `(rows, token_numbers)`, and revives entries that are not taken."""
-        ones = F.one_hot(entry, self.entries).to(rows.dtype)
+        ones = one_hot(entry, self.entries, dtype=rows.dtype)
         found = summed_over_processes(torch.cat([ones.sum(0)[:, None], ones.T @ rows], 1))
         self.use.lerp_(found[:, 0], 1 - _DECAY)
         self.sums.lerp_(found[:, 1:], 1 - _DECAY)
@@ -241,9 +241,11 @@ class VQLatent(DiscreteLatent):
         self.sums.copy_(torch.where(is_dead[:, None], usual * instead, self.sums))
         self.codebook.copy_(self.sums / self.use.clamp_min(_SMALLEST)[:, None])
 
+    @in_float32
     def _entry(self, numbers: Tensor) -> Tensor:
-        squares = self.codebook.square().sum(1)
-        return (squares - 2 * numbers.to(self.codebook) @ self.codebook.T).argmin(1)
+        middle = self.codebook.mean(0)  # far from it, differences of squares would be rounded
+        numbers, entries = numbers - middle, self.codebook - middle
+        return (entries.square().sum(1) - 2 * numbers @ entries.T).argmin(1)
 
     def _numbers(self, entry: Tensor) -> Tensor:
         return self.codebook[entry]

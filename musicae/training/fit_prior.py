@@ -1,7 +1,7 @@
 """Fits the prior of a trained model, and what draws its codes by a condition, to the codes of its training data.
 
-Of a plain autoencoder's codes the spread is measured. This is ex-post density estimation (Ghosh et al., 2020). Only
-priors that are `is_fitted_afterwards` are fitted.
+This is ex-post density estimation (Ghosh et al., 2020). Only priors that are `is_fitted_afterwards` are fitted. Of a
+plain autoencoder's vectors only mean and covariance are measured.
 """
 
 import math
@@ -41,7 +41,7 @@ def fit_prior(network: Autoencoder, domain: Domain, manifest: Manifest, dataset:
         The manifest without the metrics that no longer hold; the same one if nothing was fitted.
     """
     latent = network.latent
-    if isinstance(latent, DeterministicLatent) and latent.has_spread and not network.restores:
+    if isinstance(latent, DeterministicLatent) and latent.has_spread:
         _measure_spread(network, domain, dataset)
     if not isinstance(latent, GaussianLatent) or not latent.prior.is_fitted_afterwards:
         return manifest

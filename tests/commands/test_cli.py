@@ -32,7 +32,18 @@ from musicae.trained import load
 Run = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = (
-    *("attributes", "continue", "denoise", "embed", "evaluate", "export", "grid", "groove-transfer", "humanize"),
+    *(
+        "attributes",
+        "continue",
+        "corrupt",
+        "denoise",
+        "embed",
+        "evaluate",
+        "export",
+        "grid",
+        "groove-transfer",
+        "humanize",
+    ),
     *("infill", "inspect", "interpolate", "models", "prepare", "pull", "push", "reconstruct", "render", "reproduce"),
     *("sample", "shift", "studio"),
     *("tap", "train", "upscale", "vary"),

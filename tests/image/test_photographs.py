@@ -97,6 +97,13 @@ def test_training_shows_all_eight_ways_up_and_some_in_grey():
     assert torch.equal(domain.tensor(stored).target, stored / 255)
 
 
+def test_a_grey_model_sees_every_crop_as_light_as_it_is():
+    stored = torch.from_numpy(photograph(SIDE, SIDE)[..., :1].transpose(2, 0, 1)[None].copy())
+    domain = ImageDomain(ImageConfig(size=SIDE, channels=1, likelihood="gaussian", turned=True))
+    seen = domain.tensor(stored.expand(200, -1, -1, -1), generator()).target
+    torch.testing.assert_close(seen.mean((1, 2, 3)), (stored / 255).mean().expand(200))
+
+
 def test_mixed_noise_has_every_strength_and_half_of_it_goes_beyond_white_and_black():
     noisy = corruption.mixed_noise(batch(count=400, level=0.45), generator())
     deviation = (noisy - batch(count=400, level=0.45)).flatten(1).std(1)

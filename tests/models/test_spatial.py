@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from musicae.errors import MusicaeError
 from musicae.evaluation.evaluate import evaluate
 from musicae.models import build_model
 from musicae.spec import Layout, TensorSpec
@@ -90,3 +91,9 @@ def test_rows_of_codes_and_grids_say_the_same(latent: str):
     z = torch.randn(3, *model.latent_shape)
     assert torch.equal(model._from_row(model._row(z)), z)
     assert torch.equal(model._row(z)[:, :4], z[:, :, 0, 0])
+
+
+def test_a_label_is_refused_where_nothing_has_learned_to_draw_by_it(both: tuple[TrainedModel, TrainedModel]):
+    first, _ = both
+    with pytest.raises(MusicaeError, match="has not learned which codes a label has"):
+        first.sample(2, label="3")

@@ -52,6 +52,14 @@ def test_tokens_and_codes_say_the_same(latent: FSQLatent | VQLatent):
     assert latent.sample(5, torch.Generator().manual_seed(1)).shape == (5, *latent.shape)
 
 
+def test_tokens_are_not_rounded_in_half_precision():
+    latent = VQLatent((6,), 64, 3)
+    latent.codebook.copy_(100 + 0.1 * numbers(64, 3))
+    tokens = torch.arange(64).view(32, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(latent.to_tokens(latent.of_tokens(tokens)), tokens)
+
+
 def test_all_entries_of_a_codebook_are_different():
     latent = FSQLatent((3,), LEVELS)
     z = latent.of_tokens(torch.arange(120)[:, None])

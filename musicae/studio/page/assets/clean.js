@@ -121,9 +121,10 @@ export class Clean {
   #ask() {
     const enlarges = this.#model()?.can.includes("upscale") ?? false;
     $("clean-strength-label").hidden = enlarges;
-    const scales = this.#model()?.scales ?? [];
+    const scales = this.#model()?.scales ?? [], former = $("clean-scale").value;
     $("clean-scale-label").hidden = scales.length < 2;
     $("clean-scale").replaceChildren(...scales.map((scale) => el("option", { value: scale, textContent: scale })));
+    if (scales.map(String).includes(former)) $("clean-scale").value = former;
     $("clean-go").textContent = enlarges ? "Upscale" : "Clean";
   }
 
