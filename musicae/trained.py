@@ -183,8 +183,7 @@ class TrainedModel:
     def upscale(self, source: Any, *, sample_rate_hz: int | None = None, scale: int | None = None) -> Any:
         """Raises the resolution of a picture, the bandwidth of a sound or the detail of music; for task `upscale`.
 
-        Arguments and result are as in `denoise`. `scale`: how many times larger a picture becomes; None: as the model
-        learned, or 2. Raises `MusicaeError` for a scale that was not learned.
+        Arguments and result are as in `denoise`. `scale`: times larger that a picture becomes; None: as learned, or 2.
         """
         from musicae.inference.restore import enlarge
 

@@ -28,7 +28,6 @@ config, and names the config's class as `Config`:
         def parameters_of(self, z, condition=None): ...  # → what the likelihood reads
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,9 +44,9 @@ from musicae.likelihoods import Likelihood, build_likelihood
 from musicae.nn.latent import Posterior
 from musicae.nn.latents import LATENTS
 from musicae.nn.prior import PRIORS, Prior
+from musicae.nn.quantisation import MOST_ENTRIES
 from musicae.spec import Layout, TensorSpec
 
-_MOST_ENTRIES = 65_536
 MOST_WIDTH = 65_536
 """Most numbers of a layer's output: several times what the largest networks have."""
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
@@ -69,18 +68,11 @@ class ModelConfig(Config):
     latent: Literal["deterministic", "gaussian", "adversarial", "fsq", "vq"] = "gaussian"
     latent_size: Width = 32  # numbers in a vector latent, channels in a spatial one
     prior: Literal["standard", "flow", "mixture"] = "standard"  # of a Gaussian latent: N(0, I), or learned
-    # Of an fsq latent: to how many levels each number of a token is rounded; latent_size is a multiple of how many
-    # there are.
+    # Of an fsq latent: to how many levels each number of a token is rounded; latent_size is a multiple of their count.
     levels: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(default=(8, 8), min_length=1, max_length=16)
-    entries: int = Field(default=256, ge=2, le=_MOST_ENTRIES)  # of the codebook of a vq latent
+    entries: int = Field(default=256, ge=2, le=MOST_ENTRIES)  # of the codebook of a vq latent
     token_numbers: Width = 4  # numbers of a token of a vq latent; latent_size is a multiple
     sample_spread: float = Field(default=1.0, ge=0, le=10)  # of codes that are drawn to be heard; less is safer
-
-    @model_validator(mode="after")
-    def _few_entries(self) -> "ModelConfig":
-        if math.prod(self.levels) > _MOST_ENTRIES:
-            raise ValueError(f"levels make a codebook of at most {_MOST_ENTRIES} entries; take fewer or smaller ones")
-        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -149,9 +141,8 @@ class Autoencoder(nn.Module, ABC):
 
     def _build_latent(self) -> None:
         """Called by subclasses once `latent_shape` is known."""
-        self.latent = LATENTS[self.config.latent].build(
-            self.latent_shape, self._prior, self.config, restores=self.restores
-        )
+        latent = LATENTS[self.config.latent]
+        self.latent = latent.build(self.latent_shape, self._prior, self.config, restores=self.restores)
 
     def _prior(self, shape: tuple[int, ...]) -> Prior:
         """The prior that a Gaussian latent is built with."""
@@ -388,14 +379,12 @@ class Autoencoder(nn.Module, ABC):
         del x, target, generator, condition
         return None
 
-    def _kl(self, posterior: Posterior, z: Tensor, x: Tensor, condition: Tensor | None) -> Tensor:
+    def _kl(self, posterior: Posterior, z: Tensor, _x: Tensor, _condition: Tensor | None) -> Tensor:
         """KL(q ‖ p) in nats, `(batch,)`."""
-        del x, condition
         return self.latent.kl(posterior, z)
 
-    def _log_prior(self, z: Tensor, x: Tensor, condition: Tensor | None) -> Tensor:
+    def _log_prior(self, z: Tensor, _x: Tensor, _condition: Tensor | None) -> Tensor:
         """log p(z) in nats, `(batch,)`."""
-        del x, condition
         return self.latent.log_prob(z)
 
     def _weighted(self, reconstruction: Tensor, parameters: Tensor, target: Tensor) -> Tensor:

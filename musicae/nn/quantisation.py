@@ -23,6 +23,8 @@ from musicae.nn.latent import Latent, Posterior, PriorFactory
 from musicae.nn.layers import one_hot, summed_over_processes
 from musicae.precision import in_float32
 
+MOST_ENTRIES = 65_536
+"""Of a codebook."""
 _DECAY = 0.99
 """Of the moving averages that make up a learned codebook."""
 _LEAST_USE = 0.02
@@ -143,6 +145,8 @@ class FSQLatent(DiscreteLatent):
     basis: Tensor
 
     def __init__(self, shape: tuple[int, ...], levels: Sequence[int]) -> None:
+        if math.prod(levels) > MOST_ENTRIES:
+            raise ValueError(f"levels make a codebook of at most {MOST_ENTRIES} entries; take fewer or smaller ones")
         super().__init__(shape, entries=math.prod(levels), token_numbers=len(levels))
         places = torch.tensor([1, *levels[:-1]], device="cpu").cumprod(0)
         self.register_buffer("level", torch.tensor(levels, device="cpu"), persistent=False)

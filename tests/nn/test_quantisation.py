@@ -136,6 +136,11 @@ def test_a_size_that_tokens_do_not_fill_is_refused():
         FSQLatent((7,), LEVELS)
 
 
+def test_more_entries_than_can_be_counted_are_refused():
+    with pytest.raises(ValueError, match="at most 65536 entries"):
+        FSQLatent((16,), (256,) * 16)
+
+
 @pytest.mark.parametrize(
     "settings", [{"latent": "fsq", "levels": (8, 8)}, {"latent": "vq", "entries": 32, "token_numbers": 4}]
 )
