@@ -10,8 +10,6 @@ from musicae.commands.each_file import change_each
 from musicae.commands.options import FILES, check_inputs, first_input, out_option, seed_option
 from musicae.errors import MusicaeError
 
-_KINDS = ("noise", "speckle", "salt_and_pepper", "blocks", "quality", "scale")
-
 
 @click.command()
 @click.argument("files", **FILES)  # type: ignore[arg-type]  # what `argument` takes
@@ -34,7 +32,7 @@ def corrupt(
     """
     chosen = {name: value for name, value in kinds.items() if value is not None}
     if len(chosen) != 1:
-        ways = ", ".join(f"--{name.replace('_', '-')}" for name in _KINDS)
+        ways = ", ".join(f"--{name.replace('_', '-')}" for name in kinds)
         raise click.UsageError(f"Choose one of {ways}.")
     check_inputs([first_input(files)])
     from musicae.domains import domain_class

@@ -27,7 +27,6 @@ from musicae.image.pixels import (
     checked_pixels,
     cropped,
     crops_of,
-    header_of,
     image_of,
     plain_array,
     resized_squares,
@@ -353,9 +352,10 @@ class ImageDomain(Domain):
 
     def _squares_of(self, path: Path) -> tuple[np.ndarray, bool]:
         """A file's crops, or the whole of it, uint8 `(squares, channels, size, size)`; and whether they are crops."""
-        width, height, _ = header_of(path)
-        if self.config.crops and min(width, height) >= self.size:
-            return crops_of(path, size=self.size, channels=self.channels, most=_MOST_CROPS), True
+        if self.config.crops:
+            crops = crops_of(path, size=self.size, channels=self.channels, most=_MOST_CROPS)
+            if len(crops):
+                return crops, True
         return square_of(path, size=self.size, channels=self.channels)[None], False
 
     def _reading(self, stored: np.ndarray, *, is_cropped: bool = False) -> Reading:

@@ -61,7 +61,7 @@ def crops_of(source: Path | bytes, called: str | None = None, *, size: int, chan
 
     Args:
         source, called: as of `square_of`.
-        size: side, in pixels; a picture that is smaller in one direction gives the one of `square_of`.
+        size: side, in pixels; a picture that is smaller in one direction gives none.
         channels: as in `Picture.square`.
         most: how many; of a large picture they are taken evenly.
 
@@ -74,17 +74,15 @@ def crops_of(source: Path | bytes, called: str | None = None, *, size: int, chan
     """
     with opened(source, called or str(source)) as image:
         image = upright(image)
-        if min(image.size) < size:
-            return plain_square(image, size=size, channels=channels)[None]
         return cropped(plain_array(image, "L" if channels == 1 else "RGB"), size=size, most=most)
 
 
 def cropped(pixels: np.ndarray, *, size: int, most: int) -> np.ndarray:
     """uint8 `(height, width[, 3])` → `(crops, channels, size, size)`, at most `most` of them, evenly spread."""
-    rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
+    rows, columns, planes = pixels.shape[0] // size, pixels.shape[1] // size, pixels[0, 0].size
     top, left = (pixels.shape[0] - rows * size) // 2, (pixels.shape[1] - columns * size) // 2
-    part = pixels[top : top + rows * size, left : left + columns * size].reshape(rows, size, columns, size, -1)
-    crops = part.transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, size, size)
+    part = pixels[top : top + rows * size, left : left + columns * size].reshape(rows, size, columns, size, planes)
+    crops = part.transpose(0, 2, 4, 1, 3).reshape(rows * columns, planes, size, size)
     chosen = np.linspace(0, len(crops) - 1, min(most, len(crops))).round().astype(int)
     return np.ascontiguousarray(crops[chosen])
 

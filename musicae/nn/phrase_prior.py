@@ -14,35 +14,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from musicae.nn.layers import AttentionBlock, Dropout, draw_rows
+from musicae.nn.layers import CausalAttentionBlock, draw_rows
 from musicae.nn.prior import FlowPrior, Prior, standard_log_prob
 from musicae.precision import in_float32
 
 _LARGEST_LOG_SCALE = 4.0
-
-
-class CausalAttentionBlock(AttentionBlock):
-    """Attention to what stands before, and a wider MLP; no position sees a later one."""
-
-    is_causal = True
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__(width, heads)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), Dropout(dropout), nn.Linear(4 * width, width)
-        )
-        nn.init.normal_(self.mlp[-1].get_parameter("weight"), std=0.1 / width**0.5)
-
-    def step(self, x: Tensor, memory: list[Tensor]) -> Tensor:
-        """One position more, `(batch, 1, width)` → the same; `memory` has the keys and values before it, and grows."""
-        joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
-        query, *own = joined.permute(2, 0, 3, 1, 4)  # each (batch, heads, 1, width / heads)
-        memory[:] = [torch.cat([past, new], 2) for past, new in zip(memory, own, strict=True)] if memory else own
-        mixed = F.scaled_dot_product_attention(query, memory[0], memory[1]).transpose(1, 2).flatten(2)
-        x = x + self.join_heads(mixed)
-        return torch.add(x, self.mlp(x))
 
 
 class PhrasePrior(Prior):

@@ -6,53 +6,17 @@ Salimans, 2021, "Classifier-Free Diffusion Guidance").
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.nn.layers import Dropout, draw_rows
+from musicae.nn.layers import CausalAttentionBlock, draw_rows
 from musicae.precision import in_float32
 
 _UNLABELLED = 0.1
 """Share of the training examples without their label."""
-
-Cache = tuple[Tensor, Tensor]
-"""Keys and values of the tokens so far, `(batch, heads, tokens, width of a head)` each."""
-
-
-class CausalBlock(nn.Module):
-    """Attention to what came before, then an MLP.
-
-    Args:
-        width: numbers of a position, a multiple of `heads`.
-        heads: of the attention.
-        dropout: share of what the attention and the MLP give that is dropped in training.
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.to_query_key_value = nn.Linear(width, 3 * width)
-        self.join_heads = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """`(batch, tokens, width)` → the same, and keys and values to go on from.
-
-        Args:
-            x: all tokens from the first, or with a cache one token more.
-            cache: of the tokens before.
-        """
-        joined = self.to_query_key_value(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
-        query, key, value = joined.permute(2, 0, 3, 1, 4)
-        if cache is not None:
-            key, value = torch.cat([cache[0], key], 2), torch.cat([cache[1], value], 2)
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=cache is None and x.shape[1] > 1)
-        x = x + self.dropout(self.join_heads(attended.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.mlp(self.mlp_norm(x))), (key, value)
 
 
 class TokenPrior(nn.Module):
@@ -63,7 +27,7 @@ class TokenPrior(nn.Module):
         tokens: of a code.
         labels: how many there are; 0 for none.
         width, blocks: of the network.
-        dropout: as of `CausalBlock`.
+        dropout: share of the MLPs' hidden numbers that is dropped in training.
     """
 
     HEADS = 8
@@ -74,7 +38,7 @@ class TokenPrior(nn.Module):
         self.of_label = nn.Embedding(labels + 1, width)  # the last one: no label
         self.of_token = nn.Embedding(entries, width)
         self.position = nn.Parameter(torch.randn(tokens, width).mul_(0.02))
-        self.blocks = nn.ModuleList(CausalBlock(width, self.HEADS, dropout) for _ in range(blocks))
+        self.blocks = nn.Sequential(*(CausalAttentionBlock(width, self.HEADS, dropout) for _ in range(blocks)))
         self.head_norm, self.head = nn.LayerNorm(width), nn.Linear(width, entries)
         for embedding in (self.of_label, self.of_token):
             nn.init.normal_(embedding.weight, std=0.02)
@@ -89,9 +53,7 @@ class TokenPrior(nn.Module):
             label: int64 `(batch,)`; None: no label.
         """
         hidden = torch.cat([self._begin(len(tokens), label), self.of_token(tokens[:, :-1])], 1) + self.position
-        for block in self.blocks:
-            hidden, _ = block(hidden)
-        logits: Tensor = self.head(self.head_norm(hidden))
+        logits: Tensor = self.head(self.head_norm(self.blocks(hidden)))
         return logits
 
     def loss(self, tokens: Tensor, label: Tensor | None, generator: torch.Generator | None = None) -> Tensor:
@@ -127,13 +89,13 @@ class TokenPrior(nn.Module):
         none = torch.full((rows,), self.labels, dtype=torch.int64, device=noise.device)
         asked = none if label is None else label
         hidden = self._begin(2 * rows if is_guided else rows, torch.cat([asked, none]) if is_guided else asked)
-        caches: list[Cache | None] = [None] * len(self.blocks)
+        memories: list[list[Tensor]] = [[] for _ in self.blocks]
         share = torch.erf(noise.abs().float() / math.sqrt(2))
         drawn: list[Tensor] = []
         for place in range(self.tokens):
             hidden = hidden + self.position[place]
-            for index, block in enumerate(self.blocks):
-                hidden, caches[index] = block(hidden, caches[index])
+            for block, memory in zip(self.blocks, memories, strict=True):
+                hidden = cast(CausalAttentionBlock, block).step(hidden, memory)
             logits = self.head(self.head_norm(hidden))[:, 0].float()
             if is_guided:
                 with_label, without = logits.chunk(2)
