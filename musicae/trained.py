@@ -169,7 +169,7 @@ class TrainedModel:
 
         Args:
             blocks: float32 in −1…1, `(samples,)` or `(samples, channels)`, of any sizes.
-            sample_rate_hz: sample rate of the blocks; None: the model's, at which the delay is smallest.
+            sample_rate_hz: of the blocks; None: the model's, at which the delay is smallest.
             strength, max_attenuation_db: as in `denoise`.
 
         Returns: blocks, in all as long as the input and equal to what `denoise` gives; `latency_s` is the most delay.
@@ -231,9 +231,7 @@ class TrainedModel:
         self, a: Any, b: Any, steps: int = 13, *, method: str = "slerp", spacing: str = "even",
         tempo: str | None = None, choice_a: Choice | None = None, choice_b: Choice | None = None,
     ) -> Morph:  # fmt: skip
-        """Interpolates between two examples in latent space.
-
-        The ends are the model's reconstructions of the two inputs.
+        """Interpolates between two examples in latent space; the ends are the model's reconstructions of them.
 
         Args:
             a, b: media objects or what `Domain.open` takes, or batches of one.
@@ -332,9 +330,7 @@ class TrainedModel:
         return vary_whole(self.pipeline, source, amount, count, seed, temperature, keep)
 
     def humanize(self, source: Any, count: int = 1, *, temperature: float = 1.0, seed: int | None = None) -> Any:
-        """Plays notes as a person might: the notes stay, velocity and timing are drawn.
-
-        For models with a code for the feel, such as `drums-2bar`.
+        """Plays notes as a person might: velocity and timing are drawn; for models with a code for the feel.
 
         Args:
             source: a media object or what `Domain.open` takes, or a batch `(batch, *spec.shape)`; how it is played is
@@ -393,19 +389,23 @@ class TrainedModel:
 
         return extend(self.pipeline, source, bars, count, seed, temperature)
 
-    def grid(self, side: int = 15, *, label: str | None = None, chords: str | None = None) -> Morph:
-        """Decodes a square grid of a latent of two numbers, whose cells have equal probability under the prior.
+    def grid(
+        self, side: int = 15, *, label: str | None = None, chords: str | None = None, around: Any = None,
+        numbers: int | None = None,
+    ) -> Morph:  # fmt: skip
+        """Decodes a square of a code of two numbers, or traversals of a longer one; see `musicae.inference.grid`.
 
         Args:
-            side: examples to a side.
+            side: examples to a side, or in a row.
             label, chords: the condition, as in `sample`.
+            around: a media object whose code is the middle of traversals; None: the middle of the prior.
+            numbers: rows of traversals, the numbers that change most; None: 8.
 
-        Returns: the columns of the square; its picture shows the values of z.
-        Raises `MusicaeError`: the latent has more than two numbers, or the model restores.
+        Raises `MusicaeError`: the code is a grid or tokens, or the model restores.
         """
-        from musicae.inference.sample import grid
+        from musicae.inference.grid import grid
 
-        return grid(self.pipeline, side, condition_text(chords, label))
+        return grid(self.pipeline, side, condition_text(chords, label), around, numbers)
 
     def attributes(self, *sources: Any, each_window: bool = False) -> "AttributeTable":
         """Measures the domain's attributes, such as note density or brightness.

@@ -13,7 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "groove-transfer": ("play", "Play the hits of PATTERN with the dynamics and timing of FEEL."),
     "tap": ("play", "Play a tapped rhythm on a drum kit."),
     "sample": ("generate", "Decode draws from the prior."),
-    "grid": ("generate", "Show what lies where in a latent of two numbers."),
+    "grid": ("generate", "Show what lies where in a code of two numbers, or what each number of a longer one does."),
     "reconstruct": ("restore", "Put files through a model: what does it keep?"),
     "denoise": ("restore", "Clean sounds or pictures, or repair melodies; the length stays."),
     "upscale": ("restore", "Fill in what a coarse file lacks."),

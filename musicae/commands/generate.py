@@ -97,16 +97,31 @@ def sample(
 
 
 @click.command()
-@click.option("--model", required=True, metavar="FOLDER", help="A run with --latent-size 2.")
-@click.option("--side", type=click.IntRange(1, 100), default=15, metavar="N", help="Examples to a side.")
+@click.option("--model", required=True, metavar="MODEL", help="A run, or a model by its name.")
+@click.option("--side", type=click.IntRange(1, 100), default=15, metavar="N", help="Examples to a side, or in a row.")
+@click.option("--around", type=FILE, metavar="FILE", help="Move the numbers of this file's code.  [default: of zeros]")
+@click.option("--numbers", type=click.IntRange(1, 64), metavar="N", help="How many of a longer code.  [default: 8]")
 @label_option
 @out_option("FOLDER", "output/MODEL-grid")
-def grid(model: str, side: int, label: str | None, out: str | None, force: bool) -> None:
-    """Show what lies where in a latent of two numbers.
+def grid(
+    model: str,
+    side: int,
+    around: Path | None,
+    numbers: int | None,
+    label: str | None,
+    out: str | None,
+    force: bool,
+) -> None:
+    """Show what lies where in a code of two numbers, or what each number of a longer one does.
 
     Example: musicae grid --model runs/image-reconstruct --side 20
+
+    Example: musicae grid --model runs/image-reconstruct --around 7.png --numbers 12
     """
-    save_morph(load(model).grid(side, label=label), out, f"{Path(model).name}-grid", force=force)
+    if around is not None:
+        check_inputs([around])
+    shown = load(model).grid(side, label=label, around=around, numbers=numbers)
+    save_morph(shown, out, f"{Path(model).name}-grid", force=force)
 
 
 @click.command()

@@ -24,6 +24,8 @@ from musicae.errors import DamagedFileError
 
 _LOOKED_AT = 1000
 """Number of items, spread over all, from which a domain fills in its settings."""
+_LABELS = ("label", "labels", "fine_label", "class", "target")
+"""Columns that hold the class of a row, the first that is there."""
 _ROWS = 256
 """Number of rows that are encoded at a time."""
 
@@ -33,9 +35,11 @@ class InMemory:
 
     Args:
         source: an array `(items, ...)`, a torch tensor, or anything that is iterated item by item, such as a torch
-            `Dataset`, a column of a Hugging Face data set or a list. An item is a row (an array or a tensor), a media
-            object, what the domain opens as one (a PIL image, a `PrettyMIDI`, bytes, a path), a dictionary with an
-            "array" and its "sampling_rate", or one of these and its label.
+            `Dataset`, a Hugging Face data set, a column of one, or a list. An item is a row (an array or a tensor), a
+            media object, what the domain opens as one (a PIL image, a `PrettyMIDI`, bytes, a path), a dictionary with
+            an "array" and its "sampling_rate", or one of these and its label: as a pair, or as a dictionary with a
+            "label" and one column that is no number, text or list. Classes that the source has names for
+            (`features["label"].names`, `classes`) have these.
 
     Raises:
         ValueError: the source can't be iterated, has no items, or has labels for only some of them.
@@ -48,7 +52,8 @@ class InMemory:
         self.items: Sequence[Any] = source
         self.labels: tuple[str, ...] = ()
         if self.array is None:
-            pairs = [_item_and_label(item) for item in _iterated(source)]
+            names = _class_names(source)
+            pairs = [_item_and_label(item, names) for item in _iterated(source)]
             self.items = [item for item, _ in pairs]
             self.labels = tuple(label for _, label in pairs if label is not None)
             if self.labels and len(self.labels) != len(pairs):
@@ -136,23 +141,46 @@ def _iterated(source: Any) -> Iterator[Any]:
     raise ValueError(f"expected an array or a sequence of items, got {type(source).__name__}")
 
 
-def _item_and_label(item: Any) -> tuple[Any, str | None]:
+def _class_names(source: Any) -> tuple[str, ...]:
+    """What a data set calls its classes, by their numbers; none where it doesn't say."""
+    features = getattr(source, "features", None)
+    if isinstance(features, Mapping):
+        found = (getattr(features[column], "names", None) for column in _LABELS if column in features)
+        names = next((each for each in found if each), ())
+    else:
+        names = getattr(source, "classes", ())
+    is_list = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list else ()
+
+
+def _item_and_label(item: Any, class_names: Sequence[str]) -> tuple[Any, str | None]:
     label = None
     if isinstance(item, (tuple, list)) and len(item) in (1, 2):
         item, *rest = item
-        label = _label(rest[0]) if rest else None
+        label = _label(rest[0], class_names) if rest else None
+    elif isinstance(item, Mapping) and not _is_sound(item) and not _is_file(item):
+        item, label = _columns(item, class_names)
     if isinstance(item, torch.Tensor):
         item = item.detach().cpu().numpy()
-    if isinstance(item, Mapping) and not _is_sound(item) and not _is_file(item):
-        raise ValueError(
-            f"an item is a dictionary with {', '.join(map(str, item))}; give one column, such as dataset['image']"
-        )
     return item, label
 
 
-def _label(value: Any) -> str:
+def _columns(row: Mapping[str, Any], class_names: Sequence[str]) -> tuple[Any, str | None]:
+    """The example of a row with named columns, and its label if it has one."""
+    examples = [name for name, value in row.items() if not isinstance(value, (str, int, float, list, type(None)))]
+    if len(examples) != 1:
+        raise ValueError(
+            f"an item is a dictionary with {', '.join(map(str, row))}; give one column, such as dataset['image']"
+        )
+    label = next((row[name] for name in _LABELS if row.get(name) is not None), None)
+    return row[examples[0]], None if label is None else _label(label, class_names)
+
+
+def _label(value: Any, class_names: Sequence[str] = ()) -> str:
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.ndim == 0:
         value = value.item()
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(class_names):
+        return class_names[value]
     if isinstance(value, (str, int)):
         return str(value)
     raise ValueError(f"expected a label that is text or a whole number, got {type(value).__name__}")

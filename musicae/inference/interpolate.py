@@ -5,7 +5,7 @@ has that of the nearer end.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,14 +30,40 @@ TEMPI = ("a", "b", "between")
 _FINENESS, _MOST_DECODED = 16, 4000
 
 
+class LatentPath(NamedTuple):
+    """A path between two codes, decoded.
+
+    Attributes:
+        target: `(steps, *spec.shape)`.
+        condition: of each step, `(steps, length)`; None where the model takes none.
+        positions: how far along the path each step lies, 0 to 1.
+    """
+
+    target: Tensor
+    condition: Tensor | None
+    positions: tuple[float, ...]
+
+
+class _Ends(NamedTuple):
+    """One example of each of two sources.
+
+    Attributes:
+        codes: of one example each.
+        originals: as the model is shown them, `(1, *spec.shape)` each.
+        frames: of `Selection`s; None where batches were given.
+        remarks: which parts they are.
+    """
+
+    codes: tuple[Code, Code]
+    originals: tuple[Tensor, Tensor]
+    frames: tuple[Any, Any] = (None, None)
+    remarks: Sequence[str] = ()
+
+
 def latent_path(
     pipeline: Pipeline, a: Code, b: Code, steps: int, method: str = "slerp", spacing: str = "even"
-) -> Batch:
-    """Decodes a path between two codes of one example each; see `TrainedModel.interpolate`.
-
-    Returns:
-        `(steps, *spec.shape)`, and the condition of each.
-    """
+) -> LatentPath:
+    """Decodes a path between two codes of one example each; see `TrainedModel.interpolate`."""
     _check(steps, method, MAX_STEPS)
     if spacing not in SPACINGS:
         raise ValueError(unknown_name("spacing", spacing, SPACINGS))
@@ -49,8 +75,11 @@ def latent_path(
         nearer = (torch.arange(points) * 2 >= points).long().to(a.condition.device)
         condition = torch.cat([a.condition, b.condition])[nearer]
     decoded = pipeline.decode(path, condition)
-    kept = even_spacing(changes(decoded, pipeline.domain.spec.layout), steps) if parts > 1 else slice(None)
-    return Batch(decoded[kept], None if condition is None else condition[kept])
+    kept = torch.arange(points)
+    if parts > 1:
+        kept = even_spacing(changes(decoded, pipeline.domain.spec.layout), steps).cpu()
+    positions = tuple((kept / (points - 1)).tolist())
+    return LatentPath(decoded[kept], None if condition is None else condition[kept], positions)
 
 
 def changes(points: Tensor, layout: Layout) -> Tensor:
@@ -77,21 +106,20 @@ def interpolate(
             raise ValueError(f"interpolate takes batches of one, got {len(a)} and {len(b)} examples")
         if timed is not None:
             raise ValueError("batches have no tempo; leave it out")
-        start, end = (pipeline.encode(pipeline.batch_of(batch)) for batch in (a, b))
-        frame: Any = None
-        frames: list[Any] = []
-        remarks: list[str] = []
+        batches = (pipeline.batch_of(a), pipeline.batch_of(b))
+        ends = _Ends(_encoded(pipeline, batches), (batches[0].target, batches[1].target))
     else:
-        start, end, (frame, last), remarks = _ends(pipeline, a, b, choices)
-        frames = [frame] * steps
-        if timed is not None and tempo is not None:
-            tempi = _tempi(timed, frame, last, steps, tempo)
-            frames = [timed.frame_at_tempi(frame, [bpm]) for bpm in tempi]
-            frame = timed.frame_at_tempi(frame, tempi)
-    path = latent_path(pipeline, start, end, steps, method, spacing).target
+        ends = _ends(pipeline, a, b, choices)
+    frame = ends.frames[0]
+    frames = [frame] * steps
+    if timed is not None and tempo is not None:
+        tempi = _tempi(timed, *ends.frames, steps, tempo)
+        frames = [timed.frame_at_tempi(frame, [bpm]) for bpm in tempi]
+        frame = timed.frame_at_tempi(frame, tempi)
+    path = latent_path(pipeline, *ends.codes, steps, method, spacing)
     return Morph(
-        pipeline.domain, name="interpolation", part="step", tensor=path[:, None], frame=frame, frames=frames,
-        remarks=[*remarks, *_same(start, end)],
+        pipeline.domain, name="interpolation", part="step", tensor=path.target[:, None], frame=frame, frames=frames,
+        positions=path.positions, originals=ends.originals, remarks=[*ends.remarks, *_same(*ends.codes)],
     )  # fmt: skip
 
 
@@ -100,9 +128,9 @@ def morph(pipeline: Pipeline, a: Any, b: Any, method: str, choices: Sequence[Cho
     domain = pipeline.domain
     if not isinstance(domain, MorphsOverTime):
         raise MusicaeError("only sounds morph into each other while they last; leave --morph out.")
-    start, end, (frame, _), remarks = _ends(pipeline, a, b, choices)
-    path = latent_path(pipeline, start, end, _MORPH_POINTS, method).target
-    return domain.morph_over_time(path.cpu(), frame).with_remarks(*remarks, *_same(start, end))
+    ends = _ends(pipeline, a, b, choices)
+    path = latent_path(pipeline, *ends.codes, _MORPH_POINTS, method).target
+    return domain.morph_over_time(path.cpu(), ends.frames[0]).with_remarks(*ends.remarks, *_same(*ends.codes))
 
 
 def interpolate_corners(
@@ -187,15 +215,22 @@ def _decoded_by_window(
     return list(decoded.split([len(window.batch.target) for window in windows]))
 
 
-def _ends(
-    pipeline: Pipeline, a: Any, b: Any, choices: Sequence[Choice]
-) -> tuple[Code, Code, tuple[Any, Any], list[str]]:
-    """The codes of one example of each, their frames, and a remark on which parts they are."""
+def _ends(pipeline: Pipeline, a: Any, b: Any, choices: Sequence[Choice]) -> _Ends:
+    """One example of each of two media objects, and a remark on which parts they are."""
     items = [pipeline.open(source) for source in (a, b)]
     first, last = (pipeline.select(item, choice) for item, choice in zip(items, choices, strict=True))
-    start, end = (pipeline.encode(pipeline.batch(selection)) for selection in (first, last))
-    said = [remark for item in items for remark in item.remarks]
-    return start, end, (first.frame, last.frame), [*dict.fromkeys(said), f"from {first.label} to {last.label}"]
+    batches = (pipeline.batch(first), pipeline.batch(last))
+    remarks = [remark for item in items for remark in item.remarks]
+    return _Ends(
+        _encoded(pipeline, batches),
+        (batches[0].target, batches[1].target),
+        (first.frame, last.frame),
+        [*dict.fromkeys(remarks), f"from {first.label} to {last.label}"],
+    )
+
+
+def _encoded(pipeline: Pipeline, batches: tuple[Batch, Batch]) -> tuple[Code, Code]:
+    return pipeline.encode(batches[0]), pipeline.encode(batches[1])
 
 
 def _same(start: Code, end: Code) -> list[str]:

@@ -33,6 +33,7 @@ class Morph(Sequence[Any]):
         part: name of a part, such as "step": files are called `step-01`, `step-02`, ….
         tensor: `(parts, *spec.shape)`, or `(parts, examples, *spec.shape)` if a part has several examples; None if the
             parts are whole media objects that were changed.
+        positions: how far along its path each part lies, 0 to 1; none where it is no path.
         remarks: notes for people.
     """
 
@@ -49,6 +50,8 @@ class Morph(Sequence[Any]):
         first: str | None = None,
         rows: dict[str, Tensor] | None = None,
         columns: Sequence[str] = (),
+        positions: Sequence[float] = (),
+        originals: tuple[Tensor, Tensor] | None = None,
         remarks: Sequence[str] = (),
     ) -> None:
         """Takes media objects, or a tensor to compose them from.
@@ -63,9 +66,12 @@ class Morph(Sequence[Any]):
             first: another name for the first part, such as "reconstruction".
             rows: label → examples, if the picture of the whole has other rows than the parts, as that of a square has.
             columns: labels of the columns of such a picture.
+            positions: as in the attributes.
+            originals: `(1, *spec.shape)` each, what lies at the ends of a path; drawn beside a row of pictures.
             remarks: remarks of the call; those of the composed media objects are added.
         """
-        self.name, self.part = name, part
+        self.name, self.part, self.positions = name, part, tuple(positions)
+        self._originals = originals
         self._frames = list(frames) or [frame] * (len(tensor) if tensor is not None else 0)
         self._domain, self._frame, self._rows, self._columns = domain, frame, rows, tuple(columns)
         self._parts = None if tensor is None else tensor.detach().cpu()
@@ -151,9 +157,16 @@ class Morph(Sequence[Any]):
             return {}
         if self._rows is not None:
             return self._domain.preview(self._rows, self._frame, columns=self._columns)
+        places = [f"{position:.2f}" for position in self.positions]
         if not self._domain.stacks_rows and self._are_single:
-            return self._domain.preview({self.name: self._parts.flatten(0, 1)}, self._frame)
-        labels = (re.sub(r"-0*(?=\d)", " ", name) for name in self.names)  # step-03 → step 3
+            shown = self._parts.flatten(0, 1)
+            if self._originals is not None:
+                first, last = (original.detach().cpu() for original in self._originals)
+                shown, places = torch.cat([first, shown, last]), ["original", *places, "original"]
+            return self._domain.preview({self.name: shown}, self._frame, columns=places)
+        labels = [re.sub(r"-0*(?=\d)", " ", name) for name in self.names]  # step-03 → step 3
+        if places:
+            labels = [f"{label}, {place}" for label, place in zip(labels, places, strict=True)]
         rows = dict(zip(labels, self._parts[:_MOST_DRAWN], strict=False))
         return self._domain.preview(rows, self._frame)
 

@@ -1,4 +1,4 @@
-"""Samples from the prior, variations of an example, and grids. Pieces longer than a window are random walks."""
+"""Samples from the prior, and variations of an example. Pieces longer than a window are random walks."""
 
 import math
 from typing import Any
@@ -9,9 +9,9 @@ from torch import Tensor
 from musicae.capabilities import NOTES, ComparesAspects, CompletesCondition
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.fitting import SampleRequest, drawn_to_fit, request
-from musicae.inference.latent_paths import normal_grid, varied, walk
+from musicae.inference.latent_paths import varied, walk
 from musicae.inference.latent_search import POPULATION, search
-from musicae.inference.results import Morph, square
+from musicae.inference.results import Morph
 from musicae.pipeline import Choice, Code, Pipeline, condition_text
 
 MAX_COUNT = 1000
@@ -225,30 +225,6 @@ def _kept_remark(shares: list[dict[str, float]], keep: str | None) -> str:
     return f"{'; ' if keep is None else '; kept: '}" + ", ".join(
         f"{name} {share:.0%}" if keep else f"{name} kept {share:.0%}" for name, share in means.items()
     )
-
-
-def grid(pipeline: Pipeline, side: int, condition: str | None) -> Morph:
-    """Decodes a square grid of a latent of two numbers; see `TrainedModel.grid`."""
-    pipeline.refuse_restorer("show its latent")
-    latent = pipeline.network.latent
-    if not latent.knows_spread:
-        raise MusicaeError(
-            "this plain autoencoder has no prior to lay a grid over, and the spread of its codes was not measured; "
-            "train it again, or with --latent gaussian."
-        )
-    if pipeline.network.latent_shape != (2,):
-        raise MusicaeError(
-            f"a grid needs a latent of two numbers, and this model's has {math.prod(pipeline.network.latent_shape)}; "
-            "train one with --latent-size 2."
-        )
-    codes = normal_grid(side)
-    given = None if condition is None else pipeline.condition(condition)
-    cells = pipeline.decode(codes.flatten(0, 1), given).unflatten(0, (side, side))
-    return square(
-        pipeline.domain, cells, "grid", remarks=pipeline.remark_on_spread,
-        rows=[f"z2 = {value:.2f}" for value in codes[:, 0, 1].tolist()],
-        columns=[f"z1 = {value:.2f}" for value in codes[0, :, 0].tolist()],
-    )  # fmt: skip
 
 
 def check_draw(temperature: float, top_p: float) -> None:

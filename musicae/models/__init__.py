@@ -11,7 +11,8 @@ from musicae.errors import MusicaeError, unknown_name
 from musicae.spec import Layout, TensorSpec
 
 if TYPE_CHECKING:
-    from musicae.models.autoencoder import Autoencoder, ModelConfig
+    from musicae.models.autoencoder import Autoencoder
+    from musicae.models.sizes import ModelConfig
 
     Classes = tuple[type[Autoencoder], type[ModelConfig]]
 
@@ -233,7 +234,7 @@ def refuse_misfit(model: "str | type[Autoencoder]", spec: TensorSpec, settings: 
 def __getattr__(name: str) -> Any:
     """Imports the base classes on first use."""
     if name in ("Autoencoder", "Loss", "ModelConfig"):
-        from musicae.models import autoencoder
+        from musicae.models import autoencoder, sizes
 
-        return getattr(autoencoder, name)
+        return getattr(sizes if name == "ModelConfig" else autoencoder, name)
     raise AttributeError(f"module 'musicae.models' has no attribute {name!r}")

@@ -21,8 +21,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Decoded, Levels, ModelConfig, Width
+from musicae.models.autoencoder import Decoded
 from musicae.models.conv import GridAutoencoder
+from musicae.models.sizes import Levels, ModelConfig, Width
 from musicae.nn.bands import Bands
 from musicae.nn.causal import DilatedStack, running_sum
 from musicae.nn.convolution import LayerNorm2d, use_channels_last

@@ -3,13 +3,15 @@
 Their base `GridAutoencoder` is that of all models of pictures and spectrograms.
 """
 
-from typing import Annotated
+from math import ceil, prod
+from typing import Annotated, Self, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Autoencoder, Depth, Levels, ModelConfig, Width
+from musicae.models.autoencoder import Autoencoder
+from musicae.models.sizes import Depth, Levels, ModelConfig, Width
 from musicae.nn.convolution import (
     ConvDecoder,
     ConvEncoder,
@@ -22,21 +24,46 @@ from musicae.nn.latent import Posterior
 from musicae.nn.layers import ResidualMLP, one_hot
 from musicae.spec import TensorSpec
 
-Patch = Annotated[int, Field(ge=1, le=64)]
+_MOST_PATCH = 64
+Patch = Annotated[int, Field(ge=1, le=_MOST_PATCH)]
 """Side of the squares of cells that a network takes as one."""
+# What is chosen where nothing is stated: cells of the finest and of the coarsest level, levels, channels.
+_MOST_FINEST, _MOST_COARSEST = 64 * 64, 8 * 8
+_LEAST_LEVELS = 3
+_FIRST_WIDTH, _LAST_WIDTH = 32, 128
 
 
 class ConvConfig(ModelConfig):
     """Sizes of a convolutional autoencoder with a vector latent."""
 
-    widths: Levels = (32, 64, 128)  # channels of each level, finest first
-    patch: Patch = 1  # side of the squares of pixels that the network takes, and gives, as one cell
+    # Channels of each level, finest first. None: 32, 64, 128, 128, …, as many as bring the coarsest level to at most
+    # 8×8 cells, and at least three.
+    widths: Levels | None = None
+    # Side of the squares of pixels that the network takes, and gives, as one cell. None: 1; more for large pictures, so
+    # that the finest level has at most 64×64 cells.
+    patch: Patch | None = None
     blocks: Depth = 1  # residual blocks of each level
     # Residual dense blocks between the coarsest cells and the code, in encoder and decoder each; with 0, one matrix
     # product. A code of few numbers needs a strongly non-linear map to cells, and only such a map lets a condition and
     # the code act together. None: 2 where there is a condition, else 0.
     dense_blocks: Depth | None = None
     dense_width: Width = 512
+
+    def fitted_to(self, spec: TensorSpec) -> Self:
+        """With levels and patches by the size of the pictures, so that weights hardly grow with it."""
+        _, height, width = spec.shape
+        patch = self.patch
+        if patch is None:
+            patch = 1
+            while patch < _MOST_PATCH and ceil(height / patch) * ceil(width / patch) > _MOST_FINEST:
+                patch *= 2
+        widths = self.widths
+        if widths is None:
+            levels = _LEAST_LEVELS
+            while prod(level_sizes(ceil(height / patch), ceil(width / patch), levels)[-1]) > _MOST_COARSEST:
+                levels += 1
+            widths = tuple(min(_FIRST_WIDTH * 2**level, _LAST_WIDTH) for level in range(levels))
+        return self.model_copy(update={"patch": patch, "widths": widths})
 
 
 class MLPConfig(ModelConfig):
@@ -102,15 +129,16 @@ class ConvAutoencoder(GridAutoencoder):
 
     def __init__(self, spec: TensorSpec, config: ConvConfig) -> None:
         super().__init__(spec, config)
-        cells, height, width = config.patch**2, -(-self.height // config.patch), -(-self.width // config.patch)
-        self.sizes = level_sizes(height, width, len(config.widths))
-        self.coarsest = (config.widths[-1], *self.sizes[-1])
-        numbers = config.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
-        self.encoder = ConvEncoder(self.channels * cells, config.widths, config.blocks)
+        self.patch, widths = cast(int, self.config.patch), cast(tuple[int, ...], self.config.widths)
+        cells, height, width = self.patch**2, ceil(self.height / self.patch), ceil(self.width / self.patch)
+        self.sizes = level_sizes(height, width, len(widths))
+        self.coarsest = (widths[-1], *self.sizes[-1])
+        numbers = widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
+        self.encoder = ConvEncoder(self.channels * cells, widths, config.blocks)
         outputs = config.latent_size * self.latent.outputs_per_number
         self.to_latent = self._dense(numbers + self.condition_numbers, outputs)
         self.from_latent = self._dense(config.latent_size + self.condition_numbers, numbers)
-        self.decoder = ConvDecoder(config.widths, self.likelihood.width * cells, config.blocks, skips=False)
+        self.decoder = ConvDecoder(widths, self.likelihood.width * cells, config.blocks, skips=False)
         use_channels_last(self)
 
     def _dense(self, inputs: int, outputs: int) -> nn.Module:
@@ -123,13 +151,13 @@ class ConvAutoencoder(GridAutoencoder):
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Posterior:
         self.check_input(x, condition)
-        features = self.encoder(to_patches(x, self.config.patch))[-1].flatten(1)
+        features = self.encoder(to_patches(x, self.patch))[-1].flatten(1)
         return self.latent(self.to_latent(self._with_condition(features, condition)))
 
     def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         coarsest = self.from_latent(self._with_condition(z, condition)).unflatten(1, self.coarsest)
         cells = self.decoder(coarsest, self.sizes)
-        return from_patches(cells, self.config.patch, self.height, self.width)
+        return from_patches(cells, self.patch, self.height, self.width)
 
 
 class MLPAutoencoder(GridAutoencoder):

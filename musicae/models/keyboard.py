@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musicae.likelihoods import CategoricalWithValues
-from musicae.models.autoencoder import Depth, ModelConfig, Width
 from musicae.models.second_stage import SecondStage, SecondStageConfig
+from musicae.models.sizes import Depth, ModelConfig, Width
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import AttentionStack, ResidualMLP
 from musicae.nn.phrase_prior import PhrasePrior

@@ -20,7 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.models.autoencoder import MOST_WIDTH, Autoencoder, ModelConfig, Width
+from musicae.models.autoencoder import Autoencoder
+from musicae.models.sizes import MOST_WIDTH, ModelConfig, Width
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import begins_step, draw_rows, one_hot
 from musicae.nn.values import scaled_values

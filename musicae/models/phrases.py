@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from musicae.likelihoods import build_likelihood
-from musicae.models.autoencoder import Depth, ModelConfig
+from musicae.models.sizes import Depth, ModelConfig
 from musicae.models.steps import PHRASE_BARS, StepsAutoencoder, StepsConfig
 from musicae.nn.phrase_prior import PhrasePrior
 from musicae.nn.prior import Prior

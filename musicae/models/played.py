@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from musicae.likelihoods import Categorical, CategoricalWithValues, Likelihood
-from musicae.models.autoencoder import Depth, ModelConfig, Width
+from musicae.models.sizes import Depth, ModelConfig, Width
 from musicae.models.steps import StepsAutoencoder, StepsConfig
 from musicae.nn.feel import FeelDecoder, FeelEncoder, without_values
 from musicae.nn.latent import Posterior, init_with_small_variance

@@ -14,7 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from musicae.models.autoencoder import Autoencoder, Depth, Loss, ModelConfig, Width
+from musicae.models.autoencoder import Autoencoder, Loss
+from musicae.models.sizes import Depth, ModelConfig, Width
 from musicae.nn.flow_matching import FlowMatching
 from musicae.nn.latent import Posterior
 from musicae.nn.quantisation import DiscreteLatent

@@ -11,9 +11,9 @@ import math
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Depth, Levels, Width
 from musicae.models.conv import GridAutoencoder, Patch
 from musicae.models.second_stage import SecondStage, SecondStageConfig
+from musicae.models.sizes import Depth, Levels, Width
 from musicae.nn.convolution import (
     ConvDecoder,
     ConvEncoder,

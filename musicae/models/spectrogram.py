@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import MOST_LEVELS, MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.models.conv import GridAutoencoder
+from musicae.models.sizes import MOST_LEVELS, MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.nn.bands import NOTES
 from musicae.nn.convolution import (
     ConvDecoder,

@@ -22,8 +22,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from musicae.models.autoencoder import MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.models.second_stage import SecondStage, SecondStageConfig
+from musicae.models.sizes import MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.nn.causal import CausalStack, SymbolEmbedding, layers_for, word_dropout
 from musicae.nn.latent import Posterior, init_with_small_variance
 from musicae.nn.layers import AttentionStack, ResidualMLP, own_rows, whole_batch

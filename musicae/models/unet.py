@@ -10,8 +10,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Decoded, Depth, Levels, ModelConfig, Width
+from musicae.models.autoencoder import Decoded
 from musicae.models.conv import GridAutoencoder, Patch
+from musicae.models.sizes import Depth, Levels, ModelConfig, Width
 from musicae.nn.convolution import (
     ConvDecoder,
     ConvEncoder,

@@ -107,6 +107,7 @@ class Experiment:
         for key in FREEZES:  # who fine-tunes a model wants it to learn
             inherited.pop(key, None)
         sizes = read_config(model_config, _merged(model_config, inherited, settings), f"{model_name(chosen)} setting")
+        sizes = sizes.fitted_to(built.spec)
         freezing = [key for key in FREEZES if getattr(sizes, key, False)]
         if start is None and freezing:
             raise MusicaeError(f"{freezing[0]}=true keeps weights as they are; name a model to --start-from.")

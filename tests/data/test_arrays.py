@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -267,6 +267,30 @@ def test_pictures_may_be_an_array_a_torch_data_set_or_a_column_of_pil_images():
     assert domain.labels(torch.from_numpy(dataset.examples))["label"][:5] == ["0", "1", "2", "3", "0"]
     colour, _ = in_memory("image", np.zeros((4, 12, 16, 3), np.uint8))
     assert colour.spec.shape == (3, 12, 12)
+
+
+class Table(Column):
+    """Rows with named columns, as a Hugging Face data set has them."""
+
+    class Classes:
+        names = ("zero", "one", "two", "three")
+
+    features: ClassVar = {"image": None, "label": Classes()}
+
+
+def test_pictures_may_be_rows_with_named_columns_and_classes_with_names():
+    digits = (np.random.default_rng(0).random((24, 8, 8)) * 255).astype(np.uint8)
+    rows = [{"id": "x", "image": Image.fromarray(row), "label": number % 4} for number, row in enumerate(digits)]
+    domain, dataset = in_memory("image", Table(rows), labels=True)
+    assert domain.config.classes == ("one", "three", "two", "zero")
+    labels = domain.labels(torch.from_numpy(dataset.examples))["label"]
+    assert labels[:5] == ["zero", "one", "two", "three", "zero"]
+    named = Pairs(digits)
+    named.classes = ["nought", "single", "double"]
+    domain, dataset = in_memory("image", named, labels=True)
+    assert domain.labels(torch.from_numpy(dataset.examples))["label"][:3] == ["nought", "single", "double"]
+    domain, dataset = in_memory("image", Column([{"image": row["image"]} for row in rows]))
+    assert domain.config.classes == () and len(dataset.examples) == 24
 
 
 def test_sounds_may_be_an_array_or_a_column_of_dictionaries_of_any_rate():

@@ -236,6 +236,9 @@ def test_each_point_of_a_path_has_the_condition_of_the_nearer_end() -> None:
         assert torch.equal(path.target[row], expected[0])
     made = trained.interpolate(A, A, 4, spacing="uniform", choice_a={"bar": 1}, choice_b={"bar": 3})
     assert torch.equal(made.tensor, path.target)
+    assert made.positions == path.positions == pytest.approx((0, 1 / 3, 2 / 3, 1))
+    even = latent_path(trained.pipeline, start, end, 4).positions
+    assert even[0] == 0 and even[-1] == 1 and list(even) == sorted(even)
     square = trained.interpolate_corners(A, A, A, A, 2, choices=[{"bar": bar} for bar in (1, 3, 1, 3)])
     assert torch.equal(square.tensor[0], path.target[[0, 3]])
 

@@ -50,6 +50,18 @@ def path_of(domain: TileDomain, count: int, **settings: Any) -> Morph:
     return Morph(domain, **{"name": "interpolation", "part": "step", "tensor": shades(count), **settings})
 
 
+def test_a_path_is_drawn_between_its_originals_with_the_place_of_each_step() -> None:
+    domain = WatchedTiles()
+    ends = (torch.zeros(1, 1, SIDE, SIDE), torch.ones(1, 1, SIDE, SIDE))
+    path = path_of(domain, 3, positions=(0.0, 0.25, 1.0), originals=ends)
+    path.preview()
+    assert domain.drawn == [("interpolation", 5)]
+    assert domain.columns == ("original", "0.00", "0.25", "1.00", "original")
+    stacked = StackedTiles()
+    path_of(stacked, 3, positions=(0.0, 0.25, 1.0), originals=ends).preview()
+    assert stacked.drawn == [("step 1, 0.00", 1), ("step 2, 0.25", 1), ("step 3, 1.00", 1)]
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".musicae-cache"))
 

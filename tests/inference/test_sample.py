@@ -300,14 +300,49 @@ def test_a_grid_decodes_a_square_over_the_prior(flat: TrainedModel, tmp_path: Pa
         assert min(drawn.size) > 100
 
 
-def test_a_grid_needs_two_numbers(image: TrainedModel, plain: TrainedModel, flat: TrainedModel) -> None:
-    for model in (image, plain):
-        with pytest.raises(MusicaeError, match="needs a latent of two numbers, and this model's has 4"):
-            model.grid()
+def test_a_longer_code_is_traversed_number_by_number(image: TrainedModel) -> None:
+    grid = image.grid(7, numbers=3)
+    assert grid.tensor.shape == (7, 3, 1, 8, 8)
+    effects = {}
+    for number in range(4):
+        codes = torch.zeros(7, 4)
+        codes[:, number] = torch.linspace(-3, 3, 7)
+        row = image.decode(codes)
+        effects[number] = float((row[-1] - row[0]).square().mean())
+        shown = [place for place in range(3) if torch.allclose(grid.tensor[:, place], row, atol=1e-5)]
+        assert len(shown) <= 1
+        if shown:
+            assert sorted(effects.values(), reverse=True)[0] >= effects[number]
+    first = max(effects, key=lambda number: effects[number])
+    codes = torch.zeros(7, 4)
+    codes[:, first] = torch.linspace(-3, 3, 7)
+    torch.testing.assert_close(grid.tensor[:, 0], image.decode(codes))
+    assert len(image.grid(2).tensor[0]) == 4  # no more rows than numbers
+
+
+def test_a_traversal_around_a_file_goes_through_its_reconstruction(image: TrainedModel, flat: TrainedModel) -> None:
+    digit = image.sample(1, seed=3)[0]
+    found = image.grid(5, around=digit)
+    middle = image.reconstruct(image.tensor(digit))
+    for row in range(4):
+        torch.testing.assert_close(found.tensor[2, row], middle[0].cpu(), atol=1e-5, rtol=1e-5)
+    assert any("around" in remark for remark in found.remarks)
+    assert flat.grid(5, around=digit, label="3").tensor.shape == (5, 2, 1, 8, 8)
+
+
+def test_what_a_grid_can_not_show(image: TrainedModel, flat: TrainedModel, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 1 code to a side"):
         flat.grid(0)
     with pytest.raises(MusicaeError, match="'x'"):
         flat.grid(2, label="x")
+    for wrong in (0, 65):
+        with pytest.raises(ValueError, match="numbers is between 1 and 64"):
+            image.grid(5, numbers=wrong)
+    settings = {"widths": (4, 8), "steps": 2, "log_with": (), "device": "cpu"}
+    for number, more in enumerate(({"model": "spatial", "latent_size": 2}, {"latent": "fsq", "latent_size": 4})):
+        other = musicae.train("image", out=tmp_path / str(number), **settings, **more)
+        with pytest.raises(MusicaeError, match="of which no number means anything alone"):
+            other.grid(3)
 
 
 def test_a_plain_autoencoder_is_varied_by_the_spread_of_its_codes(plain: TrainedModel, starter_set: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from musicae.errors import MusicaeError
 from musicae.models import MODELS, build_model, default_model, model_name, refuse_misfit
-from musicae.models.autoencoder import Autoencoder
+from musicae.models.autoencoder import Autoencoder, shapes_only
 from musicae.models.conv import MLPAutoencoder, MLPConfig
 from musicae.nn.causal import CausalStack, running_sum
 from musicae.nn.layers import Share, share_of_batch
@@ -546,3 +546,25 @@ def test_the_table_is_read_without_torch_and_no_model_is_imported():
         assert "musicae.models.conv" in sys.modules and "musicae.models.steps" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Sizes that follow the pictures
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 48, 64, 96, 128, 200, 256, 512])
+def test_the_depth_of_conv_follows_the_size_of_pictures(side: int) -> None:
+    spec = TensorSpec(layout=Layout.GRID, shape=(3, side, side), likelihood="gaussian")
+    with shapes_only():
+        model = build_model("conv", spec, {"latent_size": 64})
+    assert max(model.sizes[0]) <= 64
+    assert max(model.sizes[-1]) <= 8
+    assert len(model.config.widths) >= 3
+    assert sum(weight.numel() for weight in model.parameters()) < 4_000_000
+
+
+def test_stated_levels_and_patches_are_kept() -> None:
+    spec = TensorSpec(layout=Layout.GRID, shape=(1, 64, 64), likelihood="bernoulli")
+    model = build_model("conv", spec, {"widths": (4, 8), "patch": 1, "latent_size": 2})
+    assert (model.config.widths, model.config.patch, model.sizes) == ((4, 8), 1, [(64, 64), (32, 32)])
+    deeper = build_model("conv", spec, {"patch": 8, "latent_size": 2})
+    assert deeper.config.widths == (32, 64, 128) and deeper.sizes[0] == (8, 8)
