@@ -28,6 +28,7 @@ TYPES = {
     "mixture": {"prior": "mixture"},
     "bernoulli": {"likelihood": "bernoulli"},
     "gaussian": {"likelihood": "gaussian"},
+    "a deviation for each picture": {"likelihood": "student_t"},
     "discretised logistic": {"likelihood": "discretised_logistic"},
 }
 WITHOUT_PRIOR, WITHOUT_DENSITY = {"plain", "sparse"}, {"plain", "sparse", "adversarial"}

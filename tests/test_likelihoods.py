@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_t
 from torch import distributions
 
-from musicae.likelihoods import LIKELIHOODS, Gaussian, build_likelihood
+from musicae.likelihoods import LIKELIHOODS, Gaussian, StudentT, build_likelihood
 from musicae.nn.latent import LOG_VARIANCE_BOUND, DeterministicLatent, GaussianLatent, Posterior
 from musicae.nn.prior import PRIORS
 from musicae.spec import Layout, TensorSpec
@@ -29,6 +31,34 @@ def test_gaussian_log_probability_is_that_of_torch():
     mean, target = torch.randn(4, 2, 5, 7), torch.randn(4, 2, 5, 7)
     expected = distributions.Normal(mean, likelihood.log_sigma.exp()).log_prob(target).sum((1, 2, 3))
     torch.testing.assert_close(likelihood.log_prob(mean, target), expected, atol=1e-3, rtol=1e-5)
+
+
+def test_student_t_log_probability_is_that_of_scipy():
+    likelihood = StudentT(TensorSpec(**GRID, likelihood="student_t"))
+    count = math.prod(GRID["shape"])
+    torch.manual_seed(0)
+    estimate, target = torch.randn(2, 3, *GRID["shape"])
+    shape = float(likelihood.log_sigma.detach().exp()) ** 2
+    scored = likelihood.log_prob(estimate, target).detach()
+    for row in range(3):
+        expected = multivariate_t.logpdf(
+            target[row].flatten(), estimate[row].flatten(), shape * np.eye(count), df=0.1 * count
+        )
+        assert float(scored[row]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_student_t_learns_as_much_from_an_example_with_a_tenth_of_the_error():
+    likelihood = StudentT(TensorSpec(layout=Layout.GRID, shape=(1, 64, 64), likelihood="student_t"))
+    torch.nn.init.constant_(likelihood.scaled_log_sigma, -0.6)
+    error = torch.randn(1, 1, 64, 64)
+    estimate = torch.cat([error, 0.1 * error]).requires_grad_()
+    (-likelihood.log_prob(estimate, torch.zeros_like(estimate)).sum()).backward()
+    hard, easy = estimate.grad.flatten(1).norm(dim=1)
+    assert float(easy / hard) == pytest.approx(10, rel=0.01)  # of a Gaussian a tenth
+    drawn = likelihood.sample(torch.zeros(4000, 1, 8, 8), torch.Generator().manual_seed(0)).detach()
+    freedom = 0.1 * 64
+    expected = float(likelihood.log_sigma.detach().exp()) * (freedom / (freedom - 2)) ** 0.5
+    assert float(drawn.std()) == pytest.approx(expected, rel=0.03)
 
 
 def test_discretised_logistic_shares_out_all_probability_to_the_levels():
@@ -196,7 +226,7 @@ def test_every_band_has_a_frequency_and_every_frequency_a_band(frequencies):
 def test_every_likelihood_is_built_by_its_name():
     of_sound = {"spectral", "band_levels", "magnitude"}
     of_music = {"categorical", "categorical_with_values"}
-    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "discretised_logistic"} | of_music | of_sound
+    assert set(LIKELIHOODS) == {"bernoulli", "gaussian", "student_t", "discretised_logistic"} | of_music | of_sound
     with pytest.raises(ValueError, match="'bernoulli'"):
         build_likelihood(TensorSpec(**GRID, likelihood="bernouli"))
 

@@ -14,6 +14,7 @@ from musicae.spec import Layout, TensorSpec
 SPECS = {
     "bernoulli": TensorSpec(layout=Layout.GRID, shape=(1, 28, 28), likelihood="bernoulli"),
     "gaussian": TensorSpec(layout=Layout.GRID, shape=(3, 28, 28), likelihood="gaussian"),
+    "student_t": TensorSpec(layout=Layout.GRID, shape=(1, 28, 28), likelihood="student_t"),
     "discretised_logistic": TensorSpec(layout=Layout.GRID, shape=(1, 28, 28), likelihood="discretised_logistic"),
     "categorical": TensorSpec(layout=Layout.STEPS, shape=(32, 2), likelihood="categorical", vocabulary=(90, 512)),
     "categorical_with_values": TensorSpec(

@@ -34,7 +34,7 @@ class ImageConfig(DomainConfig):
     size: int | None = Field(default=None, ge=SMALLEST, le=LARGEST)  # side of the square, in pixels
     channels: Literal[1, 3] | None = None  # grey or colour
     # None: bernoulli for grey, gaussian for colour and to restore.
-    likelihood: Literal["bernoulli", "gaussian", "discretised_logistic"] | None = None
+    likelihood: Literal["bernoulli", "gaussian", "student_t", "discretised_logistic"] | None = None
     binarised: bool = False  # whether each pixel is drawn black or white, grey being the probability of white
     labels: bool = False  # whether the model is given each picture's class: its sub-folder, or its set's label
     # Their names, fewer than five times as many as the largest set has; if there are any, a picture is stored with its

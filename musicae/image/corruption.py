@@ -68,25 +68,23 @@ def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
 
     Half of the noisy pictures keep values beyond 0…1. A grey picture has grey noise, also in three channels.
     """
-    return torch.stack([_noisy(picture, generator) for picture in batch]) if len(batch) else batch
-
-
-def _noisy(picture: Tensor, generator: torch.Generator) -> Tensor:
-    """One picture `(channels, height, width)`."""
-    draw, strength, share = (float(value) for value in torch.rand(3, generator=generator, device=generator.device))
-    is_grey = bool((picture == picture[:1]).all())
-    noise = _normal(picture[:1].shape if is_grey else picture.shape, picture, generator)
+    draw, strength, share = _draws(3, batch, generator)
+    noise = _normal(batch.shape, batch, generator)
+    is_grey = (batch == batch[:, :1]).flatten(1).all(1)
+    noise = torch.where(_each(is_grey), noise[:, :1], noise)
     gaussian, shot, _ = _NOISE_SHARES
-    if draw < gaussian:
-        noisy = picture + MOST_NOISE * strength * noise
-    elif draw < gaussian + shot:
-        fewest, most = _PHOTONS
-        noisy = picture + (picture / (fewest * (most / fewest) ** strength)).sqrt() * noise
-    else:
-        compressed = picture + _COMPRESSED_NOISE * max(0.0, 2 * strength - 1) * noise
-        low, high = _QUALITIES
-        return jpeg(compressed.clamp(0, 1), generator, quality=low + int(share * (high - low)))
-    return noisy.clamp(0, 1) if share < _CLIPPED_SHARE else noisy
+    is_compressed = draw >= gaussian + shot
+    fewest, most = _PHOTONS
+    compressed_noise = _COMPRESSED_NOISE * (2 * strength - 1).clamp_min(0)
+    deviation = torch.where(is_compressed, compressed_noise, MOST_NOISE * strength)
+    of_photons = (batch / _each(fewest * (most / fewest) ** strength)).sqrt()
+    is_shot = (draw >= gaussian) & ~is_compressed
+    noisy = batch + torch.where(_each(is_shot), of_photons, _each(deviation)) * noise
+    noisy = torch.where(_each(is_compressed | (share < _CLIPPED_SHARE)), noisy.clamp(0, 1), noisy)
+    low, high = _QUALITIES
+    for number in is_compressed.nonzero().flatten().tolist():
+        noisy[number] = jpeg(noisy[number], generator, quality=low + int(float(share[number]) * (high - low)))
+    return noisy
 
 
 def jpeg(picture: Tensor, generator: torch.Generator, *, quality: int, is_aligned: bool = False) -> Tensor:
@@ -123,39 +121,43 @@ def mixed_low_resolution(batch: Tensor, generator: torch.Generator, *, scales: S
         generator: on the same device.
         scales: of which each picture has one.
     """
-    return torch.stack([_lowered(picture, generator, scales) for picture in batch]) if len(batch) else batch
-
-
-def _lowered(picture: Tensor, generator: torch.Generator, scales: Sequence[int]) -> Tensor:
-    """One picture `(channels, height, width)`."""
-    draws = torch.rand(4, generator=generator, device=generator.device).tolist()
-    scale_draw, kernel_draw, blur_draw, jpeg_draw = draws
-    scale, kernel = scales[int(scale_draw * len(scales))], _KERNELS[int(kernel_draw * len(_KERNELS))]
-    height, width = picture.shape[-2:]
-    size = (max(1, round(height / scale)), max(1, round(width / scale)))
-    if kernel == "area":
-        small = F.interpolate(picture[None], size=size, mode="area")
-    elif kernel == "gaussian":
-        # Without antialiasing, bilinear interpolation reads the blurred picture at the middles of the new pixels.
-        small = F.interpolate(_blurred(picture[None], scale * (0.2 + 0.4 * blur_draw)), size=size, mode="bilinear")
-    else:
-        small = F.interpolate(picture[None], size=size, mode=kernel, antialias=True)
-    small = small.clamp(0, 1)
-    if jpeg_draw < _SMALL_COMPRESSED_SHARE:
+    scale_draw, kernel_draw, blur, jpeg_draw = _draws(4, batch, generator)
+    factors = (scale_draw * len(scales)).long().tolist()
+    kernels = [_KERNELS[number] for number in (kernel_draw * len(_KERNELS)).long().tolist()]
+    alike: dict[tuple[int, str], list[int]] = {}
+    for number, key in enumerate(zip(factors, kernels, strict=True)):
+        alike.setdefault(key, []).append(number)
+    height, width = batch.shape[-2:]
+    lowered = torch.empty_like(batch)
+    for (factor, kernel), numbers in alike.items():
+        scale, pictures = scales[factor], batch[numbers]
+        size = (max(1, round(height / scale)), max(1, round(width / scale)))
+        if kernel == "area":
+            small = F.interpolate(pictures, size=size, mode="area")
+        elif kernel == "gaussian":
+            # Without antialiasing, bilinear interpolation reads the blurred picture at the middles of the new pixels.
+            small = F.interpolate(_blurred(pictures, scale * (0.2 + 0.4 * blur[numbers])), size=size, mode="bilinear")
+        else:
+            small = F.interpolate(pictures, size=size, mode=kernel, antialias=True)
+        small = small.clamp(0, 1)
         low, high = _SMALL_QUALITIES
-        small = jpeg(small[0], generator, quality=low + int(jpeg_draw / _SMALL_COMPRESSED_SHARE * (high - low)))[None]
-    return upsampled(small, (height, width))[0]
+        for place, share in enumerate((jpeg_draw[numbers] / _SMALL_COMPRESSED_SHARE).tolist()):
+            if share < 1:
+                small[place] = jpeg(small[place], generator, quality=low + int(share * (high - low)))
+        lowered[numbers] = upsampled(small, (height, width))
+    return lowered
 
 
-def _blurred(batch: Tensor, deviation: float) -> Tensor:
-    """Convolves with a Gaussian of a deviation in pixels; edges go on as they are."""
-    reach = max(1, ceil(3 * deviation))
+def _blurred(batch: Tensor, deviation: Tensor) -> Tensor:
+    """Convolves each picture with a Gaussian of its own deviation `(batch,)` in pixels; edges go on as they are."""
+    count, channels, height, width = batch.shape
+    reach = max(1, ceil(3 * float(deviation.max())))
     place = torch.arange(-reach, reach + 1, device=batch.device, dtype=batch.dtype)
-    kernel = torch.exp(-0.5 * (place / deviation) ** 2)
-    kernel = (kernel / kernel.sum()).expand(batch.shape[1], 1, -1)
-    padded = F.pad(batch, (reach, reach, reach, reach), mode="replicate")
-    rows = F.conv2d(padded, kernel[..., None], groups=batch.shape[1])
-    return F.conv2d(rows, kernel[:, :, None], groups=batch.shape[1])
+    kernel = torch.exp(-0.5 * (place / deviation[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
+    padded = F.pad(batch, (reach, reach, reach, reach), mode="replicate").flatten(0, 1)[None]
+    rows = F.conv2d(padded, kernel[..., None], groups=count * channels)
+    return F.conv2d(rows, kernel[:, :, None], groups=count * channels).view(count, channels, height, width)
 
 
 def low_resolution(batch: Tensor, scale: int) -> Tensor:
@@ -177,6 +179,16 @@ def upsampled(batch: Tensor, size: tuple[int, int]) -> Tensor:
     """Upsamples pictures to `(height, width)`, clipped to 0…1; bicubic as in Pillow (a = -0.5)."""
     # torch uses Pillow's bicubic kernel only with antialias=True, which filters nothing when upsampling.
     return F.interpolate(batch, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def _draws(count: int, batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Even numbers in 0…1, `(count, len(batch))`."""
+    return torch.rand(count, len(batch), generator=generator, device=batch.device)
+
+
+def _each(values: Tensor) -> Tensor:
+    """`(batch,)` → a number for each picture, `(batch, 1, 1, 1)`."""
+    return values[:, None, None, None]
 
 
 def _normal(shape: torch.Size, like: Tensor, generator: torch.Generator) -> Tensor:

@@ -3,9 +3,10 @@
 A prior that is trained with the model knows what codes cost. Codes drawn from it decode less well than those of real
 examples: it also has weight between them, and they are as noisy as the posterior. So a network learns afterwards how
 noise becomes the mean of a posterior, along straight lines (Lipman et al., 2023, "Flow Matching for Generative
-Modeling"; Liu et al., 2023, "Flow Straight and Fast"). It predicts the code at the end of the line. Codes are measured
-in units of the posterior's deviation: the decoder hears no smaller difference, so most of what matters is decided where
-there is as much noise as code, and there most of the training takes place.
+Modeling"; Liu et al., 2023, "Flow Straight and Fast"). It predicts the code at the end of the line. Vector codes are
+measured in units of the posterior's deviation: the decoder hears no smaller difference, so most of what matters is
+decided where there is as much noise as code, and there most of the training takes place (`VECTORS`). Grids of codes are
+measured in their own deviation (`GRIDS`).
 
 A code may consist of several in a row, which attend to each other, and of which some may be known. It may be asked for
 by a label; then its draws are extrapolated away from those without (Ho & Salimans, 2021, "Classifier-Free Diffusion
@@ -15,6 +16,7 @@ Guidance"). The network is a Transformer whose layers are scaled and shifted by 
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -25,16 +27,39 @@ from torch.nn import functional as F
 from musicae.nn.latent import Posterior
 from musicae.nn.layers import begins_step, draw_rows, summed_over_processes
 
-EVALUATIONS = 5
-"""Of the network for a draw, where no label is asked for."""
-_LAST_TIME, _CURVE = 0.7, 1.1
-"""The time of the last evaluation, whose prediction is the code, and how densely the first ones lie."""
-_GUIDED_UNTIL = 0.6
-"""Later times decide what no label speaks of."""
-_TIME_MEAN, _TIME_DEVIATION, _LEAST_REST = -0.4, 1.0, 0.3
-"""Times of training are a sigmoid of normal numbers; an error weighs 1 / (1 − t)², t at most 0.7."""
-_UNLABELLED, _WITH_KNOWN = 0.15, 0.4
-"""Shares of the training examples: without their label, and with some of their codes known."""
+
+@dataclass(frozen=True)
+class Schedule:
+    """At which times a flow is trained and evaluated; 0 is noise, 1 the code.
+
+    Attributes:
+        by_posterior: whether codes are measured in the posterior's deviations, else in their own.
+        evaluations: of the network for a draw, where no label is asked for.
+        last_time: of the last evaluation, whose prediction is the code.
+        curve: how densely the first ones lie.
+        guided_until: later times decide what no label speaks of.
+        time_mean, time_deviation: times of training are a sigmoid of normal numbers.
+        least_rest: an error weighs 1 / (1 − t)², 1 − t at least this.
+        with_known: share of the training examples with some of their codes known.
+    """
+
+    by_posterior: bool
+    evaluations: int
+    last_time: float
+    curve: float
+    guided_until: float
+    time_mean: float
+    time_deviation: float
+    least_rest: float
+    with_known: float
+
+
+VECTORS = Schedule(True, 5, 0.7, 1.1, 0.6, -0.4, 1.0, 0.3, 0.4)
+"""Codes of music, that say little each beside their noise."""
+GRIDS = Schedule(False, 20, 0.96, 1.0, 0.9, -0.2, 1.0, 0.05, 0.0)
+"""Codes of pictures, which are precise: in units of their noise all would be decided in the first moment."""
+_UNLABELLED = 0.15
+"""Share of the training examples that are shown without their label."""
 _FREQUENCIES, _HIGHEST = 32, 500.0
 _STEP_NUMBERS = 16
 """Of each step of a condition."""
@@ -88,6 +113,7 @@ class FlowMatching(nn.Module):
         steps: of the condition, where each counts, as of chords; 0: its first class says all, as of a time signature.
         labels: how many there are; 0 for none.
         width, blocks: of the network.
+        schedule: of times.
     """
 
     HEADS = 8
@@ -96,10 +122,11 @@ class FlowMatching(nn.Module):
     batches: Tensor
 
     def __init__(
-        self, positions: int, size: int, *, classes: int, labels: int, width: int, blocks: int, steps: int = 0
-    ) -> None:
+        self, positions: int, size: int, *, classes: int, labels: int, width: int, blocks: int, steps: int = 0,
+        schedule: Schedule = VECTORS,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.positions, self.size, self.labels = positions, size, labels
+        self.positions, self.size, self.labels, self.schedule = positions, size, labels, schedule
         heads = self.HEADS if positions > 1 else 0
         self.input_projection = nn.Linear(size, width)
         self.position = nn.Parameter(torch.randn(positions, width).mul_(0.02))
@@ -117,8 +144,11 @@ class FlowMatching(nn.Module):
         for layer in (self.modulation, self.output_projection[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
-        shares = torch.arange(EVALUATIONS, device="cpu") / (EVALUATIONS - 1)
-        self._times = [*(_LAST_TIME * shares.pow(_CURVE)).tolist(), 1.0]  # of the evaluations, then of the code
+        shares = torch.arange(schedule.evaluations, device="cpu") / (schedule.evaluations - 1)
+        self._times = [
+            *(schedule.last_time * shares.pow(schedule.curve)).tolist(),
+            1.0,
+        ]  # of the evaluations, then of the code
         self.register_buffer("mean", torch.zeros(size, device="cpu"))
         self.register_buffer("scale", torch.ones(size, device="cpu"))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64, device="cpu"))
@@ -188,16 +218,16 @@ class FlowMatching(nn.Module):
         def uniform(shape: tuple[int, ...]) -> Tensor:
             return torch.rand(shape, generator=generator, device=device)
 
-        time = torch.sigmoid(_TIME_MEAN + _TIME_DEVIATION * draw_rows(normal, (rows,)))
+        time = torch.sigmoid(self.schedule.time_mean + self.schedule.time_deviation * draw_rows(normal, (rows,)))
         chance = draw_rows(uniform, (rows, self.positions + 3))
-        known = (chance[:, 3:] < chance[:, :1]) & (chance[:, 1:2] < _WITH_KNOWN) & (self.positions > 1)
+        known = (chance[:, 3:] < chance[:, :1]) & (chance[:, 1:2] < self.schedule.with_known) & (self.positions > 1)
         if label is not None:
             label = torch.where(chance[:, 2] < _UNLABELLED, self.labels, label)
         share = time[:, None, None]
         mixed = share * code + (1 - share) * draw_rows(normal, tuple(code.shape))
         found = self(torch.where(known.unsqueeze(-1), code, mixed), time, known, condition, label).float()
         error = ((found - code).pow(2).sum(2) * ~known).sum(1)
-        return error / (1 - time).clamp_min(_LEAST_REST).pow(2)
+        return error / (1 - time).clamp_min(self.schedule.least_rest).pow(2)
 
     @torch.no_grad()
     def draw(
@@ -230,7 +260,7 @@ class FlowMatching(nn.Module):
             is_known, given = known.to(x.device).expand(rows, -1), self._scaled(codes.float())
         for time, following in pairwise(self._times):
             x = torch.where(is_known.unsqueeze(-1), given, x)
-            is_guided = label is not None and guidance != 1 and time < _GUIDED_UNTIL
+            is_guided = label is not None and guidance != 1 and time < self.schedule.guided_until
             found = self._predicted(x, time, is_known, condition, label, guidance if is_guided else 1.0)
             x = x + (following - time) / (1 - time) * (found - x)
         drawn = x * self.scale + self.mean
@@ -260,7 +290,12 @@ class FlowMatching(nn.Module):
     @torch.no_grad()
     def _measure(self, codes: Posterior) -> None:
         """Goes on with the averages over the first batches, of all processes: the mean of means, and of deviations."""
-        parts = [part.float().reshape(-1, self.size) for part in (codes.mean, codes.variance.float().sqrt())]
+        means = codes.mean.float().reshape(-1, self.size)
+        if self.schedule.by_posterior:
+            deviations = codes.variance.float().sqrt().reshape(-1, self.size)
+        else:
+            deviations = (means - means.mean(0)).square().mean(0).sqrt().expand_as(means)
+        parts = (means, deviations)
         count = parts[0].new_full((1,), len(parts[0]))
         sums = summed_over_processes(torch.cat([*(part.sum(0) for part in parts), count]))
         mean, deviation = (sums[:-1] / sums[-1]).chunk(2)

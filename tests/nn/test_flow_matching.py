@@ -1,12 +1,14 @@
 """Flow matching: what it draws is distributed as the codes are, by label, and fits what is known."""
 
+import math
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import distributed
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from musicae.nn.flow_matching import FlowMatching
+from musicae.nn.flow_matching import GRIDS, FlowMatching
 from musicae.nn.latent import Posterior
 
 SIZE, DEVIATION = 3, 0.5
@@ -155,3 +157,30 @@ def test_scales_that_are_not_positive_are_refused():
     flow.scale[1] = 0
     with pytest.raises(ValueError, match="not positive"):
         flow.check_weights()
+
+
+def test_precise_codes_of_pictures_are_drawn_as_they_are_spread() -> None:
+    """Codes 50 times as far apart as their noise, of two kinds; each number's spread and sign are drawn."""
+    torch.manual_seed(0)
+    flow = FlowMatching(4, 2, classes=0, labels=2, width=32, blocks=2, schedule=GRIDS).train()
+    generator = torch.Generator().manual_seed(1)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
+
+    def batch(count: int) -> tuple[Posterior, torch.Tensor]:
+        label = torch.randint(2, (count,), generator=generator)
+        centre = 3.0 * (2 * label - 1)
+        mean = centre[:, None] + torch.randn(count, 8, generator=generator)
+        return Posterior(mean, torch.full_like(mean, 2 * math.log(0.02))), label
+
+    for _ in range(500):
+        posterior, label = batch(128)
+        optimizer.zero_grad()
+        flow.loss(posterior, None, label, generator).mean().backward()
+        optimizer.step()
+    assert float(flow.eval().scale.min()) > 2.8
+    base = torch.randn(600, 8, generator=torch.Generator().manual_seed(2))
+    for wanted in (0, 1):
+        drawn = flow.draw(base, label=torch.full((600,), wanted))
+        assert (drawn.mean(1).sign() == 2 * wanted - 1).float().mean() > 0.98
+        assert abs(float(drawn.mean())) == pytest.approx(3, abs=0.4)
+        assert 0.6 < float(drawn.std(0).mean()) < 1.6
