@@ -19,7 +19,7 @@ from musicae.image.pixels import image_of
 
 MOST_NOISE = 55 / 255
 """Largest deviation of mixed noise."""
-_NOISE_SHARES = (0.65, 0.15, 0.2)  # gaussian, shot noise, JPEG
+_NOISE_SHARES = (0.6, 0.15, 0.2)  # gaussian, shot noise, JPEG; the rest stays clean
 _CLIPPED_SHARE = 0.5  # of pictures with noise; the others have values beyond 0…1, as in published comparisons
 _COMPRESSED_NOISE = 15 / 255  # largest deviation of the noise that half of the JPEGs have
 _PHOTONS = (20.0, 2000.0)  # of white, fewest and most
@@ -64,7 +64,7 @@ def dropped_blocks(batch: Tensor, generator: torch.Generator, *, share: float) -
 
 
 def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Gaussian noise of a deviation up to 55/255, shot noise, or JPEG compression, for each picture one.
+    """Gaussian noise of a deviation up to 55/255, shot noise, or JPEG compression, for each picture one, or none.
 
     Half of the noisy pictures keep values beyond 0…1. A grey picture has grey noise, also in three channels.
     """
@@ -72,13 +72,14 @@ def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
     noise = _normal(batch.shape, batch, generator)
     is_grey = (batch == batch[:, :1]).flatten(1).all(1)
     noise = torch.where(_each(is_grey), noise[:, :1], noise)
-    gaussian, shot, _ = _NOISE_SHARES
-    is_compressed = draw >= gaussian + shot
+    gaussian, shot, compressed = _NOISE_SHARES
+    is_clean = draw >= gaussian + shot + compressed
+    is_compressed = (draw >= gaussian + shot) & ~is_clean
     fewest, most = _PHOTONS
     compressed_noise = _COMPRESSED_NOISE * (2 * strength - 1).clamp_min(0)
-    deviation = torch.where(is_compressed, compressed_noise, MOST_NOISE * strength)
+    deviation = torch.where(is_compressed, compressed_noise, MOST_NOISE * strength) * ~is_clean
     of_photons = (batch / _each(fewest * (most / fewest) ** strength)).sqrt()
-    is_shot = (draw >= gaussian) & ~is_compressed
+    is_shot = (draw >= gaussian) & (draw < gaussian + shot)
     noisy = batch + torch.where(_each(is_shot), of_photons, _each(deviation)) * noise
     noisy = torch.where(_each(is_compressed | (share < _CLIPPED_SHARE)), noisy.clamp(0, 1), noisy)
     low, high = _QUALITIES

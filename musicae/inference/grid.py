@@ -73,7 +73,7 @@ def _traversals(pipeline: Pipeline, side: int, middle: Code, rows: int, remarks:
     decoded = pipeline.decode(middle.base + ends, middle.condition).cpu()
     effect = changes(decoded, pipeline.domain.spec.layout)[::2]
     chosen = effect.argsort(descending=True, stable=True)[:rows]
-    values = torch.linspace(-_EXTENT, _EXTENT, side) if side > 1 else torch.zeros(1)
+    values = _EXTENT * torch.arange(1 - side, side, 2) / max(1, side - 1)  # the middle is exactly 0
     codes = middle.base + values.to(moves)[:, None] * moves[chosen.to(moves.device)][:, None]
     cells = pipeline.decode(codes.flatten(0, 1), middle.condition).unflatten(0, (rows, side))
     still = int((effect == 0).sum())

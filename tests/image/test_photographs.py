@@ -107,7 +107,8 @@ def test_a_grey_model_sees_every_crop_as_light_as_it_is():
 def test_mixed_noise_has_every_strength_and_half_of_it_goes_beyond_white_and_black():
     noisy = corruption.mixed_noise(batch(count=400, level=0.45), generator())
     deviation = (noisy - batch(count=400, level=0.45)).flatten(1).std(1)
-    assert deviation.min() < 2 / 255
+    assert 8 < int((deviation == 0).sum()) < 40  # one in twenty stays clean
+    assert deviation[deviation > 0].min() < 2 / 255
     assert 45 / 255 < deviation.max() < 62 / 255
     bright = corruption.mixed_noise(batch(count=400, level=0.9), generator())
     beyond = (bright > 1).flatten(1).any(1).float().mean()
