@@ -29,6 +29,8 @@ class Likelihood(nn.Module, ABC):
 
     parameters_are_values: ClassVar[bool] = False
     """Whether the parameters are the mean itself, so that a restorer's estimate can stand for them."""
+    is_of_pixels: ClassVar[bool] = False
+    """Whether the mean is a picture."""
 
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__()
@@ -130,6 +132,8 @@ def log_mass(
 class Bernoulli(Likelihood):
     """Grey values in 0…1, read as probabilities of white; parameters are logits."""
 
+    is_of_pixels = True
+
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         return -F.binary_cross_entropy_with_logits(parameters, target, reduction="none").flatten(1).sum(1)
@@ -152,6 +156,7 @@ class Gaussian(Likelihood):
     """
 
     parameters_are_values = True
+    is_of_pixels = True
 
     def __init__(self, spec: TensorSpec) -> None:
         super().__init__(spec)
@@ -219,6 +224,7 @@ class DiscretisedLogistic(Likelihood):
     Parameters are the centres of all channels, then the raw logarithms of their scales.
     """
 
+    is_of_pixels = True
     LEVELS = 256
     # Logarithms of scales are -2 ± 5: from a quarter of a level to twenty times the whole range.
     _MIDDLE_LOG_SCALE, _LOG_SCALE_BOUND = -2.0, 5.0

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from musicae.evaluation.evaluate import evaluate
 from musicae.trained import TrainedModel
 
 GUIDE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "training.md"
-TYPES = {
+SIZES = {"likelihood", "latent_size", "widths", "patch", "learning_rate"}
+CONVOLUTIONS = {"widths": (16, 24), "patch": 1, "latent_size": 2}
+TYPES: dict[str, dict[str, Any]] = {
     "variational": {},
     "beta": {"beta": 0.3},
     "free bits": {"free_bits": 8.0},
@@ -26,6 +29,10 @@ TYPES = {
     "conditional": {"labels": True},
     "flow": {"prior": "flow"},
     "mixture": {"prior": "mixture"},
+    "fsq": {"latent": "fsq", "latent_size": 8, "learning_rate": 3e-3},  # saturates at 1e-2
+    "vq": {"latent": "vq", "latent_size": 8},
+    "grid": {"model": "spatial", **CONVOLUTIONS},
+    "discriminated": {"model": "spatial", **CONVOLUTIONS, "patch_discriminator": 0.02, "perceptual": 0.1},
     "bernoulli": {"likelihood": "bernoulli"},
     "gaussian": {"likelihood": "gaussian"},
     "a deviation for each picture": {"likelihood": "student_t"},
@@ -45,7 +52,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
     def model(name: str) -> TrainedModel:
         if name not in models:
-            models[name] = musicae.train("image", out=folder / name, device="cpu", **SHORT, **TYPES[name])
+            own = TYPES[name]
+            settings = {key: value for key, value in SHORT.items() if key != "width" or "model" not in own} | own
+            models[name] = musicae.train("image", out=folder / name, device="cpu", **settings)
         return models[name]
 
     return model
@@ -62,8 +71,8 @@ def test_the_settings_are_those_of_the_guide() -> None:
     table = GUIDE.read_text(encoding="utf-8").split("## The variants of autoencoder")[1].split("\n## ")[0]
     named = {flag.replace("-", "_") for flag in re.findall(r"`--(?!set\b)([\w-]+) ", table)}
     named |= set(re.findall(r"`--set (\w+)=", table))
-    tested = {key for settings in TYPES.values() for key in settings} - {"likelihood"}
-    assert named == tested | {"chords", "task"}
+    tested = {key for settings in TYPES.values() for key in settings} - SIZES
+    assert named == tested | {"chords", "task", "second_stage"}
 
 
 @pytest.mark.parametrize("name", TYPES)

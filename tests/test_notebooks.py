@@ -38,7 +38,6 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("work", "kept", "jupyter"):
         (tmp_path / folder).mkdir()
     monkeypatch.setenv("MUSICAE_NOTEBOOK_STEPS", "12")
-    monkeypatch.delenv("MUSICAE_MNIST", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "kept"))

@@ -60,6 +60,8 @@ def sample(
     if isinstance(pipeline.domain, CompletesCondition) and pipeline.domain.spec.condition is not None:
         none = torch.zeros(drawn * windows, pipeline.domain.spec.condition[0], dtype=torch.int64)
         given = pipeline.domain.complete_condition(none if given is None else given.cpu(), generator)
+    if given is None:
+        given = pipeline.network.usual_condition(drawn * windows, generator)
     draws = pipeline.draws(drawn * windows, generator).unflatten(0, (drawn, windows))
     base = walk(draws, _CORRELATION).flatten(0, 1)
     base = base * (_advised_spread(pipeline, asked) if spread is None else spread)

@@ -236,6 +236,11 @@ class Autoencoder(nn.Module, ABC):
         """Whether a condition changes what is drawn or decoded, where the spec has one."""
         return True
 
+    def usual_condition(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """What is drawn where nobody asks for a condition, int64 `(count, length)`; None: the condition "none"."""
+        del count, generator
+        return None
+
     @property
     def draws_labels(self) -> bool:
         """Whether codes can be drawn by labels."""

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from musicae.models.autoencoder import Decoded
-from musicae.models.conv import GridAutoencoder
+from musicae.models.grid import GridAutoencoder
 from musicae.models.sizes import Levels, ModelConfig, Width
 from musicae.nn.bands import Bands
 from musicae.nn.causal import DilatedStack, running_sum

@@ -1,16 +1,11 @@
-"""`ConvAutoencoder` and `MLPAutoencoder`: grids `(batch, channels, height, width)` with a vector latent.
-
-Their base `GridAutoencoder` is that of all models of pictures and spectrograms.
-"""
+"""`ConvAutoencoder` and `MLPAutoencoder`: grids `(batch, channels, height, width)` with a vector latent."""
 
 from math import ceil, prod
-from typing import Annotated, Self, cast
+from typing import Self, cast
 
-import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.autoencoder import Autoencoder
+from musicae.models.grid import MOST_PATCH, GridAutoencoder, Patch, PictureAutoencoder, PictureConfig
 from musicae.models.sizes import Depth, Levels, ModelConfig, Width
 from musicae.nn.convolution import (
     ConvDecoder,
@@ -21,19 +16,16 @@ from musicae.nn.convolution import (
     use_channels_last,
 )
 from musicae.nn.latent import Posterior
-from musicae.nn.layers import ResidualMLP, one_hot
+from musicae.nn.layers import ResidualMLP
 from musicae.spec import TensorSpec
 
-_MOST_PATCH = 64
-Patch = Annotated[int, Field(ge=1, le=_MOST_PATCH)]
-"""Side of the squares of cells that a network takes as one."""
 # What is chosen where nothing is stated: cells of the finest and of the coarsest level, levels, channels.
 _MOST_FINEST, _MOST_COARSEST = 64 * 64, 8 * 8
 _LEAST_LEVELS = 3
 _FIRST_WIDTH, _LAST_WIDTH = 32, 128
 
 
-class ConvConfig(ModelConfig):
+class ConvConfig(PictureConfig):
     """Sizes of a convolutional autoencoder with a vector latent."""
 
     # Channels of each level, finest first. None: 32, 64, 128, 128, …, as many as bring the coarsest level to at most
@@ -55,7 +47,7 @@ class ConvConfig(ModelConfig):
         patch = self.patch
         if patch is None:
             patch = 1
-            while patch < _MOST_PATCH and ceil(height / patch) * ceil(width / patch) > _MOST_FINEST:
+            while patch < MOST_PATCH and ceil(height / patch) * ceil(width / patch) > _MOST_FINEST:
                 patch *= 2
         widths = self.widths
         if widths is None:
@@ -73,55 +65,7 @@ class MLPConfig(ModelConfig):
     depth: Depth = 2  # residual blocks, in encoder and decoder each
 
 
-class GridAutoencoder(Autoencoder):
-    """Base of the grid models: decoding is one pass. Subclasses define `encode` and `parameters_of`."""
-
-    def __init__(self, spec: TensorSpec, config: ModelConfig) -> None:
-        super().__init__(spec, config)
-        length, classes = spec.condition or (0, 0)
-        self.condition_numbers = length * classes
-        self.channels, self.height, self.width = spec.shape
-        self._build_latent()
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        return (self.config.latent_size,)
-
-    def decode(
-        self,
-        z: Tensor,
-        *,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        generator: torch.Generator | None = None,
-        condition: Tensor | None = None,
-    ) -> Tensor:
-        """The likelihood's mean at any temperature, since a draw given z would be the mean with noise on each pixel."""
-        self.check_codes(z, condition)
-        return self.likelihood.mean(self.parameters_of(z, condition).float())
-
-    def parameters_of(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The likelihood's parameters at z, `(batch, likelihood.width, height, width)`.
-
-        Raises:
-            ValueError: the model corrects its input and does not decode z alone.
-        """
-        raise ValueError("this model corrects its input and cannot decode a latent alone")
-
-    def _parameters_at(self, z: Tensor, x: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
-        return self.parameters_of(z, condition)
-
-    def _with_condition(self, numbers: Tensor, condition: Tensor | None) -> Tensor:
-        """`(batch, n)` → `(batch, n + condition_numbers)`: appends the classes one-hot (Sohn et al., 2015)."""
-        if self.spec.condition is None:
-            return numbers
-        if condition is None:
-            condition = torch.zeros(numbers.shape[0], self.spec.condition[0], dtype=torch.int64, device=numbers.device)
-        ones = one_hot(condition, self.spec.condition[1], dtype=numbers.dtype).flatten(1)
-        return torch.cat([numbers, ones], dim=1)
-
-
-class ConvAutoencoder(GridAutoencoder):
+class ConvAutoencoder(PictureAutoencoder):
     """Residual convolutions that downsample to a vector and upsample again."""
 
     Config = ConvConfig

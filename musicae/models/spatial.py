@@ -8,10 +8,11 @@ al., 2021, "Taming Transformers for High-Resolution Image Synthesis"; Rombach et
 
 import math
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.conv import GridAutoencoder, Patch
+from musicae.models.grid import Patch, PictureAutoencoder, PictureConfig
 from musicae.models.second_stage import SecondStage, SecondStageConfig
 from musicae.models.sizes import Depth, Levels, Width
 from musicae.nn.convolution import (
@@ -26,7 +27,7 @@ from musicae.nn.latent import Posterior
 from musicae.spec import TensorSpec
 
 
-class SpatialConfig(SecondStageConfig):
+class SpatialConfig(SecondStageConfig, PictureConfig):
     """Sizes of an autoencoder with a grid of codes."""
 
     latent_size: Width = 8  # numbers of a cell's code
@@ -35,7 +36,7 @@ class SpatialConfig(SecondStageConfig):
     blocks: Depth = Field(default=1, ge=1)  # residual blocks of each level
 
 
-class SpatialAutoencoder(SecondStage, GridAutoencoder):
+class SpatialAutoencoder(SecondStage, PictureAutoencoder):
     """Convolutions down to a grid of codes and up again; a label, if there is one, is asked of the second stage."""
 
     Config = SpatialConfig
@@ -72,6 +73,12 @@ class SpatialAutoencoder(SecondStage, GridAutoencoder):
     @property
     def label_count(self) -> int:
         return 0 if self.spec.condition is None else self.spec.condition[1] - 1
+
+    def usual_condition(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """Any class: codes are drawn better by one than by none."""
+        if not (self.draws_by_condition and self.label_count):
+            return None
+        return torch.randint(1, self.label_count + 1, (count, 1), generator=generator, device=generator.device)
 
     def asked(self, x: Tensor | None, condition: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """The class of a picture is a label, and the class "none" no label."""

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from musicae.models.conv import GridAutoencoder
+from musicae.models.grid import GridAutoencoder
 from musicae.models.sizes import MOST_LEVELS, MOST_WIDTH, Depth, ModelConfig, Width
 from musicae.nn.bands import NOTES
 from musicae.nn.convolution import (

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from musicae.models.autoencoder import Decoded
-from musicae.models.conv import GridAutoencoder, Patch
-from musicae.models.sizes import Depth, Levels, ModelConfig, Width
+from musicae.models.grid import Patch, PictureAutoencoder, PictureConfig
+from musicae.models.sizes import Depth, Levels, Width
 from musicae.nn.convolution import (
     ConvDecoder,
     ConvEncoder,
@@ -28,7 +28,7 @@ from musicae.nn.latent import Posterior
 from musicae.spec import TensorSpec
 
 
-class UNetConfig(ModelConfig):
+class UNetConfig(PictureConfig):
     """Sizes of the U-Net."""
 
     latent: Literal["deterministic", "gaussian"] = "deterministic"
@@ -52,7 +52,7 @@ class UNetConfig(ModelConfig):
         return level_strides(len(self.widths), self.square_halvings)
 
 
-class UNet(GridAutoencoder):
+class UNet(PictureAutoencoder):
     """Restores grids of any height and width; the spec's are those that it is trained on."""
 
     Config = UNetConfig

@@ -64,6 +64,14 @@ def test_a_label_says_what_is_drawn(both: tuple[TrainedModel, TrainedModel]):
     assert torch.equal(second.sample(3, seed=1).tensor, second.sample(3, seed=1).tensor)
 
 
+def test_without_a_label_any_is_drawn(both: tuple[TrainedModel, TrainedModel]):
+    first, second = both
+    generator = torch.Generator().manual_seed(0)
+    classes = second.network.usual_condition(500, generator)
+    assert classes.shape == (500, 1) and set(classes.flatten().tolist()) == set(range(1, 11))
+    assert first.network.usual_condition(5, generator) is None
+
+
 def test_the_second_stage_says_what_tokens_cost(tmp_path: Path):
     first = trained(tmp_path / "first", 60, **SMALL, **LATENTS["fsq"])
     second = trained(tmp_path / "second", 200, second_stage=True, flow_width=64, flow_blocks=2, start_from=str(first))
