@@ -1,6 +1,6 @@
 """Pictures: every type of autoencoder compared with what usually beats it, on data that the models never saw.
 
-Only the judge of drawn digits (judges.py) is trained here. The models are runs of recipes.py.
+The models are runs of recipes.py. What models draw is measured in drawn.py.
 """
 
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from judges import DigitClassifier, frechet_distance, train_classifier
 from PIL import Image
 from stored import trained_model
 from torch import Tensor
@@ -37,7 +36,7 @@ def linear_codes(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     domain = ImageDomain(ImageConfig(size=28, likelihood="gaussian", classes=digits))
     dataset = load_dataset(domain, [sets / "mnist"])
     learned, kept = dataset.splits["train"], unseen(domain, dataset, "test")
-    names = [_names(domain, dataset, indices) for indices in (learned, kept)]
+    names = [class_names(domain, dataset, indices) for indices in (learned, kept)]
     train, test = (tensors(domain, dataset, indices) for indices in (learned, kept))
     found = {}
     for size in CODE_SIZES:
@@ -48,67 +47,9 @@ def linear_codes(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def _names(domain: Any, dataset: DataSet, indices: np.ndarray) -> np.ndarray:
-    """Labels of examples."""
+def class_names(domain: Any, dataset: DataSet, indices: np.ndarray) -> np.ndarray:
+    """The class of each example."""
     return np.array(domain.labels(torch.from_numpy(np.array(dataset.examples[indices])))["label"])
-
-
-# What models draw
-
-DRAWS = 5000
-DRAWN = ("mnist-vae-40", "mnist-aae-8", "mnist-conditional", "mnist-ae-8", "mnist-ae-32")
-
-
-def drawn(sets: Path, runs: Path) -> dict[str, float]:
-    """Fréchet distances of draws to the test digits, and how often the judge agrees with the label asked for."""
-    models = {name: trained_model(runs, name) for name in DRAWN}
-    conditional = models["mnist-conditional"]
-    split_by = split_of_run(conditional.manifest.data)
-    dataset = load_dataset(conditional.domain, [sets / "mnist"], split_by=split_by)
-    train, test = (_labelled(conditional, dataset, dataset.splits[split]) for split in ("train", "test"))
-    judge = train_classifier(*train)
-    wanted = judge.describe(test[0])
-
-    def distance(pictures: Tensor) -> float:
-        return frechet_distance(judge.describe(pictures), wanted)
-
-    found = {
-        "judge_accuracy": float((judge.classify(test[0]) == test[1]).float().mean()),
-        "training digits": distance(train[0][:DRAWS]),
-    }
-    for name, model in models.items():
-        if name == "mnist-conditional":
-            pictures, found["label_agreement"] = _sampled_by_label(model, judge)
-            found[name] = distance(pictures)
-        elif model.network.latent.is_generative:
-            found[name] = distance(_sampled(model, DRAWS, seed=0))
-        else:
-            codes = model.encode(train[0]).double()
-            generator = torch.Generator().manual_seed(0)
-            noise = torch.randn(DRAWS, codes.shape[1], generator=generator, dtype=torch.double)
-            fitted = codes.mean(0) + noise @ torch.linalg.cholesky(torch.cov(codes.T)).T
-            found[f"{name}, N(0, I)"] = distance(model.decode(noise.float()))
-            found[f"{name}, fitted Gaussian"] = distance(model.decode(fitted.float()))
-    return found
-
-
-def _sampled_by_label(model: TrainedModel, judge: DigitClassifier) -> tuple[Tensor, float]:
-    """As many draws of each digit, and the share that the judge takes for it."""
-    each = [_sampled(model, DRAWS // 10, seed=digit, label=str(digit)) for digit in range(10)]
-    agreed = [(judge.classify(pictures) == digit).float().mean() for digit, pictures in enumerate(each)]
-    return torch.cat(each), float(torch.stack(agreed).mean())
-
-
-def _sampled(model: TrainedModel, count: int, seed: int, label: str | None = None) -> Tensor:
-    """Draws from the prior, some at a time."""
-    parts = range(0, count, 500)
-    return torch.cat([model.sample(500, seed=1000 * seed + start, label=label).tensor for start in parts])
-
-
-def _labelled(model: TrainedModel, dataset: DataSet, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Grey pictures, and their digits."""
-    digits = [int(name) for name in _names(model.domain, dataset, indices)]
-    return tensors(model.domain, dataset, indices), torch.tensor(digits)
 
 
 # Data that models never learned from

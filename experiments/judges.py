@@ -1,7 +1,7 @@
-"""Judges of what models make: features of digits and of notes, and the Fréchet distance in them.
+"""Judges of what models make: features of pictures and of notes, and the Fréchet distance in them.
 
-No judge knows any of the models. That of digits is a small convolutional network that learns the official training
-digits; that of notes, mel-frequency cepstra, learns nothing. The distance is that of two Gaussians fitted to features
+No judge knows any of the models. That of pictures is a small convolutional network that learns the training pictures'
+classes; that of notes, mel-frequency cepstra, learns nothing. The distance is that of two Gaussians fitted to features
 (Dowson & Landau, 1982), as in the Fréchet Inception Distance (Heusel et al., 2017), but with other features, so that
 the numbers cannot be compared with a FID.
 """
@@ -12,22 +12,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FEATURES = 64
-_EPOCHS, _BATCH, _LEARNING_RATE = 4, 256, 2e-3
+_LEARNING_RATE = 2e-3
+_COARSEST = 8
+"""Side to which pictures are halved."""
 _PART = 1000
 _CEPSTRA = 13
 
 
-class DigitClassifier(nn.Module):
-    """Grey digits `(batch, 1, 28, 28)` in 0…1 → logits of the ten classes."""
+class Classifier(nn.Module):
+    """Square pictures `(batch, channels, side, side)` in 0…1 → logits of the classes.
 
-    def __init__(self) -> None:
+    Args:
+        channels, side: of the pictures.
+        classes: how many there are.
+        is_pooled: whether it is all the same where something is, as in a satellite's photograph.
+    """
+
+    def __init__(self, channels: int = 1, side: int = 28, classes: int = 10, *, is_pooled: bool = False) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 32, 5, stride=2, padding=2), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
-            nn.Linear(64 * 7 * 7, FEATURES), nn.ReLU(),
-        )  # fmt: skip
-        self.classes = nn.Linear(FEATURES, 10)
+        layers: list[nn.Module] = []
+        width, kernel = 32, 5
+        while side > _COARSEST:
+            layers.append(nn.Conv2d(channels, width, kernel, stride=2, padding=kernel // 2, bias=not is_pooled))
+            layers += [nn.BatchNorm2d(width), nn.ReLU()] if is_pooled else [nn.ReLU()]
+            channels, width, kernel, side = width, 2 * width, 3, -(-side // 2)
+        if is_pooled:
+            layers.append(nn.AdaptiveAvgPool2d(1))
+        numbers = channels * (1 if is_pooled else side**2)
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(numbers, FEATURES), nn.ReLU())
+        self.classes = nn.Linear(FEATURES, classes)
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.classes(F.dropout(self.features(pictures), 0.3, self.training))
@@ -43,25 +56,33 @@ class DigitClassifier(nn.Module):
         return torch.cat([self(part).argmax(1) for part in pictures.split(_PART)])
 
 
-def train_classifier(pictures: Tensor, classes: Tensor, seed: int = 0) -> DigitClassifier:
-    """Learns digits from 0…9, ready to judge.
+def train_classifier(
+    pictures: Tensor, classes: Tensor, *, epochs: int = 4, batch: int = 256, is_satellite: bool = False, seed: int = 0
+) -> Classifier:
+    """Learns classes from 0 on, ready to judge.
 
     Args:
-        pictures: `(pictures, 1, 28, 28)` in 0…1.
+        pictures: `(pictures, channels, side, side)` in 0…1.
         classes: int64 `(pictures,)`.
+        epochs, batch: how often each is shown, and how many at a time.
+        is_satellite: whether they are mirrored and turned, and pooled over all places.
         seed: of weights, dropout and order.
     """
     torch.manual_seed(seed)
-    judge = DigitClassifier().train()
-    steps_an_epoch = len(pictures) // _BATCH
-    steps = _EPOCHS * steps_an_epoch
+    judge = Classifier(*pictures.shape[1:3], int(classes.max()) + 1, is_pooled=is_satellite).train()
+    steps_an_epoch = len(pictures) // batch
+    steps = epochs * steps_an_epoch
     optimizer = torch.optim.Adam(judge.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
     for step in range(steps):
         if step % steps_an_epoch == 0:
             order = torch.randperm(len(pictures))
-        rows = order[step % steps_an_epoch * _BATCH :][:_BATCH]
-        loss = F.cross_entropy(judge(pictures[rows]), classes[rows])
+        rows = order[step % steps_an_epoch * batch :][:batch]
+        shown = pictures[rows]
+        if is_satellite:
+            quarters, mirrored = torch.randint(4, ()), torch.rand(()) < 0.5
+            shown = torch.rot90(shown.flip(-1) if mirrored else shown, int(quarters), (-2, -1))
+        loss = F.cross_entropy(judge(shown), classes[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

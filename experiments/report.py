@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE / "results_template.md"
 DOCUMENT = HERE.parent / "docs" / "results.md"
 _NOT_RECORDED = "not recorded"
+_AGREEMENT = ", label agreement"
 
 
 def document() -> str:
@@ -176,6 +177,17 @@ def codes_of_digits() -> str:
     return table([*heads, "PCA, class of the nearest codes", "`mnist-ae-…`, class of the nearest codes"], rows)
 
 
+def tokens_of_digits() -> str:
+    """Discrete codes beside a continuous one."""
+    stored, rows = read(RUNS), []
+    for name in ("mnist-fsq", "mnist-vq", "mnist-ae-8"):
+        if (row := stored.get(name)) is not None:
+            bits = f"{row['kl_bits']:.0f}" if "kl_bits" in row else "eight numbers of 32"
+            use = f"{row['codebook_use']:.3f}" if "codebook_use" in row else ""
+            rows.append([f"`{name}`", bits, f"{row['mse']:.4f}", use, f"{row['knn_accuracy']:.3f}"])
+    return table(["run", "bits a digit", "MSE", "share of the codebook in use", "class of the nearest codes"], rows)
+
+
 def restored_digits() -> str:
     stored, rows = read(RUNS), []
     for name in ("mnist-denoise", "mnist-upscale-2", "mnist-upscale-4"):
@@ -189,19 +201,29 @@ def restored_digits() -> str:
 
 
 def drawn_digits() -> str:
-    found = read("image-samples")
-    rows = [[name, f"{found[name]:.1f}"] for name in found if name not in ("judge_accuracy", "label_agreement")]
-    return table(["drawn", "Fréchet distance to test digits"], rows)
+    return drawn_pictures("image-samples", "Fréchet distance to test digits")
 
 
-def judged_digits() -> str:
-    found, row = read("image-samples"), read(RUNS)["mnist-vae-40"]
+def drawn_satellite() -> str:
+    return drawn_pictures("image-satellite", "Fréchet distance to held-out photographs")
+
+
+def drawn_pictures(name: str, distance: str) -> str:
+    """What models draw, by its distance to real pictures, and how often the judge takes it for what was asked for."""
+    found, rows = read(name), []
+    if not found:
+        return "Not measured yet."
+    for what, value in found.items():
+        if what not in ("held-out pictures", "judge_accuracy") and not what.endswith(_AGREEMENT):
+            agreement = found.get(f"{what}{_AGREEMENT}")
+            rows.append([what, f"{value:.1f}", "" if agreement is None else f"{agreement:.3f}"])
+    rows.append(["held-out pictures that the judge gets right", "", f"{found['judge_accuracy']:.3f}"])
+    return table(["drawn", distance, "taken for the class asked for"], rows)
+
+
+def likelihood_of_digits() -> str:
+    row = read(RUNS)["mnist-vae-40"]
     rows = [
-        ["test digits that the classifier gets right", f"{found['judge_accuracy']:.3f}"],
-        [
-            "`mnist-conditional`: samples that the classifier takes for the digit asked for",
-            f"{found['label_agreement']:.3f}",
-        ],
         ["`mnist-vae-40`: negative ELBO", f"{-row['elbo_nats']:.2f} nats"],
         [f"`mnist-vae-40`: NLL with {row['importance_draws']} draws", f"{row['nll_importance_nats']:.2f} nats"],
     ]
@@ -371,8 +393,10 @@ TABLES = {
     **{name: partial(make, table) for name, make in sound_tables.TABLES.items()},
     "codes_of_digits": codes_of_digits,
     "restored_digits": restored_digits,
+    "tokens_of_digits": tokens_of_digits,
     "drawn_digits": drawn_digits,
-    "judged_digits": judged_digits,
+    "likelihood_of_digits": likelihood_of_digits,
+    "drawn_satellite": drawn_satellite,
     "elsewhere": elsewhere,
     "photographs": lambda: photographs("image-photographs", "satellite-upscale-…"),
     "photo_upscaled": lambda: photographs("photo-upscaled", "photo-upscale"),
