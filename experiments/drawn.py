@@ -48,21 +48,6 @@ def digits(sets: Path, runs: Path) -> dict[str, Any]:
     return found
 
 
-def satellite(sets: Path, runs: Path) -> dict[str, Any]:
-    """The same of satellite photographs, beside a Gaussian fitted to the codes of the first stage.
-
-    The photographs that nothing learned from are few, so those for validation count with those for testing.
-    """
-    model, start = (trained_model(runs, name) for name in ("satellite-grid", "satellite-grid-start"))
-    train, test = (_labelled(model, sets / "eurosat64", splits) for splits in (["train"], ["validation", "test"]))
-    judge = train_classifier(*train, epochs=40, batch=64, is_satellite=True)
-    found = _real(judge, train, test)
-    found["rebuilt"] = _distance(judge, _rebuilt(start, test[0]), test[0])
-    found["fitted Gaussian"] = _distance(judge, _of_fitted_gaussian(start, train[0]), test[0])
-    found["satellite-grid"], found["satellite-grid, label agreement"] = _by_label(model, judge, test[0])
-    return found
-
-
 def show(model: TrainedModel, name: str) -> None:
     """Draws a row of each class, the first ones, into the docs' folder of pictures."""
     classes: Sequence[str] = model.domain.config.classes
@@ -109,10 +94,6 @@ def _of_fitted_gaussian(model: TrainedModel, pictures: Tensor) -> Tensor:
 
 def _noise(shape: Sequence[int]) -> Tensor:
     return torch.randn(DRAWS, *shape, generator=torch.Generator().manual_seed(0))
-
-
-def _rebuilt(model: TrainedModel, pictures: Tensor) -> Tensor:
-    return torch.cat([model.decode(model.encode(part)) for part in pictures.split(_PART)])
 
 
 def _labelled(model: TrainedModel, folder: Path, splits: Sequence[str]) -> tuple[Tensor, Tensor]:

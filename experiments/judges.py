@@ -57,7 +57,7 @@ class Classifier(nn.Module):
 
 
 def train_classifier(
-    pictures: Tensor, classes: Tensor, *, epochs: int = 4, batch: int = 256, is_satellite: bool = False, seed: int = 0
+    pictures: Tensor, classes: Tensor, *, epochs: int = 4, batch: int = 256, is_turned: bool = False, seed: int = 0
 ) -> Classifier:
     """Learns classes from 0 on, ready to judge.
 
@@ -65,11 +65,11 @@ def train_classifier(
         pictures: `(pictures, channels, side, side)` in 0…1.
         classes: int64 `(pictures,)`.
         epochs, batch: how often each is shown, and how many at a time.
-        is_satellite: whether they are mirrored and turned, and pooled over all places.
+        is_turned: whether they are mirrored and turned, each batch alike, and features pooled over all places.
         seed: of weights, dropout and order.
     """
     torch.manual_seed(seed)
-    judge = Classifier(*pictures.shape[1:3], int(classes.max()) + 1, is_pooled=is_satellite).train()
+    judge = Classifier(*pictures.shape[1:3], int(classes.max()) + 1, is_pooled=is_turned).train()
     steps_an_epoch = len(pictures) // batch
     steps = epochs * steps_an_epoch
     optimizer = torch.optim.Adam(judge.parameters())
@@ -79,7 +79,7 @@ def train_classifier(
             order = torch.randperm(len(pictures))
         rows = order[step % steps_an_epoch * batch :][:batch]
         shown = pictures[rows]
-        if is_satellite:
+        if is_turned:
             quarters, mirrored = torch.randint(4, ()), torch.rand(()) < 0.5
             shown = torch.rot90(shown.flip(-1) if mirrored else shown, int(quarters), (-2, -1))
         loss = F.cross_entropy(judge(shown), classes[rows])

@@ -93,7 +93,7 @@ PICTURES: dict[str, Recipe] = {
     # A grid of tokens, which a second stage learns to draw by the label.
     "mnist-grid-start": _grid("mnist", 12, "fsq", **_DIGIT_GRID, labels=True, is_leg=True),
     "mnist-grid": _drawn_grid("mnist", 25, start_from="mnist-grid-start", guidance=1.2),
-    # Adversarial and conditional: image.py measures their samples.
+    # Adversarial and conditional: drawn.py measures their samples.
     "mnist-aae-8": _convolutional(8, 8, "adversarial", **_DRAWING),
     # With a high price on bits the code leaves to the label what the label says.
     "mnist-conditional": _convolutional(8, 8, "gaussian", **_DRAWING, labels=True, beta=4.0, kl_warmup=0),

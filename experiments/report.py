@@ -180,9 +180,9 @@ def codes_of_digits() -> str:
 def tokens_of_digits() -> str:
     """Discrete codes beside a continuous one."""
     stored, rows = read(RUNS), []
-    for name in ("mnist-fsq", "mnist-vq", "mnist-ae-8"):
+    for name in ("mnist-fsq", "mnist-ae-8"):
         if (row := stored.get(name)) is not None:
-            bits = f"{row['kl_bits']:.0f}" if "kl_bits" in row else "eight numbers of 32"
+            bits = f"{row['kl_bits']:.0f}" if "kl_bits" in row else "8 × 32"
             use = f"{row['codebook_use']:.3f}" if "codebook_use" in row else ""
             rows.append([f"`{name}`", bits, f"{row['mse']:.4f}", use, f"{row['knn_accuracy']:.3f}"])
     return table(["run", "bits a digit", "MSE", "share of the codebook in use", "class of the nearest codes"], rows)
@@ -201,24 +201,14 @@ def restored_digits() -> str:
 
 
 def drawn_digits() -> str:
-    return drawn_pictures("image-samples", "Fréchet distance to test digits")
-
-
-def drawn_satellite() -> str:
-    return drawn_pictures("image-satellite", "Fréchet distance to held-out photographs")
-
-
-def drawn_pictures(name: str, distance: str) -> str:
-    """What models draw, by its distance to real pictures, and how often the judge takes it for what was asked for."""
-    found, rows = read(name), []
-    if not found:
-        return "Not measured yet."
+    """What models draw, by its distance to real digits, and how often the judge takes it for what was asked for."""
+    found, rows = read("image-samples"), []
     for what, value in found.items():
         if what not in ("held-out pictures", "judge_accuracy") and not what.endswith(_AGREEMENT):
             agreement = found.get(f"{what}{_AGREEMENT}")
             rows.append([what, f"{value:.1f}", "" if agreement is None else f"{agreement:.3f}"])
     rows.append(["held-out pictures that the judge gets right", "", f"{found['judge_accuracy']:.3f}"])
-    return table(["drawn", distance, "taken for the class asked for"], rows)
+    return table(["drawn", "Fréchet distance to test digits", "taken for the class asked for"], rows)
 
 
 def likelihood_of_digits() -> str:
@@ -396,7 +386,6 @@ TABLES = {
     "tokens_of_digits": tokens_of_digits,
     "drawn_digits": drawn_digits,
     "likelihood_of_digits": likelihood_of_digits,
-    "drawn_satellite": drawn_satellite,
     "elsewhere": elsewhere,
     "photographs": lambda: photographs("image-photographs", "satellite-upscale-…"),
     "photo_upscaled": lambda: photographs("photo-upscaled", "photo-upscale"),

@@ -79,7 +79,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "audio-choices": Measurement(sound_choices.choices, "overlap, bfloat16, noise profile"),
     "image-pca": Measurement(image.linear_codes, "principal components of digits and their nearest neighbours"),
     "image-samples": Measurement(drawn.digits, "digits that models draw: Fréchet distance, label agreement"),
-    "image-satellite": Measurement(drawn.satellite, "satellite photographs that a model draws, in the same way"),
     "image-elsewhere": Measurement(image.elsewhere, "models of digits on satellite photographs"),
     "image-photographs": Measurement(image.photographs, "photographs enlarged, by models and bicubic"),
     "photo-denoised": Measurement(restored.denoised, "photographs cleaned of noise and of JPEG's traces"),

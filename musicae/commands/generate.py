@@ -100,7 +100,7 @@ def sample(
 @click.option("--model", required=True, metavar="MODEL", help="A run, or a model by its name.")
 @click.option("--side", type=click.IntRange(1, 100), default=15, metavar="N", help="Examples to a side, or in a row.")
 @click.option("--around", type=FILE, metavar="FILE", help="Move the numbers of this file's code.  [default: of zeros]")
-@click.option("--numbers", type=click.IntRange(1, 64), metavar="N", help="How many of a longer code.  [default: 8]")
+@click.option("--numbers", type=click.IntRange(1, 64), metavar="N", help="Rows of a longer code.  [default: 8]")
 @label_option
 @out_option("FOLDER", "output/MODEL-grid")
 def grid(

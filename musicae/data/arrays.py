@@ -9,8 +9,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -97,13 +98,14 @@ class InMemory:
         for number, item in enumerate(self.items):
             try:
                 opened = _opened(domain, item)
-                # A label can only be stored together with an array, so a picture that has one is read as an array.
-                row = opened if isinstance(item, np.ndarray) else getattr(opened, "array", None)
-                if row is not None and (isinstance(item, np.ndarray) or self.labels):
-                    label = self.labels[number : number + 1] or None
+                label = self.labels[number : number + 1] or None
+                if label and hasattr(opened, "label"):
+                    opened = replace(opened, label=label[0])
+                elif isinstance(item, np.ndarray) or (label and hasattr(opened, "array")):
+                    row = item if isinstance(item, np.ndarray) else opened.array
                     yield f"item#{number}", Reading(domain.array_examples(row[None], label))
-                else:
-                    yield f"item#{number}", domain.examples(opened)
+                    continue
+                yield f"item#{number}", domain.examples(opened)
             except DamagedFileError as error:
                 yield f"item#{number}", error
 
@@ -145,12 +147,17 @@ def _class_names(source: Any) -> tuple[str, ...]:
     """What a data set calls its classes, by their numbers; none where it doesn't say."""
     features = getattr(source, "features", None)
     if isinstance(features, Mapping):
-        found = (getattr(features[column], "names", None) for column in _LABELS if column in features)
-        names = next((each for each in found if each), ())
+        column = _label_column(features)
+        names = None if column is None else getattr(features[column], "names", None)
     else:
-        names = getattr(source, "classes", ())
+        names = getattr(source, "classes", None)
     is_list = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    return tuple(names) if is_list else ()
+    return tuple(cast(Sequence[str], names)) if is_list else ()
+
+
+def _label_column(columns: Mapping[str, Any]) -> str | None:
+    """The column that holds the class of a row; None where there is none."""
+    return next((name for name in _LABELS if name in columns), None)
 
 
 def _item_and_label(item: Any, class_names: Sequence[str]) -> tuple[Any, str | None]:
@@ -159,24 +166,30 @@ def _item_and_label(item: Any, class_names: Sequence[str]) -> tuple[Any, str | N
         item, *rest = item
         label = _label(rest[0], class_names) if rest else None
     elif isinstance(item, Mapping) and not _is_sound(item) and not _is_file(item):
-        item, label = _columns(item, class_names)
+        item, label = _example_and_label(item, class_names)
     if isinstance(item, torch.Tensor):
         item = item.detach().cpu().numpy()
     return item, label
 
 
-def _columns(row: Mapping[str, Any], class_names: Sequence[str]) -> tuple[Any, str | None]:
+def _example_and_label(row: Mapping[str, Any], class_names: Sequence[str]) -> tuple[Any, str | None]:
     """The example of a row with named columns, and its label if it has one."""
-    examples = [name for name, value in row.items() if not isinstance(value, (str, int, float, list, type(None)))]
+    column = _label_column(row)
+    examples = [name for name, value in row.items() if name != column and not _is_plain(value)]
     if len(examples) != 1:
         raise ValueError(
             f"an item is a dictionary with {', '.join(map(str, row))}; give one column, such as dataset['image']"
         )
-    label = next((row[name] for name in _LABELS if row.get(name) is not None), None)
+    label = None if column is None else row[column]
     return row[examples[0]], None if label is None else _label(label, class_names)
 
 
-def _label(value: Any, class_names: Sequence[str] = ()) -> str:
+def _is_plain(value: Any) -> bool:
+    """Whether a column's value is a number, text, a list or nothing, and so no example."""
+    return isinstance(value, (str, int, float, list, type(None))) or getattr(value, "ndim", None) == 0
+
+
+def _label(value: Any, class_names: Sequence[str]) -> str:
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.ndim == 0:
         value = value.item()
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(class_names):

@@ -44,8 +44,8 @@ class ImageConfig(DomainConfig):
     # pictures in files of their own, yes.
     crops: bool | None = None
     turned: bool | None = None  # whether training mirrors and turns pictures, and makes some grey; None: as `crops`
-    # For `denoise`. mixed: what happens to photographs, gaussian noise of unknown strength, shot noise, or JPEG; to
-    # upscale, also with any scale: several filters.
+    # For `denoise`. mixed: what happens to photographs: gaussian noise of unknown strength, shot noise, JPEG, or
+    # nothing; to upscale, also with any scale: several filters.
     corruption: Literal["gaussian", "speckle", "salt_and_pepper", "blocks", "mixed"] = "gaussian"
     noise_mean: float = Field(default=0.0, ge=-1.0, le=1.0)  # of gaussian noise; black is 0, white 1
     noise_deviation: float = Field(default=0.5, ge=0.0, le=10.0)  # of gaussian noise and speckle

@@ -83,8 +83,10 @@ def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
     noisy = batch + torch.where(_each(is_shot), of_photons, _each(deviation)) * noise
     noisy = torch.where(_each(is_compressed | (share < _CLIPPED_SHARE)), noisy.clamp(0, 1), noisy)
     low, high = _QUALITIES
-    for number in is_compressed.nonzero().flatten().tolist():
-        noisy[number] = jpeg(noisy[number], generator, quality=low + int(float(share[number]) * (high - low)))
+    qualities = torch.where(is_compressed, low + (share * (high - low)).long(), 0).tolist()
+    for number, quality in enumerate(qualities):
+        if quality:
+            noisy[number] = jpeg(noisy[number], generator, quality=quality)
     return noisy
 
 
@@ -122,39 +124,39 @@ def mixed_low_resolution(batch: Tensor, generator: torch.Generator, *, scales: S
         generator: on the same device.
         scales: of which each picture has one.
     """
-    scale_draw, kernel_draw, blur, jpeg_draw = _draws(4, batch, generator)
-    factors = (scale_draw * len(scales)).long().tolist()
-    kernels = [_KERNELS[number] for number in (kernel_draw * len(_KERNELS)).long().tolist()]
+    scale_draw, kernel_draw, blur_draw, jpeg_draw = _draws(4, batch, generator).tolist()  # read once from the device
     alike: dict[tuple[int, str], list[int]] = {}
-    for number, key in enumerate(zip(factors, kernels, strict=True)):
+    for number, (scale_share, kernel_share) in enumerate(zip(scale_draw, kernel_draw, strict=True)):
+        key = scales[int(scale_share * len(scales))], _KERNELS[int(kernel_share * len(_KERNELS))]
         alike.setdefault(key, []).append(number)
     height, width = batch.shape[-2:]
     lowered = torch.empty_like(batch)
-    for (factor, kernel), numbers in alike.items():
-        scale, pictures = scales[factor], batch[numbers]
+    for (scale, kernel), numbers in alike.items():
+        pictures = batch[numbers]
         size = (max(1, round(height / scale)), max(1, round(width / scale)))
         if kernel == "area":
             small = F.interpolate(pictures, size=size, mode="area")
         elif kernel == "gaussian":
             # Without antialiasing, bilinear interpolation reads the blurred picture at the middles of the new pixels.
-            small = F.interpolate(_blurred(pictures, scale * (0.2 + 0.4 * blur[numbers])), size=size, mode="bilinear")
+            deviations = [scale * (0.2 + 0.4 * blur_draw[number]) for number in numbers]
+            small = F.interpolate(_blurred(pictures, deviations), size=size, mode="bilinear")
         else:
             small = F.interpolate(pictures, size=size, mode=kernel, antialias=True)
         small = small.clamp(0, 1)
         low, high = _SMALL_QUALITIES
-        for place, share in enumerate((jpeg_draw[numbers] / _SMALL_COMPRESSED_SHARE).tolist()):
-            if share < 1:
+        for place, number in enumerate(numbers):
+            if (share := jpeg_draw[number] / _SMALL_COMPRESSED_SHARE) < 1:
                 small[place] = jpeg(small[place], generator, quality=low + int(share * (high - low)))
         lowered[numbers] = upsampled(small, (height, width))
     return lowered
 
 
-def _blurred(batch: Tensor, deviation: Tensor) -> Tensor:
-    """Convolves each picture with a Gaussian of its own deviation `(batch,)` in pixels; edges go on as they are."""
+def _blurred(batch: Tensor, deviations: Sequence[float]) -> Tensor:
+    """Convolves each picture with a Gaussian of its own deviation in pixels; edges go on as they are."""
     count, channels, height, width = batch.shape
-    reach = max(1, ceil(3 * float(deviation.max())))
-    place = torch.arange(-reach, reach + 1, device=batch.device, dtype=batch.dtype)
-    kernel = torch.exp(-0.5 * (place / deviation[:, None]) ** 2)
+    reach = max(1, ceil(3 * max(deviations)))
+    place = torch.arange(-reach, reach + 1, dtype=batch.dtype)
+    kernel = torch.exp(-0.5 * (place / torch.tensor(deviations)[:, None]) ** 2).to(batch)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
     padded = F.pad(batch, (reach, reach, reach, reach), mode="replicate").flatten(0, 1)[None]
     rows = F.conv2d(padded, kernel[..., None], groups=count * channels)
@@ -183,7 +185,7 @@ def upsampled(batch: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _draws(count: int, batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Even numbers in 0…1, `(count, len(batch))`."""
+    """Uniform random numbers in 0…1, `(count, len(batch))`."""
     return torch.rand(count, len(batch), generator=generator, device=batch.device)
 
 

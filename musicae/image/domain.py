@@ -63,6 +63,7 @@ class ImageDomain(Domain):
     suffixes: ClassVar[tuple[str, ...]] = PICTURE_SUFFIXES + PICTURE_SET_SUFFIXES
     tasks: ClassVar[tuple[str, ...]] = ("reconstruct", "denoise", "upscale")
     progress_metrics: ClassVar[tuple[str, ...]] = ("psnr_in_db", "psnr_db")
+    names_columns: ClassVar[bool] = True
     Config = ImageConfig
     config: ImageConfig
 

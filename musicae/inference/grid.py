@@ -1,7 +1,7 @@
 """What lies where in latent space: a square of a code of two numbers, or traversals of a longer one.
 
 The cells of a square have equal probability under the prior. A row of traversals moves one number of a code from −3 to
-3 standard deviations and leaves the others where they are; the rows are the numbers that change most.
+3 standard deviations and leaves the others where they are; the rows are the numbers that change the result most.
 """
 
 from typing import Any
@@ -45,13 +45,13 @@ def grid(pipeline: Pipeline, side: int, condition: str | None, around: Any, numb
         return _map(pipeline, side, given)
     if around is None:
         middle = Code(torch.zeros(1, *shape, device=pipeline.device), given)
-        remarks = []
+        remarks, frame = [], None
     else:
         selection = pipeline.select(around)
         code = pipeline.encode(pipeline.batch(selection))
         middle = Code(code.base, code.condition if given is None else given)
-        remarks = [f"around {selection.label}"]
-    return _traversals(pipeline, side, middle, min(numbers or 8, shape[0]), remarks)
+        remarks, frame = [f"around {selection.label}"], selection.frame
+    return _traversals(pipeline, side, middle, min(numbers or 8, shape[0]), frame, remarks)
 
 
 def _map(pipeline: Pipeline, side: int, condition: Tensor | None) -> Morph:
@@ -65,13 +65,14 @@ def _map(pipeline: Pipeline, side: int, condition: Tensor | None) -> Morph:
     )  # fmt: skip
 
 
-def _traversals(pipeline: Pipeline, side: int, middle: Code, rows: int, remarks: list[str]) -> Morph:
-    """One row for each of the numbers that change most, moved alone from one side of the middle to the other."""
+def _traversals(pipeline: Pipeline, side: int, middle: Code, rows: int, frame: Any, remarks: list[str]) -> Morph:
+    """One row for each of the numbers that change the result most, moved alone from one side to the other."""
     count = middle.base.shape[1]
     moves = torch.eye(count, device=middle.base.device)
-    ends = torch.stack([moves * -_EXTENT, moves * _EXTENT], 1).flatten(0, 1)
+    ends = torch.stack([moves * -_EXTENT, 0 * moves, moves * _EXTENT], 1).flatten(0, 1)
     decoded = pipeline.decode(middle.base + ends, middle.condition).cpu()
-    effect = changes(decoded, pipeline.domain.spec.layout)[::2]
+    steps = changes(torch.cat([decoded, decoded[:1]]), pipeline.domain.spec.layout).view(count, 3)
+    effect = steps[:, :2].sum(1)  # to the middle and from it; the third is on to the next number
     chosen = effect.argsort(descending=True, stable=True)[:rows]
     values = _EXTENT * torch.arange(1 - side, side, 2) / max(1, side - 1)  # the middle is exactly 0
     codes = middle.base + values.to(moves)[:, None] * moves[chosen.to(moves.device)][:, None]
@@ -79,12 +80,12 @@ def _traversals(pipeline: Pipeline, side: int, middle: Code, rows: int, remarks:
     still = int((effect == 0).sum())
     remarks = [
         *remarks,
-        f"the {rows} of {count} numbers that change most, each moved alone, in standard deviations"
+        f"the {rows} of {count} numbers that change the result most, each moved alone, in standard deviations"
         + (f"; {still} change nothing" if still else ""),
         *pipeline.remark_on_spread,
     ]
     return square(
-        pipeline.domain, cells, "grid", remarks=remarks,
+        pipeline.domain, cells, "grid", frame, remarks=remarks,
         rows=[f"number {number + 1}" for number in chosen.tolist()],
         columns=[f"{value:+.1f}" if value else "0" for value in values.tolist()],
     )  # fmt: skip

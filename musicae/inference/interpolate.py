@@ -117,9 +117,10 @@ def interpolate(
         frames = [timed.frame_at_tempi(frame, [bpm]) for bpm in tempi]
         frame = timed.frame_at_tempi(frame, tempi)
     path = latent_path(pipeline, *ends.codes, steps, method, spacing)
+    originals = ends.originals if pipeline.domain.names_columns else None
     return Morph(
         pipeline.domain, name="interpolation", part="step", tensor=path.target[:, None], frame=frame, frames=frames,
-        positions=path.positions, originals=ends.originals, remarks=[*ends.remarks, *_same(*ends.codes)],
+        positions=path.positions, originals=originals, remarks=[*ends.remarks, *_same(*ends.codes)],
     )  # fmt: skip
 
 

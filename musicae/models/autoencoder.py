@@ -28,6 +28,7 @@ config, and names the config's class as `Config`:
         def parameters_of(self, z, condition=None): ...  # → what the likelihood reads
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -227,6 +228,11 @@ class Autoencoder(nn.Module, ABC):
         del name
         return False
 
+    def is_of_loss(self, name: str) -> bool:
+        """Whether a weight is of what only training needs, so that codes don't depend on it."""
+        del name
+        return False
+
     def own_name(self, name: str) -> str:
         """What a weight of the model that this one starts from, which may be of another type, is called in this one."""
         return name
@@ -313,6 +319,7 @@ class Autoencoder(nn.Module, ABC):
         beta: float = 1.0,
         free_nats: float = 0.0,
         sparsity: float = 0.0,
+        draws: int = 1,
         generator: torch.Generator | None = None,
         condition: Tensor | None = None,
     ) -> Loss:
@@ -324,15 +331,20 @@ class Autoencoder(nn.Module, ABC):
             beta: weight of the KL and of an adversarial latent's penalty.
             free_nats: KL an example may spend at no cost.
             sparsity: weight of the code's absolute values, the posterior mean's (a sparse autoencoder).
+            draws: of z for each example. With more than one the total is the negative importance-weighted bound (Burda
+                et al., 2016, equation 8) with β, which is tighter; free nats, penalty and sparsity are no part of it.
             generator: draws z; None uses torch's default generator.
             condition: as in `encode`.
 
         Raises:
-            ValueError: as `encode`, or a target of another shape than the input.
+            ValueError: as `encode`, a target of another shape than the input, or several draws of a code without a
+                density.
         """
         instead = self._loss_instead(x, target, generator, condition)
         if instead is not None:
             return instead
+        if draws > 1:
+            return self._importance_weighted(x, x if target is None else target, draws, beta, generator, condition)
         part, parameters, posterior, z = self.score(x, target, generator, condition)
         penalty = self.latent.penalty(posterior, z, generator)
         size = posterior.mean.float().abs().flatten(1).sum(1)
@@ -340,6 +352,19 @@ class Autoencoder(nn.Module, ABC):
         reconstruction = self._weighted(part.reconstruction, parameters, x if target is None else target)
         total = reconstruction + beta * ((kl - free_nats).clamp_min(0.0) + penalty) + sparsity * size
         return Loss(total.mean(), part.reconstruction.mean(), part.kl.mean(), penalty.mean(), size.mean())
+
+    def _importance_weighted(
+        self, x: Tensor, target: Tensor, draws: int, beta: float, generator: torch.Generator | None,
+        condition: Tensor | None,
+    ) -> Loss:  # fmt: skip
+        if not self.latent.has_density or self.latent.has_penalty:
+            raise ValueError(f"several draws need a code with a density, not latent {self.config.latent}")
+        posterior = self.encode(x, condition)
+        parts = self._drawn_parts(posterior, x, target, draws, generator, condition)
+        log_likelihood, log_ratio = (torch.stack(part) for part in zip(*parts, strict=True))
+        bound = (log_likelihood + beta * log_ratio).logsumexp(0) - math.log(draws)
+        nothing = torch.zeros((), device=bound.device)
+        return Loss(-bound.mean(), -log_likelihood.mean(), -log_ratio.mean(), nothing, nothing)
 
     def _loss_instead(
         self, x: Tensor, target: Tensor | None, generator: torch.Generator | None, condition: Tensor | None
@@ -403,10 +428,18 @@ class Autoencoder(nn.Module, ABC):
         al., 2016, equation 8). The input is encoded once, except where a restorer's decoder also uses it.
         """
         posterior = self.encode(x, condition)
+        for log_likelihood, log_ratio in self._drawn_parts(posterior, x, target, draws, generator, condition):
+            yield log_likelihood + log_ratio
+
+    def _drawn_parts(
+        self, posterior: Posterior, x: Tensor, target: Tensor, draws: int, generator: torch.Generator | None,
+        condition: Tensor | None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+        """Of one draw of z after another log p(target | z) and log p(z) - log q(z | x), `(batch,)` each."""
         for _ in range(draws):
             z = posterior.sample(generator)
             log_likelihood = self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
-            yield log_likelihood + self._log_prior(z, x, condition) - posterior.log_prob(z)
+            yield log_likelihood, self._log_prior(z, x, condition) - posterior.log_prob(z)
 
 
 @lru_cache(maxsize=16)

@@ -85,6 +85,9 @@ class PictureAutoencoder(GridAutoencoder):
                 raise ValueError(f"patch_discriminator and perceptual are for pictures, not for {spec.likelihood}")
             self.discriminator = PatchDiscriminator(self.channels)
 
+    def is_of_loss(self, name: str) -> bool:
+        return name.startswith("discriminator.")
+
     def _weighted(self, reconstruction: Tensor, parameters: Tensor, target: Tensor) -> Tensor:
         """In training with what the discriminator says; what is best on validation examples is judged without it."""
         if self.discriminator is None or not torch.is_grad_enabled():

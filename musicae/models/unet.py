@@ -63,7 +63,9 @@ class UNet(PictureAutoencoder):
         if spec.condition is not None:
             raise ValueError("this model corrects its input and takes no labels; leave out labels=true")
         if not self.likelihood.parameters_are_values:
-            raise ValueError(f"a model that corrects its input needs likelihood=gaussian, not {spec.likelihood}")
+            raise ValueError(
+                f"a model that corrects its input needs likelihood=gaussian or student_t, not {spec.likelihood}"
+            )
         self.correction = CORRECTIONS[spec.correction](self.channels)
         coarsest = config.widths[-1]
         cells = config.patch**2

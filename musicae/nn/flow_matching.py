@@ -54,10 +54,18 @@ class Schedule:
     with_known: float
 
 
-VECTORS = Schedule(True, 5, 0.7, 1.1, 0.6, -0.4, 1.0, 0.3, 0.4)
+VECTORS = Schedule(
+    by_posterior=True, evaluations=5, last_time=0.7, curve=1.1, guided_until=0.6, time_mean=-0.4, time_deviation=1.0,
+    least_rest=0.3, with_known=0.4,
+)  # fmt: skip
 """Codes of music, that say little each beside their noise."""
-GRIDS = Schedule(False, 20, 0.96, 1.0, 0.9, -0.2, 1.0, 0.05, 0.0)
+GRIDS = Schedule(
+    by_posterior=False, evaluations=20, last_time=0.96, curve=1.0, guided_until=0.9, time_mean=-0.2, time_deviation=1.0,
+    least_rest=0.05, with_known=0.0,
+)  # fmt: skip
 """Codes of pictures, which are precise: in units of their noise all would be decided in the first moment."""
+_LEAST_SPREAD = 1e-3
+"""Of a grid's numbers, for one that says nothing."""
 _UNLABELLED = 0.15
 """Share of the training examples that are shown without their label."""
 _FREQUENCIES, _HIGHEST = 32, 500.0
@@ -289,20 +297,21 @@ class FlowMatching(nn.Module):
 
     @torch.no_grad()
     def _measure(self, codes: Posterior) -> None:
-        """Goes on with the averages over the first batches, of all processes: the mean of means, and of deviations."""
+        """Goes on with the averages over the first batches, of all processes: of means, and of what scales them."""
         means = codes.mean.float().reshape(-1, self.size)
-        if self.schedule.by_posterior:
-            deviations = codes.variance.float().sqrt().reshape(-1, self.size)
-        else:
-            deviations = (means - means.mean(0)).square().mean(0).sqrt().expand_as(means)
-        parts = (means, deviations)
-        count = parts[0].new_full((1,), len(parts[0]))
-        sums = summed_over_processes(torch.cat([*(part.sum(0) for part in parts), count]))
-        mean, deviation = (sums[:-1] / sums[-1]).chunk(2)
-        self._known_batches = self._read_batches() + 1
+        spread = codes.variance.float().sqrt().reshape(-1, self.size) if self.schedule.by_posterior else means.square()
+        count = means.new_full((1,), len(means))
+        sums = summed_over_processes(torch.cat([means.sum(0), spread.sum(0), count]))
+        mean, spread = (sums[:-1] / sums[-1]).chunk(2)
+        before, self._known_batches = self._read_batches(), self._read_batches() + 1
         self.batches += 1
+        if not self.schedule.by_posterior:  # from the mean square so far, and to its root again
+            spread = torch.lerp((self.scale.square() + self.mean.square()) * min(before, 1), spread, 1 / (before + 1))
         self.mean.lerp_(mean, 1 / self._known_batches)
-        self.scale.lerp_(deviation, 1 / self._known_batches)
+        if self.schedule.by_posterior:
+            self.scale.lerp_(spread, 1 / self._known_batches)
+        else:
+            self.scale.copy_((spread - self.mean.square()).clamp_min(_LEAST_SPREAD**2).sqrt())
 
     def _read_batches(self) -> int:
         if self._known_batches is None:

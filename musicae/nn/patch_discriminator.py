@@ -20,7 +20,7 @@ _SMALLEST = 1e-6
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells real patches of about 22 pixels a side from rebuilt ones.
+    """Tells real patches of 26 pixels a side from rebuilt ones.
 
     Args:
         channels: of the pictures.

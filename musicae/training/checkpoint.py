@@ -390,8 +390,11 @@ def take_over(model: Autoencoder, folder: Path) -> int:
             "same sizes and settings."
         )
     is_second_stage = any(map(model.is_of_second_stage, own))
-    is_same = is_second_stage or (found.keys() == own.keys() and all(fits.values()))
-    codes_fit = all(fit for name, fit in fits.items() if not name.startswith("latent."))
+    needed = {name: fit for name, fit in fits.items() if not model.is_of_loss(name)}
+    is_same = is_second_stage or (
+        all(needed.values()) and needed.keys() == {name for name in own if not model.is_of_loss(name)}
+    )
+    codes_fit = all(fit for name, fit in needed.items() if not name.startswith("latent."))
     weights = {
         name: value
         for name, value in found.items()

@@ -6,7 +6,7 @@ It imports no torch and not the loop, so that the command line can show the defa
 import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from musicae.config import Config
 
@@ -31,6 +31,9 @@ class TrainConfig(Config):
     beta: float = Field(default=1.0, ge=0)  # weight of the KL, or of an adversarial latent's penalty
     free_bits: float = Field(default=0.0, ge=0)  # KL an example may spend at no cost, bits
     sparsity: float = Field(default=0.0, ge=0)  # weight of the sum of the code's absolute values
+    # Draws of z for each example: with more than one training raises the importance-weighted bound, at the price of as
+    # many decodings, and without free bits and sparsity.
+    importance_draws: int = Field(default=1, ge=1, le=1000)
     kl_warmup: float = Field(default=0.15, ge=0, le=1)  # share of the run over which β rises from 0
     evaluate_every: int = Field(default=500, ge=1, le=_MANY)  # steps
     evaluate_examples: int = Field(default=2048, ge=1, le=_MANY)  # at most, of the validation split
@@ -44,6 +47,12 @@ class TrainConfig(Config):
     start_from: str | None = None  # shipped name or run: its settings are the defaults, its weights the first ones
     log_with: tuple[str, ...] = ("tensorboard",)  # trackers, besides metrics.jsonl; see musicae.training.run_log
     resident_gb: float = Field(default=2.0, ge=0)  # a training split up to this size stays on the device
+
+    @model_validator(mode="after")
+    def _one_draw_with_a_price(self) -> "TrainConfig":
+        if self.importance_draws > 1 and (self.free_bits or self.sparsity):
+            raise ValueError("with several importance_draws there are no free_bits and no sparsity; leave them at 0")
+        return self
 
     def learning_rate_at(self, step: int, progress: float) -> float:
         """Linear warm-up, then half a cosine down to a hundredth.

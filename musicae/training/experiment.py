@@ -25,6 +25,7 @@ from musicae.domains import domain_class
 from musicae.errors import MusicaeError, unknown_name
 from musicae.models import MODELS, build_model, default_model, model_classes, model_name, refuse_misfit
 from musicae.models.autoencoder import FREEZES, Autoencoder
+from musicae.nn.latents import LATENTS
 from musicae.pipeline import Pipeline
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
@@ -116,6 +117,11 @@ class Experiment:
             defaults |= starter_settings(domain, timed=settings.get("minutes") is not None)
         config = read_config(TrainConfig, _merged(TrainConfig, defaults, settings), "training setting")
         check_trackers(config.log_with)
+        latent = LATENTS[sizes.latent]
+        if config.importance_draws > 1 and (latent.has_penalty or not latent.has_density):
+            raise MusicaeError(
+                f"importance_draws are for codes with a density, not for latent {sizes.latent}; leave it at 1."
+            )
         refuse_misfit(chosen, built.spec, sizes.model_dump(mode="json"))
         about: dict[str, Any] = {"paths": [str(path.resolve()) for path in places] if isinstance(places, tuple) else []}
         # A run that goes on from a model splits as that did: what it held out stays held out.

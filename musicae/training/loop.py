@@ -234,7 +234,9 @@ class TrainingRun:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         beta, free_nats = self.config.beta_at(self.progress), self.config.free_bits / _BITS_PER_NAT
-        weights = {"beta": beta, "free_nats": free_nats, "sparsity": self.config.sparsity}
+        weights: dict[str, float] = {"beta": beta, "free_nats": free_nats, "sparsity": self.config.sparsity}
+        if self.config.importance_draws > 1:
+            weights["draws"] = self.config.importance_draws
         loss, examples = self._gradients(log, weights)
         self.accelerator.unscale_gradients()
         is_finite = math.isfinite(clip_gradients(self.model.parameters(), self.config.gradient_clip))

@@ -269,6 +269,16 @@ def test_pictures_may_be_an_array_a_torch_data_set_or_a_column_of_pil_images():
     assert colour.spec.shape == (3, 12, 12)
 
 
+def test_a_label_beside_a_photograph_leaves_it_its_crops():
+    pixels = (np.random.default_rng(0).random((3, 90, 150, 3)) * 255).astype(np.uint8)
+    photographs = [Image.fromarray(row) for row in pixels]
+    column = Column(photographs)
+    rows = Column([{"image": picture, "label": number} for number, picture in enumerate(photographs)])
+    found = [in_memory("image", source, size=32, crops=True)[1].examples for source in (column, rows)]
+    assert len(found[0]) == len(found[1]) > 3
+    assert np.array_equal(found[0], found[1][:, :, :32])
+
+
 class Table(Column):
     """Rows with named columns, as a Hugging Face data set has them."""
 
@@ -289,6 +299,9 @@ def test_pictures_may_be_rows_with_named_columns_and_classes_with_names():
     named.classes = ["nought", "single", "double"]
     domain, dataset = in_memory("image", named, labels=True)
     assert domain.labels(torch.from_numpy(dataset.examples))["label"][:3] == ["nought", "single", "double"]
+    scalars = [{**row, "label": np.int64(row["label"]), "id": torch.tensor(3)} for row in rows]
+    domain, dataset = in_memory("image", Column(scalars), labels=True)
+    assert domain.labels(torch.from_numpy(dataset.examples))["label"][:5] == ["0", "1", "2", "3", "0"]
     domain, dataset = in_memory("image", Column([{"image": row["image"]} for row in rows]))
     assert domain.config.classes == () and len(dataset.examples) == 24
 

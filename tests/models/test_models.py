@@ -14,6 +14,7 @@ from musicae.models.conv import MLPAutoencoder, MLPConfig
 from musicae.nn.causal import CausalStack, running_sum
 from musicae.nn.layers import Share, share_of_batch
 from musicae.spec import Layout, TensorSpec, ValueColumn
+from musicae.training.experiment import Experiment
 
 IMAGE = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
 SOUND = TensorSpec(layout=Layout.GRID, shape=(2, 129, 16), likelihood="spectral", correction="mask")
@@ -498,7 +499,7 @@ def test_a_restorer_of_pictures_needs_a_likelihood_of_pixels():
     torch.manual_seed(0)
     model = build_model("unet", spec, SMALL["unet"])
     assert model.reconstruct(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)
-    with pytest.raises(ValueError, match="needs likelihood=gaussian, not bernoulli"):
+    with pytest.raises(ValueError, match="needs likelihood=gaussian or student_t, not bernoulli"):
         build_model("unet", IMAGE, SMALL["unet"])
 
 
@@ -568,3 +569,33 @@ def test_stated_levels_and_patches_are_kept() -> None:
     assert (model.config.widths, model.config.patch, model.sizes) == ((4, 8), 1, [(64, 64), (32, 32)])
     deeper = build_model("conv", spec, {"patch": 8, "latent_size": 2})
     assert deeper.config.widths == (32, 64, 128) and deeper.sizes[0] == (8, 8)
+
+
+# Several draws
+
+
+def test_several_draws_give_the_negative_importance_weighted_bound() -> None:
+    spec = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
+    torch.manual_seed(0)
+    model = build_model("mlp", spec, {"width": 16, "latent_size": 3, "prior": "flow"})
+    batch = torch.rand(5, 1, 8, 8)
+    loss = model.loss(batch, draws=4, generator=torch.Generator().manual_seed(1))
+    weights = torch.stack(list(model.log_weights(batch, batch, 4, torch.Generator().manual_seed(1))))
+    assert float(loss.total.detach()) == pytest.approx(float(-(weights.exp().mean(0).log().mean()).detach()), rel=1e-5)
+    loss.total.backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+    with torch.no_grad():
+        bounds = [float(model.loss(batch.repeat(200, 1, 1, 1), draws=draws).total) for draws in (2, 50)]
+        one = float(model.loss(batch.repeat(200, 1, 1, 1)).total)
+    assert bounds[1] < bounds[0] < one
+
+
+def test_several_draws_need_a_density() -> None:
+    spec = TensorSpec(layout=Layout.GRID, shape=(1, 8, 8), likelihood="bernoulli")
+    model = build_model("mlp", spec, {"width": 16, "latent_size": 3, "latent": "deterministic"})
+    with pytest.raises(ValueError, match="not latent deterministic"):
+        model.loss(torch.rand(2, 1, 8, 8), draws=2)
+    with pytest.raises(MusicaeError, match="importance_draws are for codes with a density"):
+        Experiment.resolve("image", settings={"latent": "deterministic", "importance_draws": 2})
+    with pytest.raises(MusicaeError, match="free_bits"):
+        Experiment.resolve("image", settings={"importance_draws": 2, "free_bits": 3})

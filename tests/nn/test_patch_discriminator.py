@@ -1,12 +1,18 @@
 """The patch discriminator: who learns from what, and that it tells real from blurred."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+import musicae
 from musicae.models import build_model
 from musicae.nn.patch_discriminator import PatchDiscriminator
+from musicae.shipped import find_model
 from musicae.spec import Layout, TensorSpec
+from musicae.trained import load
+from musicae.training.checkpoint import take_over
 
 PICTURES = TensorSpec(layout=Layout.GRID, shape=(1, 16, 16), likelihood="gaussian")
 
@@ -85,3 +91,18 @@ def test_sounds_have_no_patches():
     spec = TensorSpec(layout=Layout.GRID, shape=(1, 64, 16), likelihood="magnitude")
     with pytest.raises(ValueError, match="are for pictures, not for magnitude"):
         build_model("conv", spec, {"widths": (4, 8), "perceptual": 1.0})
+
+
+@pytest.mark.parametrize("settings", [{"prior": "flow"}, {"latent": "vq", "latent_size": 4}])
+def test_a_model_goes_on_with_a_discriminator_or_without_and_keeps_its_prior(tmp_path: Path, settings: dict) -> None:
+    settings = {"widths": (4, 8), "latent_size": 2, "patch": 1, "log_with": (), "steps": 2, "device": "cpu", **settings}
+    plain = musicae.train("image", model="conv", out=tmp_path / "plain", **settings)
+    more = {"patch_discriminator": 1.0, "perceptual": 1.0}
+    for start, kept in (("plain", more), ("judged", {"patch_discriminator": 0.0, "perceptual": 0.0})):
+        name = "judged" if start == "plain" else "again"
+        model = build_model("conv", plain.network.spec, {**plain.manifest.model_settings, **kept})
+        count = take_over(model, find_model(str(tmp_path / start)))
+        assert count == len(plain.network.state_dict())
+        before = load(tmp_path / start).network.state_dict()
+        assert all(torch.equal(model.state_dict()[key], before[key]) for key in plain.network.state_dict())
+        musicae.train("image", out=tmp_path / name, start_from=tmp_path / start, steps=1, log_with=(), **kept)
