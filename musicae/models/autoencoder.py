@@ -312,17 +312,10 @@ class Autoencoder(nn.Module, ABC):
         return Decoded(posterior, z, self._parameters_at(z, x, target, condition))
 
     def loss(
-        self,
-        x: Tensor,
-        target: Tensor | None = None,
-        *,
-        beta: float = 1.0,
-        free_nats: float = 0.0,
-        sparsity: float = 0.0,
-        draws: int = 1,
-        generator: torch.Generator | None = None,
+        self, x: Tensor, target: Tensor | None = None, *, beta: float = 1.0, free_nats: float = 0.0,
+        sparsity: float = 0.0, draws: int = 1, generator: torch.Generator | None = None,
         condition: Tensor | None = None,
-    ) -> Loss:
+    ) -> Loss:  # fmt: skip
         """The loss of a batch; its equation is in this module's docstring.
 
         Args:
