@@ -49,6 +49,8 @@ def train(
     """
     from musicae.training.experiment import run_training
 
+    if isinstance(data, (str, list, tuple)) and not data:
+        raise ValueError("the data hold no items")
     best = run_training(
         domain, data=data, task=task, model=model, out=out, start_from=None if start_from is None else str(start_from),
         callbacks=callbacks, log_with=log_with, resume=resume, **settings,

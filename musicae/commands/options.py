@@ -304,7 +304,7 @@ def save_morph(morph: Any, out: str | None, default: str, *, force: bool) -> Non
 
     folder = Path("output") / default if out is None else Path(out)
     check_writable(folder, folder=True)
-    if not force and any(file.exists() for file in morph.files(folder)):
+    if not force and morph.replaces(folder):
         folder = free_path(folder)
     whole = morph.save(folder)
     for file in sorted(whole.iterdir() if whole.is_dir() else whole.parent.glob(f"{whole.stem}.*")):

@@ -19,6 +19,10 @@ from musicae.pipeline import Code, Pipeline
 _EXTENT = 3.0
 """Standard deviations that a number is moved to either side."""
 _MOST_ROWS = 64
+_MOST_NUMBERS = 1024
+"""Of a code: each is tried."""
+_PART = 64
+"""Numbers that are tried at a time."""
 
 
 def grid(pipeline: Pipeline, side: int, condition: str | None, around: Any, numbers: int | None) -> Morph:
@@ -36,6 +40,8 @@ def grid(pipeline: Pipeline, side: int, condition: str | None, around: Any, numb
             f"this model's code is {what}, of which no number means anything alone; train one with --latent gaussian, "
             "and of pictures with --model conv."
         )
+    if shape[0] > _MOST_NUMBERS:
+        raise MusicaeError(f"this model's code has {shape[0]} numbers, more than the {_MOST_NUMBERS} that are tried.")
     if side < 1:
         raise ValueError(f"a grid has at least 1 code to a side, got {side}")
     if numbers is not None and not 1 <= numbers <= _MOST_ROWS:
@@ -69,10 +75,7 @@ def _traversals(pipeline: Pipeline, side: int, middle: Code, rows: int, frame: A
     """One row for each of the numbers that change the result most, moved alone from one side to the other."""
     count = middle.base.shape[1]
     moves = torch.eye(count, device=middle.base.device)
-    ends = torch.stack([moves * -_EXTENT, 0 * moves, moves * _EXTENT], 1).flatten(0, 1)
-    decoded = pipeline.decode(middle.base + ends, middle.condition).cpu()
-    steps = changes(torch.cat([decoded, decoded[:1]]), pipeline.domain.spec.layout).view(count, 3)
-    effect = steps[:, :2].sum(1)  # to the middle and from it; the third is on to the next number
+    effect = torch.cat([_effect(pipeline, middle, part) for part in moves.split(_PART)])
     chosen = effect.argsort(descending=True, stable=True)[:rows]
     values = _EXTENT * torch.arange(1 - side, side, 2) / max(1, side - 1)  # the middle is exactly 0
     codes = middle.base + values.to(moves)[:, None] * moves[chosen.to(moves.device)][:, None]
@@ -89,3 +92,11 @@ def _traversals(pipeline: Pipeline, side: int, middle: Code, rows: int, frame: A
         rows=[f"number {number + 1}" for number in chosen.tolist()],
         columns=[f"{value:+.1f}" if value else "0" for value in values.tolist()],
     )  # fmt: skip
+
+
+def _effect(pipeline: Pipeline, middle: Code, moves: Tensor) -> Tensor:
+    """How much what is decoded changes to the middle and from it to the other side, for each move."""
+    ends = torch.stack([moves * -_EXTENT, 0 * moves, moves * _EXTENT], 1).flatten(0, 1)
+    decoded = pipeline.decode(middle.base + ends, middle.condition).cpu()
+    steps = changes(torch.cat([decoded, decoded[:1]]), pipeline.domain.spec.layout).view(len(moves), 3)
+    return steps[:, :2].sum(1)  # the third is on to the next move

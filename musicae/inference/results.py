@@ -192,6 +192,13 @@ class Morph(Sequence[Any]):
         parts = [folder / f"{name}{self[0].suffix}" for name in self.names]
         return parts if self._parts is None else [*parts, folder / f"{self.name}{self[0].suffix}"]
 
+    def replaces(self, folder: Path | str) -> bool:
+        """Whether `save` would replace or remove files: those of these names, also of another medium's result."""
+        folder = Path(folder)
+        series = {_series(file.name) for file in self.files(folder)}
+        old = folder.iterdir() if folder.is_dir() else ()
+        return any(file.suffix in {self[0].suffix, ".png", ".wav"} and _series(file.name) in series for file in old)
+
     def save(self, folder: Path | str) -> Path:
         """Writes each part as a file, all parts in sequence as one, and a picture; for music a WAV too.
 

@@ -72,6 +72,21 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
+# Results of two media
+
+
+def test_music_does_not_replace_pictures_of_the_same_name(tmp_path: Path) -> None:
+    musicae("train", "--domain", "image", "--steps", "2", "--out", "run", *TINY_TRAINING[2:])
+    for name in "ab":
+        Image.new("L", (8, 8), 90 if name == "a" else 200).save(f"{name}.png")
+        shutil.copy(A if name == "a" else B, f"{name}.mid")
+    musicae("interpolate", "a.png", "b.png", "--model", "run", "--steps", "3")
+    before = {file.name: file.read_bytes() for file in Path("output/a-to-b-interpolate").iterdir()}
+    musicae("interpolate", "a.mid", "b.mid", "--steps", "3")
+    assert {file.name: file.read_bytes() for file in Path("output/a-to-b-interpolate").iterdir()} == before
+    assert (Path("output") / "a-to-b-interpolate-2" / "interpolation.mid").is_file()
+
+
 # Help
 
 
