@@ -73,7 +73,7 @@ def test_the_settings_are_those_of_the_guide() -> None:
     named = {flag.replace("-", "_") for flag in re.findall(r"`--(?!set\b)([\w-]+) ", table)}
     named |= set(re.findall(r"`--set (\w+)=", table))
     tested = {key for settings in TYPES.values() for key in settings} - SIZES
-    assert named == tested | {"chords", "task", "second_stage"}
+    assert named == tested | {"chords", "task", "start_from", "second_stage"}
 
 
 @pytest.mark.parametrize("name", TYPES)

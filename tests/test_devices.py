@@ -43,6 +43,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "keyboard": {"width": 32, "latent_size": 8, "prior": "flow", "prior_width": 8, "prior_blocks": 1},
     "phrases": {"width": 32, "step_width": 16, "latent_size": 8, "prior_width": 8, "prior_blocks": 1},
 }
+JUDGED = {"patch_discriminator": 1.0, "perceptual": 1.0}
 # Domain, task, the domain's settings, model, the model's settings beside `SIZES`.
 CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
     "grey": ("image", "reconstruct", IMAGE, "conv", {}),
@@ -55,6 +56,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], str, dict[str, Any]]] = {
         kind: ("image", "denoise", {**IMAGE, "channels": 3, "likelihood": "gaussian", "corruption": kind}, "unet", {})
         for kind in ("gaussian", "speckle", "salt_and_pepper", "blocks")
     },
+    "each its own deviation": ("image", "denoise", {**IMAGE, "likelihood": "student_t"}, "unet", JUDGED),
     "sharper": ("image", "upscale", {**IMAGE, "likelihood": "gaussian"}, "unet", {"latent": "gaussian"}),
     "melody": ("music", "reconstruct", {}, "steps", {"prior": "flow"}),
     "played": ("music", "reconstruct", {"part": "trio", "expression": True}, "steps", {}),
