@@ -197,7 +197,7 @@ class Morph(Sequence[Any]):
         folder = Path(folder)
         series = {_series(file.name) for file in self.files(folder)}
         old = folder.iterdir() if folder.is_dir() else ()
-        return any(file.suffix in {self[0].suffix, ".png", ".wav"} and _series(file.name) in series for file in old)
+        return any(file.suffix in self._endings and _series(file.name) in series for file in old)
 
     def save(self, folder: Path | str) -> Path:
         """Writes each part as a file, all parts in sequence as one, and a picture; for music a WAV too.
@@ -229,8 +229,13 @@ class Morph(Sequence[Any]):
                 if not (self._is_drawn and suffix == ".png"):
                     whole.save(temporary / f"{self.name}{suffix}")
             made = {file.name for file in temporary.iterdir()}
-        _remove_stale(folder, made, {suffix, ".png", ".wav"})
+        _remove_stale(folder, made, self._endings)
         return folder if self._parts is None else folder / f"{self.name}{suffix}"
+
+    @property
+    def _endings(self) -> set[str]:
+        """Of the files that `save` may write."""
+        return {self[0].suffix, ".png", ".wav"}
 
     @property
     def _are_single(self) -> bool:

@@ -153,10 +153,8 @@ class FlowMatching(nn.Module):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
         shares = torch.arange(schedule.evaluations, device="cpu") / (schedule.evaluations - 1)
-        self._times = [
-            *(schedule.last_time * shares.pow(schedule.curve)).tolist(),
-            1.0,
-        ]  # of the evaluations, then of the code
+        # Of the evaluations, then of the code.
+        self._times = [*(schedule.last_time * shares.pow(schedule.curve)).tolist(), 1.0]
         self.register_buffer("mean", torch.zeros(size, device="cpu"))
         self.register_buffer("scale", torch.ones(size, device="cpu"))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64, device="cpu"))
