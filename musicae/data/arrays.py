@@ -176,6 +176,9 @@ def _example_and_label(row: Mapping[str, Any], class_names: Sequence[str]) -> tu
     """The example of a row with named columns, and its label if it has one."""
     column = _label_column(row)
     examples = [name for name, value in row.items() if name != column and not _is_plain(value)]
+    empty = [name for name, value in row.items() if name != column and value is None]
+    if empty and not examples:
+        raise ValueError(f"an item has no {' and no '.join(map(str, empty))}, or None")
     if len(examples) != 1:
         raise ValueError(
             f"an item is a dictionary with {', '.join(map(str, row))}; give one column, such as dataset['image']"
@@ -192,7 +195,9 @@ def _is_plain(value: Any) -> bool:
 def _label(value: Any, class_names: Sequence[str]) -> str:
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.ndim == 0:
         value = value.item()
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(class_names):
+    if class_names and isinstance(value, int) and not isinstance(value, bool):
+        if not 0 <= value < len(class_names):
+            raise ValueError(f"an item has the label {value}, and the data have names for {len(class_names)} classes")
         return class_names[value]
     if isinstance(value, (str, int)):
         return str(value)

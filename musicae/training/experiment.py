@@ -29,6 +29,7 @@ from musicae.nn.latents import LATENTS
 from musicae.pipeline import Pipeline
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
+from musicae.spec import TensorSpec
 from musicae.starter import starter_settings
 from musicae.training.callbacks import Callback, check_callbacks
 from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, take_over, write_checkpoint
@@ -101,9 +102,7 @@ class Experiment:
         tables: list[type[Config]] = [domain_type.Config, model_config, TrainConfig]
         for key in settings:
             if not any(has_key(table, key) for table in tables):
-                raise MusicaeError(
-                    unknown_name("setting", key, [key for table in tables for key in table.model_fields])
-                )
+                raise MusicaeError(_unknown_setting(key, tables, model_name(chosen), built.spec))
         inherited = dict(start.model_settings) if start and start.model == model_name(chosen) else {}
         for key in FREEZES:  # who fine-tunes a model wants it to learn
             inherited.pop(key, None)
@@ -348,6 +347,14 @@ def _domain_for(
     files = [path for _, path in find_files(domain_type(own), paths)] if paths else []
     remark = domain_type.config_remark(files) if files and issubclass(domain_type, RemarksOnConfig) else None
     return domain_type(domain_type.configure(own, files, task)), paths, () if remark is None else (remark,)
+
+
+def _unknown_setting(key: str, tables: Sequence[type[Config]], model: str, spec: TensorSpec) -> str:
+    """The text for a setting that neither domain, model nor training have, but maybe other models for such data."""
+    others = [name for name in MODELS if MODELS[name].layout is spec.layout and has_key(model_classes(name)[1], key)]
+    if others:
+        return f"model {model} has no setting {key}; models with it: {', '.join(others)}."
+    return unknown_name("setting", key, [name for table in tables for name in table.model_fields])
 
 
 def _chosen_model(

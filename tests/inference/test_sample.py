@@ -81,6 +81,7 @@ def test_a_low_top_p_draws_what_is_most_probable(music: TrainedModel) -> None:
         ({"top_p": 1.5}, "top_p is above 0 and at most 1, got 1.5"),
         ({"length": 0}, "length is 1 bar or more, got 0"),
         ({"count": 900, "length": 1000}, "900 pieces of 500 windows are more than 10000"),
+        ({"label": 7}, "label is text, such as '7', got int"),
         ({"chords": "C", "label": "7"}, r"or a label \(pictures and notes\), not both"),
     ],
 )

@@ -113,6 +113,13 @@ def test_of_two_processes_in_one_folder_the_second_is_told(tmp_path: Path) -> No
     train(tmp_path / "run", resume=True)
 
 
+def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(MusicaeError, match="is a file, and a run is a folder"):
+        train(tmp_path / "run", stop_at=3)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
 def test_a_folder_that_another_process_took_meanwhile_is_not_written_over(tmp_path: Path) -> None:
     from musicae.training.experiment import Experiment
 
