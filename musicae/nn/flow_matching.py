@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.nn.latent import Posterior
-from musicae.nn.layers import begins_step, draw_rows, summed_over_processes
+from musicae.nn.layers import attended, begins_step, draw_rows, summed_over_processes
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ModulatedBlock(nn.Module):
     def _attended(self, y: Tensor) -> Tensor:
         joined = self.to_query_key_value(y).unflatten(-1, (3, self.heads, -1))
         query, key, value = joined.permute(2, 0, 3, 1, 4)
-        return self.join_heads(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        return self.join_heads(attended(query, key, value))
 
 
 class FlowMatching(nn.Module):
