@@ -13,12 +13,11 @@ from torch import Generator, Tensor
 
 
 @runtime_checkable
-class RemarksOnConfig(Protocol):
-    """A domain whose `configure` has to choose if the files differ, and can say what it chose."""
+class RemarksOnFiles(Protocol):
+    """A domain that may not take files as they are, and can say what it makes of them."""
 
-    @staticmethod
-    def config_remark(files: Sequence[Path]) -> str | None:
-        """A sentence on what `configure` takes from the files; None if they are all alike."""
+    def remark_on(self, files: Sequence[Path]) -> str | None:
+        """A sentence on what the domain, configured for them, makes of files; None if it takes them as they are."""
 
 
 @runtime_checkable

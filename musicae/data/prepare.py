@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicae.capabilities import RemarksOnConfig
+from musicae.capabilities import RemarksOnFiles
 from musicae.config import read_config
 from musicae.data.dataset import SPLITS, open_dataset
 from musicae.data.files import Prepared, describe_skipped, find_files, prepare_store
@@ -47,9 +47,9 @@ def inspect_files(
     files = find_files(reader or domain_type(own), paths)
     paths_found = [path for _, path in files]
     if reader is None:
-        if remark := _config_remark(domain_type, paths_found):
-            yield remark
         reader = domain_type(domain_type.configure(own, paths_found))
+        if remark := _remark(reader, paths_found):
+            yield remark
     examples, used, damaged, skipped = 0, 0, {}, Counter[str]()
     for name, reading in read_all(reader, files):
         if isinstance(reading, DamagedFileError):
@@ -135,7 +135,8 @@ def _resolve(
     own = read_config(domain_type.Config, dict(settings), f"{domain_name} setting")
     places = [locate(path, domain_name) for path in paths]
     files = [path for _, path in find_files(domain_type(own), places)]
-    return domain_type(domain_type.configure(own, files)), places, _config_remark(domain_type, files)
+    domain = domain_type(domain_type.configure(own, files))
+    return domain, places, _remark(domain, files)
 
 
 def _left_out(report: ReadReport) -> Iterator[str]:
@@ -172,9 +173,9 @@ def _describe_reading(name: str, reading: Reading) -> Iterator[str]:
     yield from (f"  left out: {count} × {reason}" for reason, count in reading.skipped.items())
 
 
-def _config_remark(domain_type: type[Domain], files: Sequence[Path]) -> str | None:
-    """What the settings take from files that differ, such as the commonest size of pictures."""
-    return domain_type.config_remark(files) if files and issubclass(domain_type, RemarksOnConfig) else None
+def _remark(domain: Domain, files: Sequence[Path]) -> str | None:
+    """What a domain makes of files, such as the size that it brings pictures to."""
+    return domain.remark_on(files) if files and isinstance(domain, RemarksOnFiles) else None
 
 
 def _others(domain: Domain, paths: Sequence[Path], files: Sequence[Path]) -> int:

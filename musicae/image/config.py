@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -71,10 +72,12 @@ class Survey(NamedTuple):
     Attributes:
         sizes: size that a model would have for a picture → number of pictures.
         channels: 1 or 3 → number of pictures.
+        sides: width and height → number of pictures.
     """
 
     sizes: Counter[int]
     channels: Counter[int]
+    sides: Counter[tuple[int, int]]
 
     def commonest(self) -> tuple[int, int] | None:
         """`(size, channels)`; None where nothing could be read."""
@@ -82,17 +85,27 @@ class Survey(NamedTuple):
             return None
         return self.sizes.most_common(1)[0][0], self.channels.most_common(1)[0][0]
 
-    def remark(self) -> str | None:
-        """A remark for people if the pictures differ; None if they are all alike."""
-        found = self.commonest()
-        if found is None or len(self.sizes) == len(self.channels) == 1:
+    def remark(self, size: int, channels: int, *, crops: bool) -> str | None:
+        """What a model makes of the pictures, for people; None if they are all as it takes them.
+
+        Args:
+            size, channels: of the model's pictures.
+            crops: whether it takes squares out of larger pictures.
+        """
+        if not self.sides or (set(self.sides) == {(size, size)} and set(self.channels) == {channels}):
             return None
-        size, channels = found
-        colour = "grey" if channels == 1 else "colour"
-        alike = f"{self.sizes[size]} of {self.sizes.total()} pictures looked at suit a size of {size}"
+        (least, *_), most = sorted(self.sides, key=prod), max(self.sides, key=prod)
+        found = f"{self.sides.total()} picture{'s' * (self.sides.total() > 1)} looked at, "
+        found += (
+            f"{most[0]}×{most[1]} pixels"
+            if least == most
+            else f"from {least[0]}×{least[1]} to {most[0]}×{most[1]} pixels"
+        )
         if len(self.channels) > 1:
-            alike += f", {self.channels[channels]} of {self.channels.total()} are {colour}"
-        return f"{alike}: every picture is brought to {size}×{size} {colour}, unless size= and channels= say otherwise"
+            found += f", {self.channels[1]} of them grey"
+        made = f"{size}×{size} {'grey' if channels == 1 else 'colour'}"
+        made = f"each is cut into squares of {made}" if crops else f"the middle square of each is brought to {made}"
+        return f"{found}: {made}; size= and channels= change that"
 
 
 def survey_files(files: Sequence[Path]) -> Survey:
@@ -101,7 +114,7 @@ def survey_files(files: Sequence[Path]) -> Survey:
     A photograph counts for a size of 64 pixels, or its short side if that is less; a set's pictures for their own size.
     Damaged files are left out; reading the data reports them.
     """
-    sizes, channels = Counter[int](), Counter[int]()
+    sizes, channels, sides = Counter[int](), Counter[int](), Counter[tuple[int, int]]()
     colourful: list[Path] = []
     for path in files[:: -(-len(files) // _MOST_HEADERS) or 1]:
         try:
@@ -109,11 +122,13 @@ def survey_files(files: Sequence[Path]) -> Survey:
                 count, planes, height, width = known.shape(path)
                 sizes[_own_size(height, width)] += count
                 channels[planes] += count
+                sides[width, height] += count
                 continue
             width, height, may_have_colours = header_of(path)
         except (DamagedFileError, PictureTooLargeError):
             continue
         sizes[max(min(width, height, _PICTURE_SIZE), SMALLEST)] += 1
+        sides[width, height] += 1
         if may_have_colours:
             colourful.append(path)
         else:
@@ -129,23 +144,25 @@ def survey_files(files: Sequence[Path]) -> Survey:
         share = decoded[True] / decoded.total() if decoded else 1.0
         channels[3] += round(share * len(colourful))
         channels[1] += len(colourful) - round(share * len(colourful))
-    return Survey(+sizes, +channels)
+    return Survey(+sizes, +channels, sides)
 
 
 def survey_items(items: Sequence[Picture | np.ndarray]) -> Survey:
     """As `survey_files`, for rows of an array (their own size) and pictures in memory (64 pixels at most)."""
-    sizes, channels = Counter[int](), Counter[int]()
+    sizes, channels, sides = Counter[int](), Counter[int](), Counter[tuple[int, int]]()
     for item in items:
         if isinstance(item, Picture):
             sizes[max(min(item.width, item.height, _PICTURE_SIZE), SMALLEST)] += 1
+            sides[item.width, item.height] += 1
             pixels = item.array
             grey = pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
             channels[1 if grey else 3] += 1
         else:
             height, width, planes = checked_pixels(np.asarray(item)[None]).shape[1:]
             sizes[_own_size(height, width)] += 1
+            sides[width, height] += 1
             channels[1 if planes == 1 else 3] += 1
-    return Survey(sizes, channels)
+    return Survey(sizes, channels, sides)
 
 
 def filled_in(config: ImageConfig, files: Sequence[Path], task: str) -> ImageConfig:

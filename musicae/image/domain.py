@@ -82,7 +82,7 @@ class ImageDomain(Domain):
         """Fills in size, channels, classes and likelihood with what is most frequent among the files.
 
         No files: the digits' 8×8, grey. A set's file: its own size and channels. Pictures: 64 pixels, or the short
-        side if that is less; colour if any pixel has one. See `config_remark`.
+        side if that is less; colour if any pixel has one. See `remark_on`.
         """
         assert isinstance(config, ImageConfig)
         return filled_in(config, files, task)
@@ -105,10 +105,9 @@ class ImageDomain(Domain):
         assert isinstance(config, ImageConfig)
         return filled_in_by_items(config, items, labels, task)
 
-    @staticmethod
-    def config_remark(files: Sequence[Path]) -> str | None:
-        """Says which size and colour `configure` takes where the files are not all alike; None where they are."""
-        return survey_files(files).remark()
+    def remark_on(self, files: Sequence[Path]) -> str | None:
+        """Says to which size and colour pictures are brought; None where all of them have both."""
+        return survey_files(files).remark(self.size, self.channels, crops=bool(self.config.crops))
 
     @property
     def spec(self) -> TensorSpec:

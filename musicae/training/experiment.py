@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from musicae.atomic_io import free_path
-from musicae.capabilities import RemarksOnConfig
+from musicae.capabilities import RemarksOnFiles
 from musicae.config import Config, has_key, read_config
 from musicae.data.arrays import InMemory, is_in_memory
 from musicae.data.dataset import DataSet, load_dataset, split_of_run
@@ -345,8 +345,9 @@ def _domain_for(
     places = () if data is None else (data,) if isinstance(data, (str, Path)) else tuple(data)
     paths = tuple(locate(Path(place), domain_type.name) for place in places)
     files = [path for _, path in find_files(domain_type(own), paths)] if paths else []
-    remark = domain_type.config_remark(files) if files and issubclass(domain_type, RemarksOnConfig) else None
-    return domain_type(domain_type.configure(own, files, task)), paths, () if remark is None else (remark,)
+    domain = domain_type(domain_type.configure(own, files, task))
+    remark = domain.remark_on(files) if files and isinstance(domain, RemarksOnFiles) else None
+    return domain, paths, () if remark is None else (remark,)
 
 
 def _unknown_setting(key: str, tables: Sequence[type[Config]], model: str, spec: TensorSpec) -> str:

@@ -351,11 +351,15 @@ def test_the_commonest_size_and_colour_decide_and_it_is_said(tmp_path):
     files = sorted(tmp_path.glob("*.png"))
     config = ImageDomain.configure(ImageConfig(), files)
     assert (config.size, config.channels) == (30, 3)
-    remark = ImageDomain.config_remark(files)
-    assert "5 of 7" in remark
+    domain = ImageDomain(config)
+    remark = domain.remark_on(files)
+    assert remark.startswith("7 pictures looked at, from 10×10 to 300×200 pixels, 2 of them grey: the middle square of")
     assert "30×30 colour" in remark
-    assert ImageDomain.config_remark(files[1:4]) is None
-    assert ImageDomain.config_remark([]) is None
+    assert "cut into squares of 30×30 colour" in ImageDomain(config.model_copy(update={"crops": True})).remark_on(files)
+    assert domain.remark_on([]) is None
+    squares = ImageDomain(ImageConfig(size=10, channels=1))
+    assert squares.remark_on([tmp_path / "c.png"]) is None
+    assert squares.remark_on([tmp_path / "a.png"]).startswith("1 picture looked at, 300×200 pixels: the middle square")
 
 
 def test_a_set_counts_with_all_its_pictures(tmp_path):
