@@ -16,11 +16,10 @@ from torch import Tensor
 
 from musicae.models.autoencoder import Autoencoder, Loss
 from musicae.models.sizes import Depth, ModelConfig, Width
-from musicae.nn.flow_matching import GRIDS, VECTORS, FlowMatching
+from musicae.nn.flow_matching import FlowMatching
 from musicae.nn.latent import Posterior
 from musicae.nn.quantisation import DiscreteLatent
 from musicae.nn.token_prior import TokenPrior
-from musicae.spec import Layout
 
 if TYPE_CHECKING:
     from musicae.nn.phrase_prior import PhrasePrior
@@ -90,7 +89,7 @@ class SecondStage(Autoencoder):
             classes=0 if spec.condition is None else spec.condition[1],
             **settings,
             steps=spec.condition[0] if config.flow_follows_steps and spec.condition is not None else 0,
-            schedule=VECTORS if len(self.latent_shape) == 1 or spec.layout is Layout.STEPS else GRIDS,
+            grid=self.latent_shape[1:] if len(self.latent_shape) == 3 else None,
         )
 
     @property

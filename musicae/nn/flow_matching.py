@@ -6,7 +6,8 @@ noise becomes the mean of a posterior, along straight lines (Lipman et al., 2023
 Modeling"; Liu et al., 2023, "Flow Straight and Fast"). It predicts the code at the end of the line. Vector codes are
 measured in units of the posterior's deviation: the decoder hears no smaller difference, so most of what matters is
 decided where there is as much noise as code, and there most of the training takes place (`VECTORS`). Grids of codes are
-measured in their own deviation (`GRIDS`).
+measured in their own deviation (`GRIDS`); their cells know their places from the start, and enter and leave the network
+through convolutions, so that neighbours fit together after few updates.
 
 A code may consist of several in a row, which attend to each other, and of which some may be known. It may be asked for
 by a label; then its draws are extrapolated away from those without (Ho & Salimans, 2021, "Classifier-Free Diffusion
@@ -52,6 +53,18 @@ class Schedule:
     time_deviation: float
     least_rest: float
     with_known: float
+
+    def predicted(self, x: Tensor, time: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a network predicts of codes at some times, `(batch, 1, 1)`, from what they are mixed with.
+
+        Codes of deviation 1 have a best linear guess; the network sees and gives numbers of deviation 1, and learns
+        what the guess lacks (Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models").
+        Of other codes it predicts all.
+        """
+        if self.by_posterior:
+            return network(x)
+        power = time.square() + (1 - time).square()
+        return time / power * x + (1 - time) * power.rsqrt() * network(power.rsqrt() * x)
 
 
 VECTORS = Schedule(
@@ -111,6 +124,36 @@ class ModulatedBlock(nn.Module):
         return self.join_heads(attended(query, key, value))
 
 
+class CellConvolution(nn.Conv2d):
+    """A 3 × 3 convolution over the cells of a grid, `(batch, cells, inputs)` → `(batch, cells, outputs)`.
+
+    Args:
+        inputs, outputs: numbers of a cell.
+        grid: height and width.
+    """
+
+    def __init__(self, inputs: int, outputs: int, grid: tuple[int, int]) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+        self.grid = grid
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2).unflatten(2, self.grid)).flatten(2).transpose(1, 2)
+
+
+def _projection(inputs: int, outputs: int, grid: tuple[int, int] | None) -> nn.Module:
+    """What leads to the network's width and back; of a grid, what is next to each other is to fit together."""
+    return nn.Linear(inputs, outputs) if grid is None else CellConvolution(inputs, outputs, grid)
+
+
+def _places(height: int, width: int, numbers: int) -> Tensor:
+    """Sines and cosines of row and column, `(height · width, numbers)`: neighbours are alike from the start."""
+    count = numbers // 4
+    waves = math.pi / 2 * max(height, width, 2) ** -(torch.arange(count) / max(1, count - 1))
+    rows, columns = (torch.arange(side)[:, None] * waves for side in (height, width))
+    of_rows, of_columns = (torch.cat([angles.sin(), angles.cos()], 1) for angles in (rows, columns))
+    return torch.cat([of_rows.repeat_interleave(width, 0), of_columns.repeat(height, 1)], 1)
+
+
 class FlowMatching(nn.Module):
     """Draws codes `(positions · size,)`.
 
@@ -120,8 +163,8 @@ class FlowMatching(nn.Module):
         classes: of the condition; 0 for none.
         steps: of the condition, where each counts, as of chords; 0: its first class says all, as of a time signature.
         labels: how many there are; 0 for none.
-        width, blocks: of the network.
-        schedule: of times.
+        width, blocks: of the network; of a grid a width that is a multiple of 4.
+        grid: height and width, where the codes in a row are the cells of a grid, row by row.
     """
 
     HEADS = 8
@@ -131,13 +174,15 @@ class FlowMatching(nn.Module):
 
     def __init__(
         self, positions: int, size: int, *, classes: int, labels: int, width: int, blocks: int, steps: int = 0,
-        schedule: Schedule = VECTORS,
+        grid: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.positions, self.size, self.labels, self.schedule = positions, size, labels, schedule
+        self.positions, self.size, self.labels = positions, size, labels
+        self.schedule = schedule = VECTORS if grid is None else GRIDS
         heads = self.HEADS if positions > 1 else 0
-        self.input_projection = nn.Linear(size, width)
-        self.position = nn.Parameter(torch.randn(positions, width).mul_(0.02))
+        self.input_projection = _projection(size, width, grid)
+        places = torch.randn(positions, width).mul_(0.02) if grid is None else _places(*grid, width)
+        self.position = nn.Parameter(places)
         self.known = nn.Parameter(torch.randn(width).mul_(0.02))
         self.of_class = nn.Embedding(max(1, classes), width)
         self.of_step: nn.Embedding | None = None
@@ -148,7 +193,7 @@ class FlowMatching(nn.Module):
         self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Linear(width, (2 if heads else 1) * 3 * width)
         self.blocks = nn.ModuleList(ModulatedBlock(width, heads) for _ in range(blocks))
-        self.output_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
+        self.output_projection = nn.Sequential(nn.LayerNorm(width), _projection(width, size, grid))
         for layer in (self.modulation, self.output_projection[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -186,10 +231,16 @@ class FlowMatching(nn.Module):
         angle = time[:, None] * exponents.exp()
         asked = self.time(torch.cat([angle.sin(), angle.cos()], 1)) + of_class + of_label
         modulation = self.modulation(F.silu(asked)).unflatten(1, (1, -1, 3, len(self.known)))
-        hidden = self.input_projection(x) + self.position + known.unsqueeze(-1) * self.known + of_label.unsqueeze(1)
-        for block in self.blocks:
-            hidden = block(hidden, modulation)
-        return self.output_projection(hidden)
+        is_known, of_label = known.unsqueeze(-1), of_label.unsqueeze(1)
+
+        def network(mixed: Tensor) -> Tensor:
+            hidden = self.input_projection(mixed) + self.position + is_known * self.known + of_label
+            for block in self.blocks:
+                hidden = block(hidden, modulation)
+            projected: Tensor = self.output_projection(hidden)
+            return projected
+
+        return self.schedule.predicted(x, time[:, None, None], network)
 
     def _of_condition(self, condition: Tensor | None, rows: int) -> Tensor:
         """What the condition adds, `(batch, width)`."""

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import distributed
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from musicae.nn.flow_matching import GRIDS, FlowMatching
+from musicae.nn.flow_matching import CellConvolution, FlowMatching
 from musicae.nn.latent import Posterior
 
 SIZE, DEVIATION = 3, 0.5
@@ -159,10 +159,25 @@ def test_scales_that_are_not_positive_are_refused():
         flow.check_weights()
 
 
+def test_cells_of_a_grid_hear_their_neighbours_and_know_their_place() -> None:
+    convolution = CellConvolution(1, 1, (3, 4))
+    torch.nn.init.ones_(convolution.weight)
+    torch.nn.init.zeros_(convolution.bias)
+    cells = torch.zeros(1, 12, 1)
+    cells[0, 1 * 4 + 3] = 1  # row 1, the last column
+    heard = convolution(cells).view(3, 4)
+    assert torch.equal(heard, torch.tensor([[0.0, 0, 1, 1]] * 3))
+    flow = FlowMatching(12, SIZE, classes=0, labels=0, width=32, blocks=1, grid=(3, 4))
+    places = flow.position.detach()
+    likeness = torch.cosine_similarity(places[:, None], places[None], dim=2).view(3, 4, 3, 4)
+    assert likeness[1, 1, 1, 2] > likeness[1, 1, 1, 3] and likeness[0, 0, 1, 0] > likeness[0, 0, 2, 0]
+    assert float(torch.cdist(places, places).fill_diagonal_(1).min()) > 0.1
+
+
 def test_precise_codes_of_pictures_are_drawn_as_they_are_spread() -> None:
     """Codes 50 times as far apart as their noise, of two kinds; each number's spread and sign are drawn."""
     torch.manual_seed(0)
-    flow = FlowMatching(4, 2, classes=0, labels=2, width=32, blocks=2, schedule=GRIDS).train()
+    flow = FlowMatching(4, 2, classes=0, labels=2, width=32, blocks=2, grid=(2, 2)).train()
     generator = torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
 
