@@ -188,18 +188,16 @@ class StudentT(Gaussian):
     """Real values with a standard deviation of each example's own, spread around a learned one.
 
     The multivariate t distribution (Kotz & Nadarajah, 2004, "Multivariate t Distributions and Their
-    Applications"), with a
-    tenth of a degree of freedom for each number. The logarithm of an example's squared error counts, and not the
-    error, so that what is easy to restore counts as much as what is hard: nearly the mean PSNR, which restorers are
-    judged by.
+    Applications"). The logarithm of an example's squared error counts, and not the error, so that what is easy to
+    restore counts as much as what is hard: nearly the mean PSNR, which restorers are judged by. That holds down to an
+    error which `spec.freedom`, the degrees of freedom for each number, sets: with 1 it is near the usual error, with
+    0.1 far below it. Where some examples are nearly perfect it has to be large, or they are all that counts.
     """
-
-    FREEDOM_SHARE = 0.1
 
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         count = target[0].numel()
-        freedom = self.FREEDOM_SHARE * count
+        freedom = self.spec.freedom * count
         error = (parameters - target).flatten(1).pow(2).sum(1) * torch.exp(-2 * self.log_sigma)
         constant = (
             math.lgamma((freedom + count) / 2) - math.lgamma(freedom / 2) - 0.5 * count * math.log(freedom * math.pi)
@@ -208,7 +206,7 @@ class StudentT(Gaussian):
 
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The deviation's distribution is approximated (Wilson & Hilferty, 1931), within 3% for 64 numbers or more."""
-        freedom = self.FREEDOM_SHARE * parameters[0].numel()
+        freedom = self.spec.freedom * parameters[0].numel()
         one = (len(parameters), *[1] * (parameters.dim() - 1))
         draw = torch.randn(one, generator=generator, device=parameters.device, dtype=parameters.dtype)
         spread = 2 / (9 * freedom)

@@ -75,6 +75,7 @@ class TensorSpec:
         layout: `grid` or `steps`.
         shape: grid: `(channels, height, width)`; steps: `(steps, columns)`.
         likelihood: a name in `musicae.likelihoods.LIKELIHOODS`: the decoder's distribution.
+        freedom: of the likelihood `student_t`: its degrees of freedom for each number of an example.
         vocabulary: steps only: number of symbols of each stream; empty for grids.
         values: steps only: the columns behind the streams.
         correction: how a restorer's output corrects its input: `add` (added to a picture), `mask` (multiplied with a
@@ -91,6 +92,7 @@ class TensorSpec:
     layout: Layout
     shape: tuple[int, ...]
     likelihood: str
+    freedom: float = 0.1
     vocabulary: tuple[int, ...] = ()
     values: tuple[ValueColumn, ...] = ()
     correction: str = "add"

@@ -33,8 +33,9 @@ def test_gaussian_log_probability_is_that_of_torch():
     torch.testing.assert_close(likelihood.log_prob(mean, target), expected, atol=1e-3, rtol=1e-5)
 
 
-def test_student_t_log_probability_is_that_of_scipy():
-    likelihood = StudentT(TensorSpec(**GRID, likelihood="student_t"))
+@pytest.mark.parametrize("freedom", [0.1, 1.0])
+def test_student_t_log_probability_is_that_of_scipy(freedom):
+    likelihood = StudentT(TensorSpec(**GRID, likelihood="student_t", freedom=freedom))
     count = math.prod(GRID["shape"])
     torch.manual_seed(0)
     estimate, target = torch.randn(2, 3, *GRID["shape"])
@@ -42,7 +43,7 @@ def test_student_t_log_probability_is_that_of_scipy():
     scored = likelihood.log_prob(estimate, target).detach()
     for row in range(3):
         expected = multivariate_t.logpdf(
-            target[row].flatten(), estimate[row].flatten(), shape * np.eye(count), df=0.1 * count
+            target[row].flatten(), estimate[row].flatten(), shape * np.eye(count), df=freedom * count
         )
         assert float(scored[row]) == pytest.approx(expected, rel=1e-5)
 
@@ -55,6 +56,11 @@ def test_student_t_learns_as_much_from_an_example_with_a_tenth_of_the_error():
     (-likelihood.log_prob(estimate, torch.zeros_like(estimate)).sum()).backward()
     hard, easy = estimate.grad.flatten(1).norm(dim=1)
     assert float(easy / hard) == pytest.approx(10, rel=0.01)  # of a Gaussian a tenth
+    more = StudentT(TensorSpec(layout=Layout.GRID, shape=(1, 64, 64), likelihood="student_t", freedom=1000.0))
+    again = torch.cat([error, 0.1 * error]).requires_grad_()
+    (-more.log_prob(again, torch.zeros_like(again)).sum()).backward()
+    hard, easy = again.grad.flatten(1).norm(dim=1)
+    assert float(easy / hard) == pytest.approx(0.1, rel=0.01)
     drawn = likelihood.sample(torch.zeros(4000, 1, 8, 8), torch.Generator().manual_seed(0)).detach()
     freedom = 0.1 * 64
     expected = float(likelihood.log_sigma.detach().exp()) * (freedom / (freedom - 2)) ** 0.5

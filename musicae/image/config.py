@@ -36,6 +36,7 @@ class ImageConfig(DomainConfig):
     channels: Literal[1, 3] | None = None  # grey or colour
     # None: bernoulli for grey, gaussian for colour and to restore.
     likelihood: Literal["bernoulli", "gaussian", "student_t", "discretised_logistic"] | None = None
+    freedom: float = Field(default=0.1, ge=0.01, le=100)  # of student_t; more: what is easy counts less
     binarised: bool = False  # whether each pixel is drawn black or white, grey being the probability of white
     labels: bool = False  # whether the model is given each picture's class: its sub-folder, or its set's label
     # Their names, fewer than five times as many as the largest set has; if there are any, a picture is stored with its

@@ -115,7 +115,8 @@ class ImageDomain(Domain):
         shape = (self.channels, self.size, self.size)
         condition = (1, len(self.classes) + 1) if self.config.labels else None
         likelihood = cast(str, self.config.likelihood)
-        return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=likelihood, condition=condition)
+        freedom = self.config.freedom
+        return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=likelihood, freedom=freedom, condition=condition)
 
     # media objects
 
