@@ -190,14 +190,15 @@ class StudentT(Gaussian):
     The multivariate t distribution (Kotz & Nadarajah, 2004, "Multivariate t Distributions and Their
     Applications"). The logarithm of an example's squared error counts, and not the error, so that what is easy to
     restore counts as much as what is hard: nearly the mean PSNR, which restorers are judged by. That holds down to an
-    error which `spec.freedom`, the degrees of freedom for each number, sets: with 1 it is near the usual error, with
-    0.1 far below it. Where some examples are nearly perfect it has to be large, or they are all that counts.
+    error k that is learned: with f degrees of freedom for each number, the mean of k / (k + squared error) becomes
+    f / (1 + f). So k is near the median of the errors for f = 1, and near their lowest tenth for 0.1. Where some
+    examples are nearly perfect, f / (1 + f) has to be well above their share, or the model cares for little else.
     """
 
     @in_float32
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         count = target[0].numel()
-        freedom = self.spec.freedom * count
+        freedom = self.spec.degrees_of_freedom * count
         error = (parameters - target).flatten(1).pow(2).sum(1) * torch.exp(-2 * self.log_sigma)
         constant = (
             math.lgamma((freedom + count) / 2) - math.lgamma(freedom / 2) - 0.5 * count * math.log(freedom * math.pi)
@@ -205,8 +206,8 @@ class StudentT(Gaussian):
         return constant - count * self.log_sigma - 0.5 * (freedom + count) * torch.log1p(error / freedom)
 
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The deviation's distribution is approximated (Wilson & Hilferty, 1931), within 3% for 64 numbers or more."""
-        freedom = self.spec.freedom * parameters[0].numel()
+        """The deviation's distribution is approximated (Wilson & Hilferty, 1931), within 3% from 6 degrees on."""
+        freedom = self.spec.degrees_of_freedom * parameters[0].numel()
         one = (len(parameters), *[1] * (parameters.dim() - 1))
         draw = torch.randn(one, generator=generator, device=parameters.device, dtype=parameters.dtype)
         spread = 2 / (9 * freedom)

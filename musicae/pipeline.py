@@ -302,9 +302,10 @@ def condition_text(
     Raises:
         ValueError: of music and of pictures or sound at once, or one of them is no text.
     """
-    for name, value in (("chords", chords), ("label", label), ("time_signature", time_signature)):
+    given = (("chords", chords, "C F G C"), ("label", label, "7"), ("time_signature", time_signature, "3/4"))
+    for name, value, example in given:
         if value is not None and not isinstance(value, str):
-            raise ValueError(f"{name} is text, such as {str(value)!r}, got {type(value).__name__}")
+            raise ValueError(f"{name} is text, such as {example!r}, got {type(value).__name__}")
     note = [f"{name} {value:g}" for name, value in (("pitch", pitch), ("velocity", velocity)) if value is not None]
     if (label is not None or note) and (chords is not None or time_signature is not None):
         raise ValueError("give chords or a time signature (music), or a label (pictures and notes), not both")

@@ -75,7 +75,7 @@ class TensorSpec:
         layout: `grid` or `steps`.
         shape: grid: `(channels, height, width)`; steps: `(steps, columns)`.
         likelihood: a name in `musicae.likelihoods.LIKELIHOODS`: the decoder's distribution.
-        freedom: of the likelihood `student_t`: its degrees of freedom for each number of an example.
+        degrees_of_freedom: of the likelihood `student_t`, for each number of an example.
         vocabulary: steps only: number of symbols of each stream; empty for grids.
         values: steps only: the columns behind the streams.
         correction: how a restorer's output corrects its input: `add` (added to a picture), `mask` (multiplied with a
@@ -92,7 +92,7 @@ class TensorSpec:
     layout: Layout
     shape: tuple[int, ...]
     likelihood: str
-    freedom: float = 0.1
+    degrees_of_freedom: float = 0.1
     vocabulary: tuple[int, ...] = ()
     values: tuple[ValueColumn, ...] = ()
     correction: str = "add"
@@ -113,6 +113,8 @@ class TensorSpec:
             raise ValueError(f"segments of {self.segment} steps with a condition have the longest of their lengths")
         if self.segment_steps and self.condition is not None and self.condition[1] % len(self.segment_steps):
             raise ValueError(f"{self.condition[1]} classes are no {len(self.segment_steps)} equal runs")
+        if not self.degrees_of_freedom > 0:
+            raise ValueError(f"degrees of freedom are positive, got {self.degrees_of_freedom}")
         if self.correction not in ("add", "mask", "extend"):
             raise ValueError(f"correction is 'add', 'mask' or 'extend', got {self.correction!r}")
         if self.segment and (self.layout is Layout.GRID or self.shape[0] % self.segment):

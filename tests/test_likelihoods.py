@@ -35,7 +35,7 @@ def test_gaussian_log_probability_is_that_of_torch():
 
 @pytest.mark.parametrize("freedom", [0.1, 1.0])
 def test_student_t_log_probability_is_that_of_scipy(freedom):
-    likelihood = StudentT(TensorSpec(**GRID, likelihood="student_t", freedom=freedom))
+    likelihood = StudentT(TensorSpec(**GRID, likelihood="student_t", degrees_of_freedom=freedom))
     count = math.prod(GRID["shape"])
     torch.manual_seed(0)
     estimate, target = torch.randn(2, 3, *GRID["shape"])
@@ -56,7 +56,9 @@ def test_student_t_learns_as_much_from_an_example_with_a_tenth_of_the_error():
     (-likelihood.log_prob(estimate, torch.zeros_like(estimate)).sum()).backward()
     hard, easy = estimate.grad.flatten(1).norm(dim=1)
     assert float(easy / hard) == pytest.approx(10, rel=0.01)  # of a Gaussian a tenth
-    more = StudentT(TensorSpec(layout=Layout.GRID, shape=(1, 64, 64), likelihood="student_t", freedom=1000.0))
+    more = StudentT(
+        TensorSpec(layout=Layout.GRID, shape=(1, 64, 64), likelihood="student_t", degrees_of_freedom=1000.0)
+    )
     again = torch.cat([error, 0.1 * error]).requires_grad_()
     (-more.log_prob(again, torch.zeros_like(again)).sum()).backward()
     hard, easy = again.grad.flatten(1).norm(dim=1)

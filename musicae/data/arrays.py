@@ -176,12 +176,11 @@ def _example_and_label(row: Mapping[str, Any], class_names: Sequence[str]) -> tu
     """The example of a row with named columns, and its label if it has one."""
     column = _label_column(row)
     examples = [name for name, value in row.items() if name != column and not _is_plain(value)]
-    empty = [name for name, value in row.items() if name != column and value is None]
-    if empty and not examples:
-        raise ValueError(f"an item has no {' and no '.join(map(str, empty))}, or None")
     if len(examples) != 1:
+        nothing = [str(name) for name, value in row.items() if name != column and value is None]
+        hint = f" (in this one {' and '.join(nothing)} is None; leave such rows out)" if nothing else ""
         raise ValueError(
-            f"an item is a dictionary with {', '.join(map(str, row))}; give one column, such as dataset['image']"
+            f"an item is a dictionary with {', '.join(map(str, row))}; give one column, such as dataset['image']{hint}"
         )
     label = None if column is None else row[column]
     return row[examples[0]], None if label is None else _label(label, class_names)
@@ -192,13 +191,14 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (str, int, float, list, type(None))) or getattr(value, "ndim", None) == 0
 
 
-def _label(value: Any, class_names: Sequence[str]) -> str:
+def _label(value: Any, class_names: Sequence[str]) -> str | None:
+    """A label's name; None for a negative number where classes have names, as in test sets without labels."""
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and value.ndim == 0:
         value = value.item()
     if class_names and isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value < len(class_names):
-            raise ValueError(f"an item has the label {value}, and the data have names for {len(class_names)} classes")
-        return class_names[value]
+        if value >= len(class_names):
+            raise ValueError(f"an item has the label {value}, and the data name {len(class_names)} classes, from 0 on")
+        return class_names[value] if value >= 0 else None
     if isinstance(value, (str, int)):
         return str(value)
     raise ValueError(f"expected a label that is text or a whole number, got {type(value).__name__}")

@@ -130,7 +130,7 @@ def prepare_lines(
 def _resolve(
     domain_name: str, paths: Sequence[Path], settings: Mapping[str, Any]
 ) -> tuple[Domain, list[Path], str | None]:
-    """The domain as `train` would build it for these files, their paths, and a remark on files that differ."""
+    """The domain as `train` would build it for these files, their paths, and a remark on what becomes of them."""
     domain_type = domain_class(domain_name)
     own = read_config(domain_type.Config, dict(settings), f"{domain_name} setting")
     places = [locate(path, domain_name) for path in paths]

@@ -36,7 +36,8 @@ class ImageConfig(DomainConfig):
     channels: Literal[1, 3] | None = None  # grey or colour
     # None: bernoulli for grey, gaussian for colour and to restore.
     likelihood: Literal["bernoulli", "gaussian", "student_t", "discretised_logistic"] | None = None
-    freedom: float = Field(default=0.1, ge=0.01, le=100)  # of student_t; more: what is easy counts less
+    # Of student_t, for each number of a picture; more: what is nearly right counts less. None: 0.1.
+    degrees_of_freedom: float | None = Field(default=None, ge=0.01, le=100)
     binarised: bool = False  # whether each pixel is drawn black or white, grey being the probability of white
     labels: bool = False  # whether the model is given each picture's class: its sub-folder, or its set's label
     # Their names, fewer than five times as many as the largest set has; if there are any, a picture is stored with its
@@ -95,18 +96,23 @@ class Survey(NamedTuple):
         """
         if not self.sides or (set(self.sides) == {(size, size)} and set(self.channels) == {channels}):
             return None
-        (least, *_), most = sorted(self.sides, key=prod), max(self.sides, key=prod)
-        found = f"{self.sides.total()} picture{'s' * (self.sides.total() > 1)} looked at, "
-        found += (
-            f"{most[0]}×{most[1]} pixels"
-            if least == most
-            else f"from {least[0]}×{least[1]} to {most[0]}×{most[1]} pixels"
-        )
+        count = self.sides.total()
+        ordered = sorted(self.sides, key=lambda sides: (prod(sides), sides))
+        least, most = ordered[0], ordered[-1]
+        found = f"{count} picture{'s' * (count > 1)} looked at, "
+        found += f"from {_by(least)} to {_by(most)} pixels" if least != most else f"{_by(most)} pixels"
         if len(self.channels) > 1:
-            found += f", {self.channels[1]} of them grey"
-        made = f"{size}×{size} {'grey' if channels == 1 else 'colour'}"
-        made = f"each is cut into squares of {made}" if crops else f"the middle square of each is brought to {made}"
-        return f"{found}: {made}; size= and channels= change that"
+            found += f", about {self.channels[1]} of them grey"
+        made = f"{_by((size, size))} {'grey' if channels == 1 else 'colour'}"
+        if crops:
+            what = f"cut into squares of {made}, the smaller ones brought to it; size=, channels= and crops="
+        else:
+            what = f"the middle square of each is brought to {made}; size= and channels="
+        return f"{found}: {what} say otherwise"
+
+
+def _by(sides: tuple[int, int]) -> str:
+    return f"{sides[0]}×{sides[1]}"
 
 
 def survey_files(files: Sequence[Path]) -> Survey:
@@ -145,7 +151,7 @@ def survey_files(files: Sequence[Path]) -> Survey:
         share = decoded[True] / decoded.total() if decoded else 1.0
         channels[3] += round(share * len(colourful))
         channels[1] += len(colourful) - round(share * len(colourful))
-    return Survey(+sizes, +channels, sides)
+    return Survey(+sizes, +channels, +sides)
 
 
 def survey_items(items: Sequence[Picture | np.ndarray]) -> Survey:
@@ -239,4 +245,7 @@ def _completed(
     if config.likelihood is None:
         # A restored picture is its input plus a correction, in pixels and not in logits.
         update["likelihood"] = "bernoulli" if channels == 1 and task == "reconstruct" else "gaussian"
+    likelihood = update.get("likelihood", config.likelihood)
+    if config.degrees_of_freedom is not None and likelihood != "student_t":
+        raise MusicaeError(f"degrees_of_freedom are of likelihood student_t, not of {likelihood}; leave them out.")
     return config.model_copy(update=update)

@@ -9,6 +9,7 @@ no networks.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -115,8 +116,9 @@ class ImageDomain(Domain):
         shape = (self.channels, self.size, self.size)
         condition = (1, len(self.classes) + 1) if self.config.labels else None
         likelihood = cast(str, self.config.likelihood)
-        freedom = self.config.freedom
-        return TensorSpec(layout=Layout.GRID, shape=shape, likelihood=likelihood, freedom=freedom, condition=condition)
+        spec = TensorSpec(layout=Layout.GRID, shape=shape, likelihood=likelihood, condition=condition)
+        degrees = self.config.degrees_of_freedom
+        return spec if degrees is None else replace(spec, degrees_of_freedom=degrees)
 
     # media objects
 

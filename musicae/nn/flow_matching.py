@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicae.nn.latent import Posterior
-from musicae.nn.layers import attended, begins_step, draw_rows, summed_over_processes
+from musicae.nn.layers import attention, begins_step, draw_rows, summed_over_processes
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """At which times a flow is trained and evaluated; 0 is noise, 1 the code.
+    """How a flow is trained and evaluated along time; 0 is noise, 1 the code.
 
     Attributes:
         by_posterior: whether codes are measured in the posterior's deviations, else in their own.
@@ -54,17 +54,17 @@ class Schedule:
     least_rest: float
     with_known: float
 
-    def predicted(self, x: Tensor, time: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
-        """What a network predicts of codes at some times, `(batch, 1, 1)`, from what they are mixed with.
+    def preconditioning(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors of the input that is kept, of the network's output and of its input, each of the shape of the times.
 
         Codes of deviation 1 have a best linear guess; the network sees and gives numbers of deviation 1, and learns
         what the guess lacks (Karras et al., 2022, "Elucidating the Design Space of Diffusion-Based Generative Models").
         Of other codes it predicts all.
         """
         if self.by_posterior:
-            return network(x)
-        power = time.square() + (1 - time).square()
-        return time / power * x + (1 - time) * power.rsqrt() * network(power.rsqrt() * x)
+            return torch.zeros_like(time), torch.ones_like(time), torch.ones_like(time)
+        scale = (time.square() + (1 - time).square()).rsqrt()
+        return time * scale.square(), (1 - time) * scale, scale
 
 
 VECTORS = Schedule(
@@ -121,7 +121,7 @@ class ModulatedBlock(nn.Module):
     def _attended(self, y: Tensor) -> Tensor:
         joined = self.to_query_key_value(y).unflatten(-1, (3, self.heads, -1))
         query, key, value = joined.permute(2, 0, 3, 1, 4)
-        return self.join_heads(attended(query, key, value))
+        return self.join_heads(attention(query, key, value))
 
 
 class CellConvolution(nn.Conv2d):
@@ -141,12 +141,17 @@ class CellConvolution(nn.Conv2d):
 
 
 def _projection(inputs: int, outputs: int, grid: tuple[int, int] | None) -> nn.Module:
-    """What leads to the network's width and back; of a grid, what is next to each other is to fit together."""
+    """A linear layer; for a grid a 3 × 3 convolution, so that neighbouring cells are predicted together."""
     return nn.Linear(inputs, outputs) if grid is None else CellConvolution(inputs, outputs, grid)
 
 
-def _places(height: int, width: int, numbers: int) -> Tensor:
-    """Sines and cosines of row and column, `(height · width, numbers)`: neighbours are alike from the start."""
+def _sinusoidal_positions(height: int, width: int, numbers: int) -> Tensor:
+    """Sines and cosines of row and column (Vaswani et al., 2017), `(height · width, numbers)`; a quarter of each.
+
+    Wavelengths go from 4 cells to 4 times the longer side.
+    """
+    if numbers % 4:
+        raise ValueError(f"the width of a flow over a grid is a multiple of 4, got {numbers}")
     count = numbers // 4
     waves = math.pi / 2 * max(height, width, 2) ** -(torch.arange(count) / max(1, count - 1))
     rows, columns = (torch.arange(side)[:, None] * waves for side in (height, width))
@@ -181,7 +186,7 @@ class FlowMatching(nn.Module):
         self.schedule = schedule = VECTORS if grid is None else GRIDS
         heads = self.HEADS if positions > 1 else 0
         self.input_projection = _projection(size, width, grid)
-        places = torch.randn(positions, width).mul_(0.02) if grid is None else _places(*grid, width)
+        places = torch.randn(positions, width).mul_(0.02) if grid is None else _sinusoidal_positions(*grid, width)
         self.position = nn.Parameter(places)
         self.known = nn.Parameter(torch.randn(width).mul_(0.02))
         self.of_class = nn.Embedding(max(1, classes), width)
@@ -231,16 +236,12 @@ class FlowMatching(nn.Module):
         angle = time[:, None] * exponents.exp()
         asked = self.time(torch.cat([angle.sin(), angle.cos()], 1)) + of_class + of_label
         modulation = self.modulation(F.silu(asked)).unflatten(1, (1, -1, 3, len(self.known)))
-        is_known, of_label = known.unsqueeze(-1), of_label.unsqueeze(1)
-
-        def network(mixed: Tensor) -> Tensor:
-            hidden = self.input_projection(mixed) + self.position + is_known * self.known + of_label
-            for block in self.blocks:
-                hidden = block(hidden, modulation)
-            projected: Tensor = self.output_projection(hidden)
-            return projected
-
-        return self.schedule.predicted(x, time[:, None, None], network)
+        kept, output_scale, input_scale = self.schedule.preconditioning(time[:, None, None])
+        hidden = self.input_projection(input_scale * x)
+        hidden = hidden + self.position + known.unsqueeze(-1) * self.known + of_label.unsqueeze(1)
+        for block in self.blocks:
+            hidden = block(hidden, modulation)
+        return kept * x + output_scale * self.output_projection(hidden)
 
     def _of_condition(self, condition: Tensor | None, rows: int) -> Tensor:
         """What the condition adds, `(batch, width)`."""

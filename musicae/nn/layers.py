@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_SHORT = 256
+_MOST_POSITIONS = 256
 """Positions up to which two matrix products are faster than torch's attention in bfloat16 on a CPU."""
 
 
@@ -140,11 +140,11 @@ class ResidualMLP(nn.Sequential):
         super().__init__(nn.Linear(inputs, width), *blocks, norm, nn.Linear(width, outputs))
 
 
-def attended(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = False) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = False) -> Tensor:
     """Scaled dot-product attention (Vaswani et al., 2017), with the heads joined.
 
-    On a CPU torch's own kernel takes several times as long in bfloat16 as in float32, forward and backward, so that
-    short rows are attended to by two matrix products.
+    On a CPU torch's own kernel takes several times as long in bfloat16 as in float32, forward and backward, so short
+    rows are attended to by two matrix products. For the backward pass these keep a score for each pair of positions.
 
     Args:
         query: `(batch, heads, queries, numbers)`.
@@ -155,7 +155,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = Fal
         `(batch, queries, heads · numbers)`.
     """
     positions = key.shape[2]
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or positions > _SHORT:
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or positions > _MOST_POSITIONS:
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
     else:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
@@ -195,7 +195,7 @@ class AttentionBlock(nn.Module):
         """`(batch, positions, width)` → the same."""
         joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = joined.permute(2, 0, 3, 1, 4)  # each (batch, heads, positions, width / heads)
-        x = x + self.join_heads(attended(query, key, value, is_causal=self.is_causal))
+        x = x + self.join_heads(attention(query, key, value, is_causal=self.is_causal))
         return torch.add(x, self.mlp(x))
 
 
@@ -216,7 +216,7 @@ class CausalAttentionBlock(AttentionBlock):
         joined = self.to_query_key_value(self.norm(x)).unflatten(-1, (3, self.heads, -1))
         query, *own = joined.permute(2, 0, 3, 1, 4)  # each (batch, heads, 1, width / heads)
         memory[:] = [torch.cat([past, new], 2) for past, new in zip(memory, own, strict=True)] if memory else own
-        x = x + self.join_heads(attended(query, memory[0], memory[1]))
+        x = x + self.join_heads(attention(query, memory[0], memory[1]))
         return torch.add(x, self.mlp(x))
 
 

@@ -29,7 +29,7 @@ from musicae.nn.latents import LATENTS
 from musicae.pipeline import Pipeline
 from musicae.precision import resolve_precision
 from musicae.shipped import find_model
-from musicae.spec import TensorSpec
+from musicae.spec import Layout
 from musicae.starter import starter_settings
 from musicae.training.callbacks import Callback, check_callbacks
 from musicae.training.checkpoint import Manifest, load_checkpoint, read_manifest, take_over, write_checkpoint
@@ -102,7 +102,7 @@ class Experiment:
         tables: list[type[Config]] = [domain_type.Config, model_config, TrainConfig]
         for key in settings:
             if not any(has_key(table, key) for table in tables):
-                raise MusicaeError(_unknown_setting(key, tables, model_name(chosen), built.spec))
+                raise MusicaeError(_unknown_setting(key, tables, model_name(chosen), built.spec.layout, task))
         inherited = dict(start.model_settings) if start and start.model == model_name(chosen) else {}
         for key in FREEZES:  # who fine-tunes a model wants it to learn
             inherited.pop(key, None)
@@ -305,10 +305,12 @@ def run_folder(domain: str, task: str, out: Path | str | None = None, *, resume:
     """The folder for a run: `out`, or the first of `runs/DOMAIN-TASK`, `runs/DOMAIN-TASK-2`, … that does not exist.
 
     Raises:
-        MusicaeError: `out` already holds a run, and none is resumed.
+        MusicaeError: `out` already holds a run, and none is resumed; or it is a file.
     """
     if out is None:
         return free_path(Path("runs") / f"{domain}-{task}")
+    if Path(out).is_file():
+        raise MusicaeError(f"{out} is a file, and a run is a folder; choose another --out.")
     # Only the first of several processes checks: the others could find what it has already written.
     if not resume and is_main_process() and RunFolder(Path(out)).holds_a_run:
         raise _holds_a_run(Path(out))
@@ -350,11 +352,13 @@ def _domain_for(
     return domain, paths, () if remark is None else (remark,)
 
 
-def _unknown_setting(key: str, tables: Sequence[type[Config]], model: str, spec: TensorSpec) -> str:
-    """The text for a setting that neither domain, model nor training have, but maybe other models for such data."""
-    others = [name for name in MODELS if MODELS[name].layout is spec.layout and has_key(model_classes(name)[1], key)]
+def _unknown_setting(key: str, tables: Sequence[type[Config]], model: str, layout: Layout, task: str) -> str:
+    """The text for a setting that neither domain, model nor training have, but maybe another model that would fit."""
+    restoring = task != "reconstruct"
+    fitting = [name for name in MODELS if MODELS[name].fits(layout, restoring)]
+    others = [name for name in fitting if has_key(model_classes(name)[1], key)]
     if others:
-        return f"model {model} has no setting {key}; models with it: {', '.join(others)}."
+        return f"model {model} has no setting {key}; leave it out, or use --model {' or '.join(others)}."
     return unknown_name("setting", key, [name for table in tables for name in table.model_fields])
 
 

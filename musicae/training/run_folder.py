@@ -88,10 +88,8 @@ class RunFolder:
         unlocked.
 
         Raises:
-            MusicaeError: another process trains here, or it is a file.
+            MusicaeError: another process trains here.
         """
-        if self.path.is_file():
-            raise MusicaeError(f"{self.path} is a file, and a run is a folder; choose another --out.")
         lock = FileLock(self.path / _LOCK)
         try:
             self.path.mkdir(parents=True, exist_ok=True)

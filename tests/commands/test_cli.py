@@ -557,9 +557,10 @@ def test_inspect_finds_the_domain_by_what_is_in_a_folder(tmp_path: Path) -> None
     for number in range(2):
         Image.effect_noise((16, 16), 50).save(tmp_path / "pictures" / f"{number}.png")
     said = musicae("inspect", "pictures").stdout
-    assert "from 2 of 2 files" in said and "other" not in said and "suit" not in said
+    assert "from 2 of 2 files" in said and "other" not in said and "looked at" not in said
     Image.effect_noise((24, 12), 50).save(tmp_path / "pictures" / "wide.png")
-    assert "2 of 3 pictures looked at suit a size of 16" in musicae("inspect", "pictures").stdout
+    said = musicae("inspect", "pictures").stdout
+    assert "3 pictures looked at, from 16×16 to 24×12 pixels" in said and "16×16 grey" in said
 
 
 def test_a_folder_without_any_medium_is_refused_for_what_it_is(tmp_path: Path) -> None:

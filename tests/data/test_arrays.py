@@ -304,10 +304,13 @@ def test_pictures_may_be_rows_with_named_columns_and_classes_with_names():
     assert domain.labels(torch.from_numpy(dataset.examples))["label"][:5] == ["0", "1", "2", "3", "0"]
     domain, dataset = in_memory("image", Column([{"image": row["image"]} for row in rows]))
     assert domain.config.classes == () and len(dataset.examples) == 24
+    unlabelled = Table([{**row, "label": -1} for row in rows])
+    domain, dataset = in_memory("image", unlabelled)
+    assert domain.config.classes == () and len(dataset.examples) == 24
     named.classes = ["nought", "single"]
-    with pytest.raises(ValueError, match="has the label 2, and the data have names for 2 classes"):
+    with pytest.raises(ValueError, match="has the label 2, and the data name 2 classes"):
         in_memory("image", named, labels=True)
-    with pytest.raises(ValueError, match="an item has no image, or None"):
+    with pytest.raises(ValueError, match="in this one image is None; leave such rows out"):
         in_memory("image", Column([*rows, {"id": "x", "image": None, "label": 1}]), labels=True)
 
 

@@ -353,7 +353,9 @@ def test_the_commonest_size_and_colour_decide_and_it_is_said(tmp_path):
     assert (config.size, config.channels) == (30, 3)
     domain = ImageDomain(config)
     remark = domain.remark_on(files)
-    assert remark.startswith("7 pictures looked at, from 10×10 to 300×200 pixels, 2 of them grey: the middle square of")
+    assert remark.startswith(
+        "7 pictures looked at, from 10×10 to 300×200 pixels, about 2 of them grey: the middle square of"
+    )
     assert "30×30 colour" in remark
     assert "cut into squares of 30×30 colour" in ImageDomain(config.model_copy(update={"crops": True})).remark_on(files)
     assert domain.remark_on([]) is None

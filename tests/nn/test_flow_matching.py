@@ -159,7 +159,7 @@ def test_scales_that_are_not_positive_are_refused():
         flow.check_weights()
 
 
-def test_cells_of_a_grid_hear_their_neighbours_and_know_their_place() -> None:
+def test_a_convolution_over_cells_reaches_their_neighbours_and_near_positions_are_alike() -> None:
     convolution = CellConvolution(1, 1, (3, 4))
     torch.nn.init.ones_(convolution.weight)
     torch.nn.init.zeros_(convolution.bias)
@@ -168,10 +168,10 @@ def test_cells_of_a_grid_hear_their_neighbours_and_know_their_place() -> None:
     heard = convolution(cells).view(3, 4)
     assert torch.equal(heard, torch.tensor([[0.0, 0, 1, 1]] * 3))
     flow = FlowMatching(12, SIZE, classes=0, labels=0, width=32, blocks=1, grid=(3, 4))
-    places = flow.position.detach()
-    likeness = torch.cosine_similarity(places[:, None], places[None], dim=2).view(3, 4, 3, 4)
+    positions = flow.position.detach()
+    likeness = torch.cosine_similarity(positions[:, None], positions[None], dim=2).view(3, 4, 3, 4)
     assert likeness[1, 1, 1, 2] > likeness[1, 1, 1, 3] and likeness[0, 0, 1, 0] > likeness[0, 0, 2, 0]
-    assert float(torch.cdist(places, places).fill_diagonal_(1).min()) > 0.1
+    assert float(torch.cdist(positions, positions).fill_diagonal_(1).min()) > 0.1
 
 
 def test_precise_codes_of_pictures_are_drawn_as_they_are_spread() -> None:

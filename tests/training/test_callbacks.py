@@ -205,7 +205,7 @@ def test_what_is_no_model_and_settings_that_nothing_has_are_refused():
         run_training("tile", data=TILES, model=np.ndarray)
     with pytest.raises(MusicaeError, match=r"unknown setting 'widhts'\. Did you mean 'widths'"):
         run_training("tile", data=TILES, widhts=(8,))
-    with pytest.raises(MusicaeError, match="model mlp has no setting blocks; models with it: conv,"):
+    with pytest.raises(MusicaeError, match="model mlp has no setting blocks; leave it out, or use --model conv"):
         run_training("tile", data=TILES, model="mlp", blocks=2)
     with pytest.raises(MusicaeError, match="unknown model 'con'"):
         run_training("tile", data=TILES, model="con")
