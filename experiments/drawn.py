@@ -15,7 +15,7 @@ from musicae.data.dataset import DataSet, load_dataset, split_of_run
 from musicae.evaluation.linear import tensors
 from musicae.trained import TrainedModel
 
-DRAWS = 5000
+DRAWS, PHOTOGRAPHS_DRAWN = 5000, 1500
 DIGITS = ("mnist-vae-40", "mnist-aae-8", "mnist-conditional", "mnist-grid", "mnist-ae-8", "mnist-ae-32")
 _BY_LABEL = ("mnist-conditional", "mnist-grid")
 _PART = 250
@@ -48,12 +48,29 @@ def digits(sets: Path, runs: Path) -> dict[str, Any]:
     return found
 
 
+def satellite(sets: Path, runs: Path) -> dict[str, Any]:
+    """The same of satellite photographs, beside a Gaussian fitted to the codes of the first stage."""
+    model, start = (trained_model(runs, name) for name in ("satellite-grid", "satellite-grid-start"))
+    train, test = (_labelled(model, sets / "eurosat64", splits) for splits in (["train"], ["test"]))
+    judge = train_classifier(*train, epochs=40, batch=64, is_turned=True)
+    show(model, "drawn-satellite.jpg")
+    found = _real(judge, train, test)
+    found["test pictures rebuilt"] = _distance(judge, _rebuilt(start, test[0]), test[0])
+    found["fitted Gaussian"] = _distance(judge, _of_fitted_gaussian(start, train[0], PHOTOGRAPHS_DRAWN), test[0])
+    found["satellite-grid"], found["satellite-grid, label agreement"] = _by_label(
+        model, judge, test[0], PHOTOGRAPHS_DRAWN
+    )
+    return found
+
+
 def show(model: TrainedModel, name: str) -> None:
     """Draws a row of each class, the first ones, into the docs' folder of pictures."""
     classes: Sequence[str] = model.domain.config.classes
     rows = {label: model.sample(_SHOWN, seed=number, label=label).tensor for number, label in enumerate(classes)}
     drawn: Any = model.domain.preview(rows)[".png"]
-    drawn.reduce(_SMALLER).quantize(_COLOURS).save(MEDIA / name, optimize=True)
+    drawn = drawn.reduce(_SMALLER)
+    drawn = drawn.quantize(_COLOURS) if name.endswith(".png") else drawn.convert("RGB")
+    drawn.save(MEDIA / name, optimize=True)
 
 
 def _real(judge: Classifier, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> dict[str, Any]:
@@ -69,10 +86,10 @@ def _distance(judge: Classifier, pictures: Tensor, real: Tensor) -> float:
     return frechet_distance(judge.describe(pictures.clamp(0, 1)), judge.describe(real))
 
 
-def _by_label(model: TrainedModel, judge: Classifier, real: Tensor) -> tuple[float, float]:
+def _by_label(model: TrainedModel, judge: Classifier, real: Tensor, draws: int = DRAWS) -> tuple[float, float]:
     """Fréchet distance of as many draws of each class, and the share that the judge takes for it."""
     names: Sequence[str] = model.domain.config.classes
-    each = [_sampled(model, DRAWS // len(names), seed=number, label=name) for number, name in enumerate(names)]
+    each = [_sampled(model, draws // len(names), seed=number, label=name) for number, name in enumerate(names)]
     agreed = [(judge.classify(pictures) == number).float().mean() for number, pictures in enumerate(each)]
     return _distance(judge, torch.cat(each), real), float(torch.stack(agreed).mean())
 
@@ -80,20 +97,25 @@ def _by_label(model: TrainedModel, judge: Classifier, real: Tensor) -> tuple[flo
 def _sampled(model: TrainedModel, count: int, seed: int, label: str | None = None) -> Tensor:
     """Draws from the prior, some at a time."""
     parts = range(0, count, _PART)
-    return torch.cat([model.sample(_PART, seed=1000 * seed + start, label=label).tensor for start in parts])
+    drawn = [model.sample(min(_PART, count - start), seed=1000 * seed + start, label=label) for start in parts]
+    return torch.cat([part.tensor for part in drawn])
 
 
-def _of_fitted_gaussian(model: TrainedModel, pictures: Tensor) -> Tensor:
+def _of_fitted_gaussian(model: TrainedModel, pictures: Tensor, draws: int = DRAWS) -> Tensor:
     """What is decoded of draws from a Gaussian that has the mean and covariance of the pictures' codes."""
     shape = model.network.latent_shape
     codes = torch.cat([model.encode(part) for part in pictures.split(_PART)]).flatten(1).double()
     covariance = torch.cov(codes.T) + 1e-9 * torch.eye(codes.shape[1], dtype=torch.double)
-    drawn = codes.mean(0) + _noise((codes.shape[1],)).double() @ torch.linalg.cholesky(covariance).T
+    drawn = codes.mean(0) + _noise((codes.shape[1],), draws).double() @ torch.linalg.cholesky(covariance).T
     return torch.cat([model.decode(part) for part in drawn.float().view(-1, *shape).split(_PART)])
 
 
-def _noise(shape: Sequence[int]) -> Tensor:
-    return torch.randn(DRAWS, *shape, generator=torch.Generator().manual_seed(0))
+def _noise(shape: Sequence[int], draws: int = DRAWS) -> Tensor:
+    return torch.randn(draws, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _rebuilt(model: TrainedModel, pictures: Tensor) -> Tensor:
+    return torch.cat([model.decode(model.encode(part)) for part in pictures.split(_PART)])
 
 
 def _labelled(model: TrainedModel, folder: Path, splits: Sequence[str]) -> tuple[Tensor, Tensor]:

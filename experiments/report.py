@@ -180,7 +180,7 @@ def codes_of_digits() -> str:
 def tokens_of_digits() -> str:
     """Discrete codes beside a continuous one."""
     stored, rows = read(RUNS), []
-    for name in ("mnist-fsq", "mnist-ae-8"):
+    for name in ("mnist-fsq", "mnist-vq", "mnist-ae-8"):
         if (row := stored.get(name)) is not None:
             bits = f"{row['kl_bits']:.0f}" if "kl_bits" in row else "8 × 32"
             use = f"{row['codebook_use']:.3f}" if "codebook_use" in row else ""
@@ -200,15 +200,15 @@ def restored_digits() -> str:
     return table(["model", "input", "ridge regression", "model, PSNR (95%)"], rows)
 
 
-def drawn_digits() -> str:
-    """What models draw, by its distance to real digits, and how often the judge takes it for what was asked for."""
-    found, rows = read("image-samples"), []
+def drawn(measured: str) -> str:
+    """What models draw, by its distance to real pictures, and how often the judge takes it for what was asked for."""
+    found, rows = read(measured), []
     for what, value in found.items():
         if what not in ("held-out pictures", "judge_accuracy") and not what.endswith(_AGREEMENT):
             agreement = found.get(f"{what}{_AGREEMENT}")
             rows.append([what, f"{value:.1f}", "" if agreement is None else f"{agreement:.3f}"])
     rows.append(["held-out pictures that the judge gets right", "", f"{found['judge_accuracy']:.3f}"])
-    return table(["drawn", "Fréchet distance to test digits", "taken for the class asked for"], rows)
+    return table(["drawn", "Fréchet distance to test pictures", "taken for the class asked for"], rows)
 
 
 def likelihood_of_digits() -> str:
@@ -233,13 +233,16 @@ def elsewhere() -> str:
 
 
 def photo_denoised() -> str:
-    rows = []
+    rows, classical = [], read("photo-cbm3d")
     for what, row in read("photo-denoised").items():
         cells = [f"{row[key]:.2f} dB" if key in row else "" for key in ("in_db", "float_db", "file_db")]
         least = f"{row['least_gain_db']:+.2f} dB" if "least_gain_db" in row else ""
         rows.append([what, *cells, least, f"{row['seconds']:.2f} s" if "seconds" in row else ""])
+        if classical:
+            beside = classical.get(what)
+            rows[-1].append("" if beside is None else f"{beside['float_db']:.2f} dB, {beside['seconds']:.0f} s")
     heads = ["Kodak's photographs with", "noisy", "denoised", "denoised, from eight bits", "smallest gain", "a picture"]
-    return table(heads, rows)
+    return table([*heads, *(["CBM3D, told the deviation"] if classical else [])], rows)
 
 
 def photographs(name: str, model: str) -> str:
@@ -384,7 +387,8 @@ TABLES = {
     "codes_of_digits": codes_of_digits,
     "restored_digits": restored_digits,
     "tokens_of_digits": tokens_of_digits,
-    "drawn_digits": drawn_digits,
+    "drawn_digits": lambda: drawn("image-samples"),
+    "drawn_satellite": lambda: drawn("image-satellite"),
     "likelihood_of_digits": likelihood_of_digits,
     "elsewhere": elsewhere,
     "photographs": lambda: photographs("image-photographs", "satellite-upscale-…"),

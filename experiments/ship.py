@@ -128,7 +128,7 @@ LIMITS = {
         "lost: it comes out too bright."
     ),
     "photo-upscale": (
-        "The photographs of `photo-denoise`, 78 minutes on one core. Edges and lines become sharper; texture that is "
+        "The photographs of `photo-denoise`, two hours on one core. Edges and lines become sharper; texture that is "
         "finer than the small picture's pixels is not made up. A noisy or compressed picture is best cleaned first."
     ),
 }

@@ -20,6 +20,11 @@ class RemarksOnFiles(Protocol):
         """A sentence on what the domain, configured for them, makes of files; None if it takes them as they are."""
 
 
+def remark_on_files(domain: Any, files: Sequence[Path]) -> str | None:
+    """What a domain that says so makes of files; None where there are none."""
+    return domain.remark_on(files) if files and isinstance(domain, RemarksOnFiles) else None
+
+
 @runtime_checkable
 class HasAttributes(Protocol):
     """A domain with attributes that people can name and change, such as density or brightness."""

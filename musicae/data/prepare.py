@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicae.capabilities import RemarksOnFiles
+from musicae.capabilities import remark_on_files
 from musicae.config import read_config
 from musicae.data.dataset import SPLITS, open_dataset
 from musicae.data.files import Prepared, describe_skipped, find_files, prepare_store
@@ -48,7 +48,7 @@ def inspect_files(
     paths_found = [path for _, path in files]
     if reader is None:
         reader = domain_type(domain_type.configure(own, paths_found))
-        if remark := _remark(reader, paths_found):
+        if remark := remark_on_files(reader, paths_found):
             yield remark
     examples, used, damaged, skipped = 0, 0, {}, Counter[str]()
     for name, reading in read_all(reader, files):
@@ -136,7 +136,7 @@ def _resolve(
     places = [locate(path, domain_name) for path in paths]
     files = [path for _, path in find_files(domain_type(own), places)]
     domain = domain_type(domain_type.configure(own, files))
-    return domain, places, _remark(domain, files)
+    return domain, places, remark_on_files(domain, files)
 
 
 def _left_out(report: ReadReport) -> Iterator[str]:
@@ -171,11 +171,6 @@ def _describe_reading(name: str, reading: Reading) -> Iterator[str]:
     yield f"{name}: {_count(len(reading.examples), 'example')}"
     yield from (f"  {part}" for part in reading.parts)
     yield from (f"  left out: {count} × {reason}" for reason, count in reading.skipped.items())
-
-
-def _remark(domain: Domain, files: Sequence[Path]) -> str | None:
-    """What a domain makes of files, such as the size that it brings pictures to."""
-    return domain.remark_on(files) if files and isinstance(domain, RemarksOnFiles) else None
 
 
 def _others(domain: Domain, paths: Sequence[Path], files: Sequence[Path]) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from musicae.atomic_io import free_path
-from musicae.capabilities import RemarksOnFiles
+from musicae.capabilities import remark_on_files
 from musicae.config import Config, has_key, read_config
 from musicae.data.arrays import InMemory, is_in_memory
 from musicae.data.dataset import DataSet, load_dataset, split_of_run
@@ -348,7 +348,7 @@ def _domain_for(
     paths = tuple(locate(Path(place), domain_type.name) for place in places)
     files = [path for _, path in find_files(domain_type(own), paths)] if paths else []
     domain = domain_type(domain_type.configure(own, files, task))
-    remark = domain.remark_on(files) if files and isinstance(domain, RemarksOnFiles) else None
+    remark = remark_on_files(domain, files)
     return domain, paths, () if remark is None else (remark,)
 
 
