@@ -18,22 +18,36 @@ from image import SCALES, enlarged
 from PIL import Image
 from stored import trained_model
 
+from musicae.data.dataset import load_dataset, split_of_run
 from musicae.image.picture import Picture
 from musicae.trained import TrainedModel
 
 DEVIATIONS = (15, 25, 50)
 QUALITY = 40
 DENOISER, UPSCALER = "photo-denoise", "photo-upscale"
+_SQUARES = 200
 
 
 def denoised(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     """PSNR in dB of noisy photographs and of compressed ones, before and after, and how long it takes."""
-    return measured(trained_model(runs, DENOISER), sorted((sets / "kodak24").glob("*.png")))
-
-
-def measured(model: TrainedModel, files: list[Path]) -> dict[str, dict[str, float]]:
-    """The same of a model and some photographs."""
+    files = sorted((sets / "kodak24").glob("*.png"))
     originals = [np.asarray(Picture.open(file).to_pil().convert("RGB")) for file in files]
+    return _measured(trained_model(runs, DENOISER), originals)
+
+
+def validation(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
+    """The same of squares of photographs for validation, those with most contrast.
+
+    A mean over all corruptions would hide what one of them lost, and flat squares, which can be perfect, all others.
+    """
+    model = trained_model(runs, DENOISER)
+    dataset = load_dataset(model.domain, [sets / "photographs"], split_by=split_of_run(model.manifest.data))
+    squares = dataset.examples[dataset.splits["validation"]]
+    chosen = squares[np.argsort(squares.std(axis=(1, 2, 3)))[-_SQUARES:]]
+    return _measured(model, list(chosen.transpose(0, 2, 3, 1)))
+
+
+def _measured(model: TrainedModel, originals: list[np.ndarray]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for deviation in DEVIATIONS:
         rows = []

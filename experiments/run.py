@@ -83,6 +83,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "image-elsewhere": Measurement(image.elsewhere, "models of digits on satellite photographs"),
     "image-photographs": Measurement(image.photographs, "photographs enlarged, by models and bicubic"),
     "photo-denoised": Measurement(restored.denoised, "photographs cleaned of noise and of JPEG's traces"),
+    "photo-denoised-validation": Measurement(restored.validation, "the same on squares for choosing"),
     "photo-cbm3d": Measurement(restored.cbm3d, "the same noise, by CBM3D, which must be installed"),
     "photo-upscaled": Measurement(restored.upscaled, "photographs made two, three and four times larger"),
     "image-training": Measurement(image_training.compare_all, "speed of training, compared with Pythae"),
