@@ -89,7 +89,7 @@ PICTURES: dict[str, Recipe] = {
     "mnist-ae-32": _convolutional(15, 32, _PLAIN),
     "mnist-ae-128-start": _convolutional(5, 128, _PLAIN, is_leg=True),
     "mnist-ae-128": _convolutional(10, 128, _PLAIN, start_from="mnist-ae-128-start"),
-    # A discrete code of 60 bits.
+    # Discrete codes of 60 and 64 bits.
     "mnist-fsq": _tokens(25, 20, "fsq", levels=(8, 8)),
     "mnist-vq": _tokens(25, 32, "vq", entries=256, token_numbers=4),
     # A grid of tokens, which a second stage learns to draw by the label.
@@ -98,7 +98,9 @@ PICTURES: dict[str, Recipe] = {
     # Continuous codes, drawn by flow matching; a satellite's photograph has no upright. β = 0.1 keeps 5,200 bits of
     # each: with fewer, squared errors leave out the texture that tells a meadow from a field.
     "satellite-grid-start": _grid("eurosat64", 25, "gaussian", **_SATELLITE_GRID, beta=0.1, labels=True, is_leg=True),
-    "satellite-grid": _drawn_grid("eurosat64", 50, start_from="satellite-grid-start", turned=True, batch_size=64),
+    "satellite-grid": _drawn_grid(
+        "eurosat64", 50, start_from="satellite-grid-start", turned=True, batch_size=64, guidance=2.0
+    ),
     # Adversarial and conditional: drawn.py measures their samples.
     "mnist-aae-8": _convolutional(8, 8, "adversarial", **_DRAWING),
     # With a high price on bits the code leaves to the label what the label says.

@@ -30,9 +30,7 @@ _SQUARES = 200
 
 def denoised(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     """PSNR in dB of noisy photographs and of compressed ones, before and after, and how long it takes."""
-    files = sorted((sets / "kodak24").glob("*.png"))
-    originals = [np.asarray(Picture.open(file).to_pil().convert("RGB")) for file in files]
-    return _measured(trained_model(runs, DENOISER), originals)
+    return _measured(trained_model(runs, DENOISER), _originals(sets))
 
 
 def validation(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
@@ -88,8 +86,7 @@ def cbm3d(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for deviation in DEVIATIONS:
         rows = []
-        for number, file in enumerate(sorted((sets / "kodak24").glob("*.png"))):
-            original = np.asarray(Picture.open(file).to_pil().convert("RGB"))
+        for number, original in enumerate(_originals(sets)):
             noisy = _noisy(original, deviation, number)
             started = time.perf_counter()
             answer = 255 * bm3d.bm3d_rgb(noisy / 255, deviation / 255).clip(0, 1)
@@ -97,6 +94,12 @@ def cbm3d(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
         table = np.array(rows)
         found[f"noise {deviation}"] = {"float_db": float(table[:, 0].mean()), "seconds": float(np.median(table[:, 1]))}
     return found
+
+
+def _originals(sets: Path) -> list[np.ndarray]:
+    """Kodak's photographs, uint8 `(height, width, 3)`."""
+    files = sorted((sets / "kodak24").glob("*.png"))
+    return [np.asarray(Picture.open(file).to_pil().convert("RGB")) for file in files]
 
 
 def _noisy(original: np.ndarray, deviation: float, seed: int) -> np.ndarray:
