@@ -124,6 +124,19 @@ class HasScales(Protocol):
 
 
 @runtime_checkable
+class HasViews(Protocol):
+    """A domain whose media can be turned, so that a restorer can average what it makes of several views."""
+
+    def mean_over_views(self, restore: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        """The mean over the views that the domain's settings ask for.
+
+        Args:
+            restore: `(batch, *spec.shape)` → the same.
+            batch: `(batch, *spec.shape)`, of any size on a grid.
+        """
+
+
+@runtime_checkable
 class TellsWhatIsRemoved(Protocol):
     """A domain that can give what a restoration took away, as a media object."""
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from musicae.capabilities import TakesCondition
+from musicae.capabilities import HasViews, TakesCondition
 from musicae.config import read_config
 from musicae.domain import Answers, Batch, Domain, Selection
 from musicae.errors import MusicaeError
@@ -234,9 +234,15 @@ class Pipeline:
             return self.network.reconstruct(batch.target.to(self.device), condition=own)
 
     def answer(self, batch: Batch, condition: Tensor | None = None) -> Tensor:
-        """As `reconstruct`, in the precision chosen by `restoring_precision`, and on the CPU."""
+        """As `reconstruct`, in the precision chosen by `restoring_precision`, over all views, and on the CPU."""
+
+        def restore(target: Tensor) -> Tensor:
+            return self.reconstruct(Batch(target, batch.condition), condition).cpu()
+
         with restoring_precision(self.device, by_mask=self.domain.spec.correction == "mask"):
-            return self.reconstruct(batch, condition).cpu()
+            if self.network.restores and isinstance(self.domain, HasViews):
+                return self.domain.mean_over_views(restore, batch.target)
+            return restore(batch.target)
 
     def map(self, item: Any, function: Callable[[Batch], Tensor]) -> Any:
         """Puts a whole media object through a function of batches: a new one in the frame of the old one."""

@@ -27,6 +27,12 @@ from musicae.commands.pipe import PIPE_OPTIONS, denoise_pipe, is_pipe, pipe_opti
 from musicae.errors import MusicaeError
 from musicae.shipped import SHIPPED_FOR
 
+_ensemble_option = click.option(
+    "--ensemble",
+    type=click.Choice(["1", "2", "4", "8"]),
+    metavar="COPIES",
+    help="Pictures: take the mean over 1, 2, 4 or 8 turned copies; each takes as long as one.  [default: the model's]",
+)
 _TO_RESTORE = "output/NAME-{}; of several files output/FOLDER-{}/…"
 
 
@@ -88,6 +94,7 @@ def reconstruct(
     metavar="FILE",
     help="Sound: a recording of the noise alone, from the same place and recorder.",
 )
+@_ensemble_option
 @click.option("--noise-only", is_flag=True, help="Sound: write what is taken away, NAME-noise, and not what is left.")
 @click.option("--report", is_flag=True, help="Sound: measure before and after, and draw NAME-denoise.png.")
 @track_option
@@ -99,6 +106,7 @@ def denoise(
     model: str | None,
     noise_only: bool,
     report: bool,
+    ensemble: str | None,
     track: str | None,
     bars: tuple[int, int] | None,
     solo: bool,
@@ -124,10 +132,12 @@ def denoise(
         raise click.UsageError("--report compares a sound with what is left of it; leave --noise-only out.")
     samples = {name: options.pop(name) for name in PIPE_OPTIONS}
     if is_pipe(files, out):
+        if ensemble is not None:
+            raise click.UsageError("--ensemble is for pictures, and - for sound; leave it out.")
         denoise_pipe(model, **samples, **options, report=report, noise_only=noise_only)
         return
     check_inputs(filter(None, [options["noise_profile"]]))
-    trained = load_for(model, first_input(files), "denoise", track)
+    trained = _averaging(load_for(model, first_input(files), "denoise", track), ensemble)
 
     def restore(source: Any) -> Any:
         if not noise_only:
@@ -147,6 +157,7 @@ def denoise(
     metavar="TIMES",
     help="Pictures: 2, 3 or 4 times larger.  [default: as the model learned, or 2]",
 )
+@_ensemble_option
 @track_option
 @stretch_options
 @out_option("FILE|FOLDER", _TO_RESTORE.format("upscale", "upscale"))
@@ -154,6 +165,7 @@ def upscale(
     files: tuple[Path, ...],
     model: str | None,
     scale: int | None,
+    ensemble: str | None,
     track: str | None,
     bars: tuple[int, int] | None,
     solo: bool,
@@ -168,7 +180,7 @@ def upscale(
 
     Example: musicae upscale eighths.mid --model runs/music-upscale
     """
-    trained = load_for(model, first_input(files), "upscale", track)
+    trained = _averaging(load_for(model, first_input(files), "upscale", track), ensemble)
     change = within_bars(trained.domain, partial(trained.upscale, scale=scale), bars, solo)
     change_each(files, trained.domain, change, "upscale", out, force)
 
@@ -230,6 +242,17 @@ def render(
         return piece.render(sample_rate_hz, instrument=player)
 
     change_each(files, domain, play, "render", out, force)
+
+
+def _averaging(trained: Any, ensemble: str | None) -> Any:
+    """The model with another number of turned copies; the same where none is asked for."""
+    from musicae.capabilities import HasViews
+
+    if ensemble is None:
+        return trained
+    if not isinstance(trained.domain, HasViews):
+        raise MusicaeError("only pictures have turned copies; leave --ensemble out.")
+    return trained.with_settings(ensemble=int(ensemble))
 
 
 def _removed(domain: Any, source: Any, restore: Callable[[Any], Any]) -> Any:

@@ -8,7 +8,7 @@ no networks.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -43,6 +43,7 @@ from musicae.image.sets import (
     set_labels,
 )
 from musicae.image.tiles import cut, join
+from musicae.image.views import mean_over_views
 from musicae.spec import Layout, TensorSpec
 
 _PICTURES_A_ROW = 16
@@ -339,6 +340,10 @@ class ImageDomain(Domain):
                 f"this model makes pictures {known} times larger, not {scale} times; choose one of those."
             )
         return ImageDomain(self.config.model_copy(update={"scale": scale}))
+
+    def mean_over_views(self, restore: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
+        """The mean over `ensemble` turned copies."""
+        return mean_over_views(restore, batch, self.config.ensemble)
 
     def _check_task(self, task: str) -> None:
         if task not in self.tasks:

@@ -14,7 +14,8 @@ import torch
 
 from musicae.image.corruption import upsampled
 
-# Both are multiples of 32, so that a network which halves the grid up to five times has the same cells in every tile.
+CELLS = 32
+"""Side of the squares that tiles begin with: a network that halves the grid up to five times has the same in each."""
 TILE = 768
 """Side of a tile's core, in pixels of the result."""
 MARGIN = 160
