@@ -125,15 +125,23 @@ class HasScales(Protocol):
 
 @runtime_checkable
 class HasViews(Protocol):
-    """A domain whose media can be turned, so that a restorer can average what it makes of several views."""
+    """A domain whose media can be flipped and transposed, so that a restorer can average over several views."""
 
     def mean_over_views(self, restore: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         """The mean over the views that the domain's settings ask for.
 
         Args:
-            restore: `(batch, *spec.shape)` → the same.
-            batch: `(batch, *spec.shape)`, of any size on a grid.
+            restore: `(batch, channels, height, width)` → the same shape, of any height and width.
+            batch: the same shape.
+
+        Returns:
+            The same shape.
         """
+
+
+def mean_over_views(domain: Any, restore: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """A batch restored: the mean over a domain's views where it has some."""
+    return domain.mean_over_views(restore, batch) if isinstance(domain, HasViews) else restore(batch)
 
 
 @runtime_checkable

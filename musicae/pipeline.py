@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from musicae.capabilities import HasViews, TakesCondition
+from musicae.capabilities import TakesCondition, mean_over_views
 from musicae.config import read_config
 from musicae.domain import Answers, Batch, Domain, Selection
 from musicae.errors import MusicaeError
@@ -237,12 +237,12 @@ class Pipeline:
         """As `reconstruct`, in the precision chosen by `restoring_precision`, over all views, and on the CPU."""
 
         def restore(target: Tensor) -> Tensor:
-            return self.reconstruct(Batch(target, batch.condition), condition).cpu()
+            return self.reconstruct(Batch(target, batch.condition), condition)
 
         with restoring_precision(self.device, by_mask=self.domain.spec.correction == "mask"):
-            if self.network.restores and isinstance(self.domain, HasViews):
-                return self.domain.mean_over_views(restore, batch.target)
-            return restore(batch.target)
+            if self.network.restores:
+                return mean_over_views(self.domain, restore, batch.target).cpu()
+            return restore(batch.target).cpu()
 
     def map(self, item: Any, function: Callable[[Batch], Tensor]) -> Any:
         """Puts a whole media object through a function of batches: a new one in the frame of the old one."""

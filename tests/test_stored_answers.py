@@ -3,8 +3,8 @@
 `answers/NAME.npz` holds outputs for fixed inputs, thinned to a few thousand numbers each. Those of the models of music
 were stored again when their weights became int8, after the ones from before had been compared; those of `melody-2bar`
 when it learned other time signatures; those of `melody-16bar` and the drums when new models took their names; all of
-them when their weights became four to six bits; samples when a second stage drew them; and photographs when a mean over
-two turned copies was taken.
+them when their weights became four to six bits; samples when a second stage drew them; and photographs when two views
+of each were averaged.
 """
 
 from collections.abc import Iterator

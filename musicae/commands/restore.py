@@ -30,8 +30,8 @@ from musicae.shipped import SHIPPED_FOR
 _ensemble_option = click.option(
     "--ensemble",
     type=click.Choice(["1", "2", "4", "8"]),
-    metavar="COPIES",
-    help="Pictures: take the mean over 1, 2, 4 or 8 turned copies; each takes as long as one.  [default: the model's]",
+    metavar="VIEWS",
+    help="Pictures: average 1, 2, 4 or 8 flipped and transposed views; the time grows with it.  [default: the model's]",
 )
 _TO_RESTORE = "output/NAME-{}; of several files output/FOLDER-{}/…"
 
@@ -121,6 +121,8 @@ def denoise(
     they arrive.
 
     Example: musicae denoise noisy.wav --out clean.wav --strength 0.8
+
+    Example: musicae denoise photo.jpg --ensemble 8
 
     Example: musicae denoise song.mp3 --noise-only
 
@@ -245,13 +247,13 @@ def render(
 
 
 def _averaging(trained: Any, ensemble: str | None) -> Any:
-    """The model with another number of turned copies; the same where none is asked for."""
+    """The model with another number of views; the same where none is asked for."""
     from musicae.capabilities import HasViews
 
     if ensemble is None:
         return trained
     if not isinstance(trained.domain, HasViews):
-        raise MusicaeError("only pictures have turned copies; leave --ensemble out.")
+        raise MusicaeError("only pictures are restored in several views; leave --ensemble out.")
     return trained.with_settings(ensemble=int(ensemble))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musicae.capabilities import mean_over_views
 from musicae.data.dataset import DataSet, load_dataset, split_of_run, unseen
 from musicae.data.named_sets import locate
 from musicae.data.table import ExampleTable
@@ -189,7 +190,11 @@ def _batch_scores(
     loss, parameters, posterior, z = model.score(corrupted, target, generator, condition)
     scores = {"reconstruction_nats": loss.reconstruction}
     started = time.perf_counter()
-    estimates = {"": model.reconstruct(corrupted, generator=generator, condition=condition)}
+
+    def restore(given: Tensor) -> Tensor:
+        return model.reconstruct(given, generator=generator, condition=condition)
+
+    estimates = {"": mean_over_views(domain, restore, corrupted) if model.restores else restore(corrupted)}
     if domain.example_duration_s is not None:
         if target.is_cuda:
             torch.cuda.synchronize()
@@ -290,7 +295,8 @@ def evaluate_files(
     places = [locate(path, domain.name) for path in paths or trained.manifest.data_paths]
     dataset = load_dataset(domain, places, split_by=split_of_run(trained.manifest.data))
     if split == "all":
-        if dataset.fingerprint == trained.manifest.data.get("fingerprint"):
+        learned = trained.manifest.data
+        if dataset.content == learned.get("content") or dataset.fingerprint == learned.get("fingerprint"):
             raise MusicaeError("these are the files the model was trained on; leave out split 'all', or give others.")
         dataset = dataset.all_for_testing()
     scored = TrainedModel(trained.network, domain, trained.manifest, str(trained.device))

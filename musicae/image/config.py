@@ -55,8 +55,8 @@ class ImageConfig(DomainConfig):
     corrupted_share: float = Field(default=0.2, ge=0.0, le=1.0)  # of pixels (salt_and_pepper) or squares (blocks)
     # How many times larger `upscale` makes a picture; any: learns 2, 3 and 4, and is told which when it is used.
     scale: Literal[2, 3, 4, "any"] = 2
-    # Of a restorer that learned from turned pictures, when it is used: the number of turned copies whose mean is taken,
-    # each of which takes as long as one (see `musicae.image.views`).
+    # To restore: the number of views of a picture (itself, transposed, rotated, mirrored) whose results are averaged.
+    # The time grows with it. Needs `turned`. See `musicae.image.views`.
     ensemble: Literal[1, 2, 4, 8] = 1
 
     @property
@@ -248,8 +248,11 @@ def _completed(
     if config.likelihood is None:
         # A restored picture is its input plus a correction, in pixels and not in logits.
         update["likelihood"] = "bernoulli" if channels == 1 and task == "reconstruct" else "gaussian"
-    if config.ensemble > 1 and not update["turned"]:
-        raise MusicaeError("ensemble turns pictures, and this model didn't learn from turned ones; leave it out.")
+    if config.ensemble > 1 and config.turned is False:
+        raise MusicaeError(
+            f"ensemble={config.ensemble} averages over turned pictures, but with turned=false they are not learned; "
+            "set ensemble=1, or turned=true."
+        )
     likelihood = update.get("likelihood", config.likelihood)
     if config.degrees_of_freedom is not None and likelihood != "student_t":
         raise MusicaeError(f"degrees_of_freedom are of likelihood student_t, not of {likelihood}; leave them out.")

@@ -342,7 +342,7 @@ class ImageDomain(Domain):
         return ImageDomain(self.config.model_copy(update={"scale": scale}))
 
     def mean_over_views(self, restore: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
-        """The mean over `ensemble` turned copies."""
+        """The mean over `ensemble` views."""
         return mean_over_views(restore, batch, self.config.ensemble)
 
     def _check_task(self, task: str) -> None:

@@ -14,11 +14,11 @@ import torch
 
 from musicae.image.corruption import upsampled
 
-CELLS = 32
-"""Side of the squares that tiles begin with: a network that halves the grid up to five times has the same in each."""
-TILE = 768
+SIZE_DIVISOR = 32
+"""Tiles begin at multiples of it: a network that halves the grid up to five times has the same cells in every tile."""
+TILE = 24 * SIZE_DIVISOR
 """Side of a tile's core, in pixels of the result."""
-MARGIN = 160
+MARGIN = 5 * SIZE_DIVISOR
 """Width of the margin in pixels; the receptive field of the default U-Net reaches 138 pixels."""
 
 

@@ -1,7 +1,7 @@
-"""Self-ensemble: the mean of what a restorer makes of a picture and of turned and mirrored copies of it.
+"""Self-ensemble: the mean of what a restorer makes of several views of a picture, flipped and transposed.
 
 Method of Timofte et al. (2016), "Seven ways to improve example-based single image super resolution". It is for networks
-that learned from turned pictures. Errors of the copies differ, and a mean of them is smaller. Knows no networks.
+that learned from turned pictures. The errors of the views differ, so their mean has less of them. Knows no networks.
 """
 
 from collections.abc import Callable
@@ -9,40 +9,43 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from musicae.image.tiles import CELLS
+from musicae.image.tiles import SIZE_DIVISOR
 
 
 def mean_over_views(restore: Callable[[Tensor], Tensor], batch: Tensor, views: int) -> Tensor:
-    """Restores several views of pictures, brings the results back, and takes their mean.
+    """Restores several views of pictures, undoes each view, and takes the mean.
 
     Args:
         restore: `(batch, channels, height, width)` → the same shape, of any height and width.
         batch: pictures, or tiles of them.
-        views: 1, 2 (transposed), 4 (also turned by half) or 8 (also mirrored).
+        views: 1; 2 (also transposed); 4 (both also rotated by 180°); 8 (all also mirrored).
 
     Returns:
-        The shape of the batch, on the device that `restore` answers on.
+        The shape of the batch.
+
+    Raises:
+        ValueError: another number of views.
     """
+    if views not in (1, 2, 4, 8):
+        raise ValueError(f"views is 1, 2, 4 or 8, got {views}")
     total = restore(batch)
     height, width = batch.shape[-2:]
-    # A copy's edges change places, so all have to be at whole cells: then a tile has the cells of the whole picture.
-    whole = F.pad(batch, (0, -width % CELLS, 0, -height % CELLS), mode="replicate")
+    # A flip moves the bottom edge to the top. With sides padded to multiples, each view of a tile has the cells of that
+    # view of the whole picture.
+    padded = F.pad(batch, (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR), mode="replicate")
     for number in range(1, views):
-        total = total + _turned_back(restore(_turned(whole, number)), number)[..., :height, :width]
+        total = total + _undone(restore(_view(padded, number)), number)[..., :height, :width]
     return total / views
 
 
-def _turned(x: Tensor, number: int) -> Tensor:
-    """View number 0 to 7: transposed where its first bit is set, turned by half by the second, mirrored by the third.
-
-    Each of the three is its own inverse.
-    """
+def _view(x: Tensor, number: int) -> Tensor:
+    """View 0 to 7: the first bit transposes, the second rotates by 180°, the third mirrors; each undoes itself."""
     x = x.mT if number & 1 else x
     x = x.flip((-2, -1)) if number & 2 else x
     return x.flip(-1) if number & 4 else x
 
 
-def _turned_back(x: Tensor, number: int) -> Tensor:
+def _undone(x: Tensor, number: int) -> Tensor:
     x = x.flip(-1) if number & 4 else x
     x = x.flip((-2, -1)) if number & 2 else x
     return x.mT if number & 1 else x
