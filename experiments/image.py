@@ -103,19 +103,26 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 def photographs(sets: Path, runs: Path) -> dict[str, dict[str, float]]:
     """Photographs enlarged by models of satellite pictures and by Pillow's bicubic; see `enlarged`."""
+    originals = kodak(sets)
+    return {
+        str(scale): enlarged(trained_model(runs, f"satellite-upscale-{scale}"), originals, scale) for scale in SCALES
+    }
+
+
+def kodak(sets: Path) -> list[np.ndarray]:
+    """Kodak's photographs, uint8 `(height, width, 3)`."""
     files = sorted((sets / "kodak24").glob("*.png"))
-    return {str(scale): enlarged(trained_model(runs, f"satellite-upscale-{scale}"), files, scale) for scale in SCALES}
+    return [np.asarray(Picture.open(file).to_pil().convert("RGB")) for file in files]
 
 
-def enlarged(model: TrainedModel, files: list[Path], scale: int) -> dict[str, float]:
+def enlarged(model: TrainedModel, originals: list[np.ndarray], scale: int) -> dict[str, float]:
     """Photographs are made small (bicubic, filtered) and enlarged again.
 
     PSNR and SSIM are of the luma, from 16 pixels off the edge; `above` counts the pictures on which the model has the
     higher PSNR.
     """
     rows = []
-    for file in files:
-        original = np.asarray(Picture.open(file).to_pil().convert("RGB"))
+    for original in originals:
         height, width = (side - side % scale for side in original.shape[:2])
         original = original[:height, :width]
         small = _resized(original, width // scale, height // scale)
@@ -125,7 +132,7 @@ def enlarged(model: TrainedModel, files: list[Path], scale: int) -> dict[str, fl
     psnr_db, ssim, bicubic_psnr_db, bicubic_ssim = table.mean(0)
     return {
         "scale": scale,
-        "pictures": len(files),
+        "pictures": len(originals),
         "psnr_db": float(psnr_db),
         "bicubic_psnr_db": float(bicubic_psnr_db),
         "gain_db": float(psnr_db - bicubic_psnr_db),

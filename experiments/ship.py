@@ -122,7 +122,7 @@ LIMITS = {
         "are asked for are the usual ones of an instrument; of the sound font's, it heard every third semitone once."
     ),
     "photo-denoise": (
-        "Photographs of landscapes, cities and things, an hour and a half on one core. Noise that neighbouring pixels "
+        "Photographs of landscapes, cities and things, three hours on one core. Noise that neighbouring pixels "
         "share, as in a photograph that was enlarged or sharpened, it doesn't know; texture as fine as a pixel, as of "
         "a tiled roof, it partly takes for noise. Of a picture at night with much noise, what was cut off at black is "
         "lost: it comes out too bright."
@@ -301,6 +301,8 @@ def _split(recipe: Recipe) -> str:
 
 
 def _condition(recipe: Recipe) -> str:
+    if "ensemble" in recipe.scored_with:
+        return "; by one view of each"
     if recipe.task == "upscale":
         return ""
     if "snr_db_low" not in recipe.scored_with:
