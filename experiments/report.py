@@ -221,10 +221,10 @@ _PUBLISHED_NLL = (
 def likelihood_of_digits() -> str:
     row = read(RUNS)["mnist-vae-40"]
     bound = f"{-row['elbo_nats']:.2f} ({-row['elbo_nats_high']:.2f}–{-row['elbo_nats_low']:.2f})"
-    drawn = f"pixels drawn anew, {row['examples']:,} digits"
+    pixels = f"pixels drawn anew, {row['examples']:,} digits"
     rows = [
-        ["`mnist-vae-40`, negative ELBO", drawn, bound],
-        [f"`mnist-vae-40`, {row['importance_draws']} draws", drawn, with_interval(row, "nll_importance_nats", ".2f")],
+        ["`mnist-vae-40`, negative ELBO", pixels, bound],
+        [f"`mnist-vae-40`, {row['importance_draws']} draws", pixels, with_interval(row, "nll_importance_nats", ".2f")],
         *([model, of, f"{nats:.2f}"] for model, of, nats in _PUBLISHED_NLL),
     ]
     return table(["model with one flat code", "of", "NLL in nats (95% interval)"], rows)

@@ -29,6 +29,8 @@ def mean_over_views(restore: Callable[[Tensor], Tensor], batch: Tensor, views: i
     if views not in (1, 2, 4, 8):
         raise ValueError(f"views is 1, 2, 4 or 8, got {views}")
     total = restore(batch)
+    if views == 1:
+        return total
     height, width = batch.shape[-2:]
     # A flip moves the bottom edge to the top. With sides padded to multiples, each view of a tile has the cells of that
     # view of the whole picture.
