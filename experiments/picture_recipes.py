@@ -125,12 +125,20 @@ PICTURES: dict[str, Recipe] = {
     "mnist-upscale-4": _picture_restorer("mnist", "upscale", 8, scale=4),
     "photo-denoise-start": _photograph_restorer("denoise", 90, is_leg=True),
     # With the usual 0.1 degrees of freedom clean pictures outweigh JPEGs (notebooks/LOG.md).
-    "photo-denoise": _photograph_restorer(
+    "photo-denoise-middle": _photograph_restorer(
         "denoise",
         95,
         **_MEAN_PSNR,
         degrees_of_freedom=1.0,
         start_from="photo-denoise-start",
+        is_leg=True,
+    ),
+    "photo-denoise": _photograph_restorer(
+        "denoise",
+        55,
+        **_MEAN_PSNR,
+        degrees_of_freedom=1.0,
+        start_from="photo-denoise-middle",
         shipped_as="photo-denoise",
         bits=8,
         ensemble=2,
@@ -139,11 +147,18 @@ PICTURES: dict[str, Recipe] = {
     "photo-upscale-middle": _photograph_restorer(
         "upscale", 45, **{**_ANY_SCALE, **_MEAN_PSNR}, start_from="photo-upscale-start", is_leg=True
     ),
-    "photo-upscale": _photograph_restorer(
+    "photo-upscale-late": _photograph_restorer(
         "upscale",
         40,
         **{**_ANY_SCALE, **_MEAN_PSNR, "learning_rate": 4e-4},
         start_from="photo-upscale-middle",
+        is_leg=True,
+    ),
+    "photo-upscale": _photograph_restorer(
+        "upscale",
+        35,
+        **{**_ANY_SCALE, **_MEAN_PSNR, "learning_rate": 4e-4},
+        start_from="photo-upscale-late",
         shipped_as="photo-upscale",
         bits=8,
         ensemble=2,

@@ -28,6 +28,7 @@ class Recipe:
         importance: draws of z an example for the importance-weighted bound.
         samples: draws from the prior that are compared with held-out examples.
         pairs: paths between held-out examples that are compared with crossfades.
+        refined: steps by which codes are improved for the scores named `…_refined`; 0: none of these.
         calibrated: whether the mask is calibrated after training, see calibration.py.
         split_by_names: whether it was trained by an earlier version, which split songs by their names.
     """
@@ -49,6 +50,7 @@ class Recipe:
     importance: int = 0
     samples: int = 0
     pairs: int = 0
+    refined: int = 0
     calibrated: bool = False
     split_by_names: bool = False
 

@@ -158,6 +158,19 @@ def _change(row: dict[str, dict[str, float]], score: str) -> str:
     return f"{row['fewer'][score] - row['int8'][score]:+.4f}"
 
 
+def refined() -> str:
+    """What comes back of melodies by codes that were improved, and what lies between two of them."""
+    rows = [
+        [place, steps, f"{row['accuracy']:.4f}", f"{row['onset_f1']:.4f}", f"{row['unchanged']:.3f}",
+         f"{row['seconds']:.3f} s", f"{row['path_midpoint_in_scale']:.3f}", f"{row['path_nll_nats']:.1f}",
+         f"{row['ends_nll_nats']:.1f}"]
+        for place, found in read("music-refined").items()
+        for steps, row in found.items()
+    ]  # fmt: skip
+    heads = ["set", "steps", "accuracy", "onset F1", "windows without any change", "a window", "middles in one scale"]
+    return table([*heads, "between, nats", "ends, nats"], rows)
+
+
 # Pictures
 
 
@@ -399,6 +412,7 @@ TABLES = {
     "trio": trio,
     "trio_rhythm": trio_rhythm,
     "samples": samples,
+    "refined": refined,
     "quantisation": quantisation,
     **{name: partial(make, table) for name, make in sound_tables.TABLES.items()},
     "codes_of_digits": codes_of_digits,

@@ -31,6 +31,7 @@ import notes
 import phrases
 import piano
 import quantisation
+import refined
 import report
 import restored
 import ship
@@ -100,6 +101,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "music-phrases": Measurement(phrases.phrases, "long music on each book, and bars that are filled in"),
     "music-chords": Measurement(music_samples.chords, "whether samples follow the chords they are given"),
     "music-trio": Measurement(trio.trio, "whether melody and bass follow chords, and other chords with the same code"),
+    "music-refined": Measurement(refined.refined, "melodies by codes that gradient steps improve"),
     "music-samples": Measurement(music_samples.contents, "what sampled files hold and how loud they are", False),
     "music-reading": Measurement(music.reading, "reading MIDI, compared with pretty_midi"),
     "music-reading-notes": Measurement(music.reading_notes, "reading notes alone, compared with pretty_midi"),
@@ -192,7 +194,9 @@ def score(trained: TrainedModel, name: str, sets: Path) -> dict[str, float]:
     """Scores a model on the test splits of a recipe's sets."""
     recipe = RECIPES[name]
     settings = _with_noise(recipe.scored_with, recipe, sets)
-    counts = {"importance": recipe.importance, "samples": recipe.samples, "pairs": recipe.pairs}
+    counts = {
+        "importance": recipe.importance, "samples": recipe.samples, "pairs": recipe.pairs, "refine": recipe.refined,
+    }  # fmt: skip
     if any(RECIPES[leg].split_by_names for leg in chain(name)) and trained.manifest.data.get("split") == "content":
         return evaluate(trained, held_out(trained, name, sets), **counts)
     scored_on = [sets / each for each in recipe.scored_on or recipe.sets]

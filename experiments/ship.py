@@ -122,14 +122,15 @@ LIMITS = {
         "are asked for are the usual ones of an instrument; of the sound font's, it heard every third semitone once."
     ),
     "photo-denoise": (
-        "Photographs of landscapes, cities and things, three hours on one core. Noise that neighbouring pixels "
+        "Photographs of landscapes, cities and things, four hours on one core. Noise that neighbouring pixels "
         "share, as in a photograph that was enlarged or sharpened, it doesn't know; texture as fine as a pixel, as of "
         "a tiled roof, it partly takes for noise. Of a picture at night with much noise, what was cut off at black is "
         "lost: it comes out too bright."
     ),
     "photo-upscale": (
-        "The photographs of `photo-denoise`, two hours on one core. Edges and lines become sharper; texture that is "
-        "finer than the small picture's pixels is not made up. A noisy or compressed picture is best cleaned first."
+        "The photographs of `photo-denoise`, two and a half hours on one core. Edges and lines become sharper; texture "
+        "that is finer than the small picture's pixels is not made up. A noisy or compressed picture is best cleaned "
+        "first."
     ),
 }
 _CALIBRATED = (

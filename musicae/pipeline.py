@@ -26,7 +26,8 @@ class Code(NamedTuple):
     """The codes of some examples.
 
     Attributes:
-        base: `(batch, *latent_shape)`, posterior means, in the space where the prior is a standard normal.
+        base: `(batch, *latent_shape)`: posterior means, or what they were refined to, in the space where the prior is a
+            standard normal.
         condition: int64 `(batch, length)`: the condition of each; None where the model takes none.
     """
 
@@ -42,10 +43,11 @@ class Pipeline:
         domain: whose tensors the network takes.
         task: what the network was trained for.
         device: where to compute.
+        refine: gradient steps by which the encoder's codes are improved, see `musicae.models.refinement`.
     """
 
-    def __init__(self, network: Autoencoder, domain: Domain, task: str, device: torch.device) -> None:
-        self.network, self.domain, self.task, self.device = network, domain, task, device
+    def __init__(self, network: Autoencoder, domain: Domain, task: str, device: torch.device, refine: int = 0) -> None:
+        self.network, self.domain, self.task, self.device, self.refine = network, domain, task, device, refine
 
     def domain_with(self, settings: dict[str, Any]) -> Domain:
         """The domain with other settings; errors as in `TrainedModel.with_settings`."""
@@ -92,9 +94,14 @@ class Pipeline:
                 raise ValueError(f"expected symbols from 0 to {symbols - 1}, got {wrong}")
         return tensor.to(self.device)
 
-    def batch_of(self, tensor: Tensor) -> Batch:
-        """A user's tensor, checked, with what it says itself of its condition; errors as in `checked`."""
-        target = self.checked(tensor)
+    def batch_of(self, source: Any, choice: Choice | None = None) -> Batch:
+        """One example of a media object, or a user's tensor, checked, with what it says itself of its condition.
+
+        Errors as in `Domain.select` and `checked`.
+        """
+        if not isinstance(source, Tensor):
+            return self.batch(self.select(source, choice))
+        target = self.checked(source)
         return Batch(target, self.domain.condition_of(target))
 
     def checked_codes(self, z: Tensor) -> Tensor:
@@ -112,16 +119,27 @@ class Pipeline:
         return z.to(self.device)
 
     @torch.no_grad()
-    def encode(self, batch: Batch) -> Code:
-        """Posterior means in the space where paths are drawn."""
-        size, condition = self.domain.spec.evaluation_batch, batch.condition
-        condition = None if condition is None else condition.to(self.device)
+    def codes(self, batch: Batch) -> Tensor:
+        """Posterior means, refined if that is asked for, `(batch, *latent_shape)`, on the device."""
+        size = self.domain.spec.evaluation_batch
         parts = []
         for start in range(0, len(batch.target), size):
-            given = None if condition is None else condition[start : start + size]
-            mean = self.network.encode(batch.target[start : start + size].to(self.device), given).mean
-            parts.append(self.network.latent.to_base(mean))
-        return Code(torch.cat(parts), condition)
+            rows = slice(start, start + size)
+            x = batch.target[rows].to(self.device)
+            condition = None if batch.condition is None else batch.condition[rows].to(self.device)
+            z = self.network.encode(x, condition).mean
+            if self.refine:
+                from musicae.models.refinement import refined
+
+                z = refined(self.network, z, x, condition, steps=self.refine)
+            parts.append(z)
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def encode(self, batch: Batch) -> Code:
+        """Codes in the space where paths are drawn."""
+        condition = None if batch.condition is None else batch.condition.to(self.device)
+        return Code(self.network.latent.to_base(self.codes(batch)), condition)
 
     def decode(
         self,
@@ -227,9 +245,9 @@ class Pipeline:
             batch: as the media object has it.
             condition: another condition to decode with, `(1, length)` or `(batch, length)`; the code stays.
         """
-        if condition is not None:
-            return self.decode(self.encode(batch).base, condition)
         own = None if batch.condition is None else batch.condition.to(self.device)
+        if condition is not None or self.refine:
+            return self.decode(self.encode(batch).base, own if condition is None else condition)
         with torch.no_grad():
             return self.network.reconstruct(batch.target.to(self.device), condition=own)
 

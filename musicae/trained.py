@@ -40,11 +40,12 @@ class TrainedModel:
         manifest: how both were made.
         device: where to compute; by default a GPU if there is one.
         folder: the checkpoint's folder, which may also hold attribute vectors.
+        refine: as in `refining`.
     """
 
     def __init__(
         self, network: Autoencoder, domain: Domain, manifest: Manifest, device: str | None = None,
-        folder: Path | None = None,
+        folder: Path | None = None, refine: int = 0,
     ) -> None:  # fmt: skip
         try:
             self.device = torch.device(device) if device else best_device()
@@ -53,7 +54,7 @@ class TrainedModel:
         self.network = network.to(self.device).eval()
         self.domain = domain
         self.manifest = manifest
-        self.folder = folder
+        self.folder, self.refine = folder, refine
 
     def __repr__(self) -> str:
         return f"<TrainedModel {self.name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
@@ -66,19 +67,30 @@ class TrainedModel:
     @property
     def pipeline(self) -> Pipeline:
         """Network, domain and device together, as the operations take them."""
-        return Pipeline(self.network, self.domain, self.manifest.task, self.device)
+        return Pipeline(self.network, self.domain, self.manifest.task, self.device, self.refine)
 
     def with_settings(self, **settings: Any) -> "TrainedModel":
         """The same network with other settings of its domain, such as the `track` that music is read from.
 
         Raises `MusicaeError`: an unknown key, a bad value, or one that changes the shape of the network's tensors.
         """
-        domain = self.pipeline.domain_with(settings)
-        return TrainedModel(self.network, domain, self.manifest, str(self.device), self.folder)
+        return self._with(self.pipeline.domain_with(settings), self.refine)
 
-    @torch.no_grad()
+    def refining(self, steps: int = 30) -> "TrainedModel":
+        """The same model, with codes nearer to their examples by so many gradient steps; see `models.refinement`.
+
+        Raises `MusicaeError`: the model restores, its codes are tokens, or their spread is not known.
+        """
+        from musicae.models.refinement import check_refinement
+
+        check_refinement(self.network, steps)
+        return self._with(self.domain, steps)
+
+    def _with(self, domain: Domain, refine: int) -> "TrainedModel":
+        return TrainedModel(self.network, domain, self.manifest, str(self.device), self.folder, refine)
+
     def encode(self, source: Any, **choice: Any) -> Tensor:
-        """Encodes examples to posterior means.
+        """Encodes examples to posterior means, or with `refining` to better codes.
 
         Args:
             source: a media object or what `Domain.open` takes, of which one example is taken (see `Domain.select`),
@@ -87,18 +99,11 @@ class TrainedModel:
 
         Returns: `(batch, *latent_shape)`.
         """
-        pipeline = self.pipeline
-        if isinstance(source, Tensor):
-            batch = pipeline.batch_of(source)
-        else:
-            batch = pipeline.batch(pipeline.select(source, choice))
-        condition = None if batch.condition is None else batch.condition.to(self.device)
-        return self.network.encode(batch.target.to(self.device), condition).mean
+        return self.pipeline.codes(self.pipeline.batch_of(source, choice))
 
     def tensor(self, source: Any, **choice: Any) -> Tensor:
         """One example as the network takes it, `(1, *spec.shape)`; arguments as in `encode`."""
-        pipeline = self.pipeline
-        return pipeline.batch(pipeline.select(source, choice)).target
+        return self.pipeline.batch_of(source, choice).target
 
     def decode(
         self, z: Tensor, *, temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None,
@@ -237,8 +242,7 @@ class TrainedModel:
             a, b: media objects or what `Domain.open` takes, or batches of one.
             steps: points on the path, ends included.
             method: `slerp` or `lerp`, see `musicae.inference.latent_paths`.
-            spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal parts
-                of the path, between which the result may change very unevenly.
+            spacing: `even`: between points the result changes about equally; `uniform`: equal parts of the path.
             tempo: of music: `a`, `b`, or `between`, from one to the other; None: that of a.
             choice_a, choice_b: which part of each: music takes `bar` and `track`.
 
@@ -256,9 +260,7 @@ class TrainedModel:
 
         Args:
             a, b: sounds; of each the loudest window is taken, or the one that begins at `start_s` seconds.
-            method: as in `interpolate`.
-            choice_a, choice_b: which part of each: sound takes `start_s`.
-
+            method, choice_a, choice_b: as in `interpolate`; sound takes `start_s`.
         Raises `MusicaeError`: the model is not one of sound.
         """
         from musicae.inference.interpolate import morph
@@ -357,8 +359,7 @@ class TrainedModel:
     def tap(self, source: Any) -> Any:
         """Plays a tapped rhythm on a drum kit; for models trained with task `tap`.
 
-        Args:
-            source: a piece: hits of its drums, or the onsets of all tracks where it has none; or a batch.
+        Of a piece the drums' hits are tapped, or the onsets of all tracks where it has no drums. A batch is taken too.
         """
         from musicae.inference.restore import tap
 
@@ -434,8 +435,7 @@ class TrainedModel:
     def attribute_vectors(self) -> "AttributeVectors | None":
         """The attribute vectors stored with the checkpoint; None if it has none.
 
-        Raises:
-            CheckpointError: they are damaged, or of another model.
+        Raises `CheckpointError`: they are damaged, or of another model.
         """
         from musicae.attribute_vectors import AttributeVectors
 
@@ -493,8 +493,7 @@ def load(
         network_class: the user's own `Autoencoder` subclass, if the checkpoint was trained with one; musicae never
             imports it by itself.
 
-    Raises:
-        CheckpointError: no such model, or a damaged or newer one.
+    Raises `CheckpointError`: no such model, or a damaged or newer one.
     """
     folder = find_model(str(model))
     return TrainedModel(*load_checkpoint(folder, network_class), device=device, folder=folder)

@@ -41,6 +41,13 @@ from musicae.commands.options import data_option, load, model_option, parse_sett
     metavar="N",
     help="Paths between held-out examples to compare with crossfades.",
 )
+@click.option(
+    "--refine",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="STEPS",
+    help="Score each example at a code that was improved by so many steps, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_option
 def evaluate(
@@ -52,6 +59,7 @@ def evaluate(
     importance: int,
     samples: int,
     pairs: int,
+    refine: int,
     as_json: bool,
     settings: tuple[str, ...],
 ) -> None:
@@ -77,6 +85,7 @@ def evaluate(
         importance=importance,
         samples=samples,
         pairs=pairs,
+        refine=refine,
     )
     if as_json:
         click.echo(json.dumps(scores, indent=2))

@@ -16,6 +16,7 @@ from musicae.commands.options import (
     name_of,
     out_option,
     read_choice,
+    refine_option,
     save_file,
     save_morph,
     seed_option,
@@ -159,6 +160,7 @@ def grid(
 @click.option("--start-b", type=click.FloatRange(0), metavar="S", help="Sound: seconds in B.  [default: the loudest]")
 @click.option("--track-a", metavar="TRACK", help="Track of A, by number from 0 or name.  [default: chosen]")
 @click.option("--track-b", metavar="TRACK", help="Track of B, by number from 0 or name.  [default: chosen]")
+@refine_option
 @out_option("FOLDER", "output/A-to-B-interpolate")
 def interpolate(
     a: Path,
@@ -177,6 +179,7 @@ def interpolate(
     start_b: float | None,
     track_a: str | None,
     track_b: str | None,
+    refine: int,
     out: str | None,
     force: bool,
 ) -> None:
@@ -185,7 +188,7 @@ def interpolate(
     Writes the whole path, one file a step, a picture, and a WAV of music. With --corners: the square,
     one file a column. With --whole: one file a step. With --morph: one sound.
 
-    Example: musicae interpolate a.mid b.mid --steps 7 --bar-a 5
+    Example: musicae interpolate a.mid b.mid --steps 7 --bar-a 5 --refine 30
 
     Example: musicae interpolate flute.wav bell.wav --morph --out between.wav
     """
@@ -199,7 +202,7 @@ def interpolate(
     if morph and (whole or corners or spacing):
         raise click.UsageError("--morph takes two sounds; leave --whole, --corners and --spacing out.")
     check_inputs([a, b, *(corners or ())])
-    trained = load_for(model, a)
+    trained = load_for(model, a, refine=refine)
     name = f"{name_of(a)}-to-{name_of(b)}"
     if morph:
         changed = trained.morph(a, b, method=method, choice_a=choices[0], choice_b=choices[1])
@@ -232,6 +235,7 @@ def interpolate(
 @bar_option
 @track_option
 @stretch_options
+@refine_option
 @out_option("FOLDER", "output/NAME-vary")
 def vary(
     file: Path,
@@ -245,6 +249,7 @@ def vary(
     track: str | None,
     bars: tuple[int, int] | None,
     solo: bool,
+    refine: int,
     out: str | None,
     force: bool,
 ) -> None:
@@ -260,14 +265,15 @@ def vary(
     if solo and not whole:
         raise click.UsageError("--solo goes with --whole or --bars; one window is written alone anyway.")
     if whole:
-        trained = load_for(model, file, track=track)
+        trained = load_for(model, file, track=track, refine=refine)
         change = within_bars(
             trained.domain, lambda source: trained.vary_whole(source, amount, count, seed=seed, keep=keep), bars, solo
         )
         varied = change(file)
     else:
         choice = read_choice(bar, track)
-        varied = load_for(model, file).vary(file, amount, count, seed=seed, keep=keep, choice=choice)
+        trained = load_for(model, file, refine=refine)
+        varied = trained.vary(file, amount, count, seed=seed, keep=keep, choice=choice)
     save_morph(varied, out, f"{name_of(file)}-vary", force=force)
 
 
@@ -284,6 +290,7 @@ def vary(
 )
 @track_option
 @stretch_options
+@refine_option
 @out_option("FILE", "output/NAME-shift")
 def shift(
     file: Path,
@@ -293,6 +300,7 @@ def shift(
     track: str | None,
     bars: tuple[int, int] | None,
     solo: bool,
+    refine: int,
     out: str | None,
     force: bool,
 ) -> None:
@@ -302,6 +310,6 @@ def shift(
 
     Example: musicae shift song.mid --bars 9-16 --attribute density --amount 1
     """
-    trained = load_for(model, file, track=track)
+    trained = load_for(model, file, track=track, refine=refine)
     shifted = within_bars(trained.domain, lambda source: trained.shift(source, attribute, amount), bars, solo)(file)
     save_file(shifted, out, f"{name_of(file)}-shift", force=force)

@@ -19,6 +19,7 @@ from musicae.commands.options import (
     model_for_file_option,
     out_option,
     read_track,
+    refine_option,
     stretch_options,
     track_option,
     within_bars,
@@ -43,6 +44,7 @@ _TO_RESTORE = "output/NAME-{}; of several files output/FOLDER-{}/…"
 @label_option
 @track_option
 @stretch_options
+@refine_option
 @out_option("FILE|FOLDER", _TO_RESTORE.format("reconstruct", "reconstruct"))
 def reconstruct(
     files: tuple[Path, ...],
@@ -52,6 +54,7 @@ def reconstruct(
     track: str | None,
     bars: tuple[int, int] | None,
     solo: bool,
+    refine: int,
     out: str | None,
     force: bool,
 ) -> None:
@@ -62,7 +65,7 @@ def reconstruct(
 
     Example: musicae reconstruct song.mid --out reconstructed.mid
     """
-    trained = load_for(model, first_input(files), track=track)
+    trained = load_for(model, first_input(files), track=track, refine=refine)
 
     def restore(source: Any) -> Any:
         return trained.reconstruct(source, chords=chords, label=label)

@@ -26,6 +26,7 @@ from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.evaluation.linear import pca_scores, ridge_scores
 from musicae.evaluation.probes import code_scores
 from musicae.evaluation.sample_quality import path_quality, sample_quality
+from musicae.models.refinement import check_refinement, refined
 from musicae.nn.latent import Latent, Posterior
 from musicae.nn.quantisation import DiscreteLatent
 from musicae.spec import Layout
@@ -59,6 +60,7 @@ def evaluate(
     importance: int = 0,
     samples: int = 0,
     pairs: int = 0,
+    refine: int = 0,
 ) -> dict[str, float]:
     """Scores a model.
 
@@ -71,6 +73,7 @@ def evaluate(
         importance: draws of z for each example, for `nll_importance_nats`; 0: leave this score out.
         samples: number of draws from the prior to compare with real examples; see `sample_quality.sample_quality`.
         pairs: number of paths between examples to compare with crossfades; see `sample_quality.path_quality`.
+        refine: steps by which codes are improved for the scores named `…_refined`; see `musicae.models.refinement`.
 
     Returns:
         Name → value, units in the names:
@@ -88,9 +91,11 @@ def evaluate(
 
     Raises:
         MusicaeError: no example of the split is left; or a likelihood is asked of a model without densities, or samples
-            of one without a prior.
+            of one without a prior, or refined codes of one that has none to refine.
     """
     model, domain = trained.network, trained.domain
+    if refine:
+        check_refinement(model, refine)
     kept = unseen(domain, dataset, split)
     left_out = len(dataset.splits[split]) - len(kept)
     if limit is not None:
@@ -100,7 +105,7 @@ def evaluate(
             f"the {split} split has no example that does not also stand in training; give more data, "
             "or split 'all' for files that the model never saw."
         )
-    each, means = _scores_of(trained, dataset, kept, split, seed, importance)
+    each, means = _scores_of(trained, dataset, kept, split, seed, importance, refine)
     owner: np.ndarray | None = dataset.owner
     result = _with_intervals(each, None if owner is None else owner[kept], seed)
     if model.latent.has_density:
@@ -149,7 +154,7 @@ def codebook_use(latent: Latent, codes: Tensor) -> dict[str, float]:
 
 
 def _scores_of(
-    trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int
+    trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int, refine: int
 ) -> tuple[dict[str, np.ndarray], Tensor]:
     """The scores of every kept example, `(examples,)` each, and the posterior means, `(examples, numbers)`.
 
@@ -165,7 +170,7 @@ def _scores_of(
     for rows in torch.arange(len(table)).split(domain.spec.evaluation_batch):
         batch = domain.tensor(table.batch(rows))
         corrupted = batch.target if corrupt is None else corrupt(batch.target, generator)
-        found, posterior = _batch_scores(trained, batch, corrupted, generator, baselines)
+        found, posterior = _batch_scores(trained, batch, corrupted, generator, baselines, refine)
         if importance:
             found["nll_importance_nats"] = negative_log_likelihood(
                 model, corrupted, batch.target, importance, own_generator, batch.condition
@@ -184,6 +189,7 @@ def _batch_scores(
     corrupted: Tensor,
     generator: torch.Generator,
     baselines: Mapping[str, Baseline],
+    refine: int,
 ) -> tuple[dict[str, Tensor], Posterior]:
     """The scores of a batch, `(batch,)` each, and the posterior."""
     model, domain, (target, condition) = trained.network, trained.domain, batch
@@ -205,6 +211,9 @@ def _batch_scores(
         scores |= {"kl_nats": loss.kl, "kl_bits": loss.kl * _BITS_PER_NAT}
         scores |= {f"kl_bits_{name}": kl * _BITS_PER_NAT for name, kl in model.latent.kl_parts(posterior, z).items()}
         scores["elbo_nats"] = -(loss.reconstruction + loss.kl)
+    if refine:
+        better = refined(model, posterior.mean, target, condition, steps=refine)
+        estimates["_refined"] = model.decode(better, condition=condition)
     for suffix, estimate in estimates.items():
         for name, values in domain.metrics(estimate, target, corrupted).items():
             scores[_free_running(model.autoregressive, name) + suffix] = values
@@ -265,6 +274,7 @@ def evaluate_files(
     importance: int = 0,
     samples: int = 0,
     pairs: int = 0,
+    refine: int = 0,
 ) -> dict[str, float]:
     """Scores a model on files, split as training split them.
 
@@ -274,7 +284,7 @@ def evaluate_files(
             model of an earlier version; and names in `NAMED_SETS`; empty: the model's own training data.
         settings: keys of the domain's config to change, such as the noise.
         split: as in `evaluate`, or `all` for files that the model never saw.
-        limit, seed, importance, samples, pairs: as in `evaluate`.
+        limit, seed, importance, samples, pairs, refine: as in `evaluate`.
 
     Returns:
         As `evaluate`, and `damaged_files`, if any files could not be read.
@@ -301,6 +311,14 @@ def evaluate_files(
         dataset = dataset.all_for_testing()
     scored = TrainedModel(trained.network, domain, trained.manifest, str(trained.device))
     scores = evaluate(
-        scored, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs
+        scored,
+        dataset,
+        split=split,
+        limit=limit,
+        seed=seed,
+        importance=importance,
+        samples=samples,
+        pairs=pairs,
+        refine=refine,
     )
     return {**scores, "damaged_files": len(dataset.report.damaged)} if dataset.report.damaged else scores

@@ -19,11 +19,12 @@ from musicae.image.pixels import image_of
 
 MOST_NOISE = 55 / 255
 """Largest deviation of mixed noise."""
-_NOISE_SHARES = (0.6, 0.15, 0.2)  # gaussian, shot noise, JPEG; the rest stays clean
+_NOISE_SHARES = (0.55, 0.1, 0.3)  # gaussian, shot noise, JPEG; the rest stays clean
 _CLIPPED_SHARE = 0.5  # of pictures with noise; the others have values beyond 0…1, as in published comparisons
 _COMPRESSED_NOISE = 15 / 255  # largest deviation of the noise that half of the JPEGs have
 _PHOTONS = (20.0, 2000.0)  # of white, fewest and most
 _QUALITIES = (30, 96)
+_ALIGNED_SHARE = 2 / 3  # of JPEGs with noise or without: as a camera wrote them, not cropped
 _SMALL_QUALITIES = (75, 100)  # of pictures that are enlarged
 _SMALL_COMPRESSED_SHARE = 0.1
 _KERNELS = ("bicubic", "bicubic", "bicubic", "bicubic", "area", "bilinear", "gaussian")
@@ -68,7 +69,7 @@ def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
 
     Half of the noisy pictures keep values beyond 0…1. A grey picture has grey noise, also in three channels.
     """
-    draw, strength, share = _draws(3, batch, generator)
+    draw, strength, share, alignment = _draws(4, batch, generator)
     noise = _normal(batch.shape, batch, generator)
     is_grey = (batch == batch[:, :1]).flatten(1).all(1)
     noise = torch.where(_each(is_grey), noise[:, :1], noise)
@@ -84,9 +85,10 @@ def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
     noisy = torch.where(_each(is_compressed | (share < _CLIPPED_SHARE)), noisy.clamp(0, 1), noisy)
     low, high = _QUALITIES
     qualities = torch.where(is_compressed, low + (share * (high - low)).long(), 0).tolist()
-    for number, quality in enumerate(qualities):
+    aligned = (alignment < _ALIGNED_SHARE).tolist()
+    for number, (quality, is_aligned) in enumerate(zip(qualities, aligned, strict=True)):
         if quality:
-            noisy[number] = jpeg(noisy[number], generator, quality=quality)
+            noisy[number] = jpeg(noisy[number], generator, quality=quality, is_aligned=is_aligned)
     return noisy
 
 

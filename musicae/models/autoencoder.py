@@ -30,14 +30,12 @@ config, and names the config's class as `Config`:
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from musicae.likelihoods import Likelihood, build_likelihood
 from musicae.models.sizes import ModelConfig
@@ -384,6 +382,16 @@ class Autoencoder(nn.Module, ABC):
         del posterior, z
         return kl
 
+    def log_likelihood(self, z: Tensor, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p(x | z) in nats, `(batch,)`.
+
+        Args:
+            z: codes, `(batch, *latent_shape)`.
+            x: examples, `(batch, *spec.shape)`.
+            condition: as in `encode`.
+        """
+        return self.likelihood.log_prob(self._parameters_at(z, x, x, condition).float(), x)
+
     def forward(self, x: Tensor, target: Tensor | None = None, **options: Any) -> Loss:
         """`loss`, by the name that wrappers such as `DistributedDataParallel` call."""
         return self.loss(x, target, **options)
@@ -442,51 +450,6 @@ def segment_tables(spec: TensorSpec, device: torch.device) -> tuple[Tensor, Tens
     exists = torch.arange(spec.segment) < lengths[:, None]
     rows = [[size + run for size in spec.vocabulary] + [0] * len(spec.values) for run in range(len(lengths))]
     return exists.to(device), torch.tensor(rows).to(device)
-
-
-class _Unfilled(TorchFunctionMode):
-    """Leaves out what fills new weights: on `meta` it has no effect, and for some of it torch loads its compiler."""
-
-    _DRAWS = (torch.randn, torch.rand)
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        del types
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return args[0] if args else kwargs.get("tensor")
-        if func in self._DRAWS:
-            return torch.empty(*args, **{name: value for name, value in kwargs.items() if name != "generator"})
-        if func is torch.randperm:
-            return torch.empty(args[0], dtype=torch.int64)
-        if func is torch.eye:
-            return torch.empty(args[0], args[-1])
-        return func(*args, **kwargs)
-
-
-@contextmanager
-def shapes_only() -> Iterator[None]:
-    """Inside, models are built on torch's `meta` device: with names and shapes, and without memory or random draws."""
-    with torch.device("meta"), _Unfilled():
-        yield
-
-
-def optional_weights(model: nn.Module) -> set[str]:
-    """Names of a model's tensors that former checkpoints lack, and that its layers then set to a default."""
-    return {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in model.named_modules()
-        for name in getattr(module, "OPTIONAL_WEIGHTS", ())
-    }
-
-
-def check_weights(model: nn.Module) -> None:
-    """Raises `ValueError` where a layer cannot compute with its weights, whatever its input."""
-    for module in model.modules():
-        check = getattr(module, "check_weights", None)
-        if check is not None:
-            check()
 
 
 def _described(value: object) -> str:

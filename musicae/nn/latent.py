@@ -169,6 +169,11 @@ class Latent(nn.Module, ABC):
         """Whether codes can be varied: by the prior, or by the spread of the training codes."""
         return self.is_generative
 
+    @property
+    def can_refine(self) -> bool:
+        """Whether codes can be moved by steps that are small beside their spread."""
+        return self.knows_spread
+
     def vary_base(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws by which codes are varied, `(count, *shape)`, in the space where paths are drawn."""
         return self.sample_base(count, generator)

@@ -74,6 +74,10 @@ class DiscreteLatent(Latent):
         self.tokens = math.prod(shape) // token_numbers
         """Tokens of a code."""
 
+    @property
+    def can_refine(self) -> bool:
+        return False
+
     def _entry(self, numbers: Tensor) -> Tensor:
         """`(rows, token_numbers)` → the nearest entry of each, int64 `(rows,)`."""
         raise NotImplementedError

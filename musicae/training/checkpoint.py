@@ -22,7 +22,8 @@ from musicae.domain import Domain
 from musicae.domains import domain_class
 from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of, unknown_name
 from musicae.models import build_model, model_name
-from musicae.models.autoencoder import Autoencoder, check_weights, optional_weights, shapes_only
+from musicae.models.autoencoder import Autoencoder
+from musicae.models.weights import check_weights, optional_weights, shapes_only
 from musicae.shipped import MANIFEST, PRETRAINED, WEIGHTS
 from musicae.tensor_files import MOST_NUMBERS, TensorFile, halved, quantise, quantise_in_groups, write_tensors
 
