@@ -39,7 +39,7 @@ from musicae.training.run_log import RunLog
 
 CONTENDERS = ("pythae", "musicae_float32", "musicae")
 MODELS = ("mlp", "conv")
-PICTURES, EPOCHS = 6400, 3  # all of them would take convolutions too long on a CPU
+PICTURES, EPOCHS = 12_800, 8  # all of them would take convolutions too long on a CPU
 _THREADS = 1
 _BATCH = 128
 _LEARNING_RATE = 1e-3

@@ -166,7 +166,7 @@ def shifts(sets: Path, runs: Path, *, split: str = "test", windows: int = _WINDO
         if not len(room):
             continue
         own = Batch(batch.target[room], None if batch.condition is None else batch.condition[room])
-        result = shifted(pipeline, own, vectors, attribute, amount).cpu()
+        result = shifted(pipeline, own, pipeline.encode(own), vectors, attribute, amount).cpu()
         after = measured(result)
         change = after - before[room]
         found[attribute] = {

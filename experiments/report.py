@@ -162,13 +162,15 @@ def refined() -> str:
     """What comes back of melodies by codes that were improved, and what lies between two of them."""
     rows = [
         [place, steps, f"{row['accuracy']:.4f}", f"{row['onset_f1']:.4f}", f"{row['unchanged']:.3f}",
-         f"{row['seconds']:.3f} s", f"{row['path_midpoint_in_scale']:.3f}", f"{row['path_nll_nats']:.1f}",
-         f"{row['ends_nll_nats']:.1f}"]
+         f"{row['processor_s_a_window']:.3f} s", f"{row['path_midpoint_in_scale']:.3f}",
+         f"{row['path_midpoint_self_similarity']:.3f}", f"{row['ends_self_similarity']:.3f}",
+         f"{row['path_nll_nats']:.1f}"]
         for place, found in read("music-refined").items()
         for steps, row in found.items()
     ]  # fmt: skip
-    heads = ["set", "steps", "accuracy", "onset F1", "windows without any change", "a window", "middles in one scale"]
-    return table([*heads, "between, nats", "ends, nats"], rows)
+    heads = ["set", "steps", "accuracy", "onset F1", "windows without any change", "processor time a window"]
+    of_paths = ["middles in one scale", "self-similarity of middles", "of ends", "between, nats"]
+    return table([*heads, *of_paths], rows)
 
 
 # Pictures
@@ -181,12 +183,13 @@ def codes_of_digits() -> str:
     for numbers, linear in pca.items():
         row = stored[f"mnist-ae-{numbers}"]
         error = row.get("mse_mean", row["mse"])
+        refined = f"{row['mse_refined'] / linear['mse']:.3f}" if "mse_refined" in row else "not measured"
         accuracy = f"{row['knn_accuracy']:.3f}" if "knn_accuracy" in row else "not measured"
         rows.append(
-            [numbers, f"{linear['mse']:.4f}", f"{error:.4f}", f"{error / linear['mse']:.3f}",
+            [numbers, f"{linear['mse']:.4f}", f"{error:.4f}", f"{error / linear['mse']:.3f}", refined,
              f"{linear['knn_accuracy']:.3f}", accuracy]
         )  # fmt: skip
-    heads = ["numbers in the code", "PCA, MSE", "`mnist-ae-…`, MSE", "share of PCA's"]
+    heads = ["numbers in the code", "PCA, MSE", "`mnist-ae-…`, MSE", "share of PCA's", "share of PCA's, refined"]
     return table([*heads, "PCA, class of the nearest codes", "`mnist-ae-…`, class of the nearest codes"], rows)
 
 

@@ -194,9 +194,8 @@ def score(trained: TrainedModel, name: str, sets: Path) -> dict[str, float]:
     """Scores a model on the test splits of a recipe's sets."""
     recipe = RECIPES[name]
     settings = _with_noise(recipe.scored_with, recipe, sets)
-    counts = {
-        "importance": recipe.importance, "samples": recipe.samples, "pairs": recipe.pairs, "refine": recipe.refined,
-    }  # fmt: skip
+    counts = {"importance": recipe.importance, "samples": recipe.samples, "pairs": recipe.pairs}
+    trained = trained.refining(recipe.refined)
     if any(RECIPES[leg].split_by_names for leg in chain(name)) and trained.manifest.data.get("split") == "content":
         return evaluate(trained, held_out(trained, name, sets), **counts)
     scored_on = [sets / each for each in recipe.scored_on or recipe.sets]

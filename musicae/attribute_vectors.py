@@ -28,9 +28,8 @@ from torch import Tensor
 from musicae.atomic_io import atomic_write
 from musicae.capabilities import HasAttributes
 from musicae.config import Config, load_json, read_config
-from musicae.domain import Batch
 from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of
-from musicae.pipeline import Pipeline
+from musicae.pipeline import Code, Pipeline
 from musicae.precision import in_double
 from musicae.tensor_files import TensorFile, write_tensors
 
@@ -318,7 +317,6 @@ def distance_from_prior(base: Tensor, vector: Tensor, amount: float) -> float:
     return float(there.norm(dim=1).mean()) / there.shape[1] ** 0.5
 
 
-def moved(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
-    """Examples decoded from their codes moved along an attribute's vector, `(batch, *spec.shape)`."""
-    code = pipeline.encode(batch)
+def moved(pipeline: Pipeline, code: Code, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
+    """What codes decode to after a move along an attribute's vector, `(batch, *spec.shape)`."""
     return pipeline.decode(moved_code(code.base, vectors.vectors[attribute], amount), code.condition)

@@ -15,9 +15,14 @@ from musicae.config import read_config
 from musicae.domain import Answers, Batch, Domain, Selection
 from musicae.errors import MusicaeError
 from musicae.models.autoencoder import Autoencoder
+from musicae.models.refinement import refined
 from musicae.precision import drawing_precision, restoring_precision
 from musicae.spec import Layout
 
+MOST_REFINEMENT = 1000
+"""Steps."""
+_REFINED_AT_ONCE = 64
+"""Examples."""
 Choice = dict[str, Any]
 """Which part of a media object is taken: music has `bar` and `track`, sound `start_s`, a set of pictures `index`."""
 
@@ -43,11 +48,18 @@ class Pipeline:
         domain: whose tensors the network takes.
         task: what the network was trained for.
         device: where to compute.
-        refine: gradient steps by which the encoder's codes are improved, see `musicae.models.refinement`.
+        refine_steps: gradients by which the encoder's codes are improved, see `musicae.models.refinement`.
     """
 
-    def __init__(self, network: Autoencoder, domain: Domain, task: str, device: torch.device, refine: int = 0) -> None:
-        self.network, self.domain, self.task, self.device, self.refine = network, domain, task, device, refine
+    def __init__(
+        self, network: Autoencoder, domain: Domain, task: str, device: torch.device, refine_steps: int = 0
+    ) -> None:
+        self.network, self.domain, self.task, self.device = network, domain, task, device
+        self.refine_steps = refine_steps
+
+    def with_domain(self, domain: Domain) -> "Pipeline":
+        """The same with another domain, whose tensors the network takes too."""
+        return Pipeline(self.network, domain, self.task, self.device, self.refine_steps)
 
     def domain_with(self, settings: dict[str, Any]) -> Domain:
         """The domain with other settings; errors as in `TrainedModel.with_settings`."""
@@ -122,16 +134,16 @@ class Pipeline:
     def codes(self, batch: Batch) -> Tensor:
         """Posterior means, refined if that is asked for, `(batch, *latent_shape)`, on the device."""
         size = self.domain.spec.evaluation_batch
+        if self.refine_steps:  # gradients take memory
+            size = min(size, _REFINED_AT_ONCE)
         parts = []
         for start in range(0, len(batch.target), size):
             rows = slice(start, start + size)
             x = batch.target[rows].to(self.device)
             condition = None if batch.condition is None else batch.condition[rows].to(self.device)
             z = self.network.encode(x, condition).mean
-            if self.refine:
-                from musicae.models.refinement import refined
-
-                z = refined(self.network, z, x, condition, steps=self.refine)
+            if self.refine_steps:
+                z = refined(self.network, z, x, condition, steps=self.refine_steps)
             parts.append(z)
         return torch.cat(parts)
 
@@ -246,8 +258,8 @@ class Pipeline:
             condition: another condition to decode with, `(1, length)` or `(batch, length)`; the code stays.
         """
         own = None if batch.condition is None else batch.condition.to(self.device)
-        if condition is not None or self.refine:
-            return self.decode(self.encode(batch).base, own if condition is None else condition)
+        if condition is not None or self.refine_steps:
+            return self.decode_codes(self.codes(batch), own if condition is None else condition)
         with torch.no_grad():
             return self.network.reconstruct(batch.target.to(self.device), condition=own)
 
@@ -287,6 +299,19 @@ class Pipeline:
             raise MusicaeError(
                 "this model has not learned which codes a label has; train its second stage (--start-from RUN --set "
                 "second_stage=true), or of notes, more that are named by their pitch."
+            )
+
+    def refuse_refinement(self, steps: int) -> None:
+        """Raises `MusicaeError` if codes can't be refined, `ValueError` for a bad number of steps."""
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_REFINEMENT:
+            raise ValueError(f"steps is a whole number from 0 to {MOST_REFINEMENT}, got {steps!r}")
+        if not steps:
+            return
+        self.refuse_other_task("reconstruct")
+        if not self.network.latent.can_refine:
+            raise MusicaeError(
+                f"the codes of this model (latent {self.network.config.latent}) can't be refined: they are tokens, or "
+                "their spread is not known; train one with --set latent=gaussian."
             )
 
     def refuse_other_task(self, task: str) -> None:

@@ -40,21 +40,20 @@ class TrainedModel:
         manifest: how both were made.
         device: where to compute; by default a GPU if there is one.
         folder: the checkpoint's folder, which may also hold attribute vectors.
-        refine: as in `refining`.
+        refine_steps: as in `refining`.
     """
 
     def __init__(
         self, network: Autoencoder, domain: Domain, manifest: Manifest, device: str | None = None,
-        folder: Path | None = None, refine: int = 0,
+        folder: Path | None = None, refine_steps: int = 0,
     ) -> None:  # fmt: skip
         try:
             self.device = torch.device(device) if device else best_device()
         except RuntimeError:
             raise ValueError(f'device is one that torch knows, such as "cpu" or "cuda:0", got {device!r}') from None
         self.network = network.to(self.device).eval()
-        self.domain = domain
-        self.manifest = manifest
-        self.folder, self.refine = folder, refine
+        self.domain, self.manifest = domain, manifest
+        self.folder, self.refine_steps = folder, refine_steps
 
     def __repr__(self) -> str:
         return f"<TrainedModel {self.name}: {self.domain.name}, {self.manifest.task}, model {self.manifest.model}>"
@@ -67,30 +66,26 @@ class TrainedModel:
     @property
     def pipeline(self) -> Pipeline:
         """Network, domain and device together, as the operations take them."""
-        return Pipeline(self.network, self.domain, self.manifest.task, self.device, self.refine)
+        return Pipeline(self.network, self.domain, self.manifest.task, self.device, self.refine_steps)
 
     def with_settings(self, **settings: Any) -> "TrainedModel":
         """The same network with other settings of its domain, such as the `track` that music is read from.
 
         Raises `MusicaeError`: an unknown key, a bad value, or one that changes the shape of the network's tensors.
         """
-        return self._with(self.pipeline.domain_with(settings), self.refine)
+        domain = self.pipeline.domain_with(settings)
+        return TrainedModel(self.network, domain, self.manifest, str(self.device), self.folder, self.refine_steps)
 
     def refining(self, steps: int = 30) -> "TrainedModel":
-        """The same model, with codes nearer to their examples by so many gradient steps; see `models.refinement`.
+        """The same model, with codes nearer to their examples by so many gradients; see `musicae.models.refinement`.
 
-        Raises `MusicaeError`: the model restores, its codes are tokens, or their spread is not known.
+        Raises `ValueError`: steps not in 0…1000. `MusicaeError`: the model restores, or its codes can't be refined.
         """
-        from musicae.models.refinement import check_refinement
-
-        check_refinement(self.network, steps)
-        return self._with(self.domain, steps)
-
-    def _with(self, domain: Domain, refine: int) -> "TrainedModel":
-        return TrainedModel(self.network, domain, self.manifest, str(self.device), self.folder, refine)
+        self.pipeline.refuse_refinement(steps)
+        return TrainedModel(self.network, self.domain, self.manifest, str(self.device), self.folder, steps)
 
     def encode(self, source: Any, **choice: Any) -> Tensor:
-        """Encodes examples to posterior means, or with `refining` to better codes.
+        """Encodes examples to posterior means, or to refined codes.
 
         Args:
             source: a media object or what `Domain.open` takes, of which one example is taken (see `Domain.select`),
@@ -242,7 +237,8 @@ class TrainedModel:
             a, b: media objects or what `Domain.open` takes, or batches of one.
             steps: points on the path, ends included.
             method: `slerp` or `lerp`, see `musicae.inference.latent_paths`.
-            spacing: `even`: between points the result changes about equally; `uniform`: equal parts of the path.
+            spacing: `even` chooses points between which the result changes about equally; `uniform` takes equal parts
+                of the path, between which the result may change very unevenly.
             tempo: of music: `a`, `b`, or `between`, from one to the other; None: that of a.
             choice_a, choice_b: which part of each: music takes `bar` and `track`.
 
@@ -260,7 +256,9 @@ class TrainedModel:
 
         Args:
             a, b: sounds; of each the loudest window is taken, or the one that begins at `start_s` seconds.
-            method, choice_a, choice_b: as in `interpolate`; sound takes `start_s`.
+            method: as in `interpolate`.
+            choice_a, choice_b: which part of each: sound takes `start_s`.
+
         Raises `MusicaeError`: the model is not one of sound.
         """
         from musicae.inference.interpolate import morph
@@ -359,7 +357,8 @@ class TrainedModel:
     def tap(self, source: Any) -> Any:
         """Plays a tapped rhythm on a drum kit; for models trained with task `tap`.
 
-        Of a piece the drums' hits are tapped, or the onsets of all tracks where it has no drums. A batch is taken too.
+        Args:
+            source: a piece: hits of its drums, or the onsets of all tracks where it has none; or a batch.
         """
         from musicae.inference.restore import tap
 
@@ -435,7 +434,8 @@ class TrainedModel:
     def attribute_vectors(self) -> "AttributeVectors | None":
         """The attribute vectors stored with the checkpoint; None if it has none.
 
-        Raises `CheckpointError`: they are damaged, or of another model.
+        Raises:
+            CheckpointError: they are damaged, or of another model.
         """
         from musicae.attribute_vectors import AttributeVectors
 
@@ -493,7 +493,8 @@ def load(
         network_class: the user's own `Autoencoder` subclass, if the checkpoint was trained with one; musicae never
             imports it by itself.
 
-    Raises `CheckpointError`: no such model, or a damaged or newer one.
+    Raises:
+        CheckpointError: no such model, or a damaged or newer one.
     """
     folder = find_model(str(model))
     return TrainedModel(*load_checkpoint(folder, network_class), device=device, folder=folder)

@@ -62,8 +62,9 @@ def test_a_step_changes_its_attribute_by_a_deviation_on_tunes_it_was_not_fitted_
     for name, info in vectors.info.items():
         assert info.explained > 0.5
         assert info.effects[name] == pytest.approx(1, abs=0.15)
+        code = pipeline.encode(batch)
         more, less = (
-            pipeline.domain.attributes(moved(pipeline, batch, vectors, name, amount).cpu()) for amount in (1.0, -1.0)
+            pipeline.domain.attributes(moved(pipeline, code, vectors, name, amount).cpu()) for amount in (1.0, -1.0)
         )
         realised = {
             other: float((more[other] - less[other]).mean()) / 2 / vectors.info[other].deviation for other in more
@@ -75,10 +76,10 @@ def test_a_step_changes_its_attribute_by_a_deviation_on_tunes_it_was_not_fitted_
 
 def test_larger_amounts_change_more(counted: Counted) -> None:
     pipeline, dataset, vectors = counted
-    batch = held_out(pipeline, dataset)
+    code = pipeline.encode(held_out(pipeline, dataset))
     for name, info in vectors.info.items():
         means = [
-            float(pipeline.domain.attributes(moved(pipeline, batch, vectors, name, amount).cpu())[name].mean())
+            float(pipeline.domain.attributes(moved(pipeline, code, vectors, name, amount).cpu())[name].mean())
             for amount in (-3, -1, 0, 1, 3)
         ]
         assert means == sorted(means), name
@@ -97,7 +98,7 @@ def test_a_code_is_not_moved_out_of_the_prior():
 def test_an_amount_of_nothing_is_the_reconstruction(counted: Counted) -> None:
     pipeline, dataset, vectors = counted
     batch = held_out(pipeline, dataset)
-    assert torch.equal(moved(pipeline, batch, vectors, "density", 0.0), pipeline.reconstruct(batch))
+    assert torch.equal(moved(pipeline, pipeline.encode(batch), vectors, "density", 0.0), pipeline.reconstruct(batch))
 
 
 def test_clean_moves_leave_the_other_attributes_of_a_linear_world():

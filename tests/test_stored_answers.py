@@ -94,7 +94,9 @@ def test_melodies(name):
     found["path"] = model.interpolate(a, b, 7).tensor
     found["uniform_path"] = model.interpolate(a, b, 7, spacing="uniform").tensor
     # Along the vector: what a search finds hangs on the last bit of a sum.
-    found["shifted"] = moved(model.pipeline, model.pipeline.batch_of(a), model.attribute_vectors, "density", 1.0)
+    found["shifted"] = moved(
+        model.pipeline, model.pipeline.encode(model.pipeline.batch_of(a)), model.attribute_vectors, "density", 1.0
+    )
     found["decoded"] = model.decode(model.encode(a) + 0.3)
     found["sampled"] = model.sample(3, seed=1).tensor
     check(name, found)

@@ -46,7 +46,7 @@ from musicae.commands.options import data_option, load, model_option, parse_sett
     type=click.IntRange(0, 1000),
     default=0,
     metavar="STEPS",
-    help="Score each example at a code that was improved by so many steps, too.",
+    help="Score refined codes as well: gradient steps that improve each, such as 30.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_option
@@ -76,7 +76,7 @@ def evaluate(
     from musicae.evaluation.evaluate import evaluate_files
 
     scores = evaluate_files(
-        load(model),
+        load(model).refining(refine),
         data,
         settings=parse_settings(settings),
         split=split,
@@ -85,7 +85,6 @@ def evaluate(
         importance=importance,
         samples=samples,
         pairs=pairs,
-        refine=refine,
     )
     if as_json:
         click.echo(json.dumps(scores, indent=2))

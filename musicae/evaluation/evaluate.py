@@ -26,7 +26,6 @@ from musicae.evaluation.bounds import negative_log_likelihood
 from musicae.evaluation.linear import pca_scores, ridge_scores
 from musicae.evaluation.probes import code_scores
 from musicae.evaluation.sample_quality import path_quality, sample_quality
-from musicae.models.refinement import check_refinement, refined
 from musicae.nn.latent import Latent, Posterior
 from musicae.nn.quantisation import DiscreteLatent
 from musicae.spec import Layout
@@ -39,6 +38,7 @@ _FITTED_EXAMPLES, _FITTED_NUMBERS = 20_000, 20_000_000
 _ACTIVE_VARIANCE = 0.01
 _WITHOUT_INTERVAL = (
     "_mean",
+    "_refined",
     "real_time_factor",
     "_teacher_forced",
     "_corrupted",
@@ -60,7 +60,6 @@ def evaluate(
     importance: int = 0,
     samples: int = 0,
     pairs: int = 0,
-    refine: int = 0,
 ) -> dict[str, float]:
     """Scores a model.
 
@@ -73,12 +72,13 @@ def evaluate(
         importance: draws of z for each example, for `nll_importance_nats`; 0: leave this score out.
         samples: number of draws from the prior to compare with real examples; see `sample_quality.sample_quality`.
         pairs: number of paths between examples to compare with crossfades; see `sample_quality.path_quality`.
-        refine: steps by which codes are improved for the scores named `…_refined`; see `musicae.models.refinement`.
 
     Returns:
         Name → value, units in the names:
         - `examples`: how many were scored; `left_out_seen_in_training`: how many were not.
         - `…_low`, `…_high`: a 95% bootstrap interval, drawn by item (song, recording) if the data state items.
+        - `…_refined`: of a model that refines (`TrainedModel.refining`); its paths begin and end at refined codes too,
+          and all else is of the encoder's.
         - `…_hold`, `…_copy` (symbols): score of the most frequent symbol throughout; of each bar as a copy of the
           one before it.
         - `…_corrupted` (symbols), `…_in` (pictures): score of a restorer's input; for `upscale` its bicubic upsampling.
@@ -91,11 +91,9 @@ def evaluate(
 
     Raises:
         MusicaeError: no example of the split is left; or a likelihood is asked of a model without densities, or samples
-            of one without a prior, or refined codes of one that has none to refine.
+            of one without a prior.
     """
     model, domain = trained.network, trained.domain
-    if refine:
-        check_refinement(model, refine)
     kept = unseen(domain, dataset, split)
     left_out = len(dataset.splits[split]) - len(kept)
     if limit is not None:
@@ -105,7 +103,7 @@ def evaluate(
             f"the {split} split has no example that does not also stand in training; give more data, "
             "or split 'all' for files that the model never saw."
         )
-    each, means = _scores_of(trained, dataset, kept, split, seed, importance, refine)
+    each, means = _scores_of(trained, dataset, kept, split, seed, importance)
     owner: np.ndarray | None = dataset.owner
     result = _with_intervals(each, None if owner is None else owner[kept], seed)
     if model.latent.has_density:
@@ -121,7 +119,7 @@ def evaluate(
         result |= ridge_scores(domain, dataset, fitted_on, kept, task, seed)
     elif "mse" in result and len(fitted_on) and is_vector:
         result |= pca_scores(domain, dataset, fitted_on, kept, model.latent_shape[0])
-        result |= code_scores(trained, dataset, fitted_on, kept)
+        result |= code_scores(trained.refining(0), dataset, fitted_on, kept)
     if samples:
         result |= sample_quality(trained, dataset, samples, split=split, seed=seed)
     if pairs:
@@ -154,7 +152,7 @@ def codebook_use(latent: Latent, codes: Tensor) -> dict[str, float]:
 
 
 def _scores_of(
-    trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int, refine: int
+    trained: TrainedModel, dataset: DataSet, kept: np.ndarray, split: str, seed: int, importance: int
 ) -> tuple[dict[str, np.ndarray], Tensor]:
     """The scores of every kept example, `(examples,)` each, and the posterior means, `(examples, numbers)`.
 
@@ -170,7 +168,7 @@ def _scores_of(
     for rows in torch.arange(len(table)).split(domain.spec.evaluation_batch):
         batch = domain.tensor(table.batch(rows))
         corrupted = batch.target if corrupt is None else corrupt(batch.target, generator)
-        found, posterior = _batch_scores(trained, batch, corrupted, generator, baselines, refine)
+        found, posterior = _batch_scores(trained, batch, corrupted, generator, baselines)
         if importance:
             found["nll_importance_nats"] = negative_log_likelihood(
                 model, corrupted, batch.target, importance, own_generator, batch.condition
@@ -189,7 +187,6 @@ def _batch_scores(
     corrupted: Tensor,
     generator: torch.Generator,
     baselines: Mapping[str, Baseline],
-    refine: int,
 ) -> tuple[dict[str, Tensor], Posterior]:
     """The scores of a batch, `(batch,)` each, and the posterior."""
     model, domain, (target, condition) = trained.network, trained.domain, batch
@@ -211,9 +208,8 @@ def _batch_scores(
         scores |= {"kl_nats": loss.kl, "kl_bits": loss.kl * _BITS_PER_NAT}
         scores |= {f"kl_bits_{name}": kl * _BITS_PER_NAT for name, kl in model.latent.kl_parts(posterior, z).items()}
         scores["elbo_nats"] = -(loss.reconstruction + loss.kl)
-    if refine:
-        better = refined(model, posterior.mean, target, condition, steps=refine)
-        estimates["_refined"] = model.decode(better, condition=condition)
+    if trained.refine_steps:
+        estimates["_refined"] = trained.pipeline.reconstruct(batch)
     for suffix, estimate in estimates.items():
         for name, values in domain.metrics(estimate, target, corrupted).items():
             scores[_free_running(model.autoregressive, name) + suffix] = values
@@ -274,7 +270,6 @@ def evaluate_files(
     importance: int = 0,
     samples: int = 0,
     pairs: int = 0,
-    refine: int = 0,
 ) -> dict[str, float]:
     """Scores a model on files, split as training split them.
 
@@ -284,7 +279,7 @@ def evaluate_files(
             model of an earlier version; and names in `NAMED_SETS`; empty: the model's own training data.
         settings: keys of the domain's config to change, such as the noise.
         split: as in `evaluate`, or `all` for files that the model never saw.
-        limit, seed, importance, samples, pairs, refine: as in `evaluate`.
+        limit, seed, importance, samples, pairs: as in `evaluate`.
 
     Returns:
         As `evaluate`, and `damaged_files`, if any files could not be read.
@@ -296,9 +291,9 @@ def evaluate_files(
         raise MusicaeError("split 'all' is for files that the model never saw; name them with --data.")
     if split == "all" and samples:
         raise MusicaeError("samples are compared with training files too, and 'all' keeps none; choose another split.")
-    domain = trained.domain
     if settings:
-        domain = trained.with_settings(**settings).domain
+        trained = trained.with_settings(**settings)
+    domain = trained.domain
     if not paths and trained.manifest.data.get("sets"):
         sets = ", ".join(trained.manifest.data["sets"])
         raise MusicaeError(f"this model was trained on sets that do not come with it ({sets}); give files with --data.")
@@ -309,16 +304,7 @@ def evaluate_files(
         if dataset.content == learned.get("content") or dataset.fingerprint == learned.get("fingerprint"):
             raise MusicaeError("these are the files the model was trained on; leave out split 'all', or give others.")
         dataset = dataset.all_for_testing()
-    scored = TrainedModel(trained.network, domain, trained.manifest, str(trained.device))
     scores = evaluate(
-        scored,
-        dataset,
-        split=split,
-        limit=limit,
-        seed=seed,
-        importance=importance,
-        samples=samples,
-        pairs=pairs,
-        refine=refine,
+        trained, dataset, split=split, limit=limit, seed=seed, importance=importance, samples=samples, pairs=pairs
     )
     return {**scores, "damaged_files": len(dataset.report.damaged)} if dataset.report.damaged else scores

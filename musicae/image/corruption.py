@@ -24,7 +24,7 @@ _CLIPPED_SHARE = 0.5  # of pictures with noise; the others have values beyond 0�
 _COMPRESSED_NOISE = 15 / 255  # largest deviation of the noise that half of the JPEGs have
 _PHOTONS = (20.0, 2000.0)  # of white, fewest and most
 _QUALITIES = (30, 96)
-_ALIGNED_SHARE = 2 / 3  # of JPEGs with noise or without: as a camera wrote them, not cropped
+_ALIGNED_SHARE = 2 / 3  # of JPEGs, noisy or not, whose blocks begin at the corner, with colours halved
 _SMALL_QUALITIES = (75, 100)  # of pictures that are enlarged
 _SMALL_COMPRESSED_SHARE = 0.1
 _KERNELS = ("bicubic", "bicubic", "bicubic", "bicubic", "area", "bilinear", "gaussian")
@@ -67,7 +67,8 @@ def dropped_blocks(batch: Tensor, generator: torch.Generator, *, share: float) -
 def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
     """Gaussian noise of a deviation up to 55/255, shot noise, or JPEG compression, for each picture one, or none.
 
-    Half of the noisy pictures keep values beyond 0…1. A grey picture has grey noise, also in three channels.
+    Half of the noisy pictures keep values beyond 0…1. Two thirds of the JPEGs are as a camera writes them. A grey picture
+    has grey noise, also in three channels.
     """
     draw, strength, share, alignment = _draws(4, batch, generator)
     noise = _normal(batch.shape, batch, generator)

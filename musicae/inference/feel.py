@@ -42,11 +42,8 @@ def humanize(pipeline: Pipeline, source: Any, count: int, seed: int | None, temp
 def transfer_feel(pipeline: Pipeline, feel: Any, notes: Any) -> Any:
     """Plays the notes of one media object as another is played; see `TrainedModel.transfer_feel`."""
     network = _player(pipeline)
-    codes = []
-    with torch.no_grad():
-        for window in pipeline.domain.windows(pipeline.open(feel)):
-            condition = None if window.batch.condition is None else window.batch.condition.to(pipeline.device)
-            codes.append(network.parts(network.encode(window.batch.target.to(pipeline.device), condition).mean)[1])
+    given = pipeline.domain.windows(pipeline.open(feel))
+    codes = [network.parts(pipeline.codes(window.batch))[1] for window in given]
     item = pipeline.open(notes)
     windows = list(pipeline.domain.windows(item))
     return _assembled(pipeline, network, item, _each(windows, torch.cat(codes)), 0.0, None)

@@ -51,7 +51,7 @@ def _made_up(
             batch = pipeline.batch(pipeline.domain.select(version, bar=gap.start))
             with torch.no_grad():
                 condition = None if batch.condition is None else batch.condition.to(pipeline.device)
-                z = network.encode(batch.target, condition).mean
+                z = pipeline.codes(batch)
                 unknown = torch.tensor(gap.unknown)
                 is_any = bool(unknown.all())
                 label = pipeline.labels(1, generator) if is_any else network.label_of_rest(batch.target, unknown)

@@ -108,7 +108,7 @@ def enlarge(pipeline: Pipeline, source: Any, scale: int | None, **options: Any) 
             raise MusicaeError(
                 f"only pictures have a scale, and this model's data is {pipeline.domain.name}; leave it out."
             )
-        pipeline = Pipeline(pipeline.network, pipeline.domain.at_scale(scale), pipeline.task, pipeline.device)
+        pipeline = pipeline.with_domain(pipeline.domain.at_scale(scale))
     return restore(pipeline, "upscale", source, **options)
 
 

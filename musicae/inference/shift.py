@@ -25,7 +25,7 @@ from musicae.domain import Batch
 from musicae.errors import MusicaeError, unknown_name
 from musicae.inference.attribute_table import no_attributes
 from musicae.inference.latent_search import POPULATION, search
-from musicae.pipeline import Pipeline
+from musicae.pipeline import Code, Pipeline
 from musicae.precision import in_double
 
 _WEAK = 0.25
@@ -44,7 +44,8 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     vectors, domain = _checked(pipeline, vectors, {attribute: amount}), pipeline.domain
     assert isinstance(domain, HasAttributes)
     if isinstance(source, Tensor):
-        return shifted(pipeline, pipeline.batch_of(source), vectors, attribute, amount).cpu()
+        batch = pipeline.batch_of(source)
+        return shifted(pipeline, batch, pipeline.encode(batch), vectors, attribute, amount).cpu()
     item = pipeline.open(source)
     seen: dict[str, list[dict[str, Tensor]]] = {"before": [], "reconstructed": [], "after": []}
     kept: list[Tensor] = []
@@ -53,11 +54,11 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     prior = getattr(pipeline.network.latent, "prior", None)
     is_normal = not isinstance(domain, ComparesAspects) and prior is not None and prior.has_normal_base
     for window in domain.windows(item, pipeline.task):
+        code = pipeline.encode(window.batch)
         if is_normal:
-            base = pipeline.encode(window.batch).base
-            far.append(distance_from_prior(base, vectors.vectors[attribute], amount))
-        result = shifted(pipeline, window.batch, vectors, attribute, amount).cpu()
-        shown = (window.batch.target, pipeline.reconstruct(window.batch).cpu(), result)
+            far.append(distance_from_prior(code.base, vectors.vectors[attribute], amount))
+        result = shifted(pipeline, window.batch, code, vectors, attribute, amount).cpu()
+        shown = (window.batch.target, pipeline.decode(code.base, code.condition).cpu(), result)
         for when, tensor in zip(seen, shown, strict=True):
             seen[when].append(domain.attributes(tensor))
         if isinstance(domain, ComparesAspects):
@@ -76,16 +77,18 @@ def shift(pipeline: Pipeline, vectors: AttributeVectors | None, source: Any, att
     return domain.assemble(item, answers, pipeline.task).with_remarks(*remarks)
 
 
-def shifted(pipeline: Pipeline, batch: Batch, vectors: AttributeVectors, attribute: str, amount: float) -> Tensor:
-    """Examples with more or less of an attribute, `(batch, *spec.shape)`.
+def shifted(
+    pipeline: Pipeline, batch: Batch, code: Code, vectors: AttributeVectors, attribute: str, amount: float
+) -> Tensor:
+    """Examples, whose codes are given, with more or less of an attribute, `(batch, *spec.shape)`.
 
     Where the domain compares aspects they are searched for, the same for the same batch; else moved along the vector.
     """
     domain = pipeline.domain
     if amount == 0 or not (isinstance(domain, ComparesAspects) and isinstance(domain, HasAttributes)):
-        return moved(pipeline, batch, vectors, attribute, amount)
+        return moved(pipeline, code, vectors, attribute, amount)
     wish = _Wish.of(domain, batch.target.cpu(), vectors.info, attribute, amount)
-    code, vector = pipeline.encode(batch), vectors.vectors[attribute]
+    vector = vectors.vectors[attribute]
 
     def first(rows: slice, generator: torch.Generator) -> Tensor:
         """The code, the move, and what lies around the way there."""

@@ -222,7 +222,7 @@ def refuse_misfit(model: "str | type[Autoencoder]", spec: TensorSpec, settings: 
 
     Only the shapes of the model are built: no memory is used for weights, and no random number is drawn.
     """
-    from musicae.models.weights import shapes_only
+    from musicae.models.meta import shapes_only
 
     try:
         with shapes_only():

@@ -382,15 +382,19 @@ class Autoencoder(nn.Module, ABC):
         del posterior, z
         return kl
 
-    def log_likelihood(self, z: Tensor, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """log p(x | z) in nats, `(batch,)`.
+    def log_likelihood(
+        self, z: Tensor, x: Tensor, condition: Tensor | None = None, *, target: Tensor | None = None
+    ) -> Tensor:
+        """log p(target | z) in nats, `(batch,)`.
 
         Args:
             z: codes, `(batch, *latent_shape)`.
-            x: examples, `(batch, *spec.shape)`.
+            x: the input, `(batch, *spec.shape)`, which counts for a restorer alone.
             condition: as in `encode`.
+            target: of the input's shape; None for the input itself.
         """
-        return self.likelihood.log_prob(self._parameters_at(z, x, x, condition).float(), x)
+        target = x if target is None else target
+        return self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
 
     def forward(self, x: Tensor, target: Tensor | None = None, **options: Any) -> Loss:
         """`loss`, by the name that wrappers such as `DistributedDataParallel` call."""
@@ -439,7 +443,7 @@ class Autoencoder(nn.Module, ABC):
         """Of one draw of z after another log p(target | z) and log p(z) - log q(z | x), `(batch,)` each."""
         for _ in range(draws):
             z = posterior.sample(generator)
-            log_likelihood = self.likelihood.log_prob(self._parameters_at(z, x, target, condition).float(), target)
+            log_likelihood = self.log_likelihood(z, x, condition, target=target)
             yield log_likelihood, self._log_prior(z, x, condition) - posterior.log_prob(z)
 
 

@@ -171,7 +171,7 @@ class Latent(nn.Module, ABC):
 
     @property
     def can_refine(self) -> bool:
-        """Whether codes can be moved by steps that are small beside their spread."""
+        """Whether codes are continuous and their spread is known, so that gradients can improve them."""
         return self.knows_spread
 
     def vary_base(self, count: int, generator: torch.Generator) -> Tensor:

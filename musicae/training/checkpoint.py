@@ -23,7 +23,7 @@ from musicae.domains import domain_class
 from musicae.errors import CheckpointError, MusicaeError, in_short, sentence_of, unknown_name
 from musicae.models import build_model, model_name
 from musicae.models.autoencoder import Autoencoder
-from musicae.models.weights import check_weights, optional_weights, shapes_only
+from musicae.models.meta import shapes_only
 from musicae.shipped import MANIFEST, PRETRAINED, WEIGHTS
 from musicae.tensor_files import MOST_NUMBERS, TensorFile, halved, quantise, quantise_in_groups, write_tensors
 
@@ -230,7 +230,7 @@ def load_checkpoint(folder: Path, model_class: type[Autoencoder] | None = None) 
         model = build_model(model_class or manifest.model, domain.spec, manifest.model_settings)
     try:
         model.load_state_dict(weights, assign=is_complete)
-        check_weights(model)
+        _check_weights(model)
     except (RuntimeError, ValueError) as error:
         raise _other_weights(folder, sentence_of(error)) from error
     return model.eval(), domain, manifest
@@ -306,7 +306,7 @@ def _check_fit(folder: Path, model: Autoencoder, stored: Mapping[str, _Stored]) 
     own = model.state_dict()
     for name, value in own.items():
         if name not in stored:
-            if name in optional_weights(model) and value.numel() <= _MOST_OPTIONAL:
+            if name in _optional_weights(model) and value.numel() <= _MOST_OPTIONAL:
                 continue
             raise _other_weights(folder, f"they have no {name}")
         file, place = stored[name]
@@ -321,6 +321,23 @@ def _check_fit(folder: Path, model: Autoencoder, stored: Mapping[str, _Stored]) 
     numbers = sum(value.numel() for value in own.values())
     if numbers > MOST_NUMBERS:
         raise CheckpointError(f"{folder} holds a model of {numbers:,} weights; at most {MOST_NUMBERS:,} are loaded.")
+
+
+def _optional_weights(model: Autoencoder) -> set[str]:
+    """Names of a model's tensors that former checkpoints lack, and that its layers then set to a default."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        for name in getattr(module, "OPTIONAL_WEIGHTS", ())
+    }
+
+
+def _check_weights(model: Autoencoder) -> None:
+    """Raises `ValueError` where a layer cannot compute with its weights, whatever its input."""
+    for module in model.modules():
+        check = getattr(module, "check_weights", None)
+        if check is not None:
+            check()
 
 
 def _other_weights(folder: Path, reason: str) -> CheckpointError:
@@ -405,7 +422,7 @@ def take_over(model: Autoencoder, folder: Path) -> int:
         raise CheckpointError(f"nothing in {folder} fits this model; start from one of the same type and sizes.")
     model.load_state_dict(weights, strict=False)
     try:
-        check_weights(model)
+        _check_weights(model)
     except ValueError as error:
         raise _other_weights(folder, sentence_of(error)) from error
     return len(weights)

@@ -11,7 +11,7 @@ from musicae.errors import MusicaeError
 from musicae.models import MODELS, build_model, default_model, model_name, refuse_misfit
 from musicae.models.autoencoder import Autoencoder
 from musicae.models.conv import MLPAutoencoder, MLPConfig
-from musicae.models.weights import shapes_only
+from musicae.models.meta import shapes_only
 from musicae.nn.causal import CausalStack, running_sum
 from musicae.nn.layers import Share, share_of_batch
 from musicae.spec import Layout, TensorSpec, ValueColumn

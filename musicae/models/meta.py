@@ -1,11 +1,10 @@
-"""Weights before they have values: models that are built without memory or draws, and what their layers may lack."""
+"""`shapes_only`: models that are built without memory and without random draws. It knows no models of ours."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 from torch.overrides import TorchFunctionMode
 
 
@@ -35,20 +34,3 @@ def shapes_only() -> Iterator[None]:
     """Inside, models are built on torch's `meta` device: with names and shapes, and without memory or random draws."""
     with torch.device("meta"), _Unfilled():
         yield
-
-
-def optional_weights(model: nn.Module) -> set[str]:
-    """Names of a model's tensors that former checkpoints lack, and that its layers then set to a default."""
-    return {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in model.named_modules()
-        for name in getattr(module, "OPTIONAL_WEIGHTS", ())
-    }
-
-
-def check_weights(model: nn.Module) -> None:
-    """Raises `ValueError` where a layer cannot compute with its weights, whatever its input."""
-    for module in model.modules():
-        check = getattr(module, "check_weights", None)
-        if check is not None:
-            check()
