@@ -67,8 +67,8 @@ def dropped_blocks(batch: Tensor, generator: torch.Generator, *, share: float) -
 def mixed_noise(batch: Tensor, generator: torch.Generator) -> Tensor:
     """Gaussian noise of a deviation up to 55/255, shot noise, or JPEG compression, for each picture one, or none.
 
-    Half of the noisy pictures keep values beyond 0…1. Two thirds of the JPEGs are as a camera writes them. A grey picture
-    has grey noise, also in three channels.
+    Half of the noisy pictures keep values beyond 0…1. Two thirds of the JPEGs are as a camera writes them. A grey
+    picture has grey noise, also in three channels.
     """
     draw, strength, share, alignment = _draws(4, batch, generator)
     noise = _normal(batch.shape, batch, generator)
