@@ -162,7 +162,7 @@ def refined() -> str:
     """What comes back of melodies by codes that were improved, and what lies between two of them."""
     rows = [
         [place, steps, f"{row['accuracy']:.4f}", f"{row['onset_f1']:.4f}", f"{row['unchanged']:.3f}",
-         f"{row['processor_s_a_window']:.3f} s", f"{row['path_midpoint_in_scale']:.3f}",
+         f"{1000 * row['processor_s_a_window']:.1f} ms", f"{row['path_midpoint_in_scale']:.3f}",
          f"{row['path_midpoint_self_similarity']:.3f}", f"{row['ends_self_similarity']:.3f}",
          f"{row['path_nll_nats']:.1f}"]
         for place, found in read("music-refined").items()
