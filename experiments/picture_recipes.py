@@ -127,8 +127,7 @@ PICTURES: dict[str, Recipe] = {
     # With a high price on bits the code leaves to the label what the label says.
     "mnist-conditional": _convolutional(8, 8, "gaussian", **_DRAWING, labels=True, beta=4.0, kl_warmup=0),
     # Pixels are drawn black or white from the grey of each digit: likelihoods that can be compared.
-    "mnist-vae-40-start": _flat_code(20, learning_rate=2e-3, is_leg=True),
-    "mnist-vae-40": _flat_code(20, learning_rate=1e-3, kl_warmup=0, importance=500, start_from="mnist-vae-40-start"),
+    "mnist-vae-40": _flat_code(20, learning_rate=2e-3, importance=500),
     # The noise of the notebook on autoencoders; its mean brightens all of the picture.
     "mnist-denoise": _picture_restorer("mnist", "denoise", 8, noise_mean=0.5, noise_deviation=0.5),
     "mnist-upscale-2": _picture_restorer("mnist", "upscale", 8, scale=2),

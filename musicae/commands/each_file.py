@@ -32,6 +32,10 @@ def change_each(
         force: `--force`.
         report: whether a sound is measured and drawn before and after.
     """
+    from musicae.capabilities import HasReport
+
+    if report and not isinstance(domain, HasReport):
+        raise MusicaeError(f"only a sound has a report, and this model's data is {domain.name}; leave --report out.")
     inputs = inputs_of(files, domain)
     is_one = len(files) == 1 and not files[0].is_dir()
     first_name = name_of(files[0]) if files[0].is_dir() else "files"
@@ -68,12 +72,9 @@ def change_each(
 
 def _report(domain: Any, before: Path, after: Path, elapsed_s: float) -> None:
     """Prints a report on a file and its result, and draws both as PNG beside the result."""
-    from musicae.capabilities import HasReport
     from musicae.domain import Domain
     from musicae.plots import save_png
 
-    if not isinstance(domain, HasReport):
-        raise MusicaeError(f"{domain.name} has no report, only sound has one; leave --report out.")
     files = [cast(Domain, domain).open(file) for file in (before, after)]
     found = domain.report(files[0], files[1], elapsed_s)
     picture = after.with_suffix(".png")

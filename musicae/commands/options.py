@@ -140,7 +140,7 @@ refine_option = click.option(
     type=click.IntRange(0, 1000),
     default=0,
     metavar="STEPS",
-    help="Gradient steps that improve each code, such as 30: more of the file is kept, and it takes much longer.",
+    help="Gradient steps that improve each code, such as 30: more of the file is kept, in some seconds more.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Same seed, same result.")
 chords_option = click.option("--chords", metavar="TEXT", help='Harmony, as "C F G Am", spread evenly over all bars.')

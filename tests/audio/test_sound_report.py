@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 import musicae
 from musicae.audio.report import compare
@@ -92,3 +93,12 @@ def test_a_batch_has_no_noise_profile(tiny_run) -> None:
     batch = torch.zeros(1, *trained.domain.spec.shape)
     with pytest.raises(ValueError, match="goes with a sound"):
         trained.denoise(batch, noise_profile="noise.wav")
+
+
+def test_a_picture_has_no_report_and_nothing_is_computed_for_one(image, tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    options = ["--model", str(image.folder), "--report", "--out", str(tmp_path / "b.png")]
+    refused = CliRunner().invoke(main, ["denoise", str(tmp_path / "a.png"), *options])
+    assert refused.exit_code == 2
+    assert "only a sound has a report" in refused.output
+    assert not (tmp_path / "b.png").exists()

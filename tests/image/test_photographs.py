@@ -179,3 +179,15 @@ def test_a_scale_that_was_not_learned_is_refused(enlarger: TrainedModel):
         enlarger.upscale(Picture.open(photograph(20, 30)), scale=5)
     with pytest.raises(MusicaeError, match=r"3 times larger, not 2"):
         restorer(scale=3).at_scale(2)
+
+
+def test_most_jpegs_have_their_blocks_at_the_corner(monkeypatch: pytest.MonkeyPatch):
+    """At an edge between blocks neighbouring columns differ most."""
+    monkeypatch.setattr(corruption, "_NOISE_SHARES", (0.0, 0.0, 1.0))
+    monkeypatch.setattr(corruption, "_COMPRESSED_NOISE", 0.0)
+    monkeypatch.setattr(corruption, "_QUALITIES", (5, 6))
+    picture = torch.from_numpy(photograph(96, 96).transpose(2, 0, 1).copy())[None].float() / 255
+    found = corruption.mixed_noise(picture.expand(150, -1, -1, -1).clone(), generator())
+    steps = (found - picture).diff(dim=-1).square().mean((1, 2))  # (pictures, columns)
+    phases = torch.stack([steps[:, phase::8].mean(1) for phase in range(8)], 1).argmax(1)
+    assert 0.58 < float((phases == 7).float().mean()) < 0.83  # two thirds, and an eighth of the others
