@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from musicae.commands.options import data_option, load, model_option, parse_settings, settings_option
+from musicae.commands.options import (
+    data_option,
+    load,
+    model_option,
+    parse_settings,
+    refine_option,
+    settings_option,
+)
 
 
 @click.command()
@@ -41,13 +48,7 @@ from musicae.commands.options import data_option, load, model_option, parse_sett
     metavar="N",
     help="Paths between held-out examples to compare with crossfades.",
 )
-@click.option(
-    "--refine",
-    type=click.IntRange(0, 1000),
-    default=0,
-    metavar="STEPS",
-    help="Score refined codes as well: gradient steps that improve each, such as 30.",
-)
+@refine_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_option
 def evaluate(
@@ -67,7 +68,8 @@ def evaluate(
 
     A model that cleans sound is given fresh noise, at the ratios it was trained with; --set snr_db_low=5
     --set snr_db_high=5 asks for one ratio. With --set noise=FOLDER half of the noise is recorded (with --set families=
-    all of it): a tenth of the recordings, by their names, or with --split all every one.
+    all of it): a tenth of the recordings, by their names, or with --split all every one. With --refine the scores named
+    …_refined are of codes that were improved.
 
     Example: musicae evaluate --model runs/image-reconstruct --json
 
